@@ -1,0 +1,5 @@
+//! The `quorate` binary.
+
+fn main() {
+    println!("quorate");
+}

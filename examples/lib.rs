@@ -1,0 +1,1 @@
+//! One idea a file: every example is under `examples/` and runs in CI.

@@ -1,0 +1,1 @@
+//! What crosses crates is tested here; each file is one test binary.
