@@ -1,1 +1,53 @@
-//! WIP.
+//! The rules of Raft, and nothing else: no runtime, no actor, no store, no clock, no randomness, no I/O.
+//!
+//! [`Follower`], [`Candidate`], [`Leader`] and [`Replicator`] are each stepped by a typed event and answer with typed
+//! effects; none acts. The runtime's actors are thin shells around them, and the model checker, the golden
+//! transcripts and the simulation drive the same types through [`Replica`].
+//!
+//! The ordering contract they keep is `docs/safety.md`; the words are those of the Raft paper (Ongaro, Ousterhout
+//! 2014) and Ongaro's thesis.
+//!
+//! It is not: a library one embeds directly. See the `quorate` crate.
+
+mod apply;
+mod candidate;
+mod config;
+mod durability;
+mod effect;
+mod entry;
+mod follower;
+mod ids;
+mod leader;
+mod membership;
+mod message;
+mod replica;
+mod replicator;
+mod state;
+mod tail;
+mod terms;
+
+pub use apply::ApplyCursor;
+pub use candidate::{Candidate, CandidateEvent, Phase};
+pub use config::{Config, ConfigError};
+pub use durability::{Durability, HardState, Persist};
+pub use effect::{Become, Common, Effect, Effects, NextRole, Notice, ReadId, Reader, Refusal};
+pub use entry::{
+    ENTRY_VERSION, Entry, EntryError, EntryKind, HEADER_BYTES, Hash, LogId, PAYLOAD_BYTES_MAX, Position,
+    decode_run, encode_run, verify_run,
+};
+pub use follower::{Follower, FollowerEvent};
+pub use ids::{
+    Boot, Epoch, GroupId, Incarnation, Index, NameError, NodeId, ReplicationSession, Round, Sequence, Term,
+    Time, check_name,
+};
+pub use leader::{Leader, LeaderEvent, PeerStatus, Proposal};
+pub use membership::{Member, Membership, MembershipLog};
+pub use message::{
+    Append, AppendReply, AppendResult, Body, Message, ReadIndexReply, ReadIndexRequest, VoteKind, VoteReply,
+    VoteRequest,
+};
+pub use replica::{Replica, ReplicaEvent, Role};
+pub use replicator::{ReplicationState, Replicator, ReplicatorEffect, ReplicatorEvent};
+pub use state::{Loaded, ReplicaState, Standing};
+pub use tail::{BelowBase, Tail};
+pub use terms::Terms;

@@ -1,0 +1,80 @@
+//! How far the applier has been handed committed entries, and how far it says it applied them.
+//!
+//! Entries leave for the applier from memory where they are there, else by a read of the store; never more than a
+//! window ahead of what it reports, so a slow state machine costs no memory here.
+
+use crate::effect::{Effect, Reader};
+use crate::entry::Entry;
+use crate::ids::Index;
+use crate::tail::Tail;
+
+/// Entries in one hand-over, at most.
+const BATCH_ENTRIES_MAX: usize = 1_024;
+/// Bytes in one hand-over, at most (one entry may exceed it alone).
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// Invariant: `applied <= handed`; while `reading` is set the store answers the applier from there, and nothing is
+/// handed from memory until the applier reports that it applied what was read, so it sees entries in order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ApplyCursor {
+    handed: Index,
+    applied: Index,
+    reading: Option<Index>,
+    window_entries_max: u64,
+}
+
+impl ApplyCursor {
+    /// Of an applier that has applied up to `applied`.
+    pub fn new(applied: Index, window_entries_max: u64) -> Self {
+        Self { handed: applied, applied, reading: None, window_entries_max }
+    }
+
+    /// The last index the applier reported.
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// The last index handed over.
+    pub fn handed(&self) -> Index {
+        self.handed
+    }
+
+    /// The applier reports.
+    pub fn applied_through(&mut self, through: Index) {
+        self.applied = self.applied.max(through);
+        self.handed = self.handed.max(through);
+        self.reading = self.reading.filter(|from| *from > through);
+    }
+
+    /// The applier (or the store it reads from) began anew after `applied`: everything above is handed over again.
+    pub fn restart(&mut self, applied: Index) {
+        self.applied = applied;
+        self.handed = applied;
+        self.reading = None;
+    }
+
+    /// Hands over what may be applied up to `ceiling`.
+    pub fn pump(&mut self, tail: &Tail, ceiling: Index, effects: &mut Vec<Effect>) {
+        while self.handed < ceiling && self.reading.is_none() {
+            let room = self.window_entries_max.saturating_sub(self.handed.0 - self.applied.0);
+            if room == 0 {
+                return;
+            }
+            let from = self.handed.next();
+            let through = ceiling.min(self.handed.plus(room));
+            let Ok(entries) = tail.slice(from, through, BATCH_ENTRIES_MAX, BATCH_BYTES_MAX) else {
+                let through = through.min(tail.base().index).min(self.handed.plus(BATCH_ENTRIES_MAX as u64));
+                effects.push(Effect::ReadLog {
+                    reader: Reader::Applier,
+                    from,
+                    through,
+                    bytes_max: BATCH_BYTES_MAX,
+                });
+                self.reading = Some(from);
+                return;
+            };
+            self.handed = entries.last().map(Entry::log_id).expect("the tail reaches the ceiling").index;
+            effects.push(Effect::Apply { entries });
+        }
+    }
+}

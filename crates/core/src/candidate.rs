@@ -1,0 +1,255 @@
+//! The candidate: asks whether it would win (pre-vote, thesis section 9.6), then asks for votes.
+//!
+//! The pre-vote changes nothing anywhere, so a node that was cut off comes back without deposing a healthy leader.
+//! The vote for oneself is durable before anyone is asked for theirs.
+
+use std::collections::BTreeSet;
+
+use crate::effect::{Common, Effect, Effects, NextRole, ReadId, Refusal};
+use crate::ids::{NodeId, Term, Time};
+use crate::message::{
+    AppendReply, AppendResult, Body, Message, ReadIndexReply, VoteKind, VoteReply, VoteRequest,
+};
+use crate::state::{ReplicaState, Standing, become_role};
+
+/// What a candidate hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CandidateEvent {
+    /// What every role hears.
+    Common(Common),
+    /// Reads that want to be linearizable: refused, there is no leader.
+    Read(Vec<ReadId>),
+}
+
+/// How far a campaign has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Asking who would vote.
+    PreVote,
+    /// Asking for votes, in the current term.
+    Vote,
+}
+
+/// A candidate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Candidate {
+    state: ReplicaState,
+    phase: Phase,
+    forced: bool,
+    /// Sets, so that a reply that comes twice counts once (`known-bugs.md` 6).
+    granted: BTreeSet<NodeId>,
+    rejected: BTreeSet<NodeId>,
+    deadline: Time,
+}
+
+impl Candidate {
+    /// Begins a campaign; `forced` skips the pre-vote.
+    pub fn start(state: ReplicaState, now: Time, forced: bool) -> (Self, Effects) {
+        let mut candidate = Self {
+            state: state.hand_over(),
+            phase: Phase::PreVote,
+            forced,
+            granted: BTreeSet::new(),
+            rejected: BTreeSet::new(),
+            deadline: now,
+        };
+        let mut effects = vec![Effect::LeaderChanged { leader: None, term: candidate.state.term() }];
+        candidate.campaign(now, &mut effects);
+        candidate.finish(&mut effects);
+        (candidate, effects)
+    }
+
+    /// One event in, its effects out.
+    pub fn step(&mut self, now: Time, event: CandidateEvent) -> Effects {
+        let mut effects = Effects::new();
+        match event {
+            CandidateEvent::Read(reads) => {
+                effects.push(Effect::ReadRefused { reads, reason: Refusal::NotLeader });
+            }
+            CandidateEvent::Common(common) => {
+                self.state.step_common(&common, &mut effects);
+                match common {
+                    Common::Message(message) => self.message(now, message, &mut effects),
+                    Common::Tick => self.tick(now, &mut effects),
+                    Common::Persisted(_) => self.check_won(now, &mut effects),
+                    Common::StoreAway => {
+                        effects.push(become_role(NextRole::Follower, "the store is away", None));
+                    }
+                    Common::Applied(_)
+                    | Common::ApplierRestarted(_)
+                    | Common::Located(_)
+                    | Common::StoreBack
+                    | Common::DiskFull(_) => {}
+                }
+            }
+        }
+        self.finish(&mut effects);
+        effects
+    }
+
+    /// When [`Common::Tick`] is due.
+    pub fn deadline(&self) -> Option<Time> {
+        Some(self.deadline)
+    }
+
+    /// What the replica is apart from its role.
+    pub fn state(&self) -> &ReplicaState {
+        &self.state
+    }
+
+    /// Gives the state to the next role.
+    pub fn into_state(self) -> ReplicaState {
+        self.state
+    }
+
+    /// How far the campaign has come.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    fn finish(&mut self, effects: &mut Effects) {
+        if !matches!(effects.last(), Some(Effect::Become(_))) {
+            let ceiling = self.state.commit.min(self.state.durable());
+            self.state.settle(ceiling, effects);
+        }
+    }
+
+    fn campaign(&mut self, now: Time, effects: &mut Effects) {
+        self.deadline = now + self.state.draw_election_timeout();
+        self.granted.clear();
+        self.rejected.clear();
+        self.granted.insert(self.state.me.clone());
+        if self.forced {
+            self.begin_vote(now, effects);
+        } else {
+            self.phase = Phase::PreVote;
+            self.request(VoteKind::Pre, self.state.term().next(), effects);
+            self.check_won(now, effects);
+        }
+    }
+
+    fn begin_vote(&mut self, now: Time, effects: &mut Effects) {
+        self.phase = Phase::Vote;
+        self.granted.clear();
+        self.rejected.clear();
+        self.granted.insert(self.state.me.clone());
+        self.state.raise_term(self.state.term().next());
+        self.state.hard_state.voted_for = Some(self.state.me.clone());
+        self.state.persist(now, None, Vec::new(), effects);
+        effects.push(Effect::LeaderChanged { leader: None, term: self.state.term() });
+        self.request(VoteKind::Real, self.state.term(), effects);
+        self.check_won(now, effects);
+    }
+
+    fn request(&mut self, kind: VoteKind, campaign: Term, effects: &mut Effects) {
+        let (last, forced) = (self.state.last(), self.forced);
+        let me = &self.state.me;
+        let voters: Vec<NodeId> =
+            self.state.membership().all_voters().filter(|id| *id != me).cloned().collect();
+        for voter in voters {
+            let request = VoteRequest { kind, campaign, last, forced };
+            let message = self.state.message(voter, Body::VoteRequest(request));
+            self.state.send_after_hard_state(message, effects);
+        }
+    }
+
+    fn tick(&mut self, now: Time, effects: &mut Effects) {
+        if now < self.deadline {
+            return;
+        }
+        let stalled = self.state.durability.oldest_issued_at();
+        if stalled.is_some_and(|at| now.since(at) >= self.state.config.election_timeout) {
+            effects.push(become_role(NextRole::Follower, "the disk has not kept the vote in time", None));
+        } else {
+            self.forced = false;
+            self.campaign(now, effects);
+        }
+    }
+
+    fn message(&mut self, now: Time, message: Message, effects: &mut Effects) {
+        if message.to != self.state.me {
+            return;
+        }
+        let pre_vote = matches!(&message.body, Body::VoteRequest(request) if request.kind == VoteKind::Pre);
+        if message.term > self.state.term() && !pre_vote {
+            effects.push(become_role(NextRole::Follower, "saw a higher term", Some(message)));
+            return;
+        }
+        let (from, term) = (message.from.clone(), message.term);
+        match &message.body {
+            Body::VoteRequest(request) => self.vote_request(from, request, effects),
+            Body::VoteReply(reply) => self.vote_reply(now, from, reply, effects),
+            Body::Append(_) if term == self.state.term() => {
+                effects.push(become_role(NextRole::Follower, "another node leads this term", Some(message)));
+            }
+            Body::Append(append) => {
+                let result =
+                    AppendResult::Conflict { hint: Default::default(), last: self.state.last().index };
+                let (session, round, sent_at) = (append.session, append.round, append.sent_at);
+                let reply = Body::AppendReply(AppendReply { session, round, sent_at, result });
+                let message = self.state.message(from, reply);
+                self.state.send_after_hard_state(message, effects);
+            }
+            Body::ReadIndexRequest(request) => {
+                let reply = Body::ReadIndexReply(ReadIndexReply { id: request.id, index: None });
+                let message = self.state.message(from, reply);
+                self.state.send_after_hard_state(message, effects);
+            }
+            Body::TimeoutNow | Body::AppendReply(_) | Body::ReadIndexReply(_) => {}
+        }
+    }
+
+    /// A candidate answers too: one that ignored the pre-votes of its own term would keep a cluster from ever
+    /// electing (`known-bugs.md` 12). Its own vote of this term is given, to itself or (in a pre-vote) not yet.
+    fn vote_request(&mut self, from: NodeId, request: &VoteRequest, effects: &mut Effects) {
+        let free = match request.kind {
+            VoteKind::Pre => request.campaign > self.state.term(),
+            VoteKind::Real => {
+                request.campaign == self.state.term()
+                    && self.state.hard_state.voted_for.as_ref() == Some(&from)
+            }
+        };
+        let granted = free && self.state.is_up_to_date(request.last);
+        let reply = Body::VoteReply(VoteReply { kind: request.kind, campaign: request.campaign, granted });
+        let message = self.state.message(from, reply);
+        self.state.send_after_hard_state(message, effects);
+    }
+
+    fn vote_reply(&mut self, now: Time, from: NodeId, reply: &VoteReply, effects: &mut Effects) {
+        let current = match self.phase {
+            Phase::PreVote => reply.kind == VoteKind::Pre && reply.campaign == self.state.term().next(),
+            Phase::Vote => reply.kind == VoteKind::Real && reply.campaign == self.state.term(),
+        };
+        if !current || !self.state.membership().is_voter(&from) {
+            return;
+        }
+        if reply.granted {
+            self.granted.insert(from);
+            self.check_won(now, effects);
+        } else {
+            self.rejected.insert(from);
+            let lost = self.state.membership().is_quorum(|id| self.rejected.contains(id));
+            if lost {
+                effects.push(become_role(NextRole::Follower, "a majority said no", None));
+            }
+        }
+    }
+
+    fn check_won(&mut self, now: Time, effects: &mut Effects) {
+        if self.state.standing() != Standing::Voter {
+            effects.push(become_role(NextRole::Follower, "may not stand", None));
+            return;
+        }
+        if !self.state.membership().is_quorum(|id| self.granted.contains(id)) {
+            return;
+        }
+        match self.phase {
+            Phase::PreVote => self.begin_vote(now, effects),
+            // One's own vote counts once it is on disk, like everyone's.
+            Phase::Vote if self.state.durability.hard_state_sequence().is_none() => {
+                effects.push(become_role(NextRole::Leader, "elected by a majority", None));
+            }
+            Phase::Vote => {}
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The numbers the rules of Raft need. Validated once, before the first role starts.
+
+use std::time::Duration;
+
+/// Timings and limits of one group's core.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// A follower that hears nothing stands after a time drawn from here to twice this; a leader that lost touch with
+    /// a quorum for this long falls silent. Raft paper, section 5.2.
+    pub election_timeout: Duration,
+    /// How often a leader that has nothing to send says that it leads.
+    pub heartbeat_interval: Duration,
+    /// A leader whose oldest write has waited this long for its disk gives leadership away.
+    pub persist_stall_max: Duration,
+    /// Entries in one `Append`, at most.
+    pub append_entries_max: usize,
+    /// Payload bytes in one `Append`, at most (one entry may exceed it alone).
+    pub append_bytes_max: usize,
+    /// `Append`s to one peer that may be unacknowledged.
+    pub window_messages_max: usize,
+    /// Bytes to one peer that may be unacknowledged.
+    pub window_bytes_max: usize,
+    /// Bytes of entries a role keeps in memory after they are durable, handed on and committed.
+    pub tail_bytes_max: usize,
+    /// Bytes appended but not committed above which a leader refuses proposals as busy.
+    pub uncommitted_bytes_max: usize,
+    /// Entries handed to the applier and not yet reported applied, at most.
+    pub apply_window_entries_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            election_timeout: Duration::from_millis(1_000),
+            heartbeat_interval: Duration::from_millis(100),
+            persist_stall_max: Duration::from_secs(3),
+            append_entries_max: 1_024,
+            append_bytes_max: 1 << 20,
+            window_messages_max: 64,
+            window_bytes_max: 8 << 20,
+            tail_bytes_max: 16 << 20,
+            uncommitted_bytes_max: 64 << 20,
+            apply_window_entries_max: 16_384,
+        }
+    }
+}
+
+/// A setting that no group can run with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Heartbeats so rare that followers would stand beside a healthy leader.
+    #[error(
+        "heartbeat_interval {heartbeat:?} must be above zero and at most a third of election_timeout {election:?}"
+    )]
+    Heartbeat {
+        /// As given.
+        heartbeat: Duration,
+        /// As given.
+        election: Duration,
+    },
+    /// A limit of zero.
+    #[error("{name} must be at least 1")]
+    Zero {
+        /// The setting.
+        name: &'static str,
+    },
+}
+
+impl Config {
+    /// Checks that a group can live with these numbers.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let (heartbeat, election) = (self.heartbeat_interval, self.election_timeout);
+        if heartbeat.is_zero() || heartbeat * 3 > election {
+            return Err(ConfigError::Heartbeat { heartbeat, election });
+        }
+        let limits = [
+            ("append_entries_max", self.append_entries_max),
+            ("append_bytes_max", self.append_bytes_max),
+            ("window_messages_max", self.window_messages_max),
+            ("window_bytes_max", self.window_bytes_max),
+            ("uncommitted_bytes_max", self.uncommitted_bytes_max),
+            (
+                "apply_window_entries_max",
+                usize::try_from(self.apply_window_entries_max).unwrap_or(usize::MAX),
+            ),
+            ("persist_stall_max", usize::from(!self.persist_stall_max.is_zero())),
+        ];
+        match limits.into_iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => Err(ConfigError::Zero { name }),
+            None => Ok(()),
+        }
+    }
+}

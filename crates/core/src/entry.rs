@@ -1,0 +1,375 @@
+//! One entry of the log, and the hash chain that runs through it.
+//!
+//! The bytes of an entry are a fixed header of [`HEADER_BYTES`] and the payload as it was proposed; the same bytes go
+//! to disk and to every peer (`docs/formats.md`). `leaf = blake3(payload)` is computed where the bytes enter;
+//! `chain = blake3(chain before, the header's fixed part, leaf)` by the role that appends (`safety.md` 8). The chain
+//! makes a missing suffix, a hole and a swapped entry visible, and gives replicas one digest of a whole prefix.
+
+use std::fmt;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Index, Term};
+
+/// The bytes of an entry before its payload.
+pub const HEADER_BYTES: usize = 64;
+/// The part of the header that the chain covers: all but the chain itself.
+const FIXED_BYTES: usize = 32;
+/// The version this build writes.
+pub const ENTRY_VERSION: u8 = 1;
+/// The longest payload a decoder accepts, in bytes. What may be proposed is limited further by configuration.
+pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
+
+/// What the payload of an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EntryKind {
+    /// Empty; appended by a new leader so that it can commit in its own term (Raft thesis section 6.4).
+    Noop,
+    /// A command for the state machine.
+    Command,
+    /// A [`Membership`](crate::Membership) in MessagePack; it rules from the moment it is appended.
+    Membership,
+}
+
+impl EntryKind {
+    fn to_byte(self) -> u8 {
+        match self {
+            Self::Noop => 0,
+            Self::Command => 1,
+            Self::Membership => 2,
+        }
+    }
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Noop),
+            1 => Some(Self::Command),
+            2 => Some(Self::Membership),
+            _ => None,
+        }
+    }
+}
+
+/// A blake3 hash, printed by its first eight bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Hash(pub [u8; 32]);
+
+impl Hash {
+    /// The hash of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..8].iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Term and index of an entry: what the up-to-date check of a vote compares, term first (Raft paper, section 5.4.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LogId {
+    /// The term it was appended in.
+    pub term: Term,
+    /// Where it stands.
+    pub index: Index,
+}
+
+impl fmt::Display for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.index, self.term)
+    }
+}
+
+/// A place in the log with the chain hash up to and including it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Position {
+    /// Its index.
+    pub index: Index,
+    /// The term of the entry there.
+    pub term: Term,
+    /// The chain hash there.
+    pub chain: Hash,
+}
+
+impl Position {
+    /// Before the first entry of any log.
+    pub const ORIGIN: Self = Self { index: Index::ZERO, term: Term::ZERO, chain: Hash([0; 32]) };
+
+    /// Term and index alone.
+    pub fn log_id(self) -> LogId {
+        LogId { term: self.term, index: self.index }
+    }
+}
+
+/// One entry of the log. Cloning shares the payload.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Entry {
+    /// The term of the leader that appended it.
+    pub term: Term,
+    /// Its place.
+    pub index: Index,
+    /// The leader's wall clock at append, in milliseconds since 1970, never less than the entry before has.
+    pub time_ms: u64,
+    /// What the payload is.
+    pub kind: EntryKind,
+    /// The chain hash up to and including this entry.
+    pub chain: Hash,
+    /// blake3 of the payload.
+    pub leaf: Hash,
+    /// The bytes.
+    pub payload: Bytes,
+}
+
+/// What is wrong with bytes that should be entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// The bytes end inside an entry.
+    #[error("entry cut short at byte {offset}: {have} bytes left, {need} needed")]
+    Short {
+        /// Where the entry starts.
+        offset: usize,
+        /// What is left.
+        have: usize,
+        /// What it says it needs.
+        need: usize,
+    },
+    /// A version this build does not know.
+    #[error(
+        "entry at byte {offset} has version {version}, this build knows {ENTRY_VERSION}: it was written by a newer quorate"
+    )]
+    Version {
+        /// Where the entry starts.
+        offset: usize,
+        /// What it says.
+        version: u8,
+    },
+    /// A kind this build does not know, or reserved bytes in use.
+    #[error("entry at byte {offset} has an unknown kind {kind}")]
+    Kind {
+        /// Where the entry starts.
+        offset: usize,
+        /// What it says.
+        kind: u8,
+    },
+    /// A length above [`PAYLOAD_BYTES_MAX`].
+    #[error("entry at byte {offset} claims {length} bytes of payload, the limit is {PAYLOAD_BYTES_MAX}")]
+    Long {
+        /// Where the entry starts.
+        offset: usize,
+        /// What it claims.
+        length: usize,
+    },
+    /// It does not follow the entry before it.
+    #[error("entry {found} does not follow {expected}: a gap, or a term that falls")]
+    Order {
+        /// The place that must come next.
+        expected: Index,
+        /// The entry found.
+        found: LogId,
+    },
+    /// The hash chain does not hold at this entry.
+    #[error("entry {at} does not fit the hash chain: the bytes are not those that were appended")]
+    Chain {
+        /// The entry.
+        at: LogId,
+    },
+}
+
+impl Entry {
+    /// Makes the entry that follows `before`. `leaf` must be `Hash::of(&payload)`; it is an argument because the
+    /// bytes were hashed where they entered.
+    pub fn follow(
+        before: Position,
+        term: Term,
+        time_ms: u64,
+        kind: EntryKind,
+        payload: Bytes,
+        leaf: Hash,
+    ) -> Self {
+        debug_assert_eq!(leaf, Hash::of(&payload), "a leaf is the hash of its payload");
+        let mut entry =
+            Self { term, index: before.index.next(), time_ms, kind, chain: Hash::default(), leaf, payload };
+        entry.chain = entry.chain_after(before.chain);
+        entry
+    }
+
+    /// Term and index.
+    pub fn log_id(&self) -> LogId {
+        LogId { term: self.term, index: self.index }
+    }
+
+    /// The place of this entry with its chain hash.
+    pub fn position(&self) -> Position {
+        Position { index: self.index, term: self.term, chain: self.chain }
+    }
+
+    /// The bytes it takes on disk and on the wire.
+    pub fn encoded_bytes(&self) -> usize {
+        HEADER_BYTES + self.payload.len()
+    }
+
+    /// The chain hash this entry must have after one with the chain hash `before`.
+    pub fn chain_after(&self, before: Hash) -> Hash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&before.0).update(&self.fixed()).update(&self.leaf.0);
+        Hash(*hasher.finalize().as_bytes())
+    }
+
+    /// Appends header and payload to `out`.
+    pub fn encode(&self, out: &mut BytesMut) {
+        out.reserve(self.encoded_bytes());
+        out.put_slice(&self.fixed());
+        out.put_slice(&self.chain.0);
+        out.put_slice(&self.payload);
+    }
+
+    /// Reads one entry at `offset` and says where the next begins. The payload is a slice of `bytes`, and the leaf is
+    /// computed here, where the bytes enter. The chain is not checked: see [`verify_run`].
+    pub fn decode(bytes: &Bytes, offset: usize) -> Result<(Self, usize), EntryError> {
+        let have = bytes.len().saturating_sub(offset);
+        if have < HEADER_BYTES {
+            return Err(EntryError::Short { offset, have, need: HEADER_BYTES });
+        }
+        let head = &bytes[offset..offset + HEADER_BYTES];
+        let number = |at: usize| u64::from_be_bytes(head[at..at + 8].try_into().expect("eight bytes"));
+        if head[0] != ENTRY_VERSION {
+            return Err(EntryError::Version { offset, version: head[0] });
+        }
+        let kind = EntryKind::from_byte(head[1]).filter(|_| head[2] == 0 && head[3] == 0);
+        let kind = kind.ok_or(EntryError::Kind { offset, kind: head[1] })?;
+        let length = u32::from_be_bytes(head[4..8].try_into().expect("four bytes")) as usize;
+        if length > PAYLOAD_BYTES_MAX {
+            return Err(EntryError::Long { offset, length });
+        }
+        if have < HEADER_BYTES + length {
+            return Err(EntryError::Short { offset, have, need: HEADER_BYTES + length });
+        }
+        let start = offset + HEADER_BYTES;
+        let payload = bytes.slice(start..start + length);
+        let chain = Hash(head[FIXED_BYTES..].try_into().expect("thirty-two bytes"));
+        let entry = Self {
+            term: Term(number(8)),
+            index: Index(number(16)),
+            time_ms: number(24),
+            kind,
+            chain,
+            leaf: Hash::of(&payload),
+            payload,
+        };
+        Ok((entry, start + length))
+    }
+
+    /// Version, kind, two reserved zero bytes, payload length u32, term, index, time; all big-endian.
+    fn fixed(&self) -> [u8; FIXED_BYTES] {
+        let mut head = [0; FIXED_BYTES];
+        head[0] = ENTRY_VERSION;
+        head[1] = self.kind.to_byte();
+        let length = u32::try_from(self.payload.len()).expect("a payload is capped far below 4 GiB");
+        head[4..8].copy_from_slice(&length.to_be_bytes());
+        head[8..16].copy_from_slice(&self.term.0.to_be_bytes());
+        head[16..24].copy_from_slice(&self.index.0.to_be_bytes());
+        head[24..32].copy_from_slice(&self.time_ms.to_be_bytes());
+        head
+    }
+}
+
+/// Encodes contiguous entries one after the other: the bytes of a run.
+pub fn encode_run(entries: &[Entry]) -> Bytes {
+    let mut out = BytesMut::with_capacity(entries.iter().map(Entry::encoded_bytes).sum());
+    for entry in entries {
+        entry.encode(&mut out);
+    }
+    out.freeze()
+}
+
+/// Decodes a run. Each entry must follow the one before in index, and no term may fall; the chain is not checked.
+pub fn decode_run(bytes: &Bytes) -> Result<Vec<Entry>, EntryError> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut offset = 0;
+    while offset < bytes.len() {
+        let (entry, end) = Entry::decode(bytes, offset)?;
+        if let Some(last) = entries.last() {
+            check_order(last.log_id(), &entry)?;
+        }
+        entries.push(entry);
+        offset = end;
+    }
+    Ok(entries)
+}
+
+/// Checks that `entries` continue the log after `before`: contiguous, terms that do not fall, and an unbroken chain.
+pub fn verify_run(before: Position, entries: &[Entry]) -> Result<Position, EntryError> {
+    let mut last = before;
+    for entry in entries {
+        check_order(last.log_id(), entry)?;
+        if entry.chain != entry.chain_after(last.chain) {
+            return Err(EntryError::Chain { at: entry.log_id() });
+        }
+        last = entry.position();
+    }
+    Ok(last)
+}
+
+fn check_order(last: LogId, next: &Entry) -> Result<(), EntryError> {
+    if next.index != last.index.next() || next.term < last.term {
+        return Err(EntryError::Order { expected: last.index.next(), found: next.log_id() });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(before: Position, payload: &'static [u8]) -> Entry {
+        Entry::follow(before, Term(3), 17, EntryKind::Command, Bytes::from_static(payload), Hash::of(payload))
+    }
+
+    #[test]
+    fn a_run_comes_back_as_it_was() {
+        let a = entry(Position::ORIGIN, b"a");
+        let b = entry(a.position(), b"");
+        let run = encode_run(&[a.clone(), b.clone()]);
+        let back = decode_run(&run).expect("what was encoded decodes");
+        assert_eq!(back, vec![a, b]);
+        assert!(verify_run(Position::ORIGIN, &back).is_ok());
+    }
+
+    #[test]
+    fn every_flipped_byte_is_seen() {
+        let a = entry(Position::ORIGIN, b"payload");
+        let b = entry(a.position(), b"more");
+        let run = encode_run(&[a, b]);
+        for at in 0..run.len() {
+            let mut bad = run.to_vec();
+            bad[at] ^= 0x10;
+            let seen = decode_run(&bad.into()).and_then(|run| verify_run(Position::ORIGIN, &run));
+            assert!(seen.is_err(), "a flip at byte {at} went unseen");
+        }
+    }
+
+    #[test]
+    fn every_cut_is_seen_or_leaves_whole_entries() {
+        let a = entry(Position::ORIGIN, b"payload");
+        let run = encode_run(std::slice::from_ref(&a));
+        for end in 1..run.len() {
+            assert!(matches!(decode_run(&run.slice(..end)), Err(EntryError::Short { .. })), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn bug_04_log_ids_compare_term_first() {
+        let old = LogId { term: Term(1), index: Index(9) };
+        let new = LogId { term: Term(2), index: Index(1) };
+        assert!(new > old);
+    }
+}

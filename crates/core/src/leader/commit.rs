@@ -1,0 +1,38 @@
+//! Stage 5 of 7, Committed: from acknowledgements and the own disk to the commit index; from here to Applied.
+
+use crate::effect::Effects;
+use crate::entry::Entry;
+use crate::ids::{Index, NodeId, Time};
+use crate::leader::Leader;
+use crate::replicator::ReplicatorEvent;
+
+impl Leader {
+    /// The last index that a majority of each half of the membership has on disk; this node counts by its own.
+    fn majority_has(&self) -> Index {
+        let matched = |id: &NodeId| {
+            if *id == self.state.me {
+                self.state.durable()
+            } else {
+                self.progress.get(id).map_or(Index::ZERO, |progress| progress.matched)
+            }
+        };
+        self.state.membership().quorum_value(matched)
+    }
+
+    /// Moves the commit index, only by counting entries of this term (Raft paper, figure 8).
+    pub(super) fn advance_commit(&mut self, _now: Time, effects: &mut Effects) {
+        let reached = self.majority_has();
+        if reached <= self.state.commit || self.state.tail.term_at(reached) != Some(self.state.term()) {
+            return;
+        }
+        let committed = self.state.commit.next().0..=reached.0;
+        let bytes =
+            committed.filter_map(|index| self.state.tail.get(Index(index))).map(Entry::encoded_bytes).sum();
+        self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(bytes);
+        self.state.commit = reached;
+        if reached == self.state.last().index {
+            self.uncommitted_bytes = 0;
+        }
+        self.tell_all(&ReplicatorEvent::Committed(reached), effects);
+    }
+}

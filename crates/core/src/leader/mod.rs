@@ -1,0 +1,339 @@
+//! The leader: gives commands their place, decides what is committed, confirms that it still leads.
+//!
+//! - `propose`: stage 2 of 7 (Appended); `commit`: stage 5 of 7 (Committed).
+//! - It counts itself only once its own disk has the entry, and sends before that (`safety.md`, 10).
+//! - It commits by counting only entries of its own term (Raft paper, section 5.4.2).
+//! - A leader that has not reached a quorum for an election timeout is no leader: it falls silent and steps down.
+
+mod commit;
+mod peers;
+mod propose;
+mod reads;
+mod transfer;
+
+use std::collections::BTreeMap;
+
+use crate::effect::{Common, Effect, Effects, NextRole, Notice, ReadId, Reader};
+use crate::entry::EntryKind;
+use crate::ids::{Incarnation, Index, NodeId, ReplicationSession, Round, Time};
+use crate::message::{AppendReply, AppendResult, Body, Message, VoteKind, VoteReply, VoteRequest};
+use crate::replicator::ReplicatorEvent;
+use crate::state::{ReplicaState, become_role};
+
+pub use peers::PeerStatus;
+use peers::Progress;
+pub use propose::Proposal;
+use reads::Reads;
+use transfer::Transfer;
+
+/// What a leader hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaderEvent {
+    /// What every role hears.
+    Common(Common),
+    /// Commands to append. Answered by [`Effect::Accepted`] and [`Effect::Refused`], in order.
+    Propose {
+        /// The wall clock, in milliseconds since 1970.
+        wall_ms: u64,
+        /// The commands.
+        proposals: Vec<Proposal>,
+    },
+    /// Reads that want to be linearizable.
+    Read(Vec<ReadId>),
+    /// A replicator wants entries.
+    Fetch {
+        /// Whom it serves.
+        peer: NodeId,
+        /// Its number.
+        session: ReplicationSession,
+        /// The first wanted.
+        from: Index,
+    },
+    /// The actor of this peer's replicator ended: begin a new session.
+    ReplicatorLost {
+        /// Whom it served.
+        peer: NodeId,
+    },
+    /// Hand leadership over, to the best voter if none is named.
+    Transfer {
+        /// To whom.
+        to: Option<NodeId>,
+    },
+    /// A peer's incarnation became known and durable here: the membership should carry it (`safety.md` 14).
+    Incarnation {
+        /// Whose.
+        peer: NodeId,
+        /// Which.
+        incarnation: Incarnation,
+        /// The wall clock, in milliseconds since 1970.
+        wall_ms: u64,
+    },
+    /// The link to this peer rose or fell.
+    Link {
+        /// Which.
+        peer: NodeId,
+        /// Whether it is up.
+        up: bool,
+    },
+}
+
+/// A leader.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Leader {
+    state: ReplicaState,
+    progress: BTreeMap<NodeId, Progress>,
+    /// The no-op of this term: until it is committed nothing of earlier terms is known to be.
+    first_of_term: Index,
+    next_session: ReplicationSession,
+    round: Round,
+    reads: Reads,
+    transfer: Option<Transfer>,
+    /// Incarnations the membership does not carry yet.
+    incarnations: BTreeMap<NodeId, Incarnation>,
+    uncommitted_bytes: usize,
+    started_at: Time,
+}
+
+impl Leader {
+    /// Begins to lead: starts a replicator for each peer and appends the no-op of the term.
+    pub fn start(state: ReplicaState, now: Time, wall_ms: u64) -> (Self, Effects) {
+        let mut effects = Effects::new();
+        let state = state.hand_over();
+        let mut leader = Self {
+            first_of_term: state.last().index.next(),
+            uncommitted_bytes: state.tail.bytes_after(state.commit),
+            state,
+            progress: BTreeMap::new(),
+            next_session: ReplicationSession::ZERO,
+            round: Round::ZERO,
+            reads: Reads::default(),
+            transfer: None,
+            incarnations: BTreeMap::new(),
+            started_at: now,
+        };
+        let me = leader.state.me.clone();
+        effects.push(Effect::LeaderChanged { leader: Some(me.clone()), term: leader.state.term() });
+        let peers: Vec<NodeId> = leader.state.membership().peers_of(&me).cloned().collect();
+        for peer in peers {
+            leader.start_replicator(now, peer, &mut effects);
+        }
+        leader.append(
+            now,
+            wall_ms,
+            vec![(EntryKind::Noop, Proposal::new(bytes::Bytes::new()))],
+            &mut effects,
+        );
+        leader.finish(now, &mut effects);
+        (leader, effects)
+    }
+
+    /// One event in, its effects out.
+    pub fn step(&mut self, now: Time, event: LeaderEvent) -> Effects {
+        let mut effects = Effects::new();
+        match event {
+            LeaderEvent::Common(common) => self.common(now, common, &mut effects),
+            LeaderEvent::Propose { wall_ms, proposals } => {
+                self.propose(now, wall_ms, proposals, &mut effects)
+            }
+            LeaderEvent::Read(reads) => self.read(reads, &mut effects),
+            LeaderEvent::Fetch { peer, session, from } => self.fetch(peer, session, from, &mut effects),
+            LeaderEvent::ReplicatorLost { peer } => self.start_replicator(now, peer, &mut effects),
+            LeaderEvent::Transfer { to } => self.begin_transfer(now, to, &mut effects),
+            LeaderEvent::Incarnation { peer, incarnation, wall_ms } => {
+                self.incarnations.insert(peer, incarnation);
+                self.enrol(now, wall_ms, &mut effects);
+            }
+            LeaderEvent::Link { peer, up } => {
+                let event = if up { ReplicatorEvent::LinkUp } else { ReplicatorEvent::LinkDown };
+                self.tell(peer, event, &mut effects);
+            }
+        }
+        self.finish(now, &mut effects);
+        effects
+    }
+
+    /// When [`Common::Tick`] is due: when the quorum would be lost, the transfer fail or the disk count as stalled.
+    pub fn deadline(&self) -> Option<Time> {
+        let config = &self.state.config;
+        let quorum = self.quorum_contact().map(|at| at + config.election_timeout);
+        let stall = self.state.durability.oldest_issued_at().map(|at| at + config.persist_stall_max);
+        let transfer = self.transfer.as_ref().map(|transfer| transfer.deadline);
+        [quorum, stall, transfer].into_iter().flatten().min()
+    }
+
+    /// What the replica is apart from its role.
+    pub fn state(&self) -> &ReplicaState {
+        &self.state
+    }
+
+    /// Gives the state to the next role.
+    pub fn into_state(self) -> ReplicaState {
+        self.state
+    }
+
+    /// Whether an entry of this leader's own term is committed, so that it knows what is.
+    pub fn has_committed_in_term(&self) -> bool {
+        self.state.commit >= self.first_of_term
+    }
+
+    /// The newest round of leadership confirmation.
+    pub fn round(&self) -> Round {
+        self.round
+    }
+
+    /// To whom leadership is being handed.
+    pub fn transferring_to(&self) -> Option<&NodeId> {
+        self.transfer.as_ref().map(|transfer| &transfer.to)
+    }
+
+    fn finish(&mut self, now: Time, effects: &mut Effects) {
+        let ended = |effects: &Effects| matches!(effects.last(), Some(Effect::Become(_)));
+        if !ended(effects) {
+            self.advance_commit(now, effects);
+            self.confirm_reads(now, effects);
+            self.state.settle(self.state.commit, effects);
+        }
+        if ended(effects) {
+            let end = effects.pop().expect("just seen");
+            self.refuse_reads(effects);
+            let peers: Vec<NodeId> = self.progress.keys().cloned().collect();
+            effects.extend(peers.into_iter().map(|peer| Effect::StopReplicator { peer }));
+            effects.push(end);
+        }
+    }
+
+    fn common(&mut self, now: Time, common: Common, effects: &mut Effects) {
+        self.state.step_common(&common, effects);
+        match common {
+            Common::Message(message) => self.message(now, message, effects),
+            Common::Tick => self.tick(now, effects),
+            Common::StoreBack
+            | Common::StoreAway
+            | Common::Persisted(_)
+            | Common::Applied(_)
+            | Common::ApplierRestarted(_)
+            | Common::Located(_)
+            | Common::DiskFull(_) => {}
+        }
+    }
+
+    fn tick(&mut self, now: Time, effects: &mut Effects) {
+        let config = &self.state.config;
+        if self.quorum_contact().is_some_and(|at| now.since(at) >= config.election_timeout) {
+            effects.push(become_role(NextRole::Follower, "lost touch with a quorum", None));
+            return;
+        }
+        let stalled = self.state.durability.oldest_issued_at();
+        if stalled.is_some_and(|at| now.since(at) >= config.persist_stall_max) && !self.progress.is_empty() {
+            effects.push(Effect::Notice(Notice::DiskStalled));
+            self.give_away(effects);
+            effects.push(become_role(NextRole::Follower, "its disk has stalled", None));
+            return;
+        }
+        self.check_transfer(now, effects);
+    }
+
+    fn message(&mut self, now: Time, message: Message, effects: &mut Effects) {
+        if message.to != self.state.me {
+            return;
+        }
+        // A leader in touch with its quorum is the leader others stick to: it ignores who would depose it. Reply to
+        // an earlier pre-vote or vote: nothing to a leader (`known-bugs.md` 11).
+        let from = message.from.clone();
+        match &message.body {
+            Body::VoteRequest(request) if !request.forced => {
+                self.refuse_vote(from, request, effects);
+                return;
+            }
+            Body::VoteRequest(request) if request.kind == VoteKind::Pre => {
+                self.refuse_vote(from, request, effects);
+                return;
+            }
+            _ => {}
+        }
+        if message.term > self.state.term() {
+            effects.push(become_role(NextRole::Follower, "saw a higher term", Some(message)));
+            return;
+        }
+        let term = message.term;
+        match message.body {
+            Body::AppendReply(reply) if term == self.state.term() => {
+                self.append_reply(now, from, message.boot, &reply, effects);
+            }
+            Body::ReadIndexRequest(request) => {
+                self.peer_read(from, &request, effects);
+            }
+            Body::VoteRequest(request) => self.refuse_vote(from, &request, effects),
+            Body::Append(append) if term == self.state.term() => {
+                // Two leaders in one term: election safety is broken somewhere, and silence is the only safe answer.
+                let known = self.state.me.clone();
+                effects.push(Effect::Notice(Notice::TwoLeaders { term, known, other: from }));
+                let _ = append;
+            }
+            Body::Append(append) => {
+                let result =
+                    AppendResult::Conflict { hint: Default::default(), last: self.state.last().index };
+                let (session, round, sent_at) = (append.session, append.round, append.sent_at);
+                let reply = Body::AppendReply(AppendReply { session, round, sent_at, result });
+                let message = self.state.message(from, reply);
+                self.state.send_after_hard_state(message, effects);
+            }
+            Body::AppendReply(_) | Body::VoteReply(_) | Body::TimeoutNow | Body::ReadIndexReply(_) => {}
+        }
+    }
+
+    fn refuse_vote(&mut self, from: NodeId, request: &VoteRequest, effects: &mut Effects) {
+        let reply = VoteReply { kind: request.kind, campaign: request.campaign, granted: false };
+        let message = self.state.message(from, Body::VoteReply(reply));
+        self.state.send_after_hard_state(message, effects);
+    }
+
+    /// When a quorum was last reached, by the time this leader sent what they answered; `None` if it needs nobody.
+    fn quorum_contact(&self) -> Option<Time> {
+        let membership = self.state.membership();
+        if membership.is_quorum(|id| *id == self.state.me) {
+            return None;
+        }
+        let contact = |id: &NodeId| {
+            if *id == self.state.me {
+                Time(u64::MAX)
+            } else {
+                self.progress.get(id).map_or(Time::default(), |progress| progress.contact)
+            }
+        };
+        Some(membership.quorum_value(contact))
+    }
+
+    fn tell(&self, peer: NodeId, event: ReplicatorEvent, effects: &mut Effects) {
+        if self.progress.contains_key(&peer) {
+            effects.push(Effect::ToReplicator { peer, event });
+        }
+    }
+
+    fn tell_all(&self, event: &ReplicatorEvent, effects: &mut Effects) {
+        let tell = |peer: &NodeId| Effect::ToReplicator { peer: peer.clone(), event: event.clone() };
+        effects.extend(self.progress.keys().map(tell));
+    }
+
+    fn fetch(&self, peer: NodeId, session: ReplicationSession, from: Index, effects: &mut Effects) {
+        let config = &self.state.config;
+        if self.progress.get(&peer).is_none_or(|progress| progress.session != session) {
+            return;
+        }
+        let start = self.state.tail.start();
+        if from <= start.index {
+            self.tell(peer, ReplicatorEvent::Compacted { through: start }, effects);
+            return;
+        }
+        let (entries_max, bytes_max) = (config.append_entries_max, config.window_bytes_max);
+        let last = self.state.last().index;
+        if let Ok(entries) = self.state.tail.slice(from, last, entries_max, bytes_max) {
+            let prev = self.state.tail.log_id_at(from.prev()).expect("the place before an entry of the log");
+            self.tell(peer, ReplicatorEvent::Fetched { session, prev, entries }, effects);
+        } else {
+            let through = from.plus(entries_max as u64 - 1).min(self.state.tail.base().index);
+            let reader = Reader::Replicator { peer, session };
+            effects.push(Effect::ReadLog { reader, from, through, bytes_max });
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Linearizable reads without a log entry: ReadIndex (Raft thesis section 6.4).
+//!
+//! A read takes the commit index, then waits until a quorum has answered a message this leader sent *after* the read
+//! came. Rounds are numbered within the term and never used twice, so an old acknowledgement confirms no new read
+//! (`known-bugs.md` 55). Reads that come while a round is under way gather for the next one.
+
+use crate::effect::{Effect, Effects, ReadId, Refusal};
+use crate::ids::{Index, NodeId, Round, Time};
+use crate::leader::Leader;
+use crate::message::{Body, ReadIndexReply, ReadIndexRequest};
+use crate::replicator::ReplicatorEvent;
+
+/// Who waits for a read index.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Asker {
+    /// This node.
+    Here(ReadId),
+    /// Another one.
+    Peer { peer: NodeId, id: u64, recovering: bool },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Waiting {
+    round: Round,
+    index: Index,
+    askers: Vec<Asker>,
+}
+
+/// Bound: askers are bounded by the permits of the handles on each node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Reads {
+    /// Not in a round yet.
+    gathering: Vec<Asker>,
+    /// The round under way.
+    under_way: Option<Waiting>,
+    /// Recovering peers, each confirmed by a quorum without it.
+    recovering: Vec<Waiting>,
+}
+
+impl Leader {
+    pub(super) fn read(&mut self, reads: Vec<ReadId>, effects: &mut Effects) {
+        self.reads.gathering.extend(reads.into_iter().map(Asker::Here));
+        self.begin_round(effects);
+    }
+
+    pub(super) fn peer_read(&mut self, peer: NodeId, request: &ReadIndexRequest, effects: &mut Effects) {
+        let asker = Asker::Peer { peer, id: request.id, recovering: request.recovering };
+        self.reads.gathering.push(asker);
+        self.begin_round(effects);
+    }
+
+    /// Before an entry of this term is committed the commit index may lag behind what an earlier leader answered
+    /// (`known-bugs.md` 54): reads wait.
+    fn begin_round(&mut self, effects: &mut Effects) {
+        if !self.has_committed_in_term() || self.reads.under_way.is_some() || self.reads.gathering.is_empty()
+        {
+            return;
+        }
+        self.round = self.round.next();
+        let (round, index) = (self.round, self.state.commit);
+        let (recovering, askers): (Vec<Asker>, Vec<Asker>) = std::mem::take(&mut self.reads.gathering)
+            .into_iter()
+            .partition(|asker| matches!(asker, Asker::Peer { recovering: true, .. }));
+        for asker in recovering {
+            let same_peer = |w: &Waiting| matches!((&w.askers[0], &asker), (Asker::Peer { peer: a, .. }, Asker::Peer { peer: b, .. }) if a == b);
+            self.reads.recovering.retain(|waiting| !same_peer(waiting));
+            self.reads.recovering.push(Waiting { round, index, askers: vec![asker] });
+        }
+        if !askers.is_empty() {
+            self.reads.under_way = Some(Waiting { round, index, askers });
+        }
+        self.tell_all(&ReplicatorEvent::Confirm(round), effects);
+    }
+
+    /// The newest round a quorum has answered, not counting `without`.
+    fn confirmed_round(&self, without: Option<&NodeId>) -> Round {
+        let answered = |id: &NodeId| {
+            if Some(id) == without {
+                Round::ZERO
+            } else if *id == self.state.me {
+                self.round
+            } else {
+                self.progress.get(id).map_or(Round::ZERO, |progress| progress.round)
+            }
+        };
+        self.state.membership().quorum_value(answered)
+    }
+
+    pub(super) fn confirm_reads(&mut self, _now: Time, effects: &mut Effects) {
+        self.begin_round(effects);
+        let confirmed = self.confirmed_round(None);
+        if let Some(done) = self.reads.under_way.take_if(|waiting| waiting.round <= confirmed) {
+            self.answer(done.askers, Some(done.index), effects);
+            self.begin_round(effects);
+            // Alone, the next round is confirmed as it begins.
+            if self.reads.under_way.is_some() && self.progress.is_empty() {
+                self.confirm_reads(_now, effects);
+            }
+        }
+        for waiting in std::mem::take(&mut self.reads.recovering) {
+            let Asker::Peer { peer, .. } = &waiting.askers[0] else { continue };
+            if waiting.round <= self.confirmed_round(Some(peer)) {
+                self.answer(waiting.askers, Some(waiting.index), effects);
+            } else {
+                self.reads.recovering.push(waiting);
+            }
+        }
+    }
+
+    pub(super) fn refuse_reads(&mut self, effects: &mut Effects) {
+        let reads = std::mem::take(&mut self.reads);
+        let waiting = reads.under_way.into_iter().chain(reads.recovering).flat_map(|waiting| waiting.askers);
+        let askers: Vec<Asker> = waiting.chain(reads.gathering).collect();
+        self.answer(askers, None, effects);
+    }
+
+    fn answer(&mut self, askers: Vec<Asker>, index: Option<Index>, effects: &mut Effects) {
+        let mut here = Vec::new();
+        for asker in askers {
+            match asker {
+                Asker::Here(id) => here.push(id),
+                Asker::Peer { peer, id, .. } => {
+                    let message =
+                        self.state.message(peer, Body::ReadIndexReply(ReadIndexReply { id, index }));
+                    self.state.send_after_hard_state(message, effects);
+                }
+            }
+        }
+        if !here.is_empty() {
+            effects.push(match index {
+                Some(index) => Effect::ReadReady { reads: here, index },
+                None => Effect::ReadRefused { reads: here, reason: Refusal::NotLeader },
+            });
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Who takes part in a group, in joint shape from the start (Raft thesis section 4.3), and whose word is a quorum.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Incarnation, Index, NodeId};
+
+/// One node of a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Member {
+    /// Where its bridge listens, `host:port`.
+    pub raft: String,
+    /// Where its API listens, `host:port`; empty if it has none.
+    #[serde(default)]
+    pub api: String,
+    /// Its incarnation, written by the leader once it knows it; from then on it wins over what a peer remembers
+    /// (`safety.md` 14). Zero until then.
+    #[serde(default)]
+    pub incarnation: Incarnation,
+}
+
+/// The members of a group. While `outgoing` is not empty the membership is joint: a quorum needs a majority of
+/// `voters` and a majority of `outgoing`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Membership {
+    /// Who votes (in a joint membership: by the new set).
+    pub voters: BTreeSet<NodeId>,
+    /// Who votes by the old set while a change is under way; empty otherwise.
+    #[serde(default)]
+    pub outgoing: BTreeSet<NodeId>,
+    /// Who receives the log without a vote.
+    #[serde(default)]
+    pub learners: BTreeSet<NodeId>,
+    /// Every voter, outgoing voter and learner, with its addresses.
+    pub members: BTreeMap<NodeId, Member>,
+    /// The fingerprint of what the cluster must agree on (`safety.md` 15).
+    #[serde(default)]
+    pub fingerprint: u64,
+}
+
+impl Membership {
+    /// Voters alone, with these addresses.
+    pub fn of_voters(members: BTreeMap<NodeId, Member>, fingerprint: u64) -> Self {
+        let voters = members.keys().cloned().collect();
+        Self { voters, outgoing: BTreeSet::new(), learners: BTreeSet::new(), members, fingerprint }
+    }
+
+    /// Whether two majorities are needed.
+    pub fn is_joint(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Whether this node's vote counts, in either half.
+    pub fn is_voter(&self, id: &NodeId) -> bool {
+        self.voters.contains(id) || self.outgoing.contains(id)
+    }
+
+    /// Every voter of either half, once.
+    pub fn all_voters(&self) -> impl Iterator<Item = &NodeId> {
+        self.voters.union(&self.outgoing)
+    }
+
+    /// Every node the leader sends the log to.
+    pub fn peers_of<'a>(&'a self, me: &'a NodeId) -> impl Iterator<Item = &'a NodeId> {
+        self.members.keys().filter(move |id| *id != me)
+    }
+
+    /// Whether `agrees` holds for a majority of each half. Only voters are asked; a learner never counts.
+    pub fn is_quorum(&self, agrees: impl Fn(&NodeId) -> bool) -> bool {
+        majority_of(&self.voters, &agrees)
+            && (self.outgoing.is_empty() || majority_of(&self.outgoing, &agrees))
+    }
+
+    /// The greatest value that a quorum has reached, `reached(id)` being what each voter has: the commit index by
+    /// match index, the confirmed round by acknowledged round.
+    pub fn quorum_value<T: Ord + Copy + Default>(&self, reached: impl Fn(&NodeId) -> T) -> T {
+        let incoming = value_of_half(&self.voters, &reached);
+        if self.outgoing.is_empty() {
+            return incoming;
+        }
+        incoming.min(value_of_half(&self.outgoing, &reached))
+    }
+}
+
+impl Membership {
+    /// The payload of its entry: MessagePack with named fields.
+    pub fn encode(&self) -> Vec<u8> {
+        rmp_serde::to_vec_named(self).expect("a membership has only maps, sets, strings and numbers")
+    }
+
+    /// Reads the payload of a membership entry.
+    pub fn decode(payload: &[u8]) -> Result<Self, rmp_serde::decode::Error> {
+        rmp_serde::from_slice(payload)
+    }
+}
+
+fn majority_of(voters: &BTreeSet<NodeId>, agrees: &impl Fn(&NodeId) -> bool) -> bool {
+    !voters.is_empty() && voters.iter().filter(|id| agrees(id)).count() > voters.len() / 2
+}
+
+fn value_of_half<T: Ord + Copy + Default>(voters: &BTreeSet<NodeId>, reached: &impl Fn(&NodeId) -> T) -> T {
+    let mut values: Vec<T> = voters.iter().map(reached).collect();
+    values.sort_unstable_by(|a, b| b.cmp(a));
+    values.get(voters.len() / 2).copied().unwrap_or_default()
+}
+
+/// The memberships of a log that may still matter: the one in force is the newest *appended*, and a truncation brings
+/// the one before it back (`known-bugs.md` 47, 48).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct MembershipLog {
+    /// Index of the entry that brought each, ascending; never empty. Index zero is the founding membership.
+    entries: Vec<(Index, Membership)>,
+}
+
+impl MembershipLog {
+    /// A log whose only membership stands at `index`.
+    pub fn new(index: Index, membership: Membership) -> Self {
+        Self { entries: vec![(index, membership)] }
+    }
+
+    /// The one in force.
+    pub fn current(&self) -> &Membership {
+        &self.last().1
+    }
+
+    /// Where the one in force was appended.
+    pub fn current_index(&self) -> Index {
+        self.last().0
+    }
+
+    /// The newest at or below `index`: the committed one, asked with the commit index.
+    pub fn at(&self, index: Index) -> &Membership {
+        let newest = self.entries.iter().rev().find(|(at, _)| *at <= index);
+        &newest.unwrap_or(&self.entries[0]).1
+    }
+
+    /// Takes in the membership appended at `index`.
+    pub fn append(&mut self, index: Index, membership: Membership) {
+        assert!(index > self.current_index(), "memberships are appended in order");
+        self.entries.push((index, membership));
+    }
+
+    /// Forgets what was appended at `from` or after.
+    pub fn truncate(&mut self, from: Index) {
+        let keep = self.entries.iter().take_while(|(at, _)| *at < from).count();
+        assert!(keep > 0, "the founding membership is never truncated");
+        self.entries.truncate(keep);
+    }
+
+    /// Forgets all before the one in force at `commit`: no truncation reaches below it.
+    pub fn settle(&mut self, commit: Index) {
+        let newest = self.entries.iter().rposition(|(at, _)| *at <= commit).unwrap_or(0);
+        self.entries.drain(..newest);
+    }
+
+    fn last(&self) -> &(Index, Membership) {
+        self.entries.last().expect("a membership log is never empty")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ids(names: impl IntoIterator<Item = u8>) -> BTreeSet<NodeId> {
+        names.into_iter().map(|n| NodeId::new(&format!("n{n}")).expect("a legal name")).collect()
+    }
+
+    proptest! {
+        /// The naive model: the greatest v such that each half has a majority at v or above.
+        #[test]
+        fn bug_31_quorum_value_is_the_naive_one(
+            voters in prop::collection::btree_set(0u8..9, 1..8),
+            outgoing in prop::collection::btree_set(0u8..9, 0..8),
+            reached in prop::collection::vec(0u64..6, 9),
+        ) {
+            let membership = Membership { voters: ids(voters), outgoing: ids(outgoing), ..Default::default() };
+            let value = |id: &NodeId| reached[id.as_str()[1..].parse::<usize>().expect("n and a digit")];
+            let naive = (0..6).rev().find(|v| membership.is_quorum(|id| value(id) >= *v)).unwrap_or(0);
+            prop_assert_eq!(membership.quorum_value(value), naive);
+        }
+
+        /// Any quorum of a set and any quorum of a joint membership containing it meet in a voter.
+        #[test]
+        fn quorums_of_consecutive_memberships_meet(
+            old in prop::collection::btree_set(0u8..7, 1..6),
+            new in prop::collection::btree_set(0u8..7, 1..6),
+            a in prop::collection::btree_set(0u8..7, 0..7),
+            b in prop::collection::btree_set(0u8..7, 0..7),
+        ) {
+            let simple = Membership { voters: ids(old.clone()), ..Default::default() };
+            let joint = Membership { voters: ids(new), outgoing: ids(old), ..Default::default() };
+            let (a, b) = (ids(a), ids(b));
+            if simple.is_quorum(|id| a.contains(id)) && joint.is_quorum(|id| b.contains(id)) {
+                prop_assert!(a.intersection(&b).any(|id| simple.is_voter(id)));
+            }
+        }
+    }
+
+    #[test]
+    fn bug_07_learners_do_not_count() {
+        let mut m = Membership { voters: ids([0, 1, 2]), ..Default::default() };
+        m.learners = ids([3, 4]);
+        let agree = ids([0, 3, 4]);
+        assert!(!m.is_quorum(|id| agree.contains(id)));
+    }
+
+    #[test]
+    fn bug_48_truncation_brings_the_earlier_membership_back() {
+        let of = |names: &[u8]| Membership { voters: ids(names.iter().copied()), ..Default::default() };
+        let mut log = MembershipLog::new(Index::ZERO, of(&[0]));
+        log.append(Index(4), of(&[0, 1]));
+        log.append(Index(7), of(&[0, 1, 2]));
+        assert_eq!(log.at(Index(6)), &of(&[0, 1]));
+        log.truncate(Index(5));
+        assert_eq!(log.current(), &of(&[0, 1]));
+        log.settle(Index(4));
+        assert_eq!(log.current_index(), Index(4));
+    }
+}

@@ -1,0 +1,300 @@
+//! A role together with its replicators: what the model checker, the golden transcripts and the simulation step. It is
+//! the shipped role code, composed; the runtime composes the same types as actors.
+
+use std::collections::BTreeMap;
+
+use crate::candidate::{Candidate, CandidateEvent};
+use crate::effect::{Common, Effect, Effects, NextRole, ReadId, Reader, Refusal};
+use crate::entry::{Entry, LogId};
+use crate::follower::{Follower, FollowerEvent};
+use crate::ids::{Incarnation, NodeId, ReplicationSession, Time};
+use crate::leader::{Leader, LeaderEvent, Proposal};
+use crate::message::{Append, Body, Message};
+use crate::replicator::{Replicator, ReplicatorEffect, ReplicatorEvent};
+use crate::state::ReplicaState;
+
+/// The one role a replica has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// It follows.
+    Follower(Follower),
+    /// It stands.
+    Candidate(Candidate),
+    /// It leads.
+    Leader(Box<Leader>),
+}
+
+/// What a replica hears from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplicaEvent {
+    /// What every role hears.
+    Common(Common),
+    /// Commands to append; refused where it does not lead.
+    Propose {
+        /// The wall clock, in milliseconds since 1970.
+        wall_ms: u64,
+        /// The commands.
+        proposals: Vec<Proposal>,
+    },
+    /// Reads that want to be linearizable.
+    Read(Vec<ReadId>),
+    /// Hand leadership over.
+    Transfer(Option<NodeId>),
+    /// A peer's incarnation is known.
+    Incarnation {
+        /// Whose.
+        peer: NodeId,
+        /// Which.
+        incarnation: Incarnation,
+        /// The wall clock, in milliseconds since 1970.
+        wall_ms: u64,
+    },
+    /// The link to a peer rose or fell.
+    Link {
+        /// Which.
+        peer: NodeId,
+        /// Whether it is up.
+        up: bool,
+    },
+    /// The store answers a replicator.
+    Fetched {
+        /// Whom it serves.
+        peer: NodeId,
+        /// Its number.
+        session: ReplicationSession,
+        /// The entry before the first.
+        prev: LogId,
+        /// What was read.
+        entries: Vec<Entry>,
+    },
+}
+
+/// A role and, under a leader, a replicator per peer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Replica {
+    /// `None` only inside [`Self::become_next`].
+    role: Option<Role>,
+    replicators: BTreeMap<NodeId, Replicator>,
+    /// The wall clock of the newest event that carried one; a new leader stamps its no-op with it.
+    wall_ms: u64,
+}
+
+impl Replica {
+    /// A replica that starts as a follower.
+    pub fn start(state: ReplicaState, now: Time) -> (Self, Effects) {
+        let (follower, effects) = Follower::start(state, now);
+        let mut replica =
+            Self { role: Some(Role::Follower(follower)), replicators: BTreeMap::new(), wall_ms: 0 };
+        let effects = replica.resolve(now, effects);
+        (replica, effects)
+    }
+
+    /// The role it has.
+    pub fn role(&self) -> &Role {
+        self.role.as_ref().expect("a replica always has a role")
+    }
+
+    /// What it is apart from its role.
+    pub fn state(&self) -> &ReplicaState {
+        match self.role() {
+            Role::Follower(follower) => follower.state(),
+            Role::Candidate(candidate) => candidate.state(),
+            Role::Leader(leader) => leader.state(),
+        }
+    }
+
+    /// The replicator of a peer, where it leads.
+    pub fn replicator(&self, peer: &NodeId) -> Option<&Replicator> {
+        self.replicators.get(peer)
+    }
+
+    /// When [`Common::Tick`] is due.
+    pub fn deadline(&self) -> Option<Time> {
+        let role = match self.role() {
+            Role::Follower(follower) => follower.deadline(),
+            Role::Candidate(candidate) => candidate.deadline(),
+            Role::Leader(leader) => leader.deadline(),
+        };
+        self.replicators.values().filter_map(Replicator::deadline).chain(role).min()
+    }
+
+    /// One event in, its outward effects out: replicators, changes of role and what is between them is carried out
+    /// inside.
+    pub fn step(&mut self, now: Time, event: ReplicaEvent) -> Effects {
+        if let ReplicaEvent::Propose { wall_ms, .. } | ReplicaEvent::Incarnation { wall_ms, .. } = &event {
+            self.wall_ms = self.wall_ms.max(*wall_ms);
+        }
+        let mut out = Effects::new();
+        if let ReplicaEvent::Common(Common::Tick) = &event {
+            let due: Vec<NodeId> = self.replicators.keys().cloned().collect();
+            for peer in due {
+                let effects = self.step_replicator(now, &peer, ReplicatorEvent::Tick);
+                out.extend(self.resolve(now, effects));
+            }
+        }
+        let effects = match event {
+            ReplicaEvent::Fetched { peer, session, prev, entries } => {
+                self.step_replicator(now, &peer, ReplicatorEvent::Fetched { session, prev, entries })
+            }
+            event => self.step_role(now, event),
+        };
+        out.extend(self.resolve(now, effects));
+        out
+    }
+
+    fn step_role(&mut self, now: Time, event: ReplicaEvent) -> Effects {
+        match self.role.as_mut().expect("a replica always has a role") {
+            Role::Follower(follower) => match event {
+                ReplicaEvent::Common(common) => follower.step(now, FollowerEvent::Common(common)),
+                ReplicaEvent::Read(reads) => follower.step(now, FollowerEvent::Read(reads)),
+                other => refuse(other),
+            },
+            Role::Candidate(candidate) => match event {
+                ReplicaEvent::Common(common) => candidate.step(now, CandidateEvent::Common(common)),
+                ReplicaEvent::Read(reads) => candidate.step(now, CandidateEvent::Read(reads)),
+                other => refuse(other),
+            },
+            Role::Leader(leader) => leader.step(now, to_leader(event)),
+        }
+    }
+
+    fn resolve(&mut self, now: Time, effects: Effects) -> Effects {
+        let mut out = Effects::new();
+        let mut queue: std::collections::VecDeque<Effect> = effects.into();
+        while let Some(effect) = queue.pop_front() {
+            let more = match effect {
+                Effect::StartReplicator { peer, session } => self.start_replicator(now, peer, session),
+                Effect::StopReplicator { peer } => {
+                    self.replicators.remove(&peer);
+                    Effects::new()
+                }
+                Effect::ToReplicator { peer, event } => self.step_replicator(now, &peer, event),
+                Effect::Become(next) => {
+                    let mut effects = self.become_next(now, next.role);
+                    if let Some(message) = next.redeliver {
+                        let first: Effects = self.resolve(now, std::mem::take(&mut effects));
+                        out.extend(first);
+                        effects = self.step_role(now, ReplicaEvent::Common(Common::Message(message)));
+                    }
+                    effects
+                }
+                outward => {
+                    out.push(outward);
+                    continue;
+                }
+            };
+            for effect in more.into_iter().rev() {
+                queue.push_front(effect);
+            }
+        }
+        out
+    }
+
+    fn become_next(&mut self, now: Time, next: NextRole) -> Effects {
+        let state = match self.role.take().expect("a replica always has a role") {
+            Role::Follower(follower) => follower.into_state(),
+            Role::Candidate(candidate) => candidate.into_state(),
+            Role::Leader(leader) => leader.into_state(),
+        };
+        let (role, effects) = match next {
+            NextRole::Follower => {
+                let (follower, effects) = Follower::start(state, now);
+                (Role::Follower(follower), effects)
+            }
+            NextRole::Candidate { forced } => {
+                let (candidate, effects) = Candidate::start(state, now, forced);
+                (Role::Candidate(candidate), effects)
+            }
+            NextRole::Leader => {
+                let (leader, effects) = Leader::start(state, now, self.wall_ms);
+                (Role::Leader(Box::new(leader)), effects)
+            }
+        };
+        self.role = Some(role);
+        effects
+    }
+
+    fn start_replicator(&mut self, now: Time, peer: NodeId, session: ReplicationSession) -> Effects {
+        let state = self.state();
+        let (config, last, commit) = (state.config.clone(), state.last(), state.commit());
+        let Role::Leader(leader) = self.role() else { return Effects::new() };
+        let round = leader.round();
+        let (replicator, effects) =
+            Replicator::start(peer.clone(), session, config, now, last, commit, round);
+        self.replicators.insert(peer.clone(), replicator);
+        self.from_replicator(now, &peer, session, effects)
+    }
+
+    fn step_replicator(&mut self, now: Time, peer: &NodeId, event: ReplicatorEvent) -> Effects {
+        let Some(replicator) = self.replicators.get_mut(peer) else { return Effects::new() };
+        let (session, effects) = (replicator.session(), replicator.step(now, event));
+        self.from_replicator(now, peer, session, effects)
+    }
+
+    fn from_replicator(
+        &mut self,
+        now: Time,
+        peer: &NodeId,
+        session: ReplicationSession,
+        effects: Vec<ReplicatorEffect>,
+    ) -> Effects {
+        let mut out = Effects::new();
+        for effect in effects {
+            match effect {
+                ReplicatorEffect::Send(append) => out.push(Effect::Send(self.append_message(peer, append))),
+                ReplicatorEffect::Fetch { from } => {
+                    if let Some(Role::Leader(leader)) = self.role.as_mut() {
+                        out.extend(
+                            leader.step(now, LeaderEvent::Fetch { peer: peer.clone(), session, from }),
+                        );
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    fn append_message(&self, peer: &NodeId, append: Append) -> Message {
+        self.state().message(peer.clone(), Body::Append(append))
+    }
+}
+
+fn to_leader(event: ReplicaEvent) -> LeaderEvent {
+    match event {
+        ReplicaEvent::Common(common) => LeaderEvent::Common(common),
+        ReplicaEvent::Propose { wall_ms, proposals } => LeaderEvent::Propose { wall_ms, proposals },
+        ReplicaEvent::Read(reads) => LeaderEvent::Read(reads),
+        ReplicaEvent::Transfer(to) => LeaderEvent::Transfer { to },
+        ReplicaEvent::Incarnation { peer, incarnation, wall_ms } => {
+            LeaderEvent::Incarnation { peer, incarnation, wall_ms }
+        }
+        ReplicaEvent::Link { peer, up } => LeaderEvent::Link { peer, up },
+        ReplicaEvent::Fetched { .. } => unreachable!("goes to the replicator"),
+    }
+}
+
+/// What only a leader can do, asked of another role.
+fn refuse(event: ReplicaEvent) -> Effects {
+    match event {
+        ReplicaEvent::Propose { proposals, .. } => {
+            vec![Effect::Refused { count: proposals.len(), reason: Refusal::NotLeader }]
+        }
+        ReplicaEvent::Common(_)
+        | ReplicaEvent::Read(_)
+        | ReplicaEvent::Transfer(_)
+        | ReplicaEvent::Incarnation { .. }
+        | ReplicaEvent::Link { .. }
+        | ReplicaEvent::Fetched { .. } => Effects::new(),
+    }
+}
+
+impl Reader {
+    /// A short name for logs and transcripts.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Replicator { peer, session } => format!("replicator({peer}, session {session})"),
+            Self::Applier => "applier".to_owned(),
+            Self::Role => "role".to_owned(),
+        }
+    }
+}

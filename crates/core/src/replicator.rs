@@ -1,0 +1,352 @@
+//! The replicator: brings one peer's log up to the leader's. Probe until a place is found where both agree, then
+//! stream with a window in messages and bytes (etcd-io/raft's `Progress`).
+//!
+//! It knows neither term nor vote and never answers for the leader: acknowledgements go to the leader, which tells it
+//! what they mean. It begins a session anew whenever the peer's earlier answers no longer count.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::entry::{Entry, LogId};
+use crate::ids::{Index, NodeId, ReplicationSession, Round, Time};
+use crate::message::Append;
+
+/// What a replicator hears, all of it from its leader but [`ReplicatorEvent::Fetched`], which may come from the store.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ReplicatorEvent {
+    /// The leader's log grew by these.
+    Appended {
+        /// The entry before the first.
+        prev: LogId,
+        /// What was appended.
+        entries: Vec<Entry>,
+    },
+    /// The commit index moved.
+    Committed(Index),
+    /// Reads wait for this round: say at once that we lead.
+    Confirm(Round),
+    /// The peer's log agrees up to here and has it on disk.
+    Matched(LogId),
+    /// The peer's log does not agree; try after this entry next.
+    Rewind(LogId),
+    /// Entries that were asked for.
+    Fetched {
+        /// The session that asked.
+        session: ReplicationSession,
+        /// The entry before the first.
+        prev: LogId,
+        /// Contiguous; empty if they could not be read now.
+        entries: Vec<Entry>,
+    },
+    /// What the peer needs was compacted: only a snapshot helps.
+    Compacted {
+        /// The last entry that was.
+        through: LogId,
+    },
+    /// The peer's disk is full: go on with heartbeats alone until it says otherwise.
+    NoSpace,
+    /// The link to the peer fell: what was on its way may be lost.
+    LinkDown,
+    /// The link is there (again).
+    LinkUp,
+    /// The deadline passed, or might have.
+    Tick,
+}
+
+/// What a replicator asks of its shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplicatorEffect {
+    /// Send this to the peer.
+    Send(Append),
+    /// Ask the leader for entries from here.
+    Fetch {
+        /// The first wanted.
+        from: Index,
+    },
+}
+
+/// How far a replicator has come with its peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum ReplicationState {
+    /// Looking for the place where both logs agree; one message at a time.
+    Probe,
+    /// Sending ahead of the acknowledgements.
+    Stream,
+    /// The peer needs what was compacted.
+    Snapshot,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct InFlight {
+    last: Index,
+    bytes: usize,
+    sent_at: Time,
+}
+
+/// Replicates to one peer.
+///
+/// Invariants: `matched <= prev.index`; in flight only while streaming; its byte count is zero when it is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Replicator {
+    peer: NodeId,
+    session: ReplicationSession,
+    config: Config,
+    state: ReplicationState,
+    /// The last entry sent (or agreed, when probing): the next message starts after it.
+    prev: LogId,
+    matched: LogId,
+    /// The leader's last entry.
+    last: Index,
+    commit: Index,
+    round: Round,
+    in_flight: VecDeque<InFlight>,
+    in_flight_bytes: usize,
+    /// When entries were asked for and have not come.
+    fetching_since: Option<Time>,
+    /// When the peer said its disk is full.
+    paused: bool,
+    link_up: bool,
+    sent_at: Time,
+    /// The commit index the peer was told last.
+    told_commit: Index,
+}
+
+impl Replicator {
+    /// Begins to probe at the leader's last entry.
+    pub fn start(
+        peer: NodeId,
+        session: ReplicationSession,
+        config: Config,
+        now: Time,
+        last: LogId,
+        commit: Index,
+        round: Round,
+    ) -> (Self, Vec<ReplicatorEffect>) {
+        let mut replicator = Self {
+            peer,
+            session,
+            config,
+            state: ReplicationState::Probe,
+            prev: last,
+            matched: LogId::default(),
+            last: last.index,
+            commit,
+            round,
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+            fetching_since: None,
+            paused: false,
+            link_up: true,
+            sent_at: now,
+            told_commit: Index::ZERO,
+        };
+        let mut effects = Vec::new();
+        replicator.send(now, Vec::new(), &mut effects);
+        (replicator, effects)
+    }
+
+    /// Whom it serves.
+    pub fn peer(&self) -> &NodeId {
+        &self.peer
+    }
+
+    /// Its number.
+    pub fn session(&self) -> ReplicationSession {
+        self.session
+    }
+
+    /// How far it has come.
+    pub fn state(&self) -> ReplicationState {
+        self.state
+    }
+
+    /// Messages and bytes on their way.
+    pub fn in_flight(&self) -> (usize, usize) {
+        (self.in_flight.len(), self.in_flight_bytes)
+    }
+
+    /// When [`ReplicatorEvent::Tick`] is due.
+    pub fn deadline(&self) -> Option<Time> {
+        self.link_up.then(|| self.sent_at + self.config.heartbeat_interval)
+    }
+
+    /// One event in, its effects out.
+    pub fn step(&mut self, now: Time, event: ReplicatorEvent) -> Vec<ReplicatorEffect> {
+        let mut effects = Vec::new();
+        match event {
+            ReplicatorEvent::Appended { prev, entries } => self.appended(now, prev, entries, &mut effects),
+            ReplicatorEvent::Committed(commit) => self.commit = self.commit.max(commit),
+            ReplicatorEvent::Confirm(round) => {
+                self.round = self.round.max(round);
+                self.send(now, Vec::new(), &mut effects);
+            }
+            ReplicatorEvent::Matched(at) => self.matched_at(at),
+            ReplicatorEvent::Rewind(to) => self.rewind(now, to, &mut effects),
+            ReplicatorEvent::Fetched { session, prev, entries } => {
+                if session == self.session {
+                    self.fetching_since = None;
+                    self.fetched(now, prev, entries, &mut effects);
+                }
+            }
+            ReplicatorEvent::Compacted { .. } => {
+                self.fetching_since = None;
+                self.reset(ReplicationState::Snapshot);
+            }
+            ReplicatorEvent::NoSpace => {
+                self.reset_to_matched();
+                self.paused = true;
+            }
+            ReplicatorEvent::LinkDown => {
+                self.link_up = false;
+                self.reset_to_matched();
+            }
+            ReplicatorEvent::LinkUp => {
+                self.link_up = true;
+                self.reset_to_matched();
+                self.send(now, Vec::new(), &mut effects);
+            }
+            ReplicatorEvent::Tick => self.tick(now, &mut effects),
+        }
+        self.pump(now, &mut effects);
+        effects
+    }
+
+    fn tick(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
+        let patience: Duration = self.config.election_timeout;
+        if self.fetching_since.is_some_and(|at| now.since(at) >= patience) {
+            self.fetching_since = None;
+        }
+        // What was not acknowledged for so long was lost; a peer that died in the middle must not hold the window.
+        if self.in_flight.front().is_some_and(|oldest| now.since(oldest.sent_at) >= patience) {
+            self.reset_to_matched();
+        }
+        if self.link_up && now.since(self.sent_at) >= self.config.heartbeat_interval {
+            self.paused = false;
+            self.send(now, Vec::new(), effects);
+        }
+    }
+
+    fn appended(&mut self, now: Time, prev: LogId, entries: Vec<Entry>, effects: &mut Vec<ReplicatorEffect>) {
+        let Some(last) = entries.last() else { return };
+        self.last = self.last.max(last.index);
+        // The common case: nothing is missing before these, so they go out as they are, without being asked for.
+        if self.prev == prev && self.fetching_since.is_none() {
+            self.stream(now, entries, effects);
+        }
+    }
+
+    fn fetched(&mut self, now: Time, prev: LogId, entries: Vec<Entry>, effects: &mut Vec<ReplicatorEffect>) {
+        if self.prev == prev {
+            self.stream(now, entries, effects);
+        }
+    }
+
+    /// Sends entries that follow what was sent, in messages within the limits, as long as the window is open.
+    fn stream(&mut self, now: Time, entries: Vec<Entry>, effects: &mut Vec<ReplicatorEffect>) {
+        let mut rest = entries.into_iter().peekable();
+        while rest.peek().is_some() && self.may_stream() {
+            let (mut bytes, mut message) = (0, Vec::new());
+            while let Some(next) = rest.peek() {
+                let grown = bytes + next.encoded_bytes();
+                let full =
+                    message.len() >= self.config.append_entries_max || grown > self.config.append_bytes_max;
+                if full && !message.is_empty() {
+                    break;
+                }
+                bytes = grown;
+                message.extend(rest.next());
+            }
+            self.send(now, message, effects);
+        }
+    }
+
+    fn may_stream(&self) -> bool {
+        self.state == ReplicationState::Stream
+            && self.link_up
+            && !self.paused
+            && self.in_flight.len() < self.config.window_messages_max
+            && self.in_flight_bytes < self.config.window_bytes_max
+    }
+
+    fn send(&mut self, now: Time, entries: Vec<Entry>, effects: &mut Vec<ReplicatorEffect>) {
+        if !self.link_up {
+            return;
+        }
+        let prev = self.prev;
+        if let Some(last) = entries.last() {
+            let bytes = entries.iter().map(Entry::encoded_bytes).sum();
+            self.in_flight.push_back(InFlight { last: last.index, bytes, sent_at: now });
+            self.in_flight_bytes += bytes;
+            self.prev = last.log_id();
+        }
+        self.sent_at = now;
+        self.told_commit = self.commit;
+        effects.push(ReplicatorEffect::Send(Append {
+            session: self.session,
+            prev,
+            entries,
+            commit: self.commit,
+            round: self.round,
+            sent_at: now,
+        }));
+    }
+
+    fn matched_at(&mut self, at: LogId) {
+        self.paused = false;
+        if at.index < self.matched.index {
+            return;
+        }
+        self.matched = at;
+        while self.in_flight.front().is_some_and(|oldest| oldest.last <= at.index) {
+            self.in_flight_bytes -= self.in_flight.pop_front().expect("just seen").bytes;
+        }
+        match self.state {
+            ReplicationState::Stream => {
+                if at.index > self.prev.index {
+                    self.prev = at;
+                }
+            }
+            ReplicationState::Probe | ReplicationState::Snapshot => {
+                self.reset(ReplicationState::Stream);
+                self.prev = at;
+            }
+        }
+    }
+
+    fn rewind(&mut self, now: Time, to: LogId, effects: &mut Vec<ReplicatorEffect>) {
+        self.reset(ReplicationState::Probe);
+        // Never below what is known to agree, whatever a late rejection says (`known-bugs.md` 27).
+        self.prev = to.max(self.matched);
+        self.send(now, Vec::new(), effects);
+    }
+
+    fn reset_to_matched(&mut self) {
+        self.fetching_since = None;
+        if self.state == ReplicationState::Stream {
+            self.reset(ReplicationState::Probe);
+            self.prev = self.matched;
+        }
+    }
+
+    fn reset(&mut self, state: ReplicationState) {
+        self.state = state;
+        self.in_flight.clear();
+        self.in_flight_bytes = 0;
+    }
+
+    /// Asks for what is missing when there is room, and tells an idle peer the commit index.
+    fn pump(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
+        if !self.may_stream() {
+            return;
+        }
+        if self.prev.index < self.last {
+            if self.fetching_since.is_none() {
+                self.fetching_since = Some(now);
+                effects.push(ReplicatorEffect::Fetch { from: self.prev.index.next() });
+            }
+        } else if self.in_flight.is_empty() && self.told_commit < self.commit {
+            self.send(now, Vec::new(), effects);
+        }
+    }
+}

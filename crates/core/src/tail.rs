@@ -1,0 +1,152 @@
+//! The part of the log a role holds in memory: the newest entries, and the term of every entry.
+//!
+//! Invariant: the entries are contiguous from `base.index + 1`; while a role runs normally nothing above
+//! `min(commit, durable, handed to the applier)` is ever dropped from memory, so a conflict (always above the commit
+//! index) finds the chain hash it needs here. Only after a restart, when commit is not known yet, can a conflict reach
+//! below `base`; then [`BelowBase`] sends the role to the store for one hash.
+
+use std::collections::VecDeque;
+
+use crate::entry::{Entry, LogId, Position};
+use crate::ids::{Index, Term};
+use crate::terms::Terms;
+
+/// The log as a role sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Tail {
+    base: Position,
+    entries: VecDeque<Entry>,
+    terms: Terms,
+    bytes: usize,
+}
+
+/// What was asked for lies below what is in memory; the store has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BelowBase;
+
+impl Tail {
+    /// A log that begins after `start` and is empty.
+    pub fn new(start: Position) -> Self {
+        Self { base: start, entries: VecDeque::new(), terms: Terms::new(start.log_id()), bytes: 0 }
+    }
+
+    /// A log as loaded from disk: the terms of all of it, and its newest `entries` after `base`.
+    pub fn loaded(base: Position, entries: Vec<Entry>, terms: Terms) -> Self {
+        let last = entries.last().map_or(base.log_id(), Entry::log_id);
+        assert_eq!(last, terms.last(), "the newest entries end where the terms end");
+        let bytes = entries.iter().map(Entry::encoded_bytes).sum();
+        Self { base, entries: entries.into(), terms, bytes }
+    }
+
+    /// The last entry's place.
+    pub fn last(&self) -> Position {
+        self.entries.back().map_or(self.base, Entry::position)
+    }
+
+    /// The time stamp of the last entry in memory, or zero.
+    pub fn last_time_ms(&self) -> u64 {
+        self.entries.back().map_or(0, |entry| entry.time_ms)
+    }
+
+    /// The place before the first entry the log still has, on disk or in memory.
+    pub fn start(&self) -> LogId {
+        self.terms.start()
+    }
+
+    /// The last place that is no longer in memory.
+    pub fn base(&self) -> Position {
+        self.base
+    }
+
+    /// The terms of the whole log.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// The term at `index`; `None` outside the log.
+    pub fn term_at(&self, index: Index) -> Option<Term> {
+        self.terms.at(index)
+    }
+
+    /// Term and index at `index`; `None` outside the log.
+    pub fn log_id_at(&self, index: Index) -> Option<LogId> {
+        self.term_at(index).map(|term| LogId { term, index })
+    }
+
+    /// The entry at `index` if it is in memory.
+    pub fn get(&self, index: Index) -> Option<&Entry> {
+        let offset = index.0.checked_sub(self.base.index.0 + 1)?;
+        self.entries.get(usize::try_from(offset).ok()?)
+    }
+
+    /// The place at `index` with its chain hash.
+    pub fn position_at(&self, index: Index) -> Result<Position, BelowBase> {
+        if index == self.base.index {
+            return Ok(self.base);
+        }
+        self.get(index).map(Entry::position).ok_or(BelowBase)
+    }
+
+    /// Entries from `from` up to `through`, at most `entries_max` and about `bytes_max` (at least one).
+    pub fn slice(
+        &self,
+        from: Index,
+        through: Index,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, BelowBase> {
+        if from <= self.base.index {
+            return Err(BelowBase);
+        }
+        let skip = usize::try_from(from.0 - self.base.index.0 - 1).expect("memory holds fewer");
+        let mut bytes = 0;
+        let taken = self.entries.iter().skip(skip).take(entries_max).take_while(|entry| {
+            let first = bytes == 0;
+            bytes += entry.encoded_bytes();
+            entry.index <= through && (first || bytes <= bytes_max)
+        });
+        Ok(taken.cloned().collect())
+    }
+
+    /// Appends the next entry; its chain was verified or computed by the caller.
+    pub fn push(&mut self, entry: Entry) {
+        self.terms.push(entry.log_id());
+        self.bytes += entry.encoded_bytes();
+        self.entries.push_back(entry);
+    }
+
+    /// Drops `from` and all after it. `before`, the place before `from`, is needed when that lies below memory.
+    pub fn truncate(&mut self, from: Index, before: Position) {
+        assert_eq!(before.index, from.prev(), "the place before the truncation");
+        self.terms.truncate(from);
+        if from <= self.base.index {
+            self.base = before;
+            self.entries.clear();
+            self.bytes = 0;
+            return;
+        }
+        while self.entries.back().is_some_and(|entry| entry.index >= from) {
+            let gone = self.entries.pop_back().expect("just seen");
+            self.bytes -= gone.encoded_bytes();
+        }
+    }
+
+    /// Forgets entries up to `through` from memory while they take more than `bytes_max`.
+    pub fn trim(&mut self, through: Index, bytes_max: usize) {
+        while self.bytes > bytes_max && self.entries.front().is_some_and(|entry| entry.index <= through) {
+            let gone = self.entries.pop_front().expect("just seen");
+            self.bytes -= gone.encoded_bytes();
+            self.base = gone.position();
+        }
+    }
+
+    /// Bytes of entries in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes of the entries after `index`, as far as they are in memory.
+    pub fn bytes_after(&self, index: Index) -> usize {
+        self.entries.iter().rev().take_while(|entry| entry.index > index).map(Entry::encoded_bytes).sum()
+    }
+}
