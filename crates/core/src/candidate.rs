@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::effect::{Common, Effect, Effects, NextRole, ReadId, Refusal};
+use crate::entry::LogId;
 use crate::ids::{NodeId, Term, Time};
 use crate::message::{
     AppendReply, AppendResult, Body, Message, ReadIndexReply, VoteKind, VoteReply, VoteRequest,
@@ -183,8 +184,7 @@ impl Candidate {
                 effects.push(become_role(NextRole::Follower, "another node leads this term", Some(message)));
             }
             Body::Append(append) => {
-                let result =
-                    AppendResult::Conflict { hint: Default::default(), last: self.state.last().index };
+                let result = AppendResult::Conflict { hint: LogId::default(), last: self.state.last().index };
                 let (session, round, sent_at) = (append.session, append.round, append.sent_at);
                 let reply = Body::AppendReply(AppendReply { session, round, sent_at, result });
                 let message = self.state.message(from, reply);

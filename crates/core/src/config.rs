@@ -31,7 +31,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            election_timeout: Duration::from_millis(1_000),
+            election_timeout: Duration::from_secs(1),
             heartbeat_interval: Duration::from_millis(100),
             persist_stall_max: Duration::from_secs(3),
             append_entries_max: 1_024,

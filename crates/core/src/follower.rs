@@ -260,23 +260,23 @@ impl Follower {
         self.leader_heard_at = Some(now);
         self.set_leader(Some(from.clone()), effects);
         self.ask_recovery_index(now, &from, effects);
-        self.take_in(now, from, append, effects);
+        self.take_in(now, from, &append, effects);
     }
 
     /// The consistency check and what follows from it (Raft paper, section 5.3).
-    fn take_in(&mut self, now: Time, from: NodeId, append: Append, effects: &mut Effects) {
+    fn take_in(&mut self, now: Time, from: NodeId, append: &Append, effects: &mut Effects) {
         let start = self.state.tail.start().index;
         if append.prev.index >= start && self.state.tail.term_at(append.prev.index) != Some(append.prev.term)
         {
             let hint = self.state.tail.terms().last_not_above(append.prev);
             let result = AppendResult::Conflict { hint, last: self.state.last().index };
             self.state.persist(now, None, Vec::new(), effects);
-            self.reply(from, &append, result, effects);
+            self.reply(from, append, result, effects);
             return;
         }
         // What this node compacted was committed: a leader's entries there are the same ones (`known-bugs.md` 25).
         let verified = append.prev.index.plus(append.entries.len() as u64);
-        let new = match self.first_new(&append, start) {
+        let new = match self.first_new(append, start) {
             Ok(at) => &append.entries[at..],
             Err(at) => {
                 effects.push(Effect::Notice(Notice::Diverged { from, at }));
@@ -285,7 +285,7 @@ impl Follower {
         };
         if !new.is_empty() && self.state.disk_full {
             self.state.persist(now, None, Vec::new(), effects);
-            self.reply(from, &append, AppendResult::NoSpace, effects);
+            self.reply(from, append, AppendResult::NoSpace, effects);
             return;
         }
         if !new.is_empty() && !self.append_new(now, &from, new, effects) {
@@ -297,7 +297,7 @@ impl Follower {
         self.state.commit = self.state.commit.max(commit);
         let claim = if append.entries.is_empty() { verified.min(self.state.durable()) } else { verified };
         let claim = claim.min(self.state.last().index);
-        self.reply(from, &append, AppendResult::Matched { index: claim }, effects);
+        self.reply(from, append, AppendResult::Matched { index: claim }, effects);
     }
 
     /// Where in the message the entries begin that this log lacks or has with another term; only a real conflict

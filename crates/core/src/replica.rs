@@ -163,7 +163,7 @@ impl Replica {
         let mut queue: std::collections::VecDeque<Effect> = effects.into();
         while let Some(effect) = queue.pop_front() {
             let more = match effect {
-                Effect::StartReplicator { peer, session } => self.start_replicator(now, peer, session),
+                Effect::StartReplicator { peer, session } => self.start_replicator(now, &peer, session),
                 Effect::StopReplicator { peer } => {
                     self.replicators.remove(&peer);
                     Effects::new()
@@ -214,7 +214,7 @@ impl Replica {
         effects
     }
 
-    fn start_replicator(&mut self, now: Time, peer: NodeId, session: ReplicationSession) -> Effects {
+    fn start_replicator(&mut self, now: Time, peer: &NodeId, session: ReplicationSession) -> Effects {
         let state = self.state();
         let (config, last, commit) = (state.config.clone(), state.last(), state.commit());
         let Role::Leader(leader) = self.role() else { return Effects::new() };
@@ -222,16 +222,16 @@ impl Replica {
         let (replicator, effects) =
             Replicator::start(peer.clone(), session, config, now, last, commit, round);
         self.replicators.insert(peer.clone(), replicator);
-        self.from_replicator(now, &peer, session, effects)
+        self.carry_out(now, peer, session, effects)
     }
 
     fn step_replicator(&mut self, now: Time, peer: &NodeId, event: ReplicatorEvent) -> Effects {
         let Some(replicator) = self.replicators.get_mut(peer) else { return Effects::new() };
         let (session, effects) = (replicator.session(), replicator.step(now, event));
-        self.from_replicator(now, peer, session, effects)
+        self.carry_out(now, peer, session, effects)
     }
 
-    fn from_replicator(
+    fn carry_out(
         &mut self,
         now: Time,
         peer: &NodeId,

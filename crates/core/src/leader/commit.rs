@@ -2,7 +2,7 @@
 
 use crate::effect::Effects;
 use crate::entry::Entry;
-use crate::ids::{Index, NodeId, Time};
+use crate::ids::{Index, NodeId};
 use crate::leader::Leader;
 use crate::replicator::ReplicatorEvent;
 
@@ -20,7 +20,7 @@ impl Leader {
     }
 
     /// Moves the commit index, only by counting entries of this term (Raft paper, figure 8).
-    pub(super) fn advance_commit(&mut self, _now: Time, effects: &mut Effects) {
+    pub(super) fn advance_commit(&mut self, effects: &mut Effects) {
         let reached = self.majority_has();
         if reached <= self.state.commit || self.state.tail.term_at(reached) != Some(self.state.term()) {
             return;

@@ -14,7 +14,7 @@ mod transfer;
 use std::collections::BTreeMap;
 
 use crate::effect::{Common, Effect, Effects, NextRole, Notice, ReadId, Reader};
-use crate::entry::EntryKind;
+use crate::entry::{EntryKind, LogId};
 use crate::ids::{Incarnation, Index, NodeId, ReplicationSession, Round, Time};
 use crate::message::{AppendReply, AppendResult, Body, Message, VoteKind, VoteReply, VoteRequest};
 use crate::replicator::ReplicatorEvent;
@@ -123,7 +123,7 @@ impl Leader {
             vec![(EntryKind::Noop, Proposal::new(bytes::Bytes::new()))],
             &mut effects,
         );
-        leader.finish(now, &mut effects);
+        leader.finish(&mut effects);
         (leader, effects)
     }
 
@@ -133,7 +133,7 @@ impl Leader {
         match event {
             LeaderEvent::Common(common) => self.common(now, common, &mut effects),
             LeaderEvent::Propose { wall_ms, proposals } => {
-                self.propose(now, wall_ms, proposals, &mut effects)
+                self.propose(now, wall_ms, proposals, &mut effects);
             }
             LeaderEvent::Read(reads) => self.read(reads, &mut effects),
             LeaderEvent::Fetch { peer, session, from } => self.fetch(peer, session, from, &mut effects),
@@ -148,7 +148,7 @@ impl Leader {
                 self.tell(peer, event, &mut effects);
             }
         }
-        self.finish(now, &mut effects);
+        self.finish(&mut effects);
         effects
     }
 
@@ -186,11 +186,11 @@ impl Leader {
         self.transfer.as_ref().map(|transfer| &transfer.to)
     }
 
-    fn finish(&mut self, now: Time, effects: &mut Effects) {
+    fn finish(&mut self, effects: &mut Effects) {
         let ended = |effects: &Effects| matches!(effects.last(), Some(Effect::Become(_)));
         if !ended(effects) {
-            self.advance_commit(now, effects);
-            self.confirm_reads(now, effects);
+            self.advance_commit(effects);
+            self.confirm_reads(effects);
             self.state.settle(self.state.commit, effects);
         }
         if ended(effects) {
@@ -264,15 +264,13 @@ impl Leader {
                 self.peer_read(from, &request, effects);
             }
             Body::VoteRequest(request) => self.refuse_vote(from, &request, effects),
-            Body::Append(append) if term == self.state.term() => {
+            Body::Append(_) if term == self.state.term() => {
                 // Two leaders in one term: election safety is broken somewhere, and silence is the only safe answer.
                 let known = self.state.me.clone();
                 effects.push(Effect::Notice(Notice::TwoLeaders { term, known, other: from }));
-                let _ = append;
             }
             Body::Append(append) => {
-                let result =
-                    AppendResult::Conflict { hint: Default::default(), last: self.state.last().index };
+                let result = AppendResult::Conflict { hint: LogId::default(), last: self.state.last().index };
                 let (session, round, sent_at) = (append.session, append.round, append.sent_at);
                 let reply = Body::AppendReply(AppendReply { session, round, sent_at, result });
                 let message = self.state.message(from, reply);

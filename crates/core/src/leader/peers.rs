@@ -115,9 +115,9 @@ impl Leader {
         progress.contact = progress.contact.max(reply.sent_at);
         progress.round = progress.round.max(reply.round);
         match reply.result {
-            AppendResult::Matched { index } => self.matched(now, from, index, effects),
+            AppendResult::Matched { index } => self.matched(now, &from, index, effects),
             AppendResult::Conflict { hint, last } => {
-                self.conflict(now, from, reply.sent_at, hint, last, effects)
+                self.conflict(now, from, reply.sent_at, hint, last, effects);
             }
             AppendResult::NoSpace => {
                 effects.push(Effect::Notice(Notice::PeerNoSpace { peer: from.clone() }));
@@ -126,16 +126,16 @@ impl Leader {
         }
     }
 
-    fn matched(&mut self, now: Time, from: NodeId, index: Index, effects: &mut Effects) {
+    fn matched(&mut self, now: Time, from: &NodeId, index: Index, effects: &mut Effects) {
         let Some(at) = self.state.tail.log_id_at(index) else { return };
-        if let Some(progress) = self.progress.get_mut(&from)
+        if let Some(progress) = self.progress.get_mut(from)
             && index > progress.matched
         {
             progress.matched = index;
             progress.matched_at = now;
         }
         self.tell(from.clone(), ReplicatorEvent::Matched(at), effects);
-        self.transfer_if_ready(&from, effects);
+        self.transfer_if_ready(from, effects);
     }
 
     fn conflict(

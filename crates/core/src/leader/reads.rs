@@ -5,7 +5,7 @@
 //! (`known-bugs.md` 55). Reads that come while a round is under way gather for the next one.
 
 use crate::effect::{Effect, Effects, ReadId, Refusal};
-use crate::ids::{Index, NodeId, Round, Time};
+use crate::ids::{Index, NodeId, Round};
 use crate::leader::Leader;
 use crate::message::{Body, ReadIndexReply, ReadIndexRequest};
 use crate::replicator::ReplicatorEvent;
@@ -86,7 +86,7 @@ impl Leader {
         self.state.membership().quorum_value(answered)
     }
 
-    pub(super) fn confirm_reads(&mut self, _now: Time, effects: &mut Effects) {
+    pub(super) fn confirm_reads(&mut self, effects: &mut Effects) {
         self.begin_round(effects);
         let confirmed = self.confirmed_round(None);
         if let Some(done) = self.reads.under_way.take_if(|waiting| waiting.round <= confirmed) {
@@ -94,7 +94,7 @@ impl Leader {
             self.begin_round(effects);
             // Alone, the next round is confirmed as it begins.
             if self.reads.under_way.is_some() && self.progress.is_empty() {
-                self.confirm_reads(_now, effects);
+                self.confirm_reads(effects);
             }
         }
         for waiting in std::mem::take(&mut self.reads.recovering) {
