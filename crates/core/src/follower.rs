@@ -183,7 +183,7 @@ impl Follower {
         let (from, term) = (message.from, message.term);
         match message.body {
             Body::VoteRequest(request) => self.vote_request(now, from, &request, effects),
-            Body::Append(append) => self.append(now, from, term, append, effects),
+            Body::Append(append) => self.append(now, from, term, &append, effects),
             Body::TimeoutNow => self.timeout_now(&from, term, effects),
             Body::ReadIndexReply(reply) => self.read_index_reply(term, &reply, effects),
             Body::ReadIndexRequest(request) => self.refuse_read_index(now, from, &request, effects),
@@ -245,11 +245,11 @@ impl Follower {
         }
     }
 
-    fn append(&mut self, now: Time, from: NodeId, term: Term, append: Append, effects: &mut Effects) {
+    fn append(&mut self, now: Time, from: NodeId, term: Term, append: &Append, effects: &mut Effects) {
         if term < self.state.term() {
             // The reply's term tells the old leader that it is over; what it says of the log is not read.
             let result = AppendResult::Conflict { hint: LogId::default(), last: self.state.last().index };
-            self.reply(from, &append, result, effects);
+            self.reply(from, append, result, effects);
             return;
         }
         if let Some(known) = self.leader.clone().filter(|known| *known != from) {
@@ -260,7 +260,7 @@ impl Follower {
         self.leader_heard_at = Some(now);
         self.set_leader(Some(from.clone()), effects);
         self.ask_recovery_index(now, &from, effects);
-        self.take_in(now, from, &append, effects);
+        self.take_in(now, from, append, effects);
     }
 
     /// The consistency check and what follows from it (Raft paper, section 5.3).

@@ -73,8 +73,8 @@ impl ReplicaState {
     /// The state a replica starts with.
     pub fn new(loaded: Loaded, config: Config) -> Self {
         let last = loaded.tail.last().index;
-        let commit = loaded.commit.max(loaded.tail.start().index);
-        assert!(commit <= last, "what was committed and durable is in the log: commit {commit}, last {last}");
+        // The applier of a leader may be ahead of this disk (`safety.md` 10); those entries come again, as they were.
+        let commit = loaded.commit.max(loaded.tail.start().index).min(last);
         assert!(
             loaded.tail.last().term <= loaded.hard_state.term,
             "no entry is of a later term than the hard state"
