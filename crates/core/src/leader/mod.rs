@@ -92,6 +92,8 @@ pub struct Leader {
     incarnations: BTreeMap<NodeId, Incarnation>,
     uncommitted_bytes: usize,
     started_at: Time,
+    /// The newest wall clock an event brought.
+    wall_ms: u64,
 }
 
 impl Leader {
@@ -110,6 +112,7 @@ impl Leader {
             transfer: None,
             incarnations: BTreeMap::new(),
             started_at: now,
+            wall_ms,
         };
         let me = leader.state.me.clone();
         effects.push(Effect::LeaderChanged { leader: Some(me.clone()), term: leader.state.term() });
@@ -123,7 +126,7 @@ impl Leader {
             vec![(EntryKind::Noop, Proposal::new(bytes::Bytes::new()))],
             &mut effects,
         );
-        leader.finish(&mut effects);
+        leader.finish(now, &mut effects);
         (leader, effects)
     }
 
@@ -140,15 +143,15 @@ impl Leader {
             LeaderEvent::ReplicatorLost { peer } => self.start_replicator(now, peer, &mut effects),
             LeaderEvent::Transfer { to } => self.begin_transfer(now, to, &mut effects),
             LeaderEvent::Incarnation { peer, incarnation, wall_ms } => {
+                self.wall_ms = self.wall_ms.max(wall_ms);
                 self.incarnations.insert(peer, incarnation);
-                self.enrol(now, wall_ms, &mut effects);
             }
             LeaderEvent::Link { peer, up } => {
                 let event = if up { ReplicatorEvent::LinkUp } else { ReplicatorEvent::LinkDown };
                 self.tell(peer, event, &mut effects);
             }
         }
-        self.finish(&mut effects);
+        self.finish(now, &mut effects);
         effects
     }
 
@@ -186,10 +189,11 @@ impl Leader {
         self.transfer.as_ref().map(|transfer| &transfer.to)
     }
 
-    fn finish(&mut self, effects: &mut Effects) {
+    fn finish(&mut self, now: Time, effects: &mut Effects) {
         let ended = |effects: &Effects| matches!(effects.last(), Some(Effect::Become(_)));
         if !ended(effects) {
             self.advance_commit(effects);
+            self.enrol(now, effects);
             self.confirm_reads(effects);
             self.state.settle(self.state.commit, effects);
         }

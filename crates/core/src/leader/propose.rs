@@ -104,6 +104,7 @@ impl Leader {
             effects.push(Effect::Notice(Notice::TimeJump { ahead_ms: wall_ms - before_ms }));
         }
         // `safety.md` 8: the time in the log never falls, whatever the clocks of its leaders do.
+        self.wall_ms = self.wall_ms.max(wall_ms);
         let time_ms = wall_ms.max(before_ms);
         let term = self.state.term();
         let mut entries = Vec::with_capacity(batch.len());
@@ -119,9 +120,10 @@ impl Leader {
 
     /// Writes incarnations that became known into the membership: the same voters, so no quorum changes. One change
     /// at a time, and none before this leader has committed in its term (`known-bugs.md` 46).
-    pub(super) fn enrol(&mut self, now: Time, wall_ms: u64, effects: &mut Effects) {
+    pub(super) fn enrol(&mut self, now: Time, effects: &mut Effects) {
         let settled = self.state.memberships.current_index() <= self.state.commit;
-        if !settled || !self.has_committed_in_term() || self.state.disk_full {
+        let waits = !settled || !self.has_committed_in_term() || self.state.disk_full;
+        if self.incarnations.is_empty() || waits {
             return;
         }
         let mut membership: Membership = self.state.membership().clone();
@@ -135,7 +137,7 @@ impl Leader {
         }
         if membership != *self.state.membership() {
             let proposal = Proposal::new(membership.encode().into());
-            self.append(now, wall_ms, vec![(EntryKind::Membership, proposal)], effects);
+            self.append(now, self.wall_ms, vec![(EntryKind::Membership, proposal)], effects);
             self.state.memberships.append(self.state.last().index, membership);
         }
     }
