@@ -1,0 +1,212 @@
+//! What one bridge may choose. Validated once, at start.
+
+use crate::admission::{Admission, AdmitAll};
+use crate::error::StartError;
+use crate::frame::{NODE_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::net::{Net, TokioNet};
+use crate::protocol::Kind;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Who we say we are in every Hello.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Peer, client or joiner.
+    pub kind: Kind,
+    /// The cluster's id; all zero for a client or for a joiner that was not told.
+    pub cluster: [u8; 32],
+    /// Our node id, at most 64 bytes; empty for a client.
+    pub node: String,
+    /// Made with our data directory.
+    pub incarnation: u64,
+    /// Counts our starts.
+    pub boot: u64,
+    /// Of the configuration that must agree between peers.
+    pub fingerprint: u64,
+    /// Where our API listens; may be empty.
+    pub api_address: String,
+}
+
+impl Identity {
+    /// A peer of a cluster.
+    pub fn peer(cluster: [u8; 32], node: impl Into<String>, incarnation: u64, boot: u64) -> Self {
+        let (node, api_address) = (node.into(), String::new());
+        Self { kind: Kind::Peer, cluster, node, incarnation, boot, fingerprint: 0, api_address }
+    }
+
+    /// A client: no id, any cluster.
+    pub fn client() -> Self {
+        Self { kind: Kind::Client, ..Self::peer([0; 32], "", 0, 0) }
+    }
+}
+
+/// Everything a bridge is started with. Start from [`BridgeOptions::new`] and change fields.
+#[derive(Clone)]
+pub struct BridgeOptions {
+    /// Before every actor name, since ractor's registry is one per process: node and instance.
+    pub name_prefix: String,
+    /// Who we are.
+    pub identity: Identity,
+    /// `host:port` to listen on (port 0: any free one); `None` for a process that only dials.
+    pub listen: Option<String>,
+    /// Decides who may connect.
+    pub admission: Arc<dyn Admission>,
+    /// How connections are made.
+    pub net: Arc<dyn Net>,
+    /// The only source of randomness (backoff jitter).
+    pub seed: u64,
+    /// Between two pings of a link.
+    pub keepalive_interval_ms: u64,
+    /// Silence after which a connection is given up, though TCP says nothing.
+    pub keepalive_timeout_ms: u64,
+    /// To resolve and connect.
+    pub connect_timeout_ms: u64,
+    /// From connected to both Hellos exchanged, admission not counted.
+    pub handshake_timeout_ms: u64,
+    /// For [`Admission::admit`].
+    pub admission_timeout_ms: u64,
+    /// First pause before a reconnect.
+    pub backoff_min_ms: u64,
+    /// Longest pause before a reconnect.
+    pub backoff_max_ms: u64,
+    /// Bulk bytes queued per connection; above, casts and calls are refused as `Busy`.
+    pub queue_bytes_max: usize,
+    /// Control bytes queued per connection; above, the oldest gives way.
+    pub control_bytes_max: usize,
+    /// Longest message, sent or accepted.
+    pub message_bytes_max: usize,
+    /// Calls of one inbound connection that may wait for their reply; above, `Busy` is answered.
+    pub calls_inbound_max: usize,
+    /// Inbound connections at a time; above, new ones are closed.
+    pub sessions_max: usize,
+    /// Names one inbound connection may monitor.
+    pub monitors_max: usize,
+    /// First pause before a crashed child is started again; doubles per crash within a minute.
+    pub restart_min_ms: u64,
+    /// Longest pause before a crashed child is started again.
+    pub restart_max_ms: u64,
+    /// Oldest protocol version spoken. Tests narrow it; leave it otherwise.
+    pub protocol_min: u16,
+    /// Newest protocol version spoken.
+    pub protocol_max: u16,
+}
+
+/// Oldest protocol version this build speaks.
+pub const PROTOCOL_MIN: u16 = 1;
+/// Newest protocol version this build speaks.
+pub const PROTOCOL_MAX: u16 = 1;
+
+impl BridgeOptions {
+    /// Defaults for a local network; no listener.
+    pub fn new(name_prefix: impl Into<String>, identity: Identity) -> Self {
+        Self {
+            name_prefix: name_prefix.into(),
+            identity,
+            listen: None,
+            admission: Arc::new(AdmitAll),
+            net: Arc::new(TokioNet::default()),
+            seed: 0,
+            keepalive_interval_ms: 250,
+            keepalive_timeout_ms: 1_500,
+            connect_timeout_ms: 2_000,
+            handshake_timeout_ms: 5_000,
+            admission_timeout_ms: 10_000,
+            backoff_min_ms: 50,
+            backoff_max_ms: 2_000,
+            queue_bytes_max: 32 << 20,
+            control_bytes_max: 256 << 10,
+            message_bytes_max: 16 << 20,
+            calls_inbound_max: 4_096,
+            sessions_max: 1_024,
+            monitors_max: 4_096,
+            restart_min_ms: 10,
+            restart_max_ms: 2_000,
+            protocol_min: PROTOCOL_MIN,
+            protocol_max: PROTOCOL_MAX,
+        }
+    }
+
+    /// The first option out of range, if any.
+    pub fn validate(&self) -> Result<(), StartError> {
+        let fail = |option, problem: String| Err(StartError::Options { option, problem });
+        check_identity(&self.identity)?;
+        let positive = [
+            ("keepalive_interval_ms", self.keepalive_interval_ms),
+            ("connect_timeout_ms", self.connect_timeout_ms),
+            ("handshake_timeout_ms", self.handshake_timeout_ms),
+            ("admission_timeout_ms", self.admission_timeout_ms),
+            ("backoff_min_ms", self.backoff_min_ms),
+            ("restart_min_ms", self.restart_min_ms),
+            ("calls_inbound_max", self.calls_inbound_max as u64),
+            ("sessions_max", self.sessions_max as u64),
+        ];
+        if let Some((option, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return fail(option, "is 0, must be at least 1".into());
+        }
+        if self.keepalive_timeout_ms < 2 * self.keepalive_interval_ms {
+            let (timeout, interval) = (self.keepalive_timeout_ms, self.keepalive_interval_ms);
+            return fail(
+                "keepalive_timeout_ms",
+                format!(
+                    "is {timeout}, must be at least twice keepalive_interval_ms ({interval}) or one late ping ends a link"
+                ),
+            );
+        }
+        if self.backoff_max_ms < self.backoff_min_ms {
+            return fail("backoff_max_ms", format!("is {}, below backoff_min_ms", self.backoff_max_ms));
+        }
+        if self.restart_max_ms < self.restart_min_ms {
+            return fail("restart_max_ms", format!("is {}, below restart_min_ms", self.restart_max_ms));
+        }
+        if !(1024..=1 << 30).contains(&self.message_bytes_max) {
+            return fail(
+                "message_bytes_max",
+                format!("is {}, must be 1 KiB to 1 GiB", self.message_bytes_max),
+            );
+        }
+        if self.queue_bytes_max < self.message_bytes_max {
+            return fail(
+                "queue_bytes_max",
+                format!(
+                    "is {}, below message_bytes_max: the largest message would never be sent",
+                    self.queue_bytes_max
+                ),
+            );
+        }
+        if self.control_bytes_max < 4096 {
+            return fail(
+                "control_bytes_max",
+                format!("is {}, must be at least 4096", self.control_bytes_max),
+            );
+        }
+        if self.protocol_min > self.protocol_max {
+            return fail("protocol_min", format!("is {}, above protocol_max", self.protocol_min));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn keepalive_timeout(&self) -> Duration {
+        Duration::from_millis(self.keepalive_timeout_ms)
+    }
+}
+
+pub(crate) fn check_identity(identity: &Identity) -> Result<(), StartError> {
+    let fail = |option, problem: String| Err(StartError::Options { option, problem });
+    match identity.kind {
+        Kind::Client => {}
+        Kind::Peer | Kind::Joiner => {
+            let length = identity.node.len();
+            if !(1..=NODE_BYTES_MAX).contains(&length) {
+                return fail("identity.node", format!("has {length} bytes, must have 1 to {NODE_BYTES_MAX}"));
+            }
+        }
+    }
+    let length = identity.api_address.len();
+    if length > TEXT_BYTES_MAX {
+        return fail(
+            "identity.api_address",
+            format!("has {length} bytes, must have at most {TEXT_BYTES_MAX}"),
+        );
+    }
+    Ok(())
+}
