@@ -102,6 +102,11 @@ impl ReplicaState {
         &self.me
     }
 
+    /// This start's boot number.
+    pub fn boot(&self) -> Boot {
+        self.boot
+    }
+
     /// The current term.
     pub fn term(&self) -> Term {
         self.hard_state.term
