@@ -1,0 +1,252 @@
+//! Casts arrive in order; every call ends, and says whether it may have been seen.
+
+use crate::common::*;
+use quorate_bridge::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn casts_arrive_in_order_and_in_batches() {
+    let (a, b) = pair().await;
+    let (log, batches) = (Log::default(), Arc::new(AtomicUsize::new(0)));
+    let (seen, count) = (log.clone(), batches.clone());
+    b.expose(
+        "echo",
+        Exposed::sink::<Echo>(move |batch| {
+            count.fetch_add(1, Ordering::Relaxed);
+            assert!(batch.iter().all(|inbound| inbound.from.node == "a" && inbound.reply.is_none()));
+            seen.lock().unwrap().extend(batch.into_iter().map(|inbound| inbound.message));
+            Ok(())
+        }),
+    )
+    .unwrap();
+    let remote = echo_ref(&a, "b");
+    for n in 0..20_000 {
+        remote.cast(&Say::Number(n)).unwrap();
+    }
+    until("all casts arrived", || log.lock().unwrap().len() == 20_000).await;
+    let expected: Vec<_> = (0..20_000).map(Say::Number).collect();
+    assert_eq!(*log.lock().unwrap(), expected);
+    assert!(batches.load(Ordering::Relaxed) < 10_000, "batched: {batches:?}");
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test]
+async fn calls_are_answered_each_with_its_own_reply() {
+    let (a, b) = pair().await;
+    b.expose("echo", echo(&Log::default())).unwrap();
+    let remote = echo_ref(&a, "b");
+    let calls: Vec<_> = (0..100)
+        .map(|n| {
+            let remote = remote.clone();
+            tokio::spawn(async move { call(&remote, Say::Number(n)).await })
+        })
+        .collect();
+    for (n, call) in calls.into_iter().enumerate() {
+        assert_eq!(call.await.unwrap().unwrap(), Say::Number(n as u64));
+    }
+    until("a round trip was measured", || a.link("b").unwrap().round_trip.is_some()).await;
+}
+
+#[tokio::test]
+async fn a_message_in_fragments_arrives_whole_both_ways() {
+    let (a, b) = pair().await;
+    b.expose("echo", echo(&Log::default())).unwrap();
+    for class in [Class::Bulk, Class::Control] {
+        let length = if class == Class::Bulk { 3_000_001 } else { 200_001 };
+        let message = Say::Bytes((0..length).map(|n| (n % 251) as u8).collect());
+        let remote = echo_ref(&a, "b").with_class(class);
+        assert!(remote.call(&message, SECOND * 5).await.unwrap() == message);
+    }
+}
+
+#[tokio::test]
+async fn each_way_a_call_can_fail_has_its_error() {
+    let (a, b) = pair().await;
+    let log = Log::default();
+    b.expose("echo", echo(&log)).unwrap();
+    let remote = echo_ref(&a, "b");
+
+    let nobody = a.remote::<Echo>("b", "nobody").unwrap();
+    let error = call(&nobody, Say::Number(1)).await.unwrap_err();
+    assert!(matches!(error, CallError::NoSuchActor { .. }) && error.outcome() == Sent::NotSent, "{error}");
+
+    let error = call(&remote, Say::Forget).await.unwrap_err();
+    assert!(matches!(error, CallError::Died { .. }) && error.outcome() == Sent::Unknown, "{error}");
+
+    let error = remote.call(&Say::Keep, Duration::from_millis(20)).await.unwrap_err();
+    assert!(matches!(error, CallError::TimedOut { sent: Sent::Unknown, .. }), "{error}");
+
+    struct Other;
+    impl Protocol for Other {
+        type Message = u64;
+        type Reply = u64;
+        const NAME: &'static str = "other";
+        const VERSION: u16 = 1;
+    }
+    let other = a.remote::<Other>("b", "echo").unwrap();
+    let error = other.call(&1, SECOND).await.unwrap_err();
+    assert!(matches!(error, CallError::Unsupported { .. }) && error.outcome() == Sent::NotSent, "{error}");
+
+    /// A newer node's echo: the same protocol and version, a variant the older one does not know.
+    struct Newer;
+    impl Protocol for Newer {
+        type Message = String;
+        type Reply = Say;
+        const NAME: &'static str = "echo";
+        const VERSION: u16 = 1;
+    }
+    let newer = a.remote::<Newer>("b", "echo").unwrap();
+    let error = newer.call(&"Sing".into(), SECOND).await.unwrap_err();
+    assert!(matches!(error, CallError::Malformed { stage: Stage::Request, .. }), "{error}");
+    assert_eq!(error.outcome(), Sent::NotSent);
+    assert_eq!(call(&remote, Say::Number(2)).await.unwrap(), Say::Number(2), "the connection lived on");
+    assert_eq!(a.link("b").unwrap().reconnects, 0);
+
+    let huge = Say::Bytes(vec![0; 17 << 20]);
+    let error = call(&remote, huge).await.unwrap_err();
+    assert!(matches!(error, CallError::Malformed { stage: Stage::Encode, .. }), "{error}");
+
+    let pinned = remote.clone().pinned(99);
+    let error = call(&pinned, Say::Number(1)).await.unwrap_err();
+    assert!(error.to_string().contains("pinned to 63"), "{error}");
+
+    let nowhere = echo_ref(&a, "z");
+    let error = call(&nowhere, Say::Number(1)).await.unwrap_err();
+    assert!(matches!(error, CallError::NotConnected { .. }) && error.outcome() == Sent::NotSent, "{error}");
+
+    let waiting = tokio::spawn(async move { remote.call(&Say::Keep, SECOND * 30).await });
+    until("the call arrived", || log.lock().unwrap().iter().filter(|say| **say == Say::Keep).count() == 2)
+        .await;
+    b.stop().await;
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(
+        matches!(error, CallError::LinkLost { sent: Sent::Unknown, .. } | CallError::Died { .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_full_queue_says_busy_and_control_still_goes() {
+    // A server that shakes hands and then reads nothing: the queue fills behind the socket's buffers.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    let deaf = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        raw_frame(&mut stream).await.unwrap();
+        let hello = RawHello { message_bytes_max: 1 << 30, ..RawHello::new("b") };
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &hello.frame("quorate-bridge")).await.unwrap();
+        std::future::pending::<()>().await;
+        drop(stream);
+    });
+    let mut options = options("a");
+    options.queue_bytes_max = 1 << 20;
+    options.message_bytes_max = 1 << 20;
+    options.control_bytes_max = 8 << 10;
+    options.keepalive_timeout_ms = 60_000;
+    let a = start(options).await;
+    a.add_peer(PeerAddress::new("b", at)).unwrap();
+    up(&a, "b").await;
+    let remote = echo_ref(&a, "b");
+    let block = Say::Bytes(vec![1; 500_000]);
+    let mut refused = None;
+    for _ in 0..1_000 {
+        if let Err(error) = remote.cast(&block) {
+            refused = Some(error);
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let error = refused.expect("the queue is bounded");
+    assert!(matches!(error, CastError::Busy { .. }), "{error}");
+    assert!(error.to_string().contains("of 1048576 bytes"), "{error}");
+    assert_eq!(error.outcome(), Sent::NotSent);
+    // Give the writer time to get stuck in the socket, then a queued call is taken back whole at its timeout.
+    let small = remote.clone().with_class(Class::Control);
+    let error = small.call(&Say::Number(1), Duration::from_millis(50)).await.unwrap_err();
+    assert!(matches!(error, CallError::TimedOut { .. }), "{error}");
+    for n in 0..2_000 {
+        small.cast(&Say::Number(n)).expect("control keeps the newest instead of refusing");
+    }
+    let link = a.link("b").unwrap();
+    assert!(link.control_dropped > 1_000, "{link:?}");
+    assert!(link.bytes_queued < (1 << 20) + (16 << 10), "{link:?}");
+    deaf.abort();
+}
+
+#[tokio::test]
+async fn too_many_inbound_calls_are_answered_busy() {
+    let mut options_b = options("b");
+    options_b.calls_inbound_max = 2;
+    let (a, b) = (start(options("a")).await, start(options_b).await);
+    a.add_peer(PeerAddress::new("b", address(&b))).unwrap();
+    up(&a, "b").await;
+    let log = Log::default();
+    b.expose("echo", echo(&log)).unwrap();
+    let remote = echo_ref(&a, "b");
+    for _ in 0..2 {
+        let remote = remote.clone();
+        tokio::spawn(async move { remote.call(&Say::Keep, SECOND * 30).await });
+    }
+    until("both calls are kept", || log.lock().unwrap().len() == 2).await;
+    let error = call(&remote, Say::Number(1)).await.unwrap_err();
+    assert!(
+        matches!(error, CallError::Busy { .. }) && error.to_string().contains("calls_inbound_max"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn casts_to_nobody_are_counted_and_told() {
+    let (a, b) = pair().await;
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let told = events.clone();
+    a.on_link_event(move |event| told.lock().unwrap().push(event.change));
+    let nobody = a.remote::<Echo>("b", "nobody").unwrap();
+    for n in 0..100 {
+        nobody.cast(&Say::Number(n)).unwrap();
+    }
+    until("all were counted", || a.link("b").unwrap().casts_undelivered == 100).await;
+    let events = events.lock().unwrap();
+    assert!(matches!(&events[0], LinkChange::Undelivered { name, .. } if name == "nobody"), "{events:?}");
+    drop(b);
+}
+
+#[tokio::test]
+async fn one_parcel_serves_several_nodes() {
+    let (a, b) = pair().await;
+    let c = start(options("c")).await;
+    a.add_peer(PeerAddress::new("c", address(&c))).unwrap();
+    up(&a, "c").await;
+    let log = Log::default();
+    b.expose("echo", echo(&log)).unwrap();
+    c.expose("echo", echo(&log)).unwrap();
+    let parcel = Parcel::<Echo>::new("echo", &Say::Number(5)).unwrap();
+    for node in ["b", "c"] {
+        echo_ref(&a, node).cast_parcel(&parcel).unwrap();
+    }
+    until("both have it", || *log.lock().unwrap() == [Say::Number(5), Say::Number(5)]).await;
+}
+
+#[tokio::test]
+async fn a_big_message_does_not_delay_control() {
+    let (a, b) = pair().await;
+    let log = Log::default();
+    b.expose("echo", echo(&log)).unwrap();
+    b.expose("urgent", echo(&log)).unwrap();
+    let bulk = echo_ref(&a, "b");
+    let urgent = a.remote::<Echo>("b", "urgent").unwrap().with_class(Class::Control);
+    // Nothing is awaited in between: all are queued before the writer runs.
+    let big = Say::Bytes(vec![1; 8 << 20]);
+    bulk.cast(&big).unwrap();
+    bulk.cast(&big).unwrap();
+    urgent.cast(&Say::Number(1)).unwrap();
+    until("the urgent one is there", || log.lock().unwrap().contains(&Say::Number(1))).await;
+    assert_eq!(log.lock().unwrap().len(), 1, "before the first big one was whole");
+    urgent.cast(&Say::Number(2)).unwrap();
+    until("all are there", || log.lock().unwrap().len() == 4).await;
+    let order: Vec<_> = log.lock().unwrap().iter().map(|say| *say == Say::Number(2)).collect();
+    assert!(order[1] || order[2], "the second urgent one overtook at least one big one: {order:?}");
+}

@@ -1,0 +1,187 @@
+//! Who is let in, and what the others are told.
+
+use crate::common::*;
+use quorate_bridge::*;
+use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+/// Dials `b` as configured and gives the refusal both in the status and in a call's error.
+async fn refusal(dialler: BridgeOptions, acceptor: BridgeOptions, node: &str) -> String {
+    let (a, b) = (start(dialler).await, start(acceptor).await);
+    a.add_peer(PeerAddress::new(node, address(&b))).unwrap();
+    until("the link was refused", || a.link(node).unwrap().last_error.is_some()).await;
+    let error = a.link(node).unwrap().last_error.unwrap();
+    let said = call(&echo_ref(&a, node), Say::Number(1)).await.unwrap_err().to_string();
+    assert!(said.contains(&error), "{said} / {error}");
+    assert_ne!(a.link(node).unwrap().state, LinkState::Up);
+    a.stop().await;
+    b.stop().await;
+    error
+}
+
+#[tokio::test]
+async fn another_cluster_is_refused() {
+    let mut other = options("a");
+    other.identity.cluster = [8; 32];
+    let error = refusal(other, options("b"), "b").await;
+    assert!(error.contains("refused by the other end: wrong_cluster: we are cluster 0707"), "{error}");
+    assert!(error.contains("you are cluster 0808") && error.contains("cluster token"), "{error}");
+}
+
+#[tokio::test]
+async fn another_node_at_the_address_is_refused() {
+    let error = refusal(options("a"), options("node2"), "node1").await;
+    assert!(error.contains("wrong_node: you dialled node1, this is node2"), "{error}");
+    assert!(error.contains("correct the address"), "{error}");
+}
+
+#[tokio::test]
+async fn our_own_name_is_refused() {
+    let error = refusal(options("same"), options("same"), "same").await;
+    assert!(error.contains("both ends call themselves same"), "{error}");
+}
+
+#[tokio::test]
+async fn an_unknown_peer_is_refused() {
+    let mut strict = options("b");
+    strict.admission = Arc::new(Roster::new(["c"]));
+    let error = refusal(options("a"), strict, "b").await;
+    assert!(error.contains("unknown_peer: node a is not a member known here"), "{error}");
+}
+
+#[tokio::test]
+async fn the_dialler_refuses_too() {
+    let mut strict = options("a");
+    strict.admission = Arc::new(Roster::new(["c"]));
+    let error = refusal(strict, options("b"), "b").await;
+    assert!(error.contains("refused here: unknown_peer: node b"), "{error}");
+}
+
+#[tokio::test]
+async fn different_configurations_are_refused() {
+    let mut other = options("a");
+    other.identity.fingerprint = 5;
+    let error = refusal(other, options("b"), "b").await;
+    assert!(
+        error.contains("fingerprint_mismatch: our configuration fingerprint is 0000000000000000"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn versions_without_overlap_are_refused() {
+    let mut newer = options("a");
+    (newer.protocol_min, newer.protocol_max) = (2, 3);
+    let error = refusal(newer, options("b"), "b").await;
+    assert!(error.contains("no_common_version: we speak protocol 1 to 1, you 2 to 3"), "{error}");
+}
+
+#[tokio::test]
+async fn a_wiped_disk_and_a_stale_boot_are_refused_and_an_operator_can_mend_it() {
+    let roster = Arc::new(Roster::new(["a"]));
+    let mut options_b = options("b");
+    options_b.admission = roster.clone();
+    let b = start(options_b).await;
+    let dial = async |incarnation, boot| {
+        let mut dialler = options("a");
+        (dialler.identity.incarnation, dialler.identity.boot) = (incarnation, boot);
+        let a = start(dialler).await;
+        a.add_peer(PeerAddress::new("b", address(&b))).unwrap();
+        a
+    };
+    let first = dial(1, 5).await;
+    up(&first, "b").await;
+    first.stop().await;
+
+    let older = dial(1, 4).await;
+    until("refused", || older.link("b").unwrap().last_error.is_some()).await;
+    let error = older.link("b").unwrap().last_error.unwrap();
+    assert!(error.contains("stale_boot: boot 5 of node a was seen, this is boot 4"), "{error}");
+    older.stop().await;
+
+    let wiped = dial(2, 1).await;
+    until("refused", || wiped.link("b").unwrap().last_error.is_some()).await;
+    let error = wiped.link("b").unwrap().last_error.unwrap();
+    assert!(error.contains("wrong_incarnation: node a was incarnation 1 and is now 2"), "{error}");
+    assert!(error.contains("remove the node from the cluster and add it again"), "{error}");
+    // The operator does that; the link comes up by itself.
+    roster.renew("a");
+    up(&wiped, "b").await;
+}
+
+#[tokio::test]
+async fn a_slow_admission_is_cut_off_and_told() {
+    struct Never;
+    impl Admission for Never {
+        fn admit<'a>(&'a self, _hello: &'a Hello, direction: Direction) -> Admitting<'a> {
+            assert_eq!(direction, Direction::Inbound);
+            Box::pin(std::future::pending())
+        }
+    }
+    let mut slow = options("b");
+    (slow.admission, slow.admission_timeout_ms) = (Arc::new(Never), 20);
+    let error = refusal(options("a"), slow, "b").await;
+    assert!(error.contains("not_now: admission did not decide within 20 ms"), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_needs_no_name_and_learns_the_cluster() {
+    let b = start(options("b")).await;
+    b.expose("echo", echo(&Log::default())).unwrap();
+    let mut client = options("client");
+    (client.identity, client.listen) = (Identity::client(), None);
+    let client = start(client).await;
+    let at = PeerAddress::anyone(address(&b));
+    let label = at.node.clone();
+    client.add_peer(at).unwrap();
+    up(&client, &label).await;
+    let peer = client.link(&label).unwrap().peer.unwrap();
+    assert_eq!((peer.cluster, peer.node.as_str(), peer.kind), (CLUSTER, "b", Kind::Peer));
+    assert_eq!(call(&echo_ref(&client, &label), Say::Number(1)).await.unwrap(), Say::Number(1));
+}
+
+#[tokio::test]
+async fn a_joiner_becomes_a_peer() {
+    let b = start(options("b")).await;
+    let mut joiner = options("c");
+    (joiner.identity.kind, joiner.identity.cluster) = (Kind::Joiner, [0; 32]);
+    let joiner = start(joiner).await;
+    joiner.add_peer(PeerAddress::new("b", address(&b))).unwrap();
+    up(&joiner, "b").await;
+    until("b sees it", || b.sessions().iter().any(|peer| peer.node == "c" && peer.kind == Kind::Joiner))
+        .await;
+    joiner.set_identity(Identity::peer(CLUSTER, "c", 1, 1)).unwrap();
+    joiner.remove_peer("b");
+    until("the link is gone", || joiner.link("b").unwrap().state == LinkState::Idle).await;
+    joiner.add_peer(PeerAddress::new("b", address(&b))).unwrap();
+    until("b sees a peer", || b.sessions().iter().any(|peer| peer.node == "c" && peer.kind == Kind::Peer))
+        .await;
+}
+
+#[tokio::test]
+async fn the_wrong_magic_is_told_apart() {
+    let b = start(options("b")).await;
+    let mut stream = TcpStream::connect(address(&b)).await.unwrap();
+    stream.write_all(&RawHello::new("x").frame("other-protocol")).await.unwrap();
+    let (kind, body) = raw_frame(&mut stream).await.unwrap();
+    assert_eq!(kind, 2);
+    assert!(String::from_utf8_lossy(&body).contains("wrong_magic"));
+}
+
+#[tokio::test]
+async fn options_out_of_range_are_named() {
+    let mut bad = options("a");
+    bad.keepalive_timeout_ms = 60;
+    let error = Bridge::start(bad, None).await.err().unwrap().to_string();
+    assert!(error.contains("keepalive_timeout_ms: is 60, must be at least twice"), "{error}");
+    let mut bad = options("a");
+    bad.identity.node = "n".repeat(65);
+    let error = Bridge::start(bad, None).await.err().unwrap().to_string();
+    assert!(error.contains("identity.node: has 65 bytes"), "{error}");
+    let taken = start(options("a")).await;
+    let mut bad = options("b");
+    bad.listen = Some(address(&taken));
+    let error = Bridge::start(bad, None).await.err().unwrap().to_string();
+    assert!(error.contains("cannot listen on 127.0.0.1"), "{error}");
+}
