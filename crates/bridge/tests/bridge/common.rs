@@ -21,6 +21,7 @@ pub(crate) struct Echo;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Say {
     Number(u64),
+    Nest(Vec<Say>),
     Bytes(#[serde(with = "serde_bytes")] Vec<u8>),
     Crash,
     Forget,

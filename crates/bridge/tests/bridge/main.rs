@@ -4,4 +4,7 @@
 
 mod cast_and_call;
 mod common;
+mod faults;
 mod handshake;
+mod malformed;
+mod monitor;

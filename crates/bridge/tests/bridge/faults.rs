@@ -1,0 +1,216 @@
+//! Connections that break, stall or carry rubbish; actors that are killed.
+
+use crate::common::*;
+use quorate_bridge::*;
+use ractor::ActorCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+fn child(handle: &BridgeHandle, role: &str) -> Option<ActorCell> {
+    let of_role = |cell: &ActorCell| cell.get_name().is_some_and(|name| name.contains(role));
+    handle.actor().get_cell().get_children().into_iter().find(of_role)
+}
+
+/// Waits for a child of this role other than `old`.
+async fn successor(handle: &BridgeHandle, role: &str, old: &ActorCell) {
+    let is_new = || child(handle, role).is_some_and(|cell| cell.get_id() != old.get_id());
+    until("the child was started again", is_new).await;
+}
+
+async fn answers(remote: &RemoteRef<Echo>) {
+    for _ in 0..5_000 {
+        match call(remote, Say::Number(1)).await {
+            Ok(_) => return,
+            Err(CallError::NotConnected { .. } | CallError::LinkLost { .. } | CallError::Died { .. }) => {
+                tokio::time::timeout(SECOND / 500, std::future::pending::<()>()).await.unwrap_err();
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("no answer in ten seconds");
+}
+
+/// Forwards to `to` while `open`; swallows everything while not: a network that is cut without a word.
+async fn proxy(to: String, open: Arc<AtomicBool>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        loop {
+            let (inbound, _) = listener.accept().await.unwrap();
+            let outbound = TcpStream::connect(&to).await.unwrap();
+            let ((ir, iw), (or, ow)) = (inbound.into_split(), outbound.into_split());
+            for (mut reader, mut writer) in [(ir, ow), (or, iw)] {
+                let open = open.clone();
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 64 * 1024];
+                    while let Ok(count @ 1..) = reader.read(&mut buffer).await {
+                        if open.load(Ordering::SeqCst) && writer.write_all(&buffer[..count]).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        }
+    });
+    at
+}
+
+#[tokio::test]
+async fn a_half_open_link_is_found_though_tcp_says_nothing() {
+    let (a, b) = (start(options("a")).await, start(options("b")).await);
+    b.expose("echo", echo(&Log::default())).unwrap();
+    let open = Arc::new(AtomicBool::new(true));
+    a.add_peer(PeerAddress::new("b", proxy(address(&b), open.clone()).await)).unwrap();
+    up(&a, "b").await;
+    let remote = echo_ref(&a, "b");
+    answers(&remote).await;
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let told = events.clone();
+    a.on_link_event(move |event| told.lock().unwrap().push(event.change));
+
+    open.store(false, Ordering::SeqCst);
+    remote.cast(&Say::Number(9)).unwrap();
+    let error = call(&remote, Say::Number(2)).await.unwrap_err();
+    assert!(matches!(error, CallError::LinkLost { sent: Sent::Unknown, .. }), "{error}");
+    assert!(error.to_string().contains("nothing heard for"), "{error}");
+    until("b noticed too", || b.sessions().is_empty()).await;
+    open.store(true, Ordering::SeqCst);
+    up(&a, "b").await;
+    answers(&remote).await;
+    let events = events.lock().unwrap();
+    let gap = Gap { casts_unsent: 0, casts_unknown: 1 };
+    assert!(matches!(&events[0], LinkChange::Down { gap: told, .. } if *told == gap), "{events:?}");
+    let ups: Vec<_> = events.iter().filter(|change| matches!(change, LinkChange::Up { .. })).collect();
+    assert_eq!(ups, [&LinkChange::Up { gap: Some(gap) }], "the gap is told, not hidden");
+}
+
+#[tokio::test]
+async fn a_node_that_was_away_is_connected_again() {
+    let a = start(options("a")).await;
+    let b = start(options("b")).await;
+    let at = address(&b);
+    a.add_peer(PeerAddress::new("b", &at)).unwrap();
+    up(&a, "b").await;
+    b.stop().await;
+    until("a noticed", || a.link("b").unwrap().state == LinkState::Backoff).await;
+    until("a tried in vain", || a.link("b").unwrap().last_error.unwrap().contains("cannot connect")).await;
+    let error = echo_ref(&a, "b").cast(&Say::Number(1)).unwrap_err();
+    assert!(error.to_string().contains("cannot connect to 127.0.0.1"), "{error}");
+    let mut again = options("b");
+    (again.listen, again.identity.boot) = (Some(at), 2);
+    let b = start(again).await;
+    b.expose("echo", echo(&Log::default())).unwrap();
+    up(&a, "b").await;
+    answers(&echo_ref(&a, "b")).await;
+    assert_eq!(a.link("b").unwrap().reconnects, 1);
+}
+
+#[tokio::test]
+async fn killed_and_stopped_children_heal() {
+    let (a, b) = pair().await;
+    b.expose("echo", echo(&Log::default())).unwrap();
+    let remote = echo_ref(&a, "b");
+    answers(&remote).await;
+    for round in 0..3 {
+        for (handle, role) in [(&a, "/link/"), (&b, "/session"), (&b, "/listener")] {
+            let old = child(handle, role).unwrap();
+            if round == 1 {
+                old.stop(None)
+            } else {
+                old.kill()
+            }
+            successor(handle, role, &old).await;
+            answers(&remote).await;
+        }
+    }
+    // The new listener accepts: a new node comes in by it.
+    let c = start(options("c")).await;
+    c.add_peer(PeerAddress::new("b", address(&b))).unwrap();
+    up(&c, "b").await;
+}
+
+#[tokio::test]
+async fn panics_of_link_and_session_heal() {
+    struct PanicsOnce(AtomicBool);
+    impl Admission for PanicsOnce {
+        fn admit<'a>(&'a self, _hello: &'a Hello, _direction: Direction) -> Admitting<'a> {
+            assert!(self.0.swap(true, Ordering::SeqCst), "the first time");
+            Box::pin(async { Ok(()) })
+        }
+    }
+    let mut options_a = options("a");
+    options_a.admission = Arc::new(PanicsOnce(AtomicBool::new(false)));
+    let (a, b) = (start(options_a).await, start(options("b")).await);
+    b.expose("echo", echo(&Log::default())).unwrap();
+    a.add_peer(PeerAddress::new("b", address(&b))).unwrap();
+    let remote = echo_ref(&a, "b");
+    answers(&remote).await;
+    // The sink panics on the session's reading task.
+    remote.cast(&Say::Crash).unwrap();
+    until("the connection was lost and made again", || a.link("b").unwrap().reconnects == 1).await;
+    answers(&remote).await;
+}
+
+#[tokio::test]
+async fn the_bridge_actor_can_be_replaced_under_living_refs() {
+    let (a, b) = pair().await;
+    b.expose("echo", echo(&Log::default())).unwrap();
+    let remote = echo_ref(&a, "b");
+    let downs = Arc::new(Mutex::new(Vec::new()));
+    let told = downs.clone();
+    a.monitor("b", "echo", move |event| told.lock().unwrap().push(event.change)).unwrap();
+    answers(&remote).await;
+    for handle in [&a, &b] {
+        let old = handle.actor();
+        old.get_cell().kill_and_wait(Some(SECOND)).await.unwrap();
+        until("its links fell", || a.link("b").unwrap().state != LinkState::Up).await;
+        Bridge::respawn(handle, None).await.unwrap();
+        answers(&remote).await;
+    }
+    until("the monitor saw both", || {
+        let changes = downs.lock().unwrap();
+        changes.len() == 5 && matches!(changes[4], MonitorChange::Up { .. })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_newer_connection_of_a_node_replaces_the_older() {
+    let b = start(options("b")).await;
+    let mut first = raw_peer(&b, "x").await;
+    let second = raw_peer(&b, "x").await;
+    let mut rest = Vec::new();
+    first.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(b.sessions().len(), 1);
+    drop(second);
+    until("none is left", || b.sessions().is_empty()).await;
+}
+
+#[tokio::test]
+async fn removing_a_peer_ends_its_link_and_adding_it_begins_anew() {
+    let (a, b) = pair().await;
+    b.expose("echo", echo(&Log::default())).unwrap();
+    let remote = echo_ref(&a, "b");
+    answers(&remote).await;
+    a.remove_peer("b");
+    until("the link is gone", || a.link("b").unwrap().state == LinkState::Idle && !remote.is_connected())
+        .await;
+    let error = remote.cast(&Say::Number(1)).unwrap_err();
+    assert!(error.to_string().contains("not added to this bridge, or was removed"), "{error}");
+    a.add_peer(PeerAddress::new("b", address(&b))).unwrap();
+    answers(&remote).await;
+}
+
+#[tokio::test]
+async fn connections_above_the_bound_are_closed() {
+    let mut few = options("b");
+    few.sessions_max = 1;
+    let b = start(few).await;
+    let kept = raw_peer(&b, "x").await;
+    let mut refused = TcpStream::connect(address(&b)).await.unwrap();
+    assert_eq!(refused.read(&mut [0; 16]).await.unwrap_or(0), 0, "closed");
+    drop(kept);
+    until("the place is free", || b.sessions().is_empty()).await;
+}
