@@ -1,0 +1,251 @@
+//! The table that makes a retry harmless: for each client its last sequence, what it was answered, and where
+//! (Raft thesis, section 6.3). It is state like the machine's: changed by entries alone, in log order, and part of every
+//! snapshot, so each replica decides alike.
+//!
+//! Bounds, and what happens there: [`CLIENTS_MAX`] clients, then the one whose last use lies at the lowest index is
+//! forgotten; [`KEPT_REPLIES_BYTES_MAX`] of replies, then the reply used least recently is dropped but its sequence is
+//! kept. The bounds belong to the format: replicas that differ in them would diverge.
+//!
+//! What being forgotten means. A command of a forgotten client cannot be told from that of a new one. If its key says
+//! [`since`](SessionKey::since), it is refused as *expired* whenever the client may have been forgotten; without it, it is
+//! taken for new. So `since` is what makes "exactly once" hold without an end, and clients of this project send it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quorate_core::Index;
+use serde::{Deserialize, Serialize};
+
+use super::envelope::{ClientId, SessionKey};
+use super::snapshot::RestoreError;
+
+/// Clients remembered, at most.
+pub const CLIENTS_MAX: usize = 4_096;
+/// The longest reply that is kept, in bytes. A retry of a command with a longer one is told that it was applied, not
+/// what it was answered.
+pub const REPLY_BYTES_MAX: usize = 2 << 20;
+/// All kept replies together, in bytes, at most.
+pub const KEPT_REPLIES_BYTES_MAX: usize = 32 << 20;
+
+/// What is known about a session key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// Not seen: apply it, then [`Sessions::record`] it.
+    New,
+    /// Applied before, at `index`.
+    Repeated {
+        /// Where.
+        index: Index,
+        /// What it was answered, if that was kept.
+        reply: Option<Bytes>,
+    },
+    /// The client went on to `last`. This one was applied before that, or never will be.
+    Stale {
+        /// The client's newest sequence.
+        last: u64,
+        /// Where that was applied.
+        index: Index,
+    },
+    /// The client may have been known and forgotten, so this one may have been applied before.
+    Expired {
+        /// Clients last active at or below this index may have been forgotten.
+        forgotten_through: Index,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Session {
+    sequence: u64,
+    applied_at: Index,
+    used_at: Index,
+}
+
+/// Which command each client had applied last. See the module's header.
+///
+/// Invariants: every session is in `by_use` under its `used_at`, and nothing else is; an entry uses one session, so no two
+/// share an index; `replies` is keyed like `by_use`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sessions {
+    clients: BTreeMap<ClientId, Session>,
+    by_use: BTreeMap<Index, ClientId>,
+    replies: BTreeMap<Index, Bytes>,
+    replies_bytes: usize,
+    forgotten_through: Index,
+    limits: Limits,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) clients: usize,
+    pub(super) reply_bytes: usize,
+    pub(super) replies_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { clients: CLIENTS_MAX, reply_bytes: REPLY_BYTES_MAX, replies_bytes: KEPT_REPLIES_BYTES_MAX }
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self::with_limits(Limits::default())
+    }
+}
+
+impl Sessions {
+    pub(super) fn with_limits(limits: Limits) -> Self {
+        Self {
+            clients: BTreeMap::new(),
+            by_use: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            replies_bytes: 0,
+            forgotten_through: Index::ZERO,
+            limits,
+        }
+    }
+
+    /// How many clients are remembered.
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// Looks up the key of the entry at `at`. A client that is known counts as used there, whatever the answer.
+    pub fn look_up(&mut self, key: SessionKey, at: Index) -> Lookup {
+        let Some(session) = self.clients.get(&key.client).copied() else {
+            // A client forgotten had its last use, hence its first, at or below `forgotten_through`; one whose first use
+            // lies above was never forgotten.
+            return match key.since {
+                Some(since) if since < self.forgotten_through => {
+                    Lookup::Expired { forgotten_through: self.forgotten_through }
+                }
+                Some(_) | None => Lookup::New,
+            };
+        };
+        if key.sequence > session.sequence {
+            return Lookup::New;
+        }
+        let reply = self.take_use(session.used_at);
+        if let Some(reply) = &reply {
+            self.keep_reply(at, reply.clone());
+        }
+        self.put_use(key.client, Session { used_at: at, ..session });
+        if key.sequence == session.sequence {
+            Lookup::Repeated { index: session.applied_at, reply }
+        } else {
+            Lookup::Stale { last: session.sequence, index: session.applied_at }
+        }
+    }
+
+    /// Records what the entry at `at` did under `key`; `None` where the reply could not be encoded.
+    pub fn record(&mut self, key: SessionKey, at: Index, reply: Option<Bytes>) {
+        if let Some(before) = self.clients.get(&key.client).copied() {
+            self.take_use(before.used_at);
+        }
+        self.put_use(key.client, Session { sequence: key.sequence, applied_at: at, used_at: at });
+        if let Some(reply) = reply.filter(|reply| reply.len() <= self.limits.reply_bytes) {
+            self.keep_reply(at, reply);
+        }
+        self.forget();
+    }
+
+    fn put_use(&mut self, client: ClientId, session: Session) {
+        let other = self.by_use.insert(session.used_at, client);
+        assert!(other.is_none_or(|other| other == client), "an entry uses one session");
+        self.clients.insert(client, session);
+    }
+
+    fn take_use(&mut self, used_at: Index) -> Option<Bytes> {
+        self.by_use.remove(&used_at);
+        let reply = self.replies.remove(&used_at)?;
+        self.replies_bytes -= reply.len();
+        Some(reply)
+    }
+
+    fn keep_reply(&mut self, used_at: Index, reply: Bytes) {
+        self.replies_bytes += reply.len();
+        self.replies.insert(used_at, reply);
+    }
+
+    fn forget(&mut self) {
+        while self.clients.len() > self.limits.clients {
+            let (used_at, client) = self.by_use.pop_first().expect("every session is in by_use");
+            self.take_use(used_at);
+            self.clients.remove(&client);
+            self.forgotten_through = self.forgotten_through.max(used_at);
+        }
+        while self.replies_bytes > self.limits.replies_bytes {
+            let (_, reply) = self.replies.pop_first().expect("their bytes are counted");
+            self.replies_bytes -= reply.len();
+        }
+    }
+}
+
+/// The table in a snapshot: by last use, so that the same table gives the same bytes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SessionsImage {
+    forgotten_through: Index,
+    sessions: Vec<SessionImage>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SessionImage {
+    client: ClientId,
+    sequence: u64,
+    applied_at: Index,
+    used_at: Index,
+    reply: Option<Bytes>,
+}
+
+impl Sessions {
+    /// Copies the table; the replies are shared.
+    pub(super) fn image(&self) -> SessionsImage {
+        let image = |(used_at, client): (&Index, &ClientId)| {
+            let session = self.clients[client];
+            SessionImage {
+                client: *client,
+                sequence: session.sequence,
+                applied_at: session.applied_at,
+                used_at: *used_at,
+                reply: self.replies.get(used_at).cloned(),
+            }
+        };
+        let sessions = self.by_use.iter().map(image).collect();
+        SessionsImage { forgotten_through: self.forgotten_through, sessions }
+    }
+
+    /// Makes the table again, of a snapshot taken at `applied`.
+    pub(super) fn of_image(image: SessionsImage, applied: Index) -> Result<Self, RestoreError> {
+        let mut table = Self { forgotten_through: image.forgotten_through, ..Self::default() };
+        let mut last = image.forgotten_through;
+        for SessionImage { client, sequence, applied_at, used_at, reply } in image.sessions {
+            if used_at <= last
+                || applied_at > used_at
+                || used_at > applied
+                || table.clients.contains_key(&client)
+            {
+                let detail = format!("session {client}, used at {used_at}, does not fit the table");
+                return Err(RestoreError::Invalid { detail });
+            }
+            last = used_at;
+            table.put_use(client, Session { sequence, applied_at, used_at });
+            if let Some(reply) = reply {
+                table.keep_reply(used_at, reply);
+            }
+        }
+        if table.len() > table.limits.clients || table.replies_bytes > table.limits.replies_bytes {
+            let detail = format!("{} sessions with {} bytes of replies", table.len(), table.replies_bytes);
+            return Err(RestoreError::Invalid { detail });
+        }
+        Ok(table)
+    }
+}
+
+#[cfg(test)]
+#[path = "sessions_tests.rs"]
+mod tests;
