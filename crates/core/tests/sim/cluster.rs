@@ -1,0 +1,382 @@
+//! A cluster in simulated time: one queue of events, one source of chance, nothing else decides.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::collections::BinaryHeap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use quorate_core::{
+    Common, Effect, Effects, Index, Member, Membership, Message, Position, Reader, Replica, ReplicaEvent,
+};
+
+use super::clients::Clients;
+use super::coverage::Coverage;
+use super::invariants::Invariants;
+use super::nemesis::Undo;
+use super::network::Network;
+use super::node::{Node, name, place_of};
+use super::options::Options;
+use super::rng::Rng;
+
+/// Something that happens at a moment.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    Deliver(Box<Message>),
+    Tick { at: usize, life: u64 },
+    DiskDone { at: usize, life: u64 },
+    ReadDone { at: usize, life: u64, read: LogRead },
+    ApplierDone { at: usize, life: u64 },
+    Propose,
+    Read,
+    Attack,
+    Undo(Undo),
+}
+
+/// A read of the log that was ordered.
+#[derive(Debug, Clone)]
+pub(crate) struct LogRead {
+    pub(crate) reader: Reader,
+    pub(crate) from: Index,
+    pub(crate) through: Index,
+    pub(crate) bytes_max: usize,
+    /// The applier that asked, if one did: its successor is not given what it had asked for.
+    applier_life: u64,
+}
+
+#[derive(Debug)]
+struct Scheduled {
+    at: u64,
+    order: u64,
+    event: Event,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+impl Eq for Scheduled {}
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// The whole world of one run.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) options: Options,
+    pub(crate) rng: Rng,
+    pub(crate) now: u64,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) network: Network,
+    pub(crate) clients: Clients,
+    pub(crate) invariants: Invariants,
+    pub(crate) coverage: Coverage,
+    pub(crate) founding: Membership,
+    queue: BinaryHeap<Reverse<Scheduled>>,
+    order: u64,
+    digest: DefaultHasher,
+    verbose: bool,
+}
+
+impl Cluster {
+    pub(crate) fn new(seed: u64, options: Options, verbose: bool) -> Self {
+        let members: BTreeMap<_, _> = (0..options.nodes()).map(|at| (name(at), Member::default())).collect();
+        let founding = Membership {
+            voters: (0..options.voters).map(name).collect(),
+            learners: (options.voters..options.nodes()).map(name).collect(),
+            members,
+            ..Membership::default()
+        };
+        let nodes: Vec<Node> = (0..options.nodes()).map(Node::new).collect();
+        let mut cluster = Self {
+            rng: Rng::new(seed),
+            now: 0,
+            network: Network::default(),
+            clients: Clients::default(),
+            invariants: Invariants::new(options.voters),
+            coverage: Coverage::default(),
+            founding,
+            queue: BinaryHeap::new(),
+            order: 0,
+            digest: DefaultHasher::new(),
+            verbose,
+            nodes,
+            options,
+        };
+        for at in 0..cluster.nodes.len() {
+            cluster.boot(at);
+        }
+        cluster.schedule(cluster.options.propose_every, Event::Propose);
+        cluster.schedule(cluster.options.read_every, Event::Read);
+        cluster.schedule(cluster.options.attack_every, Event::Attack);
+        cluster
+    }
+
+    pub(crate) fn trace(&self, line: impl FnOnce() -> String) {
+        if self.verbose {
+            eprintln!("{:>9} {}", self.now, line());
+        }
+    }
+
+    pub(crate) fn wall_ms(&mut self) -> u64 {
+        // Clocks of nodes disagree by far more than they should.
+        1_000_000 + self.now / 1_000 + self.rng.below(5_000)
+    }
+
+    /// Two runs of one seed have the same.
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest.finish()
+    }
+
+    pub(crate) fn schedule(&mut self, delay: u64, event: Event) {
+        self.order += 1;
+        self.queue.push(Reverse(Scheduled { at: self.now + delay, order: self.order, event }));
+    }
+
+    /// One event; false if there is none.
+    pub(crate) fn advance(&mut self) -> bool {
+        let Some(Reverse(next)) = self.queue.pop() else { return false };
+        self.now = self.now.max(next.at);
+        (self.now, self.order).hash(&mut self.digest);
+        match next.event {
+            Event::Deliver(message) => self.deliver(message),
+            Event::Tick { at, life } => self.tick(at, life),
+            Event::DiskDone { at, life } => self.disk_done(at, life),
+            Event::ReadDone { at, life, read } => self.read_done(at, life, &read),
+            Event::ApplierDone { at, life } => self.applier_done(at, life),
+            Event::Propose => self.propose(),
+            Event::Read => self.read(),
+            Event::Attack => {
+                self.attack();
+                let next = self.options.attack_every;
+                self.schedule(self.options.attack_every / 2 + self.rng.clone().below(next), Event::Attack);
+                self.rng.draw();
+            }
+            Event::Undo(undo) => self.undo(&undo),
+        }
+        true
+    }
+
+    /// What is addressed to a stopped process waits for it.
+    fn paused(&mut self, at: usize, event: impl FnOnce() -> Event) -> bool {
+        let until = self.nodes[at].paused_until;
+        if until > self.now {
+            self.schedule(until - self.now, event());
+            return true;
+        }
+        false
+    }
+
+    fn deliver(&mut self, message: Box<Message>) {
+        let at = place_of(&message.to);
+        if self.nodes[at].is_up() && !self.paused(at, || Event::Deliver(message.clone())) {
+            message.hash(&mut self.digest);
+            self.trace(|| format!("deliver {message}"));
+            self.say(at, Common::Message(*message));
+        }
+    }
+
+    fn tick(&mut self, at: usize, life: u64) {
+        if self.nodes[at].life != life || self.paused(at, || Event::Tick { at, life }) {
+            return;
+        }
+        self.nodes[at].tick_at = None;
+        let due = self.nodes[at].replica.as_ref().and_then(Replica::deadline);
+        if due.is_some_and(|due| due <= self.nodes[at].local(self.now)) {
+            self.say(at, Common::Tick);
+        }
+        self.arm(at);
+    }
+
+    fn disk_done(&mut self, at: usize, life: u64) {
+        if self.nodes[at].life != life || self.paused(at, || Event::DiskDone { at, life }) {
+            return;
+        }
+        if self.nodes[at].disk_stalled || self.nodes[at].store_away {
+            return;
+        }
+        if let Some(sequence) = self.nodes[at].disk.complete_one() {
+            self.trace(|| format!("n{at} persisted {sequence}"));
+            self.say(at, Common::Persisted(sequence));
+        }
+    }
+
+    fn read_done(&mut self, at: usize, life: u64, read: &LogRead) {
+        if self.nodes[at].life != life || self.paused(at, || Event::ReadDone { at, life, read: read.clone() }) {
+            return;
+        }
+        let node = &mut self.nodes[at];
+        let prev = node.disk.position(read.from.prev());
+        let entries = node.disk.read(read.from, read.through, read.bytes_max);
+        self.coverage.note("log read from disk");
+        match &read.reader {
+            Reader::Role => {
+                let place = if read.from == Index::ZERO { Some(Position::ORIGIN) } else { node.disk.position(read.from) };
+                if let Some(place) = place {
+                    self.coverage.note("conflict below memory");
+                    self.say(at, Common::Located(place));
+                }
+            }
+            Reader::Replicator { peer, session } => {
+                let (peer, session) = (peer.clone(), *session);
+                let prev = prev.expect("a leader reads only what it has").log_id();
+                self.step(at, ReplicaEvent::Fetched { peer, session, prev, entries });
+            }
+            Reader::Applier if self.nodes[at].applier.life != read.applier_life => {}
+            Reader::Applier => {
+                assert!(!entries.is_empty(), "committed entries are read only where they are durable");
+                self.hand_to_applier(at, entries);
+            }
+        }
+    }
+
+    fn hand_to_applier(&mut self, at: usize, entries: Vec<quorate_core::Entry>) {
+        self.nodes[at].applier.queue.push_back(entries);
+        let (life, delay) = (self.nodes[at].applier.life, self.rng.range(1, self.options.apply_max));
+        self.schedule(delay, Event::ApplierDone { at, life });
+    }
+
+    fn applier_done(&mut self, at: usize, life: u64) {
+        if self.nodes[at].applier.life != life || self.paused(at, || Event::ApplierDone { at, life }) {
+            return;
+        }
+        let new = self.nodes[at].applier.apply_one();
+        for entry in &new {
+            self.invariants.state_machine_safety.applied(&self.nodes[at], entry);
+        }
+        self.answer_applied(at, &new);
+        let applied = self.nodes[at].applier.applied;
+        self.say(at, Common::Applied(applied));
+    }
+
+    pub(crate) fn boot(&mut self, at: usize) {
+        self.nodes[at].boot(self.now);
+        self.trace(|| format!("n{at} boots"));
+        self.start_role(at);
+    }
+
+    pub(crate) fn start_role(&mut self, at: usize) {
+        let state = self.nodes[at].load(&self.founding, &self.options, &mut self.rng);
+        let local = self.nodes[at].local(self.now);
+        self.invariants.started(&self.nodes[at], &state);
+        let (replica, effects) = Replica::start(state, local);
+        self.nodes[at].replica = Some(replica);
+        self.nodes[at].tick_at = None;
+        self.carry_out(at, effects);
+    }
+
+    pub(crate) fn crash(&mut self, at: usize) {
+        self.trace(|| format!("n{at} crashes"));
+        let (options, rng) = (&self.options, &mut self.rng);
+        self.nodes[at].crash(options, rng);
+        self.clients.lost(at);
+    }
+
+    pub(crate) fn say(&mut self, at: usize, common: Common) {
+        self.step(at, ReplicaEvent::Common(common));
+    }
+
+    /// Steps a replica that is up and carries out what it asks for.
+    pub(crate) fn step(&mut self, at: usize, event: ReplicaEvent) {
+        let local = self.nodes[at].local(self.now);
+        if let Some(replica) = self.nodes[at].replica.as_mut() {
+            let effects = replica.step(local, event);
+            self.carry_out(at, effects);
+        }
+    }
+
+    fn carry_out(&mut self, at: usize, effects: Effects) {
+        self.invariants.stepped(&self.nodes, at);
+        for effect in effects {
+            if self.options.torn_step > 0 && self.rng.chance(self.options.torn_step) && self.nodes[at].is_up() {
+                self.coverage.note("crash inside a step");
+                self.crash(at);
+                let delay = self.rng.below(self.options.attack_length);
+                self.schedule(delay, Event::Undo(Undo::Boot(at)));
+                return;
+            }
+            self.carry_out_one(at, effect);
+        }
+        self.arm(at);
+    }
+
+    fn carry_out_one(&mut self, at: usize, effect: Effect) {
+        match effect {
+            Effect::Persist(persist) => {
+                self.invariants.persisting(&self.nodes[at], &persist);
+                if persist.truncate_from.is_some() {
+                    self.coverage.note("truncation");
+                }
+                if !self.nodes[at].store_away {
+                    let before = self.nodes[at].disk.pending.len();
+                    self.nodes[at].disk.submit(persist);
+                    if self.nodes[at].disk.pending.len() > before && !self.nodes[at].disk_stalled {
+                        self.schedule_disk(at);
+                    }
+                }
+            }
+            Effect::Send(message) => self.send(at, message),
+            Effect::Apply { entries } => {
+                self.invariants.order.handed(&self.nodes[at], &entries);
+                self.hand_to_applier(at, entries);
+            }
+            Effect::ReadLog { reader, from, through, bytes_max } => {
+                let (life, delay) = (self.nodes[at].life, self.rng.range(1, self.options.read_max));
+                let applier_life = self.nodes[at].applier.life;
+                let read = LogRead { reader, from, through, bytes_max, applier_life };
+                self.schedule(delay, Event::ReadDone { at, life, read });
+            }
+            Effect::Accepted { first, term, count } => self.accepted(at, first, term, count),
+            Effect::Refused { count, reason } => self.refused(at, count, reason),
+            Effect::ReadReady { reads, index } => self.read_ready(at, &reads, index),
+            Effect::ReadRefused { reads, .. } => self.clients.read_refused(&reads),
+            Effect::LeaderChanged { leader, term } => {
+                self.trace(|| format!("n{at} leader {leader:?} term {term}"));
+                self.coverage.note("leader changed");
+            }
+            Effect::Notice(notice) => {
+                self.trace(|| format!("n{at} notice {notice:?}"));
+                self.invariants.notice(&notice, &mut self.coverage);
+            }
+            Effect::StartReplicator { .. }
+            | Effect::StopReplicator { .. }
+            | Effect::ToReplicator { .. }
+            | Effect::Become(_) => panic!("a replica keeps {effect:?} to itself"),
+        }
+    }
+
+    fn send(&mut self, at: usize, message: Message) {
+        self.invariants.sending(&self.nodes, at, &message);
+        self.coverage.note(message.body.name());
+        let to = place_of(&message.to);
+        for delay in self.network.arrivals(at, to, &self.options, &mut self.rng) {
+            self.schedule(delay, Event::Deliver(Box::new(message.clone())));
+        }
+    }
+
+    /// Completions come in order: a later write is never durable before an earlier one.
+    pub(crate) fn schedule_disk(&mut self, at: usize) {
+        let due = self.now + self.rng.range(self.options.disk_min, self.options.disk_max.max(self.options.disk_min));
+        let due = due.max(self.nodes[at].disk_due);
+        self.nodes[at].disk_due = due;
+        let life = self.nodes[at].life;
+        self.schedule(due - self.now, Event::DiskDone { at, life });
+    }
+
+    fn arm(&mut self, at: usize) {
+        let Some(due) = self.nodes[at].replica.as_ref().and_then(Replica::deadline) else { return };
+        let due = self.nodes[at].global(due).max(self.now + 1);
+        if self.nodes[at].tick_at.is_none_or(|armed| due < armed) {
+            self.nodes[at].tick_at = Some(due);
+            let life = self.nodes[at].life;
+            self.schedule(due - self.now, Event::Tick { at, life });
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! One simulated process: a replica, its disk, its applier, its clock, and the callers that wait on it.
+
+use std::collections::BTreeMap;
+
+use quorate_core::{
+    Boot, Entry, Epoch, Index, Loaded, Membership, NodeId, Position, Replica, ReplicaState, Role, Term, Time,
+};
+
+use super::applier::Applier;
+use super::disk::Disk;
+use super::options::Options;
+use super::rng::Rng;
+
+/// Every process's clock starts here, so that what was numbered by the clock of an earlier boot comes again.
+const CLOCK_ORIGIN: u64 = 1_000;
+
+/// One node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) at: usize,
+    pub(crate) id: NodeId,
+    pub(crate) boot: Boot,
+    pub(crate) epoch: Epoch,
+    /// Counts the starts of a role from disk: what was scheduled for an earlier one is void.
+    pub(crate) life: u64,
+    pub(crate) replica: Option<Replica>,
+    pub(crate) disk: Disk,
+    pub(crate) applier: Applier,
+    started_at: u64,
+    pub(crate) paused_until: u64,
+    pub(crate) disk_stalled: bool,
+    pub(crate) disk_due: u64,
+    pub(crate) store_away: bool,
+    pub(crate) tick_at: Option<u64>,
+    /// Index and term of proposals whose callers wait here for them to be applied.
+    pub(crate) waiting: BTreeMap<Index, (Term, u64)>,
+    /// Reads whose index is known: they wait for the applier.
+    pub(crate) ready: Vec<(Index, u64)>,
+}
+
+impl Node {
+    pub(crate) fn new(at: usize) -> Self {
+        Self {
+            at,
+            id: name(at),
+            boot: Boot::ZERO,
+            epoch: Epoch::ZERO,
+            life: 0,
+            replica: None,
+            disk: Disk::default(),
+            applier: Applier::default(),
+            started_at: 0,
+            paused_until: 0,
+            disk_stalled: false,
+            disk_due: 0,
+            store_away: false,
+            tick_at: None,
+            waiting: BTreeMap::new(),
+            ready: Vec::new(),
+        }
+    }
+
+    pub(crate) fn local(&self, now: u64) -> Time {
+        Time(CLOCK_ORIGIN + now - self.started_at)
+    }
+
+    pub(crate) fn global(&self, local: Time) -> u64 {
+        local.0 - CLOCK_ORIGIN + self.started_at
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.replica.is_some()
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        self.replica.as_ref().is_some_and(|replica| matches!(replica.role(), Role::Leader(_)))
+    }
+
+    pub(crate) fn state(&self) -> Option<&ReplicaState> {
+        self.replica.as_ref().map(Replica::state)
+    }
+
+    /// The entry at `index` of this replica's log, in memory or on disk.
+    pub(crate) fn entry(&self, index: Index) -> Option<&Entry> {
+        let tail = self.state()?.tail();
+        tail.get(index).or_else(|| self.disk.entry(index).filter(|e| Some(e.term) == tail.term_at(index)))
+    }
+
+    pub(crate) fn position(&self, index: Index) -> Option<Position> {
+        if index == Index::ZERO { Some(Position::ORIGIN) } else { self.entry(index).map(Entry::position) }
+    }
+
+    /// The process ends; memory is gone, callers hear nothing more.
+    pub(crate) fn crash(&mut self, options: &Options, rng: &mut Rng) {
+        let durable = self.state().map_or(Index::ZERO, ReplicaState::durable);
+        let kept = if options.durable_machine {
+            Index(rng.below(self.applier.applied.min(durable).0 + 1))
+        } else {
+            Index::ZERO
+        };
+        self.replica = None;
+        self.life += 1;
+        self.disk.crash(rng);
+        self.applier.restart(kept);
+        self.store_away = false;
+        self.waiting.clear();
+        self.ready.clear();
+        self.tick_at = None;
+    }
+
+    /// The process starts again.
+    pub(crate) fn boot(&mut self, now: u64) {
+        assert!(self.replica.is_none(), "only what is down is started");
+        self.boot = self.boot.next();
+        self.epoch = Epoch::ZERO;
+        self.started_at = now;
+        self.paused_until = 0;
+    }
+
+    /// What a role starts with: read from disk, with what the applier (which may have lived on) has applied.
+    pub(crate) fn load(&mut self, founding: &Membership, options: &Options, rng: &mut Rng) -> ReplicaState {
+        self.epoch = self.epoch.next();
+        self.life += 1;
+        self.disk_due = 0;
+        let length = self.disk.log.len() as u64;
+        // The newest entry is always loaded.
+        let base = if options.loads_all { 0 } else { rng.below(length.max(1)) };
+        let loaded = Loaded {
+            me: self.id.clone(),
+            boot: self.boot,
+            hard_state: self.disk.hard_state.clone(),
+            tail: self.disk.load(base as usize),
+            memberships: self.disk.memberships(founding),
+            commit: self.applier.applied,
+            applied: self.applier.applied,
+            entropy: rng.draw(),
+        };
+        ReplicaState::new(loaded, options.config.clone())
+    }
+}
+
+pub(crate) fn name(at: usize) -> NodeId {
+    NodeId::new(&format!("n{at}")).expect("a legal name")
+}
+
+pub(crate) fn place_of(id: &NodeId) -> usize {
+    id.as_str()[1..].parse().expect("the simulator names its nodes by number")
+}

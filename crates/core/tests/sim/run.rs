@@ -1,0 +1,124 @@
+//! One run of one seed: the safety phase, then the liveness phase.
+
+use quorate_core::{Index, ReplicaState, Standing};
+
+use super::cluster::Cluster;
+use super::coverage::Coverage;
+use super::options::Options;
+
+/// What a run came to.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) coverage: Coverage,
+    pub(crate) digest: u64,
+    pub(crate) events: u64,
+    pub(crate) acks: u64,
+    pub(crate) reads: u64,
+}
+
+/// Says how to see a failure again, whatever panicked.
+struct Replay<'a> {
+    seed: u64,
+    options: &'a Options,
+}
+
+impl Drop for Replay<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let seed = self.seed;
+            if std::env::var("QUORATE_SEED").is_ok() {
+                eprintln!("\nseed {seed} failed; its options were {:#?}", self.options);
+            }
+            eprintln!(
+                "seed {seed} failed, replay: QUORATE_SEED={seed} cargo test -p quorate-core --test simulation -- --nocapture one_seed\n"
+            );
+        }
+    }
+}
+
+/// Runs a seed to its end.
+pub(crate) fn run(seed: u64, verbose: bool) -> Report {
+    let options = Options::draw(seed);
+    run_with(seed, options, verbose)
+}
+
+/// Runs a seed with these options in place of those it draws.
+pub(crate) fn run_with(seed: u64, options: Options, verbose: bool) -> Report {
+    let _replay = Replay { seed, options: &options.clone() };
+    let mut cluster = Cluster::new(seed, options, verbose);
+    for _ in 0..cluster.options.events {
+        assert!(cluster.advance(), "the callers alone keep a queue from running empty");
+    }
+    cluster.heal_all();
+    let mut events = cluster.options.events;
+    events += settle(&mut cluster);
+    Report {
+        digest: cluster.digest(),
+        events,
+        acks: cluster.clients.acks,
+        reads: cluster.clients.reads_answered,
+        coverage: cluster.coverage,
+    }
+}
+
+/// The liveness phase: stragglers pass, then a leader must commit what is new on every node and answer what was read.
+fn settle(cluster: &mut Cluster) -> u64 {
+    let healed_at = cluster.now;
+    let election = cluster.options.election();
+    // A window of one entry moves one for each trip.
+    let backlog = cluster.nodes.iter().filter_map(|n| n.state()).map(|s| s.tail().last().index.0).max();
+    let bound = election * 120 + 5_000_000 + backlog.unwrap_or(0) * 20_000;
+    let mut goal: Option<Index> = None;
+    let mut events = 0;
+    loop {
+        if let Some(goal) = goal
+            && is_settled(cluster, goal, healed_at)
+        {
+            return events;
+        }
+        if goal.is_none() && cluster.now > healed_at + election * 25 {
+            // What is acknowledged from here on was proposed after the healing.
+            let leader = (0..cluster.nodes.len()).find(|at| cluster.nodes[*at].leads());
+            let top = |at: usize| cluster.nodes[at].state().map(|s| s.tail().last().index);
+            goal = leader.and_then(top).map(Index::next);
+        }
+        let late = cluster.now > healed_at + bound;
+        assert!(!late, "liveness: {} us after the healing: {}", bound, stuck(cluster, goal));
+        assert!(cluster.advance(), "the callers alone keep a queue from running empty");
+        events += 1;
+    }
+}
+
+fn is_settled(cluster: &Cluster, goal: Index, healed_at: u64) -> bool {
+    let leads = cluster.nodes.iter().filter(|node| node.leads()).count() == 1;
+    let level = cluster.nodes.iter().all(|node| {
+        let ready = |s: &ReplicaState| {
+            s.commit() >= goal && s.durable() >= goal && s.standing() != Standing::Recovering
+        };
+        node.applier.applied >= goal && node.state().is_some_and(ready)
+    });
+    let answered = cluster.clients.reads.values().all(|read| read.asked_at > healed_at);
+    leads && level && cluster.clients.acknowledged >= goal && answered
+}
+
+fn stuck(cluster: &Cluster, goal: Option<Index>) -> String {
+    let mut out = format!("goal {goal:?}, acknowledged {}\n", cluster.clients.acknowledged);
+    for node in &cluster.nodes {
+        let Some(state) = node.state() else { continue };
+        out += &format!(
+            "{} leads {} term {} commit {} durable {} last {} applied {} standing {:?}\n",
+            node.id,
+            node.leads(),
+            state.term(),
+            state.commit(),
+            state.durable(),
+            state.tail().last().index,
+            node.applier.applied,
+            state.standing()
+        );
+    }
+    for (id, read) in cluster.clients.reads.iter().take(5) {
+        out += &format!("read {id} {read:?}\n");
+    }
+    out
+}
