@@ -107,8 +107,9 @@ impl BridgeHandle {
     /// The loss of the link counts as the end of all actors of the node, since nothing is known of them then; when it
     /// is back, `Up` follows if the name is exposed.
     ///
-    /// The subscriber runs on the connection's task: it must not block; cast to an actor. Two changes are never
-    /// merged, except that an actor replaced under its name gives Down and Up at once.
+    /// The subscriber runs on the connection's task: it must not block; cast to an actor. The end of an actor that was
+    /// told `Up` is always told, even if its successor is there at once; a life that begins and ends between two looks
+    /// of the connection may go untold as a whole.
     pub fn monitor(
         &self,
         node: &str,

@@ -245,6 +245,9 @@ fn check_names(
     if them.kind == Kind::Client && direction == Direction::Outbound {
         return bad("a client answered a dial".into());
     }
+    if them.kind == Kind::Client && !them.node.is_empty() {
+        return bad("a client with a node id".into());
+    }
     if them.kind != Kind::Client && !is_named {
         return bad(format!("a node id of {} bytes, must have 1 to {NODE_BYTES_MAX}", them.node.len()));
     }

@@ -109,8 +109,8 @@ impl BridgeOptions {
             keepalive_interval_ms: 250,
             keepalive_timeout_ms: 1_500,
             connect_timeout_ms: 2_000,
-            handshake_timeout_ms: 5_000,
-            admission_timeout_ms: 10_000,
+            handshake_timeout_ms: 2_000,
+            admission_timeout_ms: 3_000,
             backoff_min_ms: 50,
             backoff_max_ms: 2_000,
             queue_bytes_max: 32 << 20,
@@ -193,7 +193,8 @@ impl BridgeOptions {
 pub(crate) fn check_identity(identity: &Identity) -> Result<(), StartError> {
     let fail = |option, problem: String| Err(StartError::Options { option, problem });
     match identity.kind {
-        Kind::Client => {}
+        Kind::Client if identity.node.is_empty() => {}
+        Kind::Client => return fail("identity.node", "is set, but a client has no node id".into()),
         Kind::Peer | Kind::Joiner => {
             let length = identity.node.len();
             if !(1..=NODE_BYTES_MAX).contains(&length) {

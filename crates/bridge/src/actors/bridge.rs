@@ -25,7 +25,9 @@ use tokio::time::{Instant, timeout};
 /// How long a child that ended may take to let go of its state.
 const JOIN_MS_MAX: u64 = 1_000;
 
-/// The supervisor actor; see the module header. Started by [`Bridge::start`].
+/// The supervisor actor of a bridge: its children are the Listener, a Session per inbound connection and a Link per
+/// peer. Its crash loses the node's connections and nothing else: its supervisor calls [`Bridge::respawn`], and remote
+/// refs, monitors, exposures and peers live on. Started by [`Bridge::start`].
 pub struct Bridge;
 
 /// What a Bridge actor is spawned with: the tables owned above it. Got from [`BridgeHandle::arguments`].

@@ -92,7 +92,7 @@ fn frames_of_each_kind_are_byte_for_byte_as_ever() {
         match inspector.feed(&golden) {
             Ok(found) => assert_eq!(found[0].kind, Some(kind.name())),
             Err(error) => {
-                assert!(*kind == Kind::Fragment, "{error}: only this one is the middle of something")
+                assert!(*kind == Kind::Fragment, "{error}: only this one is the middle of something");
             }
         }
     }

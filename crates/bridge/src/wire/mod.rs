@@ -276,13 +276,13 @@ impl Wire {
         self.started.elapsed().saturating_sub(heard)
     }
 
-    fn send_ping(&self) {
+    /// Pings, unless one is under way: its answer would be measured against a later one. Says how long that one is.
+    fn send_ping(&self) -> Duration {
         let token = {
             let mut state = self.state.lock();
             let casts_before = state.queue.casts_handed;
-            // One ping at a time: its answer would otherwise be measured against a later one.
-            if state.ping.sent_at.is_some() {
-                return;
+            if let Some(sent_at) = state.ping.sent_at {
+                return sent_at.elapsed();
             }
             state.ping.token += 1;
             state.ping.sent_at = Some(Instant::now());
@@ -290,6 +290,7 @@ impl Wire {
             state.ping.token
         };
         self.send_system(frame::cold(Kind::Ping, &Token { token }));
+        Duration::ZERO
     }
 
     fn pong(&self, token: u64) {
@@ -342,7 +343,7 @@ impl Wire {
     }
 }
 
-fn clip(text: &str) -> String {
+pub(super) fn clip(text: &str) -> String {
     let mut end = text.len().min(frame::TEXT_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -112,10 +112,8 @@ fn handle(
         }
         (Kind::Refused, _) => {
             let refused: frame::Refused = read_cold(kind, body)?;
-            wire.close(&format!(
-                "refused by the other end: {}: {}; {}",
-                refused.code, refused.detail, refused.remedy
-            ));
+            let said = format!("{}: {}; {}", refused.code, refused.detail, refused.remedy);
+            wire.close(&format!("refused by the other end: {}", super::clip(&said)));
         }
         (Kind::Cast, Side::Acceptor) => gathering.cast(body)?,
         (Kind::Call, Side::Acceptor) => gathering.call(body)?,

@@ -56,7 +56,11 @@ pub(super) async fn keepalive(wire: &Wire) -> String {
         if silence >= wire.limits.keepalive_timeout {
             return format!("nothing heard for {} ms: the node or the network is gone", silence.as_millis());
         }
-        wire.send_ping();
+        // It speaks but does not hear: cut one way, or stuck. Twice the time, since a ping waits behind bulk in the kernel.
+        let unanswered = wire.send_ping();
+        if unanswered >= wire.limits.keepalive_timeout * 2 {
+            return format!("a ping is unanswered for {} ms: the node does not read", unanswered.as_millis());
+        }
     }
 }
 

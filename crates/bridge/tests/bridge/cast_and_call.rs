@@ -55,11 +55,28 @@ async fn a_message_in_fragments_arrives_whole_both_ways() {
     let (a, b) = pair().await;
     b.expose("echo", echo(&Log::default())).unwrap();
     for class in [Class::Bulk, Class::Control] {
-        let length = if class == Class::Bulk { 3_000_001 } else { 200_001 };
+        let length: u32 = if class == Class::Bulk { 3_000_001 } else { 200_001 };
         let message = Say::Bytes((0..length).map(|n| (n % 251) as u8).collect());
         let remote = echo_ref(&a, "b").with_class(class);
         assert!(remote.call(&message, SECOND * 5).await.unwrap() == message);
     }
+}
+
+struct Other;
+impl Protocol for Other {
+    type Message = u64;
+    type Reply = u64;
+    const NAME: &'static str = "other";
+    const VERSION: u16 = 1;
+}
+
+/// A newer node's echo: the same protocol and version, a variant the older one does not know.
+struct Newer;
+impl Protocol for Newer {
+    type Message = String;
+    type Reply = Say;
+    const NAME: &'static str = "echo";
+    const VERSION: u16 = 1;
 }
 
 #[tokio::test]
@@ -79,25 +96,10 @@ async fn each_way_a_call_can_fail_has_its_error() {
     let error = remote.call(&Say::Keep, Duration::from_millis(20)).await.unwrap_err();
     assert!(matches!(error, CallError::TimedOut { sent: Sent::Unknown, .. }), "{error}");
 
-    struct Other;
-    impl Protocol for Other {
-        type Message = u64;
-        type Reply = u64;
-        const NAME: &'static str = "other";
-        const VERSION: u16 = 1;
-    }
     let other = a.remote::<Other>("b", "echo").unwrap();
     let error = other.call(&1, SECOND).await.unwrap_err();
     assert!(matches!(error, CallError::Unsupported { .. }) && error.outcome() == Sent::NotSent, "{error}");
 
-    /// A newer node's echo: the same protocol and version, a variant the older one does not know.
-    struct Newer;
-    impl Protocol for Newer {
-        type Message = String;
-        type Reply = Say;
-        const NAME: &'static str = "echo";
-        const VERSION: u16 = 1;
-    }
     let newer = a.remote::<Newer>("b", "echo").unwrap();
     let error = newer.call(&"Sing".into(), SECOND).await.unwrap_err();
     assert!(matches!(error, CallError::Malformed { stage: Stage::Request, .. }), "{error}");

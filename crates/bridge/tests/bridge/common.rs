@@ -45,6 +45,8 @@ pub(crate) fn options(node: &str) -> BridgeOptions {
     options.listen = Some("127.0.0.1:0".into());
     options.keepalive_interval_ms = 50;
     options.keepalive_timeout_ms = 400;
+    options.handshake_timeout_ms = 300;
+    options.admission_timeout_ms = 300;
     options.backoff_min_ms = 5;
     options.backoff_max_ms = 50;
     options

@@ -117,9 +117,9 @@ async fn killed_and_stopped_children_heal() {
         for (handle, role) in [(&a, "/link/"), (&b, "/session"), (&b, "/listener")] {
             let old = child(handle, role).unwrap();
             if round == 1 {
-                old.stop(None)
+                old.stop(None);
             } else {
-                old.kill()
+                old.kill();
             }
             successor(handle, role, &old).await;
             answers(&remote).await;
@@ -213,4 +213,82 @@ async fn connections_above_the_bound_are_closed() {
     assert_eq!(refused.read(&mut [0; 16]).await.unwrap_or(0), 0, "closed");
     drop(kept);
     until("the place is free", || b.sessions().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_speaks_but_does_not_read_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        raw_frame(&mut stream).await.unwrap();
+        stream.write_all(&RawHello::new("b").frame("quorate-bridge")).await.unwrap();
+        let mut ticks = tokio::time::interval(SECOND / 20);
+        loop {
+            ticks.tick().await;
+            if stream.write_all(&frame(7, b"\x81\xa5token\x01")).await.is_err() {
+                return;
+            }
+        }
+    });
+    let a = start(options("a")).await;
+    a.add_peer(PeerAddress::new("b", at)).unwrap();
+    up(&a, "b").await;
+    until("it was given up", || {
+        a.link("b").unwrap().last_error.is_some_and(|error| error.contains("a ping is unanswered for"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bridge_stopped_frees_its_port() {
+    let a = start(options("a")).await;
+    let mut second = options("b");
+    second.listen = Some(address(&a));
+    a.stop().await;
+    start(second).await;
+}
+
+#[tokio::test]
+async fn a_supervisor_hears_of_the_bridge_and_can_replace_it() {
+    use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+    struct Node;
+    impl Actor for Node {
+        type Msg = ();
+        type State = BridgeHandle;
+        type Arguments = (BridgeOptions, tokio::sync::oneshot::Sender<BridgeHandle>);
+
+        async fn pre_start(
+            &self,
+            me: ActorRef<()>,
+            (options, tell): Self::Arguments,
+        ) -> Result<BridgeHandle, ActorProcessingErr> {
+            let handle = Bridge::start(options, Some(me.get_cell())).await?;
+            let _ = tell.send(handle.clone());
+            Ok(handle)
+        }
+
+        async fn handle_supervisor_evt(
+            &self,
+            me: ActorRef<()>,
+            event: SupervisionEvent,
+            handle: &mut BridgeHandle,
+        ) -> Result<(), ActorProcessingErr> {
+            if matches!(event, SupervisionEvent::ActorTerminated(..) | SupervisionEvent::ActorFailed(..)) {
+                Bridge::respawn(handle, Some(me.get_cell())).await?;
+            }
+            Ok(())
+        }
+    }
+    let (tell, told) = tokio::sync::oneshot::channel();
+    Actor::spawn(None, Node, (options("b"), tell)).await.unwrap();
+    let b = told.await.unwrap();
+    b.expose("echo", echo(&Log::default())).unwrap();
+    let a = start(options("a")).await;
+    a.add_peer(PeerAddress::new("b", address(&b))).unwrap();
+    answers(&echo_ref(&a, "b")).await;
+    let old = b.actor().get_id();
+    b.actor().get_cell().kill();
+    until("it was replaced", || b.actor().get_id() != old).await;
+    answers(&echo_ref(&a, "b")).await;
 }

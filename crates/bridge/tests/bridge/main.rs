@@ -5,6 +5,9 @@
 mod cast_and_call;
 mod common;
 mod faults;
+mod fuzz;
 mod handshake;
 mod malformed;
 mod monitor;
+mod seam;
+mod speed;
