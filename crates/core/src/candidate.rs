@@ -6,11 +6,8 @@
 use std::collections::BTreeSet;
 
 use crate::effect::{Common, Effect, Effects, NextRole, ReadId, Refusal};
-use crate::entry::LogId;
 use crate::ids::{NodeId, Term, Time};
-use crate::message::{
-    AppendReply, AppendResult, Body, Message, ReadIndexReply, VoteKind, VoteReply, VoteRequest,
-};
+use crate::message::{Body, Message, ReadIndexReply, VoteKind, VoteReply, VoteRequest};
 use crate::state::{ReplicaState, Standing, become_role};
 
 /// What a candidate hears.
@@ -183,13 +180,7 @@ impl Candidate {
             Body::Append(_) if term == self.state.term() => {
                 effects.push(become_role(NextRole::Follower, "another node leads this term", Some(message)));
             }
-            Body::Append(append) => {
-                let result = AppendResult::Conflict { hint: LogId::default(), last: self.state.last().index };
-                let (session, round, sent_at) = (append.session, append.round, append.sent_at);
-                let reply = Body::AppendReply(AppendReply { session, round, sent_at, result });
-                let message = self.state.message(from, reply);
-                self.state.send_after_hard_state(message, effects);
-            }
+            Body::Append(_) => self.state.refuse_append(from, effects),
             Body::ReadIndexRequest(request) => {
                 let reply = Body::ReadIndexReply(ReadIndexReply { id: request.id, index: None });
                 let message = self.state.message(from, reply);

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::effect::{Common, Effect, Effects, NextRole, Notice, ReadId, Reader, Refusal};
-use crate::entry::{Entry, EntryKind, LogId, Position, verify_run};
+use crate::entry::{Entry, EntryKind, Position, verify_run};
 use crate::ids::{Index, NodeId, Term, Time};
 use crate::membership::Membership;
 use crate::message::{
@@ -247,9 +247,7 @@ impl Follower {
 
     fn append(&mut self, now: Time, from: NodeId, term: Term, append: &Append, effects: &mut Effects) {
         if term < self.state.term() {
-            // The reply's term tells the old leader that it is over; what it says of the log is not read.
-            let result = AppendResult::Conflict { hint: LogId::default(), last: self.state.last().index };
-            self.reply(from, append, result, effects);
+            self.state.refuse_append(from, effects);
             return;
         }
         if let Some(known) = self.leader.clone().filter(|known| *known != from) {

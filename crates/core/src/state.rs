@@ -8,9 +8,9 @@ use crate::config::Config;
 use crate::durability::{Durability, HardState};
 use crate::effect::{Become, Common, Effect, Effects, NextRole};
 use crate::entry::{Entry, LogId};
-use crate::ids::{Boot, Index, NodeId, Term, Time};
+use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Term, Time};
 use crate::membership::{Membership, MembershipLog};
-use crate::message::{Body, Message};
+use crate::message::{AppendReply, AppendResult, Body, Message};
 use crate::tail::Tail;
 
 /// What was read from disk when a replica starts, and what the process knows besides.
@@ -228,6 +228,20 @@ impl ReplicaState {
     pub(crate) fn persisted(&mut self, sequence: crate::ids::Sequence, effects: &mut Effects) {
         let released = self.durability.complete(sequence);
         effects.extend(released.into_iter().map(Effect::Send));
+    }
+
+    /// Answers an [`Append`](crate::Append) of an earlier term: this reply's term says that it is over. It names no
+    /// session and no round, for its addressee may lead this term by now and number its sessions and rounds anew: it
+    /// would take an answer to the old message for one to a message of its own (`known-bugs.md` 28, 55).
+    pub(crate) fn refuse_append(&mut self, to: NodeId, effects: &mut Effects) {
+        let reply = AppendReply {
+            session: ReplicationSession::ZERO,
+            round: Round::ZERO,
+            sent_at: Time::default(),
+            result: AppendResult::Conflict { hint: LogId::default(), last: self.last().index },
+        };
+        let message = self.message(to, Body::AppendReply(reply));
+        self.send_after_hard_state(message, effects);
     }
 
     /// The part of [`Common`] that is the same in every role.

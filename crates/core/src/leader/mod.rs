@@ -14,9 +14,9 @@ mod transfer;
 use std::collections::BTreeMap;
 
 use crate::effect::{Common, Effect, Effects, NextRole, Notice, ReadId, Reader};
-use crate::entry::{EntryKind, LogId};
+use crate::entry::EntryKind;
 use crate::ids::{Incarnation, Index, NodeId, ReplicationSession, Round, Time};
-use crate::message::{AppendReply, AppendResult, Body, Message, VoteKind, VoteReply, VoteRequest};
+use crate::message::{Body, Message, VoteKind, VoteReply, VoteRequest};
 use crate::replicator::ReplicatorEvent;
 use crate::state::{ReplicaState, become_role};
 
@@ -273,13 +273,7 @@ impl Leader {
                 let known = self.state.me.clone();
                 effects.push(Effect::Notice(Notice::TwoLeaders { term, known, other: from }));
             }
-            Body::Append(append) => {
-                let result = AppendResult::Conflict { hint: LogId::default(), last: self.state.last().index };
-                let (session, round, sent_at) = (append.session, append.round, append.sent_at);
-                let reply = Body::AppendReply(AppendReply { session, round, sent_at, result });
-                let message = self.state.message(from, reply);
-                self.state.send_after_hard_state(message, effects);
-            }
+            Body::Append(_) => self.state.refuse_append(from, effects),
             Body::AppendReply(_) | Body::VoteReply(_) | Body::TimeoutNow | Body::ReadIndexReply(_) => {}
         }
     }
