@@ -4,7 +4,6 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -59,7 +58,7 @@ impl TokioNet {
         #[cfg(target_os = "linux")]
         {
             let socket = socket2::SockRef::from(&stream);
-            socket.set_tcp_user_timeout(Some(Duration::from_millis(self.user_timeout_ms)))?;
+            socket.set_tcp_user_timeout(Some(std::time::Duration::from_millis(self.user_timeout_ms)))?;
             socket.set_tcp_notsent_lowat(self.unsent_bytes_max)?;
         }
         let (reader, writer) = stream.into_split();

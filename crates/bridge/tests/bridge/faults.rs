@@ -59,7 +59,10 @@ async fn proxy(to: String, open: Arc<AtomicBool>) -> String {
 
 #[tokio::test]
 async fn a_half_open_link_is_found_though_tcp_says_nothing() {
-    let (a, b) = (start(options("a")).await, start(options("b")).await);
+    // The acceptor is more patient, or its closing could reach the dialler before the dialler notices by itself.
+    let mut patient = options("b");
+    patient.keepalive_timeout_ms = 5_000;
+    let (a, b) = (start(options("a")).await, start(patient).await);
     b.expose("echo", echo(&Log::default())).unwrap();
     let open = Arc::new(AtomicBool::new(true));
     a.add_peer(PeerAddress::new("b", proxy(address(&b), open.clone()).await)).unwrap();
@@ -238,6 +241,16 @@ async fn a_peer_that_speaks_but_does_not_read_is_given_up() {
         a.link("b").unwrap().last_error.is_some_and(|error| error.contains("a ping is unanswered for"))
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_silent_inbound_connection_is_given_up() {
+    let b = start(options("b")).await;
+    let mut silent = raw_peer(&b, "x").await;
+    let mut rest = Vec::new();
+    // It pings until it gives up; it is the one that closes.
+    silent.read_to_end(&mut rest).await.unwrap();
+    until("its session is gone", || b.sessions().is_empty()).await;
 }
 
 #[tokio::test]

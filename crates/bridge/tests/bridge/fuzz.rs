@@ -88,7 +88,7 @@ fn mutated_frames_never_panic_and_never_hold_more_than_they_sent() {
     let setting = |name: &str, default: u64| {
         std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
     };
-    let (rounds, seed) = (setting("QUORATE_FUZZ_ROUNDS", 60_000), setting("QUORATE_FUZZ_SEED", 1));
+    let (rounds, seed) = (setting("QUORATE_FUZZ_ROUNDS", 200_000), setting("QUORATE_FUZZ_SEED", 1));
     let corpus = corpus();
     let (mut accepted, mut refused) = (0, 0);
     for round in 0..rounds {
