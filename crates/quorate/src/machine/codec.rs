@@ -253,6 +253,6 @@ mod tests {
         {
             assert!(decode::<Vec<u8>>(claim).is_err());
         }
-        assert!(matches!(encode(&[0_u8; 64], 16), Err(CodecError::TooLarge { bytes_max: 16, .. })));
+        assert!(matches!(encode(&[0_u8; 32], 16), Err(CodecError::TooLarge { bytes_max: 16, .. })));
     }
 }

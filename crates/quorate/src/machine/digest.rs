@@ -12,21 +12,21 @@ use super::context::ApplyContext;
 /// read it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct AppliedDigest(Hash);
+pub struct AppliedDigest(#[serde(with = "serde_bytes")] [u8; 32]);
 
 impl AppliedDigest {
     /// Takes in the command that is being applied.
     pub fn absorb(&mut self, cx: &ApplyContext<'_>) {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.0.0);
+        hasher.update(&self.0);
         hasher.update(&cx.index().0.to_be_bytes());
         hasher.update(&cx.term().0.to_be_bytes());
         hasher.update(cx.command_bytes());
-        self.0 = Hash(*hasher.finalize().as_bytes());
+        self.0 = *hasher.finalize().as_bytes();
     }
 
     /// The hash.
     pub fn hash(self) -> Hash {
-        self.0
+        Hash(self.0)
     }
 }

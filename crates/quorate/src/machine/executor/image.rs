@@ -27,7 +27,8 @@ const HEAD_BYTES_MAX: usize = KEPT_REPLIES_BYTES_MAX + (2 << 20);
 struct Head {
     index: Index,
     term: Term,
-    chain: Bytes,
+    #[serde(with = "serde_bytes")]
+    chain: [u8; 32],
     unreadable: u64,
     sessions: SessionsImage,
 }
@@ -51,8 +52,8 @@ impl SnapshotZero {
 }
 
 fn image(machine: Snapshot, at: Position, unreadable: u64, sessions: &Sessions) -> Snapshot {
-    let chain = Bytes::copy_from_slice(&at.chain.0);
-    let head = Head { index: at.index, term: at.term, chain, unreadable, sessions: sessions.image() };
+    let (index, term, chain) = (at.index, at.term, at.chain.0);
+    let head = Head { index, term, chain, unreadable, sessions: sessions.image() };
     Snapshot::new(move |out| {
         let head = codec::encode(&head, HEAD_BYTES_MAX).map_err(std::io::Error::other)?;
         let length = u32::try_from(head.len()).map_err(std::io::Error::other)?;
@@ -83,7 +84,7 @@ impl<M: StateMachine> Executor<M> {
             let length = bytes.len() as u64;
             read(SnapshotReader::new(&mut bytes, length))?
         };
-        let applied = head.position()?;
+        let applied = head.position();
         Ok(Self {
             life: Life::Running(machine),
             sessions: Sessions::of_image(head.sessions, applied.index)?,
@@ -98,7 +99,7 @@ impl<M: StateMachine> Executor<M> {
     /// executor whose entry it has passed. On an error everything stays as it was.
     pub fn install(&mut self, reader: SnapshotReader<'_>) -> Result<Position, RestoreError> {
         let (head, machine) = read::<M>(reader)?;
-        let at = head.position()?;
+        let at = head.position();
         if at.index <= self.applied.index {
             return Err(RestoreError::Behind { snapshot: at.index, applied: self.applied.index });
         }
@@ -112,10 +113,8 @@ impl<M: StateMachine> Executor<M> {
 }
 
 impl Head {
-    fn position(&self) -> Result<Position, RestoreError> {
-        let chain = <[u8; 32]>::try_from(&self.chain[..])
-            .map_err(|_| RestoreError::invalid("the chain hash has not 32 bytes"))?;
-        Ok(Position { index: self.index, term: self.term, chain: Hash(chain) })
+    fn position(&self) -> Position {
+        Position { index: self.index, term: self.term, chain: Hash(self.chain) }
     }
 }
 

@@ -116,13 +116,15 @@ fn write<T: Serialize>(mut out: &mut dyn std::io::Write, value: &T) -> std::io::
 impl Kv {
     /// Sets or deletes, and tells those who watch, unless there was nothing to delete.
     fn put(&mut self, cx: &mut ApplyContext<'_>, key: String, value: Option<Bytes>) -> Option<Versioned> {
-        let topic = Bytes::copy_from_slice(key.as_bytes());
         let previous = match &value {
-            Some(value) => self.map.insert(key.into(), Versioned { value: value.clone(), index: cx.index() }),
+            Some(value) => {
+                let versioned = Versioned { value: value.clone(), index: cx.index() };
+                self.map.insert(key.as_str().into(), versioned)
+            }
             None => self.map.remove(key.as_str()),
         };
         if value.is_some() || previous.is_some() {
-            cx.emit(Event { key: topic, body: value });
+            cx.emit(Event { key: key.into(), body: value });
         }
         previous
     }
