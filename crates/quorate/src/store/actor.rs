@@ -1,0 +1,275 @@
+//! The log store actor: one per node, shared by all its groups. Stage 3 of 7, from a role's `Persist` to `Persisted`.
+//!
+//! Owns: what waits while the I/O thread works. Hears: [`StoreMessage`]. Asks: the I/O thread, one job at a time. Never:
+//! touches the disk itself (but in simulation, inline), holds back a reply for a role, retries, answers after a failure.
+//! A crash loses what waits; database, anchor, thread and sessions live above it in the [`StoreHandle`]. Node restarts
+//! it; the new one takes a store epoch, waits until the thread is idle, and the roles say again what has not come back.
+//! Bound: each role's own limits (uncommitted bytes of a leader, the sender's window at a follower); nothing is dropped
+//! here for being too much. What waits is counted in [`StoreStats`](super::StoreStats).
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use quorate_core::{Entry, Epoch, GroupId};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
+use tokio::time::Instant;
+
+use super::message::{Internal, InternalKind, StoreFatal, StoreMessage};
+use super::thread::StoreHandle;
+use super::types::ANCHOR_LAG_MAX;
+
+/// Bytes of entries in one batch, about.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Entries in one batch, about.
+const BATCH_ENTRIES_MAX: usize = 1_024;
+
+/// The actor. Spawn it with [`LogStore::spawn_linked`].
+#[derive(Debug)]
+pub struct LogStore;
+
+/// What waits, and what the thread is doing.
+#[derive(Debug)]
+pub struct LogStoreState {
+    handle: StoreHandle,
+    store_epoch: u64,
+    attached: bool,
+    queue: VecDeque<StoreMessage>,
+    /// The job under way and since when.
+    busy: Option<(u64, Instant)>,
+    jobs: u64,
+    watching: bool,
+    settling: bool,
+}
+
+impl std::fmt::Debug for StoreMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl LogStore {
+    /// Starts the actor as `{prefix}/log-store`, a child of `supervisor`.
+    pub async fn spawn_linked(
+        prefix: &str,
+        handle: StoreHandle,
+        supervisor: ActorCell,
+    ) -> Result<(ActorRef<StoreMessage>, tokio::task::JoinHandle<()>), SpawnErr> {
+        Actor::spawn_linked(Some(format!("{prefix}/log-store")), Self, handle, supervisor).await
+    }
+}
+
+impl Actor for LogStore {
+    type Msg = StoreMessage;
+    type State = LogStoreState;
+    type Arguments = StoreHandle;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<StoreMessage>,
+        handle: StoreHandle,
+    ) -> Result<LogStoreState, ActorProcessingErr> {
+        let store_epoch = handle.attach(&me);
+        let mut state = LogStoreState {
+            handle,
+            store_epoch,
+            attached: false,
+            queue: VecDeque::new(),
+            // The thread may still be at work for the actor before this one: that is watched, too.
+            busy: Some((0, Instant::now())),
+            jobs: 0,
+            watching: false,
+            settling: false,
+        };
+        state.arm(&me, state.handle.deadline());
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<StoreMessage>,
+        message: StoreMessage,
+        state: &mut LogStoreState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            StoreMessage::Internal(Internal(internal)) => state.internal(&me, &internal),
+            StoreMessage::Load { group, epoch, .. } => {
+                state.forget_older(group, epoch);
+                state.enqueue(message);
+            }
+            StoreMessage::OpenGroup { .. }
+            | StoreMessage::Persist { .. }
+            | StoreMessage::Read { .. }
+            | StoreMessage::Locate { .. }
+            | StoreMessage::Install { .. }
+            | StoreMessage::Compact { .. }
+            | StoreMessage::RecordPeer { .. }
+            | StoreMessage::Peers { .. }
+            | StoreMessage::Space { .. }
+            | StoreMessage::Scrub { .. } => state.enqueue(message),
+        }
+        state.pump(&me);
+        Ok(())
+    }
+}
+
+impl LogStoreState {
+    fn enqueue(&mut self, message: StoreMessage) {
+        let stats = self.handle.stats();
+        stats.queued_requests.fetch_add(1, Ordering::Relaxed);
+        stats.queued_bytes.fetch_add(message.bytes() as u64, Ordering::Relaxed);
+        self.queue.push_back(message);
+    }
+
+    /// A role is being started: what its predecessors ordered and nobody has begun is void.
+    fn forget_older(&mut self, group: GroupId, epoch: Epoch) {
+        let stats = self.handle.stats();
+        self.queue.retain(|message| match message {
+            StoreMessage::Persist { group: of, epoch: old, .. } if *of == group && *old < epoch => {
+                stats.queued_requests.fetch_sub(1, Ordering::Relaxed);
+                stats.queued_bytes.fetch_sub(message.bytes() as u64, Ordering::Relaxed);
+                stats.dropped.fetch_add(1, Ordering::Relaxed);
+                false
+            }
+            StoreMessage::Persist { .. }
+            | StoreMessage::OpenGroup { .. }
+            | StoreMessage::Load { .. }
+            | StoreMessage::Read { .. }
+            | StoreMessage::Locate { .. }
+            | StoreMessage::Install { .. }
+            | StoreMessage::Compact { .. }
+            | StoreMessage::RecordPeer { .. }
+            | StoreMessage::Peers { .. }
+            | StoreMessage::Space { .. }
+            | StoreMessage::Scrub { .. }
+            | StoreMessage::Internal(_) => true,
+        });
+    }
+
+    fn internal(&mut self, me: &ActorRef<StoreMessage>, internal: &InternalKind) {
+        match *internal {
+            InternalKind::Attached(store_epoch) => {
+                if store_epoch == self.store_epoch {
+                    self.attached = true;
+                    self.busy = None;
+                }
+            }
+            InternalKind::Done(number) => {
+                if self.busy.is_some_and(|(under_way, _)| under_way == number) {
+                    self.busy = None;
+                }
+            }
+            InternalKind::Watch(number) => {
+                self.watching = false;
+                self.watch(me, number);
+            }
+            InternalKind::Settle => {
+                self.settling = false;
+                self.handle.inline_settle();
+            }
+        }
+    }
+
+    /// Hands over everything that waits, up to a batch, if the thread is free.
+    fn pump(&mut self, me: &ActorRef<StoreMessage>) {
+        while self.attached && self.busy.is_none() && !self.queue.is_empty() {
+            if self.handle.has_failed() {
+                self.queue.clear();
+                return;
+            }
+            let requests = self.gather();
+            self.jobs += 1;
+            if !self.handle.submit(self.jobs, requests, me) {
+                self.busy = Some((self.jobs, Instant::now()));
+                self.arm(me, self.handle.deadline());
+            }
+        }
+        if self.handle.is_inline() && !self.settling && self.handle.inline_behind() {
+            self.settling = true;
+            me.send_after(ANCHOR_LAG_MAX, || StoreMessage::Internal(Internal(InternalKind::Settle)));
+        }
+    }
+
+    fn gather(&mut self) -> Vec<StoreMessage> {
+        let stats = self.handle.stats();
+        let (mut bytes, mut entries) = (0, 0);
+        let mut requests = Vec::new();
+        while bytes < BATCH_BYTES_MAX && entries < BATCH_ENTRIES_MAX {
+            let Some(message) = self.queue.pop_front() else { break };
+            let of_message = message.bytes();
+            stats.queued_requests.fetch_sub(1, Ordering::Relaxed);
+            stats.queued_bytes.fetch_sub(of_message as u64, Ordering::Relaxed);
+            bytes += of_message;
+            entries += message.entries();
+            requests.push(message);
+        }
+        requests
+    }
+
+    /// One watch at a time: it looks at the job it was set for, and moves on to the one under way.
+    fn watch(&mut self, me: &ActorRef<StoreMessage>, number: u64) {
+        let Some((under_way, since)) = self.busy else { return };
+        let deadline = self.handle.deadline();
+        let silent = since.elapsed();
+        if under_way == number && silent >= deadline {
+            self.handle.shared().fail(StoreFatal::Silent(silent));
+            self.queue.clear();
+        } else {
+            self.arm(me, deadline.saturating_sub(silent));
+        }
+    }
+
+    fn arm(&mut self, me: &ActorRef<StoreMessage>, after: Duration) {
+        if self.watching {
+            return;
+        }
+        if let Some((number, _)) = self.busy {
+            self.watching = true;
+            me.send_after(after, move || StoreMessage::Internal(Internal(InternalKind::Watch(number))));
+        }
+    }
+}
+
+impl StoreMessage {
+    fn bytes(&self) -> usize {
+        self.of_persist().iter().map(Entry::encoded_bytes).sum()
+    }
+
+    fn entries(&self) -> usize {
+        self.of_persist().len()
+    }
+
+    fn of_persist(&self) -> &[Entry] {
+        match self {
+            Self::Persist { persist, .. } => &persist.entries,
+            Self::OpenGroup { .. }
+            | Self::Load { .. }
+            | Self::Read { .. }
+            | Self::Locate { .. }
+            | Self::Install { .. }
+            | Self::Compact { .. }
+            | Self::RecordPeer { .. }
+            | Self::Peers { .. }
+            | Self::Space { .. }
+            | Self::Scrub { .. }
+            | Self::Internal(_) => &[],
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Persist { .. } => "Persist",
+            Self::OpenGroup { .. } => "OpenGroup",
+            Self::Load { .. } => "Load",
+            Self::Read { .. } => "Read",
+            Self::Locate { .. } => "Locate",
+            Self::Install { .. } => "Install",
+            Self::Compact { .. } => "Compact",
+            Self::RecordPeer { .. } => "RecordPeer",
+            Self::Peers { .. } => "Peers",
+            Self::Space { .. } => "Space",
+            Self::Scrub { .. } => "Scrub",
+            Self::Internal(_) => "Internal",
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A cell of the anchor: two sectors written in turn, so that one is whole whatever happens to a write of the other.
+
+use quorate_core::Incarnation;
+
+use super::disk::{Disk, DiskError};
+use super::sector::{self, ANCHOR_VERSION, Content, Read, SectorKind};
+
+/// Where the newest of a cell's two sectors is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cell {
+    pub(super) number: u64,
+    kind: SectorKind,
+    generation: u64,
+    /// 0 or 1; the next write goes to the other.
+    newest: u64,
+}
+
+/// A sector that is damaged, or is missing where one must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BadSector {
+    pub(super) sector: u64,
+    pub(super) detail: String,
+}
+
+/// Both sectors of a cell as read.
+pub(super) struct CellRead {
+    pub(super) cell: Cell,
+    /// The newest whole one first.
+    pub(super) good: Vec<Content>,
+    pub(super) bad: Vec<BadSector>,
+    pub(super) blank: usize,
+}
+
+impl Cell {
+    /// One that was never written.
+    pub(super) fn new(kind: SectorKind, number: u64) -> Self {
+        Self { number, kind, generation: 0, newest: 1 }
+    }
+
+    /// The bytes of its next write and the sector they go to.
+    pub(super) fn next(
+        &mut self,
+        incarnation: Incarnation,
+        payload: Vec<u8>,
+    ) -> (u64, Box<super::disk::Sector>) {
+        self.generation += 1;
+        self.newest = 1 - self.newest;
+        let content = Content { generation: self.generation, incarnation, payload };
+        (self.number * 2 + self.newest, sector::encode(self.kind, self.number, &content))
+    }
+
+    /// Writes to the sector that is not the newest; not yet synced.
+    pub(super) fn write(
+        &mut self,
+        disk: &mut dyn Disk,
+        incarnation: Incarnation,
+        payload: Vec<u8>,
+    ) -> Result<(), DiskError> {
+        let (sector, bytes) = self.next(incarnation, payload);
+        disk.write_sector(sector, &bytes)
+    }
+
+    /// Reads both sectors.
+    pub(super) fn read(kind: SectorKind, number: u64, disk: &dyn Disk) -> Result<CellRead, DiskError> {
+        let mut read =
+            CellRead { cell: Self::new(kind, number), good: Vec::new(), bad: Vec::new(), blank: 0 };
+        for half in 0..2 {
+            let at = number * 2 + half;
+            match sector::decode(kind, number, &*disk.read_sector(at)?) {
+                Read::Blank => read.blank += 1,
+                Read::Good(content) => {
+                    if content.generation > read.cell.generation {
+                        read.cell.generation = content.generation;
+                        read.cell.newest = half;
+                    }
+                    read.good.push(content);
+                }
+                Read::Bad(detail) => read.bad.push(BadSector { sector: at, detail }),
+                Read::Future(version) => {
+                    return Err(DiskError::Future {
+                        place: format!("the anchor of {}", disk.place()),
+                        found: u32::from(version),
+                        known: u32::from(ANCHOR_VERSION),
+                    });
+                }
+            }
+        }
+        read.good.sort_by_key(|content| std::cmp::Reverse(content.generation));
+        Ok(read)
+    }
+}

@@ -1,0 +1,292 @@
+//! Carries out what the log store actor gathered: on the I/O thread, or inline in simulation. Owned above the actor, so
+//! that a restarted actor finds sessions, sequences and the disk as they were (`safety.md` 9).
+//!
+//! Order: what comes between two barriers (everything but `Persist` and reads) is one batch, then the reads. So a
+//! `Load` sees every write before it and none after, and a reader never splits a batch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use quorate_core::{Epoch, GroupId, Persist, Sequence};
+
+use super::Store;
+use super::error::{GroupError, StoreError};
+use super::message::{Answer, FatalSink, StoreEvent, StoreFatal, StoreMessage, StoreSink};
+use super::types::GroupWrite;
+
+/// Counted by the store; read by metrics.
+#[derive(Debug, Default)]
+pub struct StoreStats {
+    /// Requests that wait in the actor.
+    pub queued_requests: AtomicU64,
+    /// Bytes of entries that wait in the actor.
+    pub queued_bytes: AtomicU64,
+    /// Batches on disk.
+    pub batches: AtomicU64,
+    /// Entries on disk.
+    pub entries: AtomicU64,
+    /// Writes dropped because their epoch was over or their sequence left a gap.
+    pub dropped: AtomicU64,
+}
+
+/// What the thread, the actor and the handle all see.
+pub(super) struct Shared {
+    failed: AtomicBool,
+    fatal: FatalSink,
+    pub(super) stats: StoreStats,
+}
+
+impl Shared {
+    pub(super) fn new(fatal: FatalSink) -> Self {
+        Self { failed: AtomicBool::new(false), fatal, stats: StoreStats::default() }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    /// Says it once; from then on nothing is answered.
+    pub(super) fn fail(&self, why: StoreFatal) {
+        if !self.failed.swap(true, Ordering::SeqCst) {
+            (self.fatal)(why);
+        }
+    }
+}
+
+/// The role that is being served.
+struct Session {
+    epoch: Epoch,
+    sink: StoreSink,
+    /// The last sequence of this epoch that is on disk.
+    applied: Sequence,
+}
+
+pub(super) struct Engine {
+    store: Store,
+    sessions: BTreeMap<GroupId, Session>,
+    full: bool,
+    shared: Arc<Shared>,
+}
+
+type Order = (GroupId, Epoch, Persist);
+
+impl Engine {
+    pub(super) fn new(store: Store, shared: Arc<Shared>) -> Self {
+        let full = store.space().is_ok_and(super::Space::is_full);
+        Self { store, sessions: BTreeMap::new(), full, shared }
+    }
+
+    /// Carries out everything, in order. After a failure nothing is answered: ports are dropped.
+    pub(super) fn execute(&mut self, requests: Vec<StoreMessage>) {
+        if self.shared.has_failed() {
+            return;
+        }
+        if let Err(error) = self.run(requests) {
+            self.shared.fail(StoreFatal::Failed(Arc::new(error)));
+        }
+    }
+
+    /// Whether the anchor has something to catch up with, or dead rows wait.
+    pub(super) fn is_behind(&self) -> bool {
+        self.store.is_anchor_behind() || self.store.has_dead_runs()
+    }
+
+    /// Brings the anchor up to date and frees what is dead.
+    pub(super) fn settle(&mut self) {
+        if self.shared.has_failed() {
+            return;
+        }
+        let settled = self.store.settle_anchor().and_then(|()| self.store.reclaim());
+        if let Err(error) = settled.and_then(|()| self.watch_space()) {
+            self.shared.fail(StoreFatal::Failed(Arc::new(error)));
+        }
+    }
+
+    /// Tells every role when the disk falls below the reserve or rises above it.
+    pub(super) fn watch_space(&mut self) -> Result<(), StoreError> {
+        let full = self.store.space()?.is_full();
+        if full != self.full {
+            self.full = full;
+            for session in self.sessions.values() {
+                self.tell(&session.sink, StoreEvent::DiskFull(full));
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, requests: Vec<StoreMessage>) -> Result<(), StoreError> {
+        let mut writes: Vec<Order> = Vec::new();
+        let mut reads = Vec::new();
+        for request in requests {
+            match request {
+                StoreMessage::Persist { group, epoch, persist } => writes.push((group, epoch, persist)),
+                StoreMessage::Read { .. }
+                | StoreMessage::Locate { .. }
+                | StoreMessage::Peers { .. }
+                | StoreMessage::Space { .. } => reads.push(request),
+                StoreMessage::OpenGroup { .. }
+                | StoreMessage::Load { .. }
+                | StoreMessage::Install { .. }
+                | StoreMessage::Compact { .. }
+                | StoreMessage::RecordPeer { .. }
+                | StoreMessage::Scrub { .. } => {
+                    self.segment(&mut writes, &mut reads)?;
+                    self.barrier(request)?;
+                }
+                StoreMessage::Internal(_) => {}
+            }
+        }
+        self.segment(&mut writes, &mut reads)
+    }
+
+    fn segment(&mut self, writes: &mut Vec<Order>, reads: &mut Vec<StoreMessage>) -> Result<(), StoreError> {
+        self.write(std::mem::take(writes))?;
+        reads.drain(..).try_for_each(|read| self.read(read))
+    }
+
+    fn write(&mut self, orders: Vec<Order>) -> Result<(), StoreError> {
+        let mut reached: BTreeMap<GroupId, Sequence> = BTreeMap::new();
+        let mut batch = Vec::new();
+        let mut entries = 0;
+        for (group, epoch, persist) in orders {
+            let session = self.sessions.get(&group).filter(|session| session.epoch == epoch);
+            let Some(session) = session else {
+                self.shared.stats.dropped.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
+            let before = reached.get(&group).copied().unwrap_or(session.applied);
+            if persist.sequence <= before {
+                reached.entry(group).or_insert(before);
+            } else if persist.sequence == before.next() {
+                reached.insert(group, persist.sequence);
+                entries += persist.entries.len();
+                let Persist { hard_state, truncate_from, entries, .. } = persist;
+                batch.push(GroupWrite { group, hard_state, truncate_from, entries });
+            } else {
+                self.shared.stats.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if !batch.is_empty() {
+            self.store.write(batch)?;
+            self.shared.stats.batches.fetch_add(1, Ordering::Relaxed);
+            self.shared.stats.entries.fetch_add(entries as u64, Ordering::Relaxed);
+        }
+        for (group, sequence) in reached {
+            let session = self.sessions.get_mut(&group).expect("looked up above");
+            session.applied = sequence;
+            let event = StoreEvent::Persisted { group, epoch: session.epoch, sequence };
+            if !self.shared.has_failed() {
+                (session.sink)(event);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, request: StoreMessage) -> Result<(), StoreError> {
+        match request {
+            StoreMessage::Read { group, epoch, from, through, bytes_max, reply } => {
+                let current = self.check_epoch(group, epoch);
+                self.answer(reply, current.and_then(|()| self.store.read(group, from, through, bytes_max)))
+            }
+            StoreMessage::Locate { group, epoch, index, reply } => {
+                let current = self.check_epoch(group, epoch);
+                self.answer(reply, current.and_then(|()| self.store.locate(group, index)))
+            }
+            StoreMessage::Peers { reply } => self.answer(reply, Ok(self.store.peers())),
+            StoreMessage::Space { reply } => self.answer(reply, self.store.space()),
+            StoreMessage::OpenGroup { .. }
+            | StoreMessage::Load { .. }
+            | StoreMessage::Persist { .. }
+            | StoreMessage::Install { .. }
+            | StoreMessage::Compact { .. }
+            | StoreMessage::RecordPeer { .. }
+            | StoreMessage::Scrub { .. }
+            | StoreMessage::Internal(_) => unreachable!("run() sends only reads here"),
+        }
+    }
+
+    fn barrier(&mut self, request: StoreMessage) -> Result<(), StoreError> {
+        match request {
+            StoreMessage::OpenGroup { name, founding, reply } => {
+                match self.store.open_group(&name, &founding) {
+                    Err(GroupError::Store(error)) if error.is_fatal() => return Err(error),
+                    result => self.send(reply, result),
+                }
+                Ok(())
+            }
+            StoreMessage::Load { group, epoch, tail_bytes_max, sink, reply } => {
+                if self.sessions.get(&group).is_some_and(|session| session.epoch >= epoch) {
+                    return self.answer(reply, Err(StoreError::Stale { group }));
+                }
+                let loaded = self.store.load(group, tail_bytes_max);
+                if loaded.is_ok() {
+                    if self.full {
+                        self.tell(&sink, StoreEvent::DiskFull(true));
+                    }
+                    self.sessions.insert(group, Session { epoch, sink, applied: Sequence::ZERO });
+                }
+                self.answer(reply, loaded)
+            }
+            StoreMessage::Install { group, epoch, install, reply } => {
+                let current = self.check_epoch(group, epoch);
+                let done = current.and_then(|()| self.store.install(group, &install));
+                self.answer(reply, done)
+            }
+            StoreMessage::Compact { group, epoch, through, reply } => {
+                let current = self.check_epoch(group, epoch);
+                let done = current.and_then(|()| self.store.compact(group, through));
+                self.answer(reply, done)
+            }
+            StoreMessage::RecordPeer { peer, incarnation, replace, reply } => {
+                let done = self.store.record_peer(&peer, incarnation, replace);
+                self.answer(reply, done)
+            }
+            StoreMessage::Scrub { reply } => {
+                let done = self.store.scrub();
+                self.answer(reply, done)
+            }
+            StoreMessage::Persist { .. }
+            | StoreMessage::Read { .. }
+            | StoreMessage::Locate { .. }
+            | StoreMessage::Peers { .. }
+            | StoreMessage::Space { .. }
+            | StoreMessage::Internal(_) => unreachable!("run() sends only barriers here"),
+        }
+    }
+
+    fn check_epoch(&self, group: GroupId, epoch: Epoch) -> Result<(), StoreError> {
+        match self.sessions.get(&group) {
+            Some(session) if session.epoch == epoch => Ok(()),
+            Some(_) | None => Err(StoreError::Stale { group }),
+        }
+    }
+
+    /// A fatal error is never an answer: the port is dropped and the store stops.
+    fn answer<T: Send + 'static>(
+        &self,
+        reply: Answer<T>,
+        result: Result<T, StoreError>,
+    ) -> Result<(), StoreError> {
+        match result {
+            Err(error) if error.is_fatal() => Err(error),
+            result => {
+                self.send(reply, result);
+                Ok(())
+            }
+        }
+    }
+
+    fn send<T: Send + 'static, E: Send + 'static>(&self, reply: Answer<T, E>, result: Result<T, E>) {
+        if !self.shared.has_failed() {
+            // Whoever asked may be gone: a role that was restarted.
+            let _ = reply.send(result);
+        }
+    }
+
+    fn tell(&self, sink: &StoreSink, event: StoreEvent) {
+        if !self.shared.has_failed() {
+            sink(event);
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The disk of production: fjall for rows, a file for the anchor, a lock on both.
+//!
+//! `<dir>/lock`, `<dir>/anchor`, `<dir>/db/` (fjall), `<dir>/db.damaged-N/` (set aside), `<dir>/ballast`.
+//!
+//! fjall is used in few ways, each measured: batches with `SyncData`, `get`, `range` on the writing thread, `drop_range`.
+//! Never `insert`, `Buffer`, `clear`, `persist`, FIFO or deleted keyspaces (`docs/store.md` says what each does).
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use fjall::{AbstractTree, CompressionType, Database, KeyspaceCreateOptions, PersistMode};
+
+use super::disk::{Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
+use super::preflight;
+
+/// Keyspaces keep the options they were made with for ever; another set gets another name.
+const LOG: &str = "log-1";
+const HARD: &str = "hard-1";
+
+/// How fjall is set up. The defaults are those of production.
+#[derive(Debug, Clone)]
+pub struct FjallOptions {
+    /// Block cache.
+    pub cache_bytes: u64,
+    /// fjall's own threads.
+    pub worker_threads: usize,
+    /// Memtable of the log; fixed when the database is made.
+    pub log_memtable_bytes: u64,
+    /// Memtable of everything small: so little that it rotates, and pins no journals; fixed when it is made.
+    pub hard_memtable_bytes: u64,
+}
+
+impl Default for FjallOptions {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 32 << 20,
+            worker_threads: 2,
+            log_memtable_bytes: 16 << 20,
+            hard_memtable_bytes: 64 << 10,
+        }
+    }
+}
+
+struct Open {
+    database: Database,
+    log: fjall::Keyspace,
+    hard: fjall::Keyspace,
+}
+
+impl Open {
+    fn keyspace(&self, keyspace: Keyspace) -> &fjall::Keyspace {
+        match keyspace {
+            Keyspace::Log => &self.log,
+            Keyspace::Hard => &self.hard,
+        }
+    }
+}
+
+/// A locked data directory.
+pub struct FjallDisk {
+    directory: PathBuf,
+    options: FjallOptions,
+    anchor: Option<File>,
+    open: Option<Open>,
+    /// Held until the disk is dropped.
+    _lock: File,
+}
+
+impl std::fmt::Debug for FjallDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FjallDisk").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+impl FjallDisk {
+    /// Locks a data directory, making it if it is not there. A second lock is [`DiskError::Locked`].
+    pub fn lock(directory: &Path, options: FjallOptions) -> Result<Self, DiskError> {
+        std::fs::create_dir_all(directory).map_err(failed("make", directory))?;
+        let path = directory.join("lock");
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let lock = lock.map_err(failed("open", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(DiskError::Locked { place: directory.display().to_string() });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
+        }
+        let path = directory.join("anchor");
+        let anchor = if path.exists() { Some(open_anchor(&path)?) } else { None };
+        Ok(Self { directory: directory.to_owned(), options, anchor, open: None, _lock: lock })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn anchor(&self) -> Result<&File, DiskError> {
+        self.anchor
+            .as_ref()
+            .ok_or_else(|| failed("use", &self.path("anchor"))(io::ErrorKind::NotFound.into()))
+    }
+
+    fn open(&self) -> Result<&Open, DiskError> {
+        self.open.as_ref().ok_or_else(|| failed("use", &self.path("db"))(io::ErrorKind::NotFound.into()))
+    }
+
+    fn sync_directory(&self) -> Result<(), DiskError> {
+        let synced = File::open(&self.directory).and_then(|directory| directory.sync_all());
+        synced.map_err(failed("sync", &self.directory))
+    }
+
+    fn open_fjall(&mut self) -> Result<(), DiskError> {
+        let path = self.path("db");
+        let options = self.options.clone();
+        // fjall asserts and unwraps on damaged directories.
+        let opened = catch_unwind(AssertUnwindSafe(|| open_fjall(&path, &options)));
+        let open = opened.map_err(|_| DiskError::Damaged {
+            place: path.display().to_string(),
+            detail: "fjall panicked while opening it".to_owned(),
+        })?;
+        self.open = Some(open.map_err(|error| self.fjall("open", error))?);
+        Ok(())
+    }
+
+    /// Says what a fjall error means to us.
+    fn fjall(&self, action: &'static str, error: fjall::Error) -> DiskError {
+        let place = self.path("db").display().to_string();
+        let damaged =
+            |error: fjall::Error, place: String| DiskError::Damaged { place, detail: format!("{error:?}") };
+        match error {
+            fjall::Error::Io(source) if is_damage(&source) => {
+                DiskError::Damaged { place, detail: source.to_string() }
+            }
+            fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
+                if source.kind() == io::ErrorKind::StorageFull {
+                    DiskError::Full { place }
+                } else if is_damage(&source) {
+                    DiskError::Damaged { place, detail: source.to_string() }
+                } else {
+                    DiskError::Io { action, place, source }
+                }
+            }
+            fjall::Error::Poisoned => DiskError::Poisoned { place },
+            fjall::Error::Locked => DiskError::Locked { place },
+            fjall::Error::InvalidVersion(found) => DiskError::Future {
+                place,
+                found: found.map_or(0, |version| u32::from(u8::from(version))),
+                known: 3,
+            },
+            other => damaged(other, place),
+        }
+    }
+}
+
+/// A file that ends too early, or is not there, is damage: nobody but fjall and us writes here.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::NotFound
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput
+    )
+}
+
+fn open_fjall(path: &Path, options: &FjallOptions) -> Result<Open, fjall::Error> {
+    let database = Database::builder(path)
+        .max_journaling_size(64 << 20)
+        .worker_threads(options.worker_threads)
+        .cache_size(options.cache_bytes)
+        .journal_compression(CompressionType::None)
+        .open()?;
+    let log = database
+        .keyspace(LOG, || KeyspaceCreateOptions::default().max_memtable_size(options.log_memtable_bytes))?;
+    let hard = database
+        .keyspace(HARD, || KeyspaceCreateOptions::default().max_memtable_size(options.hard_memtable_bytes))?;
+    Ok(Open { database, log, hard })
+}
+
+fn open_anchor(path: &Path) -> Result<File, DiskError> {
+    OpenOptions::new().read(true).write(true).open(path).map_err(failed("open", path))
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DiskError {
+    let place = path.display().to_string();
+    move |source| {
+        if source.kind() == io::ErrorKind::StorageFull {
+            DiskError::Full { place }
+        } else {
+            DiskError::Io { action, place, source }
+        }
+    }
+}
+
+impl Disk for FjallDisk {
+    fn place(&self) -> String {
+        self.directory.display().to_string()
+    }
+
+    fn anchor_exists(&self) -> Result<bool, DiskError> {
+        Ok(self.anchor.is_some())
+    }
+
+    fn create_anchor(&mut self, sectors: &[Sector]) -> Result<(), DiskError> {
+        let (unfinished, path) = (self.path("anchor.new"), self.path("anchor"));
+        std::fs::write(&unfinished, sectors.concat()).map_err(failed("write", &unfinished))?;
+        let file = open_anchor(&unfinished)?;
+        file.sync_all().map_err(failed("sync", &unfinished))?;
+        std::fs::rename(&unfinished, &path).map_err(failed("rename", &unfinished))?;
+        self.sync_directory()?;
+        self.anchor = Some(file);
+        Ok(())
+    }
+
+    fn anchor_sectors(&self) -> Result<u64, DiskError> {
+        let metadata = self.anchor()?.metadata().map_err(failed("measure", &self.path("anchor")))?;
+        Ok(metadata.len() / SECTOR_BYTES as u64)
+    }
+
+    fn read_sector(&self, sector: u64) -> Result<Box<Sector>, DiskError> {
+        let mut bytes = Box::new([0; SECTOR_BYTES]);
+        let start = sector * SECTOR_BYTES as u64;
+        let mut filled = 0;
+        while filled < SECTOR_BYTES {
+            let read = self.anchor()?.read_at(&mut bytes[filled..], start + filled as u64);
+            match read.map_err(failed("read", &self.path("anchor")))? {
+                0 => break,
+                more => filled += more,
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn write_sector(&mut self, sector: u64, bytes: &Sector) -> Result<(), DiskError> {
+        let written = self.anchor()?.write_all_at(bytes, sector * SECTOR_BYTES as u64);
+        written.map_err(failed("write", &self.path("anchor")))
+    }
+
+    fn sync_anchor(&mut self) -> Result<(), DiskError> {
+        self.anchor()?.sync_data().map_err(failed("sync", &self.path("anchor")))
+    }
+
+    fn database_exists(&self) -> Result<bool, DiskError> {
+        Ok(self.path("db").exists())
+    }
+
+    fn create_database(&mut self) -> Result<(), DiskError> {
+        self.open_fjall()?;
+        self.sync_directory()
+    }
+
+    fn open_database(&mut self) -> Result<Option<TornTail>, DiskError> {
+        let path = self.path("db");
+        if !path.join("version").exists() {
+            let detail = "its file `version` is missing".to_owned();
+            return Err(DiskError::Damaged { place: path.display().to_string(), detail });
+        }
+        let torn = preflight::run(&path)?;
+        self.open_fjall()?;
+        Ok(torn)
+    }
+
+    fn set_database_aside(&mut self) -> Result<String, DiskError> {
+        self.open = None;
+        let free = (1..).map(|number| self.path(&format!("db.damaged-{number}")));
+        let to = free.into_iter().find(|path| !path.exists()).expect("numbers do not run out");
+        std::fs::rename(self.path("db"), &to).map_err(failed("rename", &self.path("db")))?;
+        self.sync_directory()?;
+        Ok(to.display().to_string())
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), DiskError> {
+        let open = self.open()?;
+        let mut write = open.database.batch().durability(Some(PersistMode::SyncData));
+        for (keyspace, key, value) in batch.rows() {
+            match value {
+                Some(value) => write.insert(open.keyspace(keyspace), key, value.as_ref()),
+                None => write.remove(open.keyspace(keyspace), key),
+            }
+        }
+        write.commit().map_err(|error| self.fjall("write", error))
+    }
+
+    fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
+        let row = self.open()?.keyspace(keyspace).get(key).map_err(|error| self.fjall("read", error))?;
+        Ok(row.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    fn scan(&self, keyspace: Keyspace, from: &[u8], visit: &mut Visit<'_>) -> Result<(), DiskError> {
+        // No snapshot is needed: this thread is the only writer.
+        for row in self.open()?.keyspace(keyspace).range(from..) {
+            let (key, value) = row.into_inner().map_err(|error| self.fjall("read", error))?;
+            if visit(&key, Bytes::copy_from_slice(&value)) == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_range(&mut self, keyspace: Keyspace, from: &[u8], to: &[u8]) -> Result<(), DiskError> {
+        let dropped = self.open()?.keyspace(keyspace).tree.drop_range(from..to);
+        dropped.map_err(|error| self.fjall("drop rows of", fjall::Error::Storage(error)))
+    }
+
+    fn free_bytes(&self) -> Result<u64, DiskError> {
+        let found = rustix::fs::statvfs(&self.directory).map_err(io::Error::from);
+        let found = found.map_err(failed("measure", &self.directory))?;
+        Ok(found.f_bavail * found.f_frsize)
+    }
+
+    fn ballast_bytes(&self) -> Result<u64, DiskError> {
+        Ok(std::fs::metadata(self.path("ballast")).map_or(0, |metadata| metadata.len()))
+    }
+
+    fn set_ballast(&mut self, bytes: u64) -> Result<(), DiskError> {
+        let path = self.path("ballast");
+        if path.exists() {
+            std::fs::remove_file(&path).map_err(failed("delete", &path))?;
+        }
+        if bytes > 0 {
+            let file = File::create(&path).map_err(failed("make", &path))?;
+            let mode = rustix::fs::FallocateFlags::empty();
+            let allocated = rustix::fs::fallocate(&file, mode, 0, bytes).map_err(io::Error::from);
+            if let Err(error) = allocated {
+                // A half-made ballast would be deleted when it is needed, and free nothing.
+                let _ = std::fs::remove_file(&path);
+                return Err(failed("allocate", &path)(error));
+            }
+        }
+        self.sync_directory()
+    }
+}

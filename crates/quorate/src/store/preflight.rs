@@ -1,0 +1,163 @@
+//! A look at fjall's journals before fjall sees them, because it takes *any* undecodable record for a torn tail and cuts
+//! everything after it. The record format is that of fjall 3.1 (`journal/entry.rs` there); the exact pin in the
+//! workspace, fjall's version file and a round-trip test guard it.
+//!
+//! Every write to this database is one synced batch at a time. So only the last batch of the newest journal can be
+//! unfinished; whatever else does not decode is damage.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::disk::{DiskError, TornTail};
+
+const MAGIC: &[u8; 4] = b"FJL\x03";
+const START: usize = 1 + 4 + 8;
+const ITEM: usize = 1 + 1 + 1 + 8 + 2 + 4 + 4;
+const CLEAR: usize = 1 + 8;
+const END: usize = 1 + 8 + 4;
+/// Sequence numbers are not under fjall's checksum; a step further than this was flipped.
+const SEQUENCE_STEP_MAX: u64 = 1 << 40;
+
+/// What a journal turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Whole batches up to here, then nothing but zeros.
+    Clean { end: u64 },
+    /// Whole batches up to here, then an unfinished one and nothing whole after it.
+    Torn { end: u64, cut: u64 },
+    /// Something that does not decode, and a whole batch after it; or sequence numbers out of order.
+    Damaged { at: u64, detail: String },
+}
+
+/// Checks every journal in `directory`; cuts a torn tail of the newest.
+pub(super) fn run(directory: &Path) -> Result<Option<TornTail>, DiskError> {
+    let journals = journals(directory)?;
+    let damaged =
+        |path: &Path, detail: String| DiskError::Damaged { place: path.display().to_string(), detail };
+    let Some((_, newest)) = journals.last() else {
+        return Err(damaged(directory, "it has no journal".to_owned()));
+    };
+    for pair in journals.windows(2) {
+        if pair[1].0 != pair[0].0 + 1 {
+            let detail =
+                format!("journal {} is followed by journal {}: one is missing", pair[0].0, pair[1].0);
+            return Err(damaged(directory, detail));
+        }
+    }
+    let mut torn = None;
+    for (_, path) in &journals {
+        match check(&read(path)?) {
+            Verdict::Clean { .. } => {}
+            Verdict::Damaged { at, detail } => {
+                return Err(damaged(path, format!("at byte {at}: {detail}")));
+            }
+            Verdict::Torn { end, cut } if path == newest => {
+                cut_at(path, end)?;
+                let journal = path.display().to_string();
+                torn = Some(TornTail { journal, kept_bytes: end, cut_bytes: cut });
+            }
+            Verdict::Torn { end, .. } => {
+                return Err(damaged(
+                    path,
+                    format!("at byte {end}: a sealed journal ends in the middle of a batch"),
+                ));
+            }
+        }
+    }
+    Ok(torn)
+}
+
+fn journals(directory: &Path) -> Result<Vec<(u64, PathBuf)>, DiskError> {
+    let failed = |source| DiskError::Io { action: "list", place: directory.display().to_string(), source };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == "jnl") {
+            let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+            let number = number.ok_or_else(|| DiskError::Damaged {
+                place: path.display().to_string(),
+                detail: "a journal's name is a number".to_owned(),
+            })?;
+            found.push((number, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, DiskError> {
+    let failed = |source| DiskError::Io { action: "read", place: path.display().to_string(), source };
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(failed)?;
+    Ok(bytes)
+}
+
+fn cut_at(path: &Path, end: u64) -> Result<(), DiskError> {
+    let failed = |source| DiskError::Io { action: "cut", place: path.display().to_string(), source };
+    let file = File::options().write(true).open(path).map_err(failed)?;
+    file.set_len(end).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// Walks the batches of a journal.
+pub(super) fn check(bytes: &[u8]) -> Verdict {
+    let mut at = 0;
+    let mut sequence = None;
+    while let Some((end, number)) = batch(bytes, at) {
+        if sequence.is_some_and(|last| number <= last || number - last > SEQUENCE_STEP_MAX) {
+            let detail = format!("sequence number {number} does not follow the one before");
+            return Verdict::Damaged { at: at as u64, detail };
+        }
+        sequence = Some(number);
+        at = end;
+    }
+    let Some(rest) = bytes[at..].iter().rposition(|byte| *byte != 0) else {
+        return Verdict::Clean { end: at as u64 };
+    };
+    let end = at + rest + 1;
+    let later = (at + 1..end).find(|later| bytes[*later] == 1 && batch(bytes, *later).is_some());
+    match later {
+        Some(later) => {
+            let detail = format!("it does not decode, and a whole batch follows at byte {later}");
+            Verdict::Damaged { at: at as u64, detail }
+        }
+        None => Verdict::Torn { end: at as u64, cut: (end - at) as u64 },
+    }
+}
+
+/// The end and the sequence number of the whole batch that starts here.
+fn batch(bytes: &[u8], start: usize) -> Option<(usize, u64)> {
+    let head = bytes.get(start..start + START)?;
+    if head[0] != 1 {
+        return None;
+    }
+    let items = u32::from_le_bytes(head[1..5].try_into().ok()?);
+    let sequence = u64::from_le_bytes(head[5..13].try_into().ok()?);
+    let first = start + START;
+    let mut at = first;
+    for _ in 0..items {
+        at = item(bytes, at)?;
+    }
+    let end = bytes.get(at..at + END)?;
+    let sum = u64::from_le_bytes(end[1..9].try_into().ok()?);
+    let whole = end[0] == 3 && &end[9..] == MAGIC && xxhash_rust::xxh3::xxh3_64(&bytes[first..at]) == sum;
+    whole.then_some((at + END, sequence))
+}
+
+fn item(bytes: &[u8], at: usize) -> Option<usize> {
+    match *bytes.get(at)? {
+        2 => {
+            let head = bytes.get(at..at + ITEM)?;
+            // Compression of the journal is off.
+            if head[2] != 0 {
+                return None;
+            }
+            let key = u16::from_le_bytes(head[11..13].try_into().ok()?);
+            let value = u32::from_le_bytes(head[17..21].try_into().ok()?);
+            let end = at + ITEM + usize::from(key) + value as usize;
+            (end <= bytes.len()).then_some(end)
+        }
+        4 => (at + CLEAR <= bytes.len()).then_some(at + CLEAR),
+        _ => None,
+    }
+}

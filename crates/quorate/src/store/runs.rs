@@ -1,0 +1,165 @@
+//! Runs: how a log lies in the database, and how a place in it is found.
+//!
+//! A row's key is its group and the index of its first entry, its value the contiguous entries that one batch appended.
+//! Memory holds some run boundaries, each with the place before it, so that a read starts at a trusted hash and checks
+//! everything from there. Their number is bounded: above it every second of the older half is forgotten, and a search
+//! walks a little further.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use quorate_core::{Entry, GroupId, Index, Position, decode_run, verify_run};
+
+use super::disk::{Disk, Keyspace};
+use super::error::StoreError;
+use super::records::{parse_run_key, run_key};
+
+/// A place where a run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Boundary {
+    /// The key of its row.
+    pub(super) key: Index,
+    /// The place before the first entry that counts: the one before the row, or, in the log's first row, before the
+    /// log's first entry.
+    pub(super) previous: Position,
+    /// Bytes from here to the next boundary.
+    pub(super) bytes: u64,
+}
+
+/// The boundaries of one log, ascending; empty if the log is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct RunIndex(Vec<Boundary>);
+
+impl RunIndex {
+    pub(super) fn push(&mut self, boundary: Boundary, boundaries_max: usize) {
+        self.0.push(boundary);
+        if self.0.len() > boundaries_max.max(4) {
+            self.thin();
+        }
+    }
+
+    fn thin(&mut self) {
+        let newer = self.0.split_off(self.0.len() / 2);
+        let older = std::mem::take(&mut self.0);
+        for pair in older.chunks(2) {
+            let bytes = pair.iter().map(|boundary| boundary.bytes).sum();
+            self.0.push(Boundary { bytes, ..pair[0] });
+        }
+        self.0.extend(newer);
+    }
+
+    /// The boundary from which a walk reaches `index`.
+    pub(super) fn find(&self, index: Index) -> Option<Boundary> {
+        let after = self.0.partition_point(|boundary| boundary.previous.index < index);
+        after.checked_sub(1).map(|at| self.0[at])
+    }
+
+    /// The boundary from which about `bytes` of the newest entries follow.
+    pub(super) fn newest(&self, bytes: u64) -> Option<Boundary> {
+        let mut found = None;
+        let mut sum = 0;
+        for boundary in self.0.iter().rev() {
+            if found.is_some() && sum + boundary.bytes > bytes {
+                break;
+            }
+            sum += boundary.bytes;
+            found = Some(*boundary);
+        }
+        found
+    }
+
+    /// Forgets every boundary whose row begins at `from` or after, and says which of the rest is last.
+    pub(super) fn truncate(&mut self, from: Index) -> Option<&mut Boundary> {
+        let keep = self.0.partition_point(|boundary| boundary.previous.index.next() < from);
+        self.0.truncate(keep);
+        self.0.last_mut()
+    }
+
+    /// The log begins at `first` now, which lies in the row `key`, `previous` before it.
+    pub(super) fn compact(&mut self, key: Index, previous: Position) {
+        let after = self.0.partition_point(|boundary| boundary.key < key);
+        let exact = self.0.get(after).is_some_and(|boundary| boundary.key == key);
+        let drop = if exact { after } else { after.saturating_sub(1) };
+        self.0.drain(..drop);
+        if let Some(first) = self.0.first_mut() {
+            first.key = key;
+            first.previous = previous;
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Bytes of all runs.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.iter().map(|boundary| boundary.bytes).sum()
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// One row of a log, decoded and verified.
+pub(super) struct Run {
+    pub(super) key: Index,
+    /// The place before the first of `entries`.
+    pub(super) previous: Position,
+    /// The entries that count; in the log's first row those below its first entry are left out.
+    pub(super) entries: Vec<Entry>,
+    /// Bytes of the row.
+    pub(super) bytes: u64,
+}
+
+impl Run {
+    pub(super) fn last(&self) -> Position {
+        self.entries.last().map_or(self.previous, Entry::position)
+    }
+}
+
+/// Walks the rows of a log from a boundary on, checking each against the one before: contiguous, terms that do not
+/// fall, unbroken chain. Ends where the rows end, or where `visit` breaks; says the place reached.
+pub(super) fn walk(
+    disk: &dyn Disk,
+    group: GroupId,
+    (key, previous): (Index, Position),
+    visit: &mut dyn FnMut(Run) -> ControlFlow<()>,
+) -> Result<Position, StoreError> {
+    let mut reached = previous;
+    let mut failed = None;
+    disk.scan(Keyspace::Log, &run_key(group, key), &mut |row, value| {
+        match parse_run_key(row) {
+            Some((of, _)) if of != group => return ControlFlow::Break(()),
+            Some((_, key)) => match verified(group, key, reached, &value) {
+                Ok(run) => {
+                    reached = run.last();
+                    return visit(run);
+                }
+                Err(error) => failed = Some(error),
+            },
+            None => {
+                let detail = format!("a row has a key of {} bytes", row.len());
+                failed = Some(StoreError::Damaged { group, near: reached.index, detail });
+            }
+        }
+        ControlFlow::Break(())
+    })?;
+    failed.map_or(Ok(reached), Err)
+}
+
+fn verified(group: GroupId, key: Index, previous: Position, value: &Bytes) -> Result<Run, StoreError> {
+    let mut entries = decode_run(value).map_err(|error| StoreError::entry(group, key, &error))?;
+    let damaged = |detail: String| StoreError::Damaged { group, near: key, detail };
+    if entries.first().is_none_or(|first| first.index != key) {
+        return Err(damaged("a run does not begin at its key".to_owned()));
+    }
+    let below = entries.partition_point(|entry| entry.index <= previous.index);
+    if below == entries.len() {
+        return Err(damaged(format!("a run ends before index {}, where the log stands", previous.index)));
+    }
+    entries.drain(..below);
+    verify_run(previous, &entries).map_err(|error| StoreError::entry(group, key, &error))?;
+    Ok(Run { key, previous, entries, bytes: value.len() as u64 })
+}

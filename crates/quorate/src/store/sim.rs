@@ -1,0 +1,457 @@
+//! A simulated disk: in memory, deterministic, and as unkind as asked. What the tests of failure and `single_memory`
+//! run on.
+//!
+//! Every write is a *step*: a sector, an anchor sync, a batch handed over, a batch synced, a database made or renamed.
+//! [`SimDisk::stop_at`] makes the machine die at a step; [`SimDisk::crash`] gives the image that would be found then,
+//! with what was not synced lost, kept, or torn. Clones share one disk: a test keeps one while a store owns the other.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::disk::{Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
+
+type Rows = BTreeMap<(Keyspace, Vec<u8>), Bytes>;
+
+/// Batches the journal holds before half of them are folded into the base.
+const JOURNAL_MAX: usize = 1_024;
+
+/// What happens to writes that were not synced when the machine stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// They are lost.
+    Lost,
+    /// They are there.
+    Kept,
+    /// Sectors are half old, half new; a batch is a torn tail.
+    Torn,
+}
+
+/// One batch in the journal.
+#[derive(Debug, Clone)]
+pub(super) struct Journaled {
+    pub(super) batch: Batch,
+    pub(super) synced: bool,
+    /// Its bytes are not those that were written, and the engine sees it: fjall's "damaged in the middle".
+    pub(super) rotten: bool,
+}
+
+/// The database: a journal that is replayed over what was folded into `base` when it is opened.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Database {
+    base: Rows,
+    pub(super) journal: Vec<Journaled>,
+    /// The last write was unfinished: bytes of it.
+    torn: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct SectorState {
+    pub(super) durable: Option<Box<Sector>>,
+    pending: Option<Box<Sector>>,
+}
+
+/// What is on the disk.
+#[derive(Debug, Clone, Default)]
+pub struct SimImage {
+    pub(super) anchor: Option<BTreeMap<u64, SectorState>>,
+    pub(super) database: Option<Database>,
+    aside: u32,
+    ballast: u64,
+}
+
+/// The disk while it is in use.
+pub(super) struct State {
+    pub(super) image: SimImage,
+    view: Option<Rows>,
+    /// Bytes of the rows in `view`.
+    used: u64,
+    steps: u64,
+    stop_at: Option<u64>,
+    stopped: bool,
+    fail_sync_in: Option<u64>,
+    poisoned: bool,
+    capacity: u64,
+    stalled: bool,
+    pub(super) misdirect: bool,
+}
+
+/// A handle on a simulated disk.
+#[derive(Clone)]
+pub struct SimDisk {
+    state: Arc<(Mutex<State>, Condvar)>,
+}
+
+impl std::fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SimDisk").field("steps", &self.steps()).finish_non_exhaustive()
+    }
+}
+
+impl Default for SimDisk {
+    fn default() -> Self {
+        Self::from_image(SimImage::default())
+    }
+}
+
+impl SimDisk {
+    /// An empty disk.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A disk on which this was found.
+    pub fn from_image(image: SimImage) -> Self {
+        let state = State {
+            image,
+            view: None,
+            used: 0,
+            steps: 0,
+            stop_at: None,
+            stopped: false,
+            fail_sync_in: None,
+            poisoned: false,
+            capacity: 1 << 40,
+            stalled: false,
+            misdirect: false,
+        };
+        Self { state: Arc::new((Mutex::new(state), Condvar::new())) }
+    }
+
+    /// Steps so far.
+    pub fn steps(&self) -> u64 {
+        self.lock().steps
+    }
+
+    /// The machine dies before this step is synced: that step's write is pending, everything after it fails.
+    pub fn stop_at(&self, step: u64) {
+        self.lock().stop_at = Some(step);
+    }
+
+    /// Whether it has died.
+    pub fn has_stopped(&self) -> bool {
+        self.lock().stopped
+    }
+
+    /// The sync in so many syncs fails (zero: the next). The disk is poisoned then.
+    pub fn fail_sync_in(&self, syncs: u64) {
+        self.lock().fail_sync_in = Some(syncs);
+    }
+
+    /// The disk holds so many bytes.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.lock().capacity = bytes;
+    }
+
+    /// Every write waits until this is called with `false`. (On a real thread only.)
+    pub fn stall(&self, stalled: bool) {
+        self.lock().stalled = stalled;
+        self.state.1.notify_all();
+    }
+
+    /// The next sector that is written lands on the sector after it.
+    pub fn misdirect_next_sector(&self) {
+        self.lock().misdirect = true;
+    }
+
+    /// The image that would be found if the machine stopped now.
+    pub fn crash(&self, crash: Crash) -> SimImage {
+        let mut image = self.lock().image.clone();
+        for sector in image.anchor.iter_mut().flat_map(BTreeMap::values_mut) {
+            let Some(pending) = sector.pending.take() else { continue };
+            match crash {
+                Crash::Lost => {}
+                Crash::Kept => sector.durable = Some(pending),
+                Crash::Torn => {
+                    let old = sector.durable.get_or_insert_with(|| Box::new([0; SECTOR_BYTES]));
+                    old[..SECTOR_BYTES / 2].copy_from_slice(&pending[..SECTOR_BYTES / 2]);
+                }
+            }
+        }
+        if let Some(database) = &mut image.database {
+            let unsynced = database.journal.iter().filter(|entry| !entry.synced);
+            let bytes: usize = unsynced.map(|entry| entry.batch.bytes()).sum();
+            match crash {
+                Crash::Lost => database.journal.retain(|entry| entry.synced),
+                Crash::Kept => database.journal.iter_mut().for_each(|entry| entry.synced = true),
+                Crash::Torn => {
+                    database.journal.retain(|entry| entry.synced);
+                    database.torn = (bytes > 0).then_some(bytes as u64);
+                }
+            }
+        }
+        image
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more step of a write. Waits while the disk is stalled.
+    fn step(&self) -> Result<MutexGuard<'_, State>, DiskError> {
+        let mut state = self.lock();
+        while state.stalled {
+            state = self.state.1.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.stopped {
+            return Err(stopped());
+        }
+        state.steps += 1;
+        Ok(state)
+    }
+}
+
+impl State {
+    /// Whether the machine dies at the present step.
+    fn dies(&mut self) -> Result<(), DiskError> {
+        if self.stop_at == Some(self.steps) {
+            self.stopped = true;
+            return Err(stopped());
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), DiskError> {
+        if self.poisoned {
+            return Err(poisoned());
+        }
+        match self.fail_sync_in {
+            Some(0) => {
+                self.fail_sync_in = None;
+                self.poisoned = true;
+                let source = std::io::Error::other("the simulated disk failed a sync");
+                Err(DiskError::Io { action: "sync", place: PLACE.to_owned(), source })
+            }
+            Some(more) => {
+                self.fail_sync_in = Some(more - 1);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn used(&self) -> u64 {
+        self.used + self.image.ballast
+    }
+
+    fn show(&mut self, view: Rows) {
+        self.used = view.iter().map(|((_, key), value)| (key.len() + value.len()) as u64).sum();
+        self.view = Some(view);
+    }
+
+    fn view(&self) -> Result<&Rows, DiskError> {
+        self.view.as_ref().ok_or_else(|| DiskError::Damaged {
+            place: PLACE.to_owned(),
+            detail: "the database is not open".to_owned(),
+        })
+    }
+}
+
+const PLACE: &str = "the simulated disk";
+
+fn stopped() -> DiskError {
+    let source = std::io::Error::other("the simulated machine has stopped");
+    DiskError::Io { action: "use", place: PLACE.to_owned(), source }
+}
+
+fn poisoned() -> DiskError {
+    DiskError::Poisoned { place: PLACE.to_owned() }
+}
+
+/// Applies a batch and says how many bytes of rows came and went.
+fn apply(rows: &mut Rows, batch: &Batch) -> (u64, u64) {
+    let (mut came, mut went) = (0, 0);
+    for (keyspace, key, value) in batch.rows() {
+        let old = match value {
+            Some(value) => {
+                came += (key.len() + value.len()) as u64;
+                rows.insert((keyspace, key.to_vec()), value.clone())
+            }
+            None => rows.remove(&(keyspace, key.to_vec())),
+        };
+        went += old.map_or(0, |old| (key.len() + old.len()) as u64);
+    }
+    (came, went)
+}
+
+impl Database {
+    fn fold(&mut self) {
+        if self.journal.len() > JOURNAL_MAX {
+            for old in self.journal.drain(..JOURNAL_MAX / 2) {
+                apply(&mut self.base, &old.batch);
+            }
+        }
+    }
+}
+
+impl Disk for SimDisk {
+    fn place(&self) -> String {
+        PLACE.to_owned()
+    }
+
+    fn anchor_exists(&self) -> Result<bool, DiskError> {
+        Ok(self.lock().image.anchor.is_some())
+    }
+
+    fn create_anchor(&mut self, sectors: &[Sector]) -> Result<(), DiskError> {
+        let mut state = self.step()?;
+        state.dies()?;
+        let whole = sectors
+            .iter()
+            .enumerate()
+            .map(|(at, sector)| (at as u64, SectorState { durable: Some(Box::new(*sector)), pending: None }));
+        state.image.anchor = Some(whole.collect());
+        Ok(())
+    }
+
+    fn anchor_sectors(&self) -> Result<u64, DiskError> {
+        let state = self.lock();
+        let last = state.image.anchor.as_ref().and_then(|sectors| sectors.keys().next_back().copied());
+        Ok(last.map_or(0, |last| last + 1))
+    }
+
+    fn read_sector(&self, sector: u64) -> Result<Box<Sector>, DiskError> {
+        let state = self.lock();
+        let found = state.image.anchor.as_ref().and_then(|sectors| sectors.get(&sector));
+        let bytes = found.and_then(|state| state.pending.as_ref().or(state.durable.as_ref()));
+        Ok(bytes.cloned().unwrap_or_else(|| Box::new([0; SECTOR_BYTES])))
+    }
+
+    fn write_sector(&mut self, sector: u64, bytes: &Sector) -> Result<(), DiskError> {
+        let mut state = self.step()?;
+        let at = if std::mem::take(&mut state.misdirect) { sector + 1 } else { sector };
+        let anchor = state.image.anchor.get_or_insert_default();
+        anchor.entry(at).or_default().pending = Some(Box::new(*bytes));
+        state.dies()
+    }
+
+    fn sync_anchor(&mut self) -> Result<(), DiskError> {
+        let mut state = self.step()?;
+        state.dies()?;
+        state.sync()?;
+        for sector in state.image.anchor.iter_mut().flat_map(BTreeMap::values_mut) {
+            if let Some(pending) = sector.pending.take() {
+                sector.durable = Some(pending);
+            }
+        }
+        Ok(())
+    }
+
+    fn database_exists(&self) -> Result<bool, DiskError> {
+        Ok(self.lock().image.database.is_some())
+    }
+
+    fn create_database(&mut self) -> Result<(), DiskError> {
+        let mut state = self.step()?;
+        state.dies()?;
+        state.image.database = Some(Database::default());
+        state.show(Rows::new());
+        Ok(())
+    }
+
+    fn open_database(&mut self) -> Result<Option<TornTail>, DiskError> {
+        let mut state = self.step()?;
+        state.dies()?;
+        let database = state.image.database.as_mut().ok_or_else(stopped)?;
+        let place = "its journal".to_owned();
+        if let Some(at) = database.journal.iter().position(|entry| entry.rotten) {
+            let detail = format!("batch {at} of {} does not fit its checksum", database.journal.len());
+            return Err(DiskError::Damaged { place, detail });
+        }
+        let torn = database.torn.take().map(|cut_bytes| TornTail {
+            journal: place,
+            kept_bytes: database.journal.iter().map(|entry| entry.batch.bytes() as u64).sum(),
+            cut_bytes,
+        });
+        let mut rows = database.base.clone();
+        for entry in &database.journal {
+            apply(&mut rows, &entry.batch);
+        }
+        state.show(rows);
+        Ok(torn)
+    }
+
+    fn set_database_aside(&mut self) -> Result<String, DiskError> {
+        let mut state = self.step()?;
+        state.dies()?;
+        state.image.database = None;
+        state.view = None;
+        state.image.aside += 1;
+        Ok(format!("{PLACE}, database {}", state.image.aside))
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), DiskError> {
+        let mut state = self.step()?;
+        if state.poisoned {
+            return Err(poisoned());
+        }
+        if state.used() + batch.bytes() as u64 > state.capacity {
+            state.poisoned = true;
+            return Err(DiskError::Full { place: PLACE.to_owned() });
+        }
+        let entry = Journaled { batch: batch.clone(), synced: false, rotten: false };
+        state.image.database.as_mut().ok_or_else(stopped)?.journal.push(entry);
+        state.dies()?;
+        drop(state);
+        let mut state = self.step()?;
+        state.dies()?;
+        state.sync()?;
+        for entry in state.image.database.iter_mut().flat_map(|database| &mut database.journal) {
+            entry.synced = true;
+        }
+        if let Some(database) = &mut state.image.database {
+            database.fold();
+        }
+        let (came, went) = apply(state.view.get_or_insert_default(), batch);
+        state.used = state.used + came - went;
+        Ok(())
+    }
+
+    fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
+        Ok(self.lock().view()?.get(&(keyspace, key.to_vec())).cloned())
+    }
+
+    fn scan(&self, keyspace: Keyspace, from: &[u8], visit: &mut Visit<'_>) -> Result<(), DiskError> {
+        let state = self.lock();
+        for ((of, key), value) in state.view()?.range((keyspace, from.to_vec())..) {
+            if *of != keyspace || visit(key, value.clone()) == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_range(&mut self, keyspace: Keyspace, from: &[u8], to: &[u8]) -> Result<(), DiskError> {
+        let mut state = self.step()?;
+        state.dies()?;
+        let stays = |(of, key): &(Keyspace, Vec<u8>)| {
+            *of != keyspace || key.as_slice() < from || key.as_slice() >= to
+        };
+        // What the journal still has comes back on reopening, as with fjall's memtables.
+        if let Some(database) = &mut state.image.database {
+            database.base.retain(|key, _| stays(key));
+        }
+        let mut view = state.view.take().unwrap_or_default();
+        view.retain(|key, _| stays(key));
+        state.show(view);
+        Ok(())
+    }
+
+    fn free_bytes(&self) -> Result<u64, DiskError> {
+        let state = self.lock();
+        Ok(state.capacity.saturating_sub(state.used()))
+    }
+
+    fn ballast_bytes(&self) -> Result<u64, DiskError> {
+        Ok(self.lock().image.ballast)
+    }
+
+    fn set_ballast(&mut self, bytes: u64) -> Result<(), DiskError> {
+        let mut state = self.step()?;
+        state.dies()?;
+        state.image.ballast = bytes;
+        Ok(())
+    }
+}
