@@ -54,7 +54,6 @@ pub struct Follower {
     located: Option<Position>,
     recovery: Option<Recovery>,
     asked_reads: Vec<AskedReads>,
-    next_request: u64,
 }
 
 impl Follower {
@@ -69,7 +68,6 @@ impl Follower {
             located: None,
             recovery: None,
             asked_reads: Vec::new(),
-            next_request: now.0,
         };
         follower.reset_election_deadline(now);
         effects.push(Effect::LeaderChanged { leader: None, term: follower.state.term() });
@@ -382,17 +380,12 @@ impl Follower {
         }
     }
 
-    fn request_id(&mut self) -> u64 {
-        self.next_request += 1;
-        self.next_request
-    }
-
     fn ask_read_index(&mut self, now: Time, reads: Vec<ReadId>, effects: &mut Effects) {
         let Some(leader) = self.leader.clone().filter(|_| self.state.standing() != Standing::Awaiting) else {
             effects.push(Effect::ReadRefused { reads, reason: Refusal::NotLeader });
             return;
         };
-        let id = self.request_id();
+        let id = self.state.request_id(now);
         self.asked_reads.push(AskedReads { id, reads, asked_at: now });
         let request = Body::ReadIndexRequest(ReadIndexRequest { id, recovering: false });
         let message = self.state.message(leader, request);
@@ -456,7 +449,7 @@ impl Follower {
         if !self.state.hard_state.recovering || !due {
             return;
         }
-        let id = self.request_id();
+        let id = self.state.request_id(now);
         self.recovery = Some(Recovery::Asked { id, at: now });
         let request = Body::ReadIndexRequest(ReadIndexRequest { id, recovering: true });
         let message = self.state.message(leader.clone(), request);

@@ -65,6 +65,11 @@ pub struct ReplicaState {
     pub(crate) apply: ApplyCursor,
     pub(crate) store_away: bool,
     pub(crate) disk_full: bool,
+    /// The newest number a replicator was given; never used again by a later leadership of this replica, so that what
+    /// was read for an earlier one is not sent by it.
+    pub(crate) sessions: ReplicationSession,
+    /// The newest number a read index was asked for with.
+    requests: u64,
     /// State of the splitmix64 generator that draws election timeouts.
     entropy: u64,
 }
@@ -93,6 +98,8 @@ impl ReplicaState {
             apply,
             store_away: false,
             disk_full: false,
+            sessions: ReplicationSession::ZERO,
+            requests: 0,
             entropy: loaded.entropy,
         }
     }
@@ -173,6 +180,15 @@ impl ReplicaState {
         let base =
             u64::try_from(self.config.election_timeout.as_micros()).expect("a timeout is below an age");
         Duration::from_micros(base + self.draw() % base.max(1))
+    }
+
+    /// A number that no request of this node carried before. The boot in its upper bits tells it from those of earlier
+    /// processes, whose clocks began anew; the clock from those of a role that panicked.
+    pub(crate) fn request_id(&mut self, now: Time) -> u64 {
+        const CLOCK_BITS: u32 = 48;
+        let from_clock = (self.boot.0 << CLOCK_BITS) | (now.0 & ((1 << CLOCK_BITS) - 1));
+        self.requests = from_clock.max(self.requests + 1);
+        self.requests
     }
 
     fn draw(&mut self) -> u64 {

@@ -131,9 +131,13 @@ impl Tail {
         }
     }
 
-    /// Forgets entries up to `through` from memory while they take more than `bytes_max`.
+    /// Forgets entries up to `through` from memory while they take more than `bytes_max`. The newest stays: the next
+    /// one's time stamp is measured against it (`safety.md` 8).
     pub fn trim(&mut self, through: Index, bytes_max: usize) {
-        while self.bytes > bytes_max && self.entries.front().is_some_and(|entry| entry.index <= through) {
+        while self.bytes > bytes_max
+            && self.entries.len() > 1
+            && self.entries.front().is_some_and(|entry| entry.index <= through)
+        {
             let gone = self.entries.pop_front().expect("just seen");
             self.bytes -= gone.encoded_bytes();
             self.base = gone.position();

@@ -84,7 +84,6 @@ pub struct Leader {
     progress: BTreeMap<NodeId, Progress>,
     /// The no-op of this term: until it is committed nothing of earlier terms is known to be.
     first_of_term: Index,
-    next_session: ReplicationSession,
     round: Round,
     reads: Reads,
     transfer: Option<Transfer>,
@@ -106,7 +105,6 @@ impl Leader {
             uncommitted_bytes: state.tail.bytes_after(state.commit),
             state,
             progress: BTreeMap::new(),
-            next_session: ReplicationSession::ZERO,
             round: Round::ZERO,
             reads: Reads::default(),
             transfer: None,
@@ -211,13 +209,15 @@ impl Leader {
         match common {
             Common::Message(message) => self.message(now, message, effects),
             Common::Tick => self.tick(now, effects),
+            // `safety.md` 16: a node with space should lead.
+            Common::DiskFull(true) => self.begin_transfer(now, None, effects),
             Common::StoreBack
             | Common::StoreAway
             | Common::Persisted(_)
             | Common::Applied(_)
             | Common::ApplierRestarted(_)
             | Common::Located(_)
-            | Common::DiskFull(_) => {}
+            | Common::DiskFull(false) => {}
         }
     }
 
@@ -265,7 +265,9 @@ impl Leader {
                 self.append_reply(now, from, message.boot, &reply, effects);
             }
             Body::ReadIndexRequest(request) => {
-                self.peer_read(from, &request, effects);
+                if self.hears_boot(now, &from, message.boot, effects) {
+                    self.peer_read(from, &request, effects);
+                }
             }
             Body::VoteRequest(request) => self.refuse_vote(from, &request, effects),
             Body::Append(_) if term == self.state.term() => {

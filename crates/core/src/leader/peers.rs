@@ -29,6 +29,8 @@ pub(super) struct Progress {
     rewound_at: Time,
     /// Its log went back behind what it acknowledged: not counted until it restarts.
     rolled_back: bool,
+    /// Its disk was full when it was last sent entries.
+    pub(super) no_space: bool,
 }
 
 /// What a leader tells of a peer.
@@ -62,8 +64,8 @@ impl Leader {
         if !self.state.membership().members.contains_key(&peer) {
             return;
         }
-        self.next_session = self.next_session.next();
-        let session = self.next_session;
+        self.state.sessions = self.state.sessions.next();
+        let session = self.state.sessions;
         let progress = self.progress.entry(peer.clone()).or_insert(Progress {
             session,
             boot: None,
@@ -74,6 +76,7 @@ impl Leader {
             round: Round::ZERO,
             rewound_at: now,
             rolled_back: false,
+            no_space: false,
         });
         progress.session = session;
         progress.rewound_at = now;
@@ -92,6 +95,19 @@ impl Leader {
         self.start_replicator(now, peer, effects);
     }
 
+    /// Whether what this boot of the peer says counts. Any message may be the first of a new boot: a recovering peer's
+    /// read request comes before its first acknowledgement, and must not be answered while those of the boot before
+    /// still count (`safety.md` 5).
+    pub(super) fn hears_boot(&mut self, now: Time, from: &NodeId, boot: Boot, effects: &mut Effects) -> bool {
+        let Some(progress) = self.progress.get_mut(from) else { return true };
+        match progress.boot {
+            Some(known) if boot < known => return false,
+            Some(known) if boot > known => self.forget(now, from.clone(), boot, effects),
+            _ => progress.boot = Some(boot),
+        }
+        true
+    }
+
     pub(super) fn append_reply(
         &mut self,
         now: Time,
@@ -100,15 +116,10 @@ impl Leader {
         reply: &AppendReply,
         effects: &mut Effects,
     ) {
-        let Some(progress) = self.progress.get_mut(&from) else { return };
-        match progress.boot {
-            Some(known) if boot < known => return,
-            Some(known) if boot > known => {
-                self.forget(now, from, boot, effects);
-                return;
-            }
-            _ => progress.boot = Some(boot),
+        if !self.hears_boot(now, &from, boot, effects) {
+            return;
         }
+        let Some(progress) = self.progress.get_mut(&from) else { return };
         if reply.session != progress.session || progress.rolled_back {
             return;
         }
@@ -120,6 +131,7 @@ impl Leader {
                 self.conflict(now, from, reply.sent_at, hint, last, effects);
             }
             AppendResult::NoSpace => {
+                progress.no_space = true;
                 effects.push(Effect::Notice(Notice::PeerNoSpace { peer: from.clone() }));
                 self.tell(from, ReplicatorEvent::NoSpace, effects);
             }
@@ -133,6 +145,7 @@ impl Leader {
         {
             progress.matched = index;
             progress.matched_at = now;
+            progress.no_space = false;
         }
         self.tell(from.clone(), ReplicatorEvent::Matched(at), effects);
         self.transfer_if_ready(from, effects);
@@ -153,8 +166,8 @@ impl Leader {
             let acknowledged = progress.matched;
             progress.rolled_back = true;
             progress.matched = Index::ZERO;
-            effects.push(Effect::Notice(Notice::RolledBack { peer: from.clone(), acknowledged, last }));
-            effects.push(Effect::StopReplicator { peer: from });
+            // Its replicator goes on: heartbeats keep the peer from standing, and its answer tells when it restarted.
+            effects.push(Effect::Notice(Notice::RolledBack { peer: from, acknowledged, last }));
             return;
         }
         if sent_at < progress.rewound_at || to.index < progress.matched {

@@ -42,10 +42,10 @@ impl Leader {
         proposals: Vec<Proposal>,
         effects: &mut Effects,
     ) {
-        let blocked = if self.transfer.is_some() {
-            Some(Refusal::Transferring)
-        } else if self.state.disk_full {
+        let blocked = if self.state.disk_full {
             Some(Refusal::NoSpace)
+        } else if self.transfer.is_some() {
+            Some(Refusal::Transferring)
         } else {
             None
         };

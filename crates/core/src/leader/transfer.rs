@@ -25,10 +25,10 @@ impl Leader {
         self.transfer_if_ready(&to, effects);
     }
 
-    /// The voter that is furthest, heard most recently.
+    /// The voter with space on its disk that is furthest, heard most recently.
     fn best_voter(&self) -> Option<NodeId> {
         let voters = &self.state.membership().voters;
-        let peers = self.progress.iter().filter(|(id, _)| voters.contains(*id));
+        let peers = self.progress.iter().filter(|(id, progress)| voters.contains(*id) && !progress.no_space);
         peers.max_by_key(|(_, progress)| (progress.matched, progress.contact)).map(|(id, _)| id.clone())
     }
 
@@ -47,6 +47,9 @@ impl Leader {
     pub(super) fn check_transfer(&mut self, now: Time, effects: &mut Effects) {
         if let Some(failed) = self.transfer.take_if(|transfer| now >= transfer.deadline) {
             effects.push(Effect::Notice(Notice::TransferFailed { to: failed.to }));
+            if self.state.disk_full {
+                self.begin_transfer(now, None, effects);
+            }
         }
     }
 

@@ -106,7 +106,11 @@ impl Cluster {
         for entry in new {
             let Some((term, id)) = self.nodes[at].waiting.remove(&entry.index) else { continue };
             if term == entry.term {
-                assert_eq!(entry.payload[..8], id.to_be_bytes(), "an acknowledged entry is what was proposed");
+                assert_eq!(
+                    entry.payload[..8],
+                    id.to_be_bytes(),
+                    "an acknowledged entry is what was proposed"
+                );
                 self.clients.acknowledged = self.clients.acknowledged.max(entry.index);
                 self.clients.acks += 1;
                 self.clients.last_ack = Some(id);
@@ -141,7 +145,8 @@ impl Cluster {
 
     fn answer_reads(&mut self, at: usize) {
         let applied = self.nodes[at].applier.applied;
-        let (done, rest) = std::mem::take(&mut self.nodes[at].ready).into_iter().partition(|r| r.0 <= applied);
+        let (done, rest) =
+            std::mem::take(&mut self.nodes[at].ready).into_iter().partition(|r| r.0 <= applied);
         self.nodes[at].ready = rest;
         let done: Vec<(Index, u64)> = done;
         for (_, id) in done {

@@ -209,7 +209,8 @@ impl Cluster {
     }
 
     fn read_done(&mut self, at: usize, life: u64, read: &LogRead) {
-        if self.nodes[at].life != life || self.paused(at, || Event::ReadDone { at, life, read: read.clone() }) {
+        if self.nodes[at].life != life || self.paused(at, || Event::ReadDone { at, life, read: read.clone() })
+        {
             return;
         }
         let node = &mut self.nodes[at];
@@ -218,7 +219,11 @@ impl Cluster {
         self.coverage.note("log read from disk");
         match &read.reader {
             Reader::Role => {
-                let place = if read.from == Index::ZERO { Some(Position::ORIGIN) } else { node.disk.position(read.from) };
+                let place = if read.from == Index::ZERO {
+                    Some(Position::ORIGIN)
+                } else {
+                    node.disk.position(read.from)
+                };
                 if let Some(place) = place {
                     self.coverage.note("conflict below memory");
                     self.say(at, Common::Located(place));
@@ -295,7 +300,8 @@ impl Cluster {
     fn carry_out(&mut self, at: usize, effects: Effects) {
         self.invariants.stepped(&self.nodes, at);
         for effect in effects {
-            if self.options.torn_step > 0 && self.rng.chance(self.options.torn_step) && self.nodes[at].is_up() {
+            if self.options.torn_step > 0 && self.rng.chance(self.options.torn_step) && self.nodes[at].is_up()
+            {
                 self.coverage.note("crash inside a step");
                 self.crash(at);
                 let delay = self.rng.below(self.options.attack_length);
@@ -363,7 +369,8 @@ impl Cluster {
 
     /// Completions come in order: a later write is never durable before an earlier one.
     pub(crate) fn schedule_disk(&mut self, at: usize) {
-        let due = self.now + self.rng.range(self.options.disk_min, self.options.disk_max.max(self.options.disk_min));
+        let due = self.now
+            + self.rng.range(self.options.disk_min, self.options.disk_max.max(self.options.disk_min));
         let due = due.max(self.nodes[at].disk_due);
         self.nodes[at].disk_due = due;
         let life = self.nodes[at].life;

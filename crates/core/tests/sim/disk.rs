@@ -79,6 +79,11 @@ impl Disk {
         {
             self.keep_hard_state(&next.hard_state);
         }
+        self.restart();
+    }
+
+    /// A new process numbers its writes from the beginning.
+    pub(crate) fn restart(&mut self) {
         self.pending.clear();
         self.applied = Sequence::ZERO;
     }

@@ -5,6 +5,8 @@
 //! seed. After every step the [`invariants`] hold or the run stops; then everything heals and the cluster must elect,
 //! commit new proposals on every node and answer every read within a bound.
 
+#![allow(dead_code, reason = "shared by several tests, each of which uses a part")]
+
 pub(crate) mod applier;
 pub(crate) mod clients;
 pub(crate) mod cluster;

@@ -73,9 +73,9 @@ impl Cluster {
         let attack = self.rng.pick(&self.options.attacks);
         let nodes = self.nodes.len();
         let any = self.rng.place(nodes);
-        let leader = (0..nodes).filter(|at| self.nodes[*at].leads()).max_by_key(|at| {
-            self.nodes[*at].state().map(quorate_core::ReplicaState::term)
-        });
+        let leader = (0..nodes)
+            .filter(|at| self.nodes[*at].leads())
+            .max_by_key(|at| self.nodes[*at].state().map(quorate_core::ReplicaState::term));
         let target = leader.unwrap_or(any);
         let length = self.rng.range(self.options.attack_length / 4, self.options.attack_length);
         self.coverage.hit(attack);

@@ -21,7 +21,8 @@ pub(crate) fn check(nodes: &[Node], at: usize, message: &Message) {
             assert!(!on_disk.recovering, "{message}: a recovering node votes");
         }
         Body::VoteRequest(request) if request.kind == VoteKind::Real => {
-            let durable = on_disk.term > request.campaign || on_disk.voted_for.as_ref() == Some(&message.from);
+            let durable =
+                on_disk.term > request.campaign || on_disk.voted_for.as_ref() == Some(&message.from);
             assert!(durable, "{message}: its own vote is not durable");
         }
         Body::AppendReply(reply) => {

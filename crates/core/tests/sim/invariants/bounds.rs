@@ -10,6 +10,11 @@ pub(crate) fn check(nodes: &[Node], node: &Node, state: &ReplicaState) {
         let Some(replicator) = replica.replicator(&peer.id) else { continue };
         let (messages, bytes) = replicator.in_flight();
         assert_eq!(messages == 0, bytes == 0, "bounds: {messages} messages and {bytes} bytes on their way");
-        assert!(messages <= 64, "bounds: {messages} messages on their way to {} in term {}", peer.id, state.term());
+        assert!(
+            messages <= 64,
+            "bounds: {messages} messages on their way to {} in term {}",
+            peer.id,
+            state.term()
+        );
     }
 }

@@ -11,7 +11,9 @@ pub(crate) fn check(committed: &Committed, node: &Node, state: &ReplicaState) {
 }
 
 pub(crate) fn persisting(committed: &Committed, node: &Node, persist: &Persist) {
-    let Some(from) = persist.truncate_from else { return };
+    // What is said again to a store that came back, and was applied before, is not applied again.
+    let said_again = persist.sequence <= node.disk.applied();
+    let Some(from) = persist.truncate_from.filter(|_| !said_again) else { return };
     let gone = node.disk.entry(from).map(quorate_core::Entry::position);
     let known = committed.at(from);
     assert!(

@@ -6,13 +6,24 @@ use quorate_core::{Index, ReplicaState};
 use super::Committed;
 use crate::sim::node::Node;
 
-pub(crate) fn check(committed: &mut Committed, nodes: &[Node], node: &Node, state: &ReplicaState, voters: usize) {
+pub(crate) fn check(
+    committed: &mut Committed,
+    nodes: &[Node],
+    node: &Node,
+    state: &ReplicaState,
+    voters: usize,
+) {
     if state.commit() <= committed.last() {
         return;
     }
     let at = node.position(state.commit()).expect("the commit index is inside the log");
     let have = nodes[..voters].iter().filter(|voter| voter.disk.holds(at)).count();
-    assert!(have > voters / 2, "committed on quorum: {} commits {}, on {have} of {voters} disks", node.id, at.index);
+    assert!(
+        have > voters / 2,
+        "committed on quorum: {} commits {}, on {have} of {voters} disks",
+        node.id,
+        at.index
+    );
     for index in committed.last().0 + 1..=state.commit().0 {
         let at = node.position(Index(index)).expect("the commit index is inside the log");
         committed.0.push((at, state.term()));

@@ -16,7 +16,8 @@ impl VoteOnce {
             Body::VoteRequest(request) if request.kind == VoteKind::Real => &message.from,
             _ => return,
         };
-        let voted = self.votes.entry((message.from.clone(), message.term)).or_insert_with(|| candidate.clone());
+        let voted =
+            self.votes.entry((message.from.clone(), message.term)).or_insert_with(|| candidate.clone());
         assert_eq!(voted, candidate, "vote once: {} votes twice in term {}", message.from, message.term);
     }
 }
