@@ -1,1 +1,3 @@
-//! What crosses crates is tested here; each file is one test binary.
+//! What crosses crates is tested here; each file is one test binary. This library is what they share.
+
+pub mod cluster;

@@ -1,2 +1,43 @@
-//! WIP.
+//! A distributed runtime whose actors agree: an application spawns a *Raft actor* as it spawns any ractor actor, gives
+//! it a state machine, and has one replicated, linearizable object that survives crashed actors, killed processes, lost
+//! disks and cut networks.
+//!
+//! ```
+//! # async fn example() -> anyhow::Result<()> {
+//! use quorate::machine::{Add, Counter, Total};
+//! use quorate::{Consistency, Node};
+//!
+//! let count = Node::single_memory(Counter::default()).await?;
+//! assert_eq!(count.propose(Add(5)).await?, 5);
+//! assert_eq!(count.query(Total, Consistency::Linearizable).await?, 5);
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+//! ```
+//!
+//! Start with [`Node::builder`]; write a [`StateMachine`](machine::StateMachine) of your own after
+//! [`machine::Counter`]. What is promised, and what is not, stands in the project's README.
+//!
+//! It is not: a database, a way to share memory between nodes, or Byzantine fault tolerant.
+
+mod applier;
+mod clock;
+pub mod config;
+mod error;
+mod group;
 pub mod machine;
+mod node;
+mod restarts;
+mod role;
+pub mod store;
+mod supervision;
+mod wire;
+
+pub use config::Config;
+pub use error::{GroupError, NodeFailure, Outcome, ProposeError, QueryError};
+pub use group::{Applied, Consistency, FacadeMessage, GroupHandle, GroupStatus};
+pub use machine::StateMachine;
+pub use node::{ActorStatus, Injury, Node, NodeBuilder, StartError};
+pub use quorate_core::{NodeId, PeerStatus, Standing};
+pub use restarts::{RESTART_RULES, RestartRule};
+pub use role::{MemberStatus, RoleStatus};

@@ -1,0 +1,209 @@
+//! Settings in three structs: what the cluster must agree on, what one process may choose, what may change while it
+//! runs. Validated once, when the node starts; units are in the names.
+
+use std::time::Duration;
+
+use quorate_core::Config as CoreConfig;
+
+/// The version of what nodes write to disk and to each other. Part of the fingerprint.
+const FORMAT_VERSION: u64 = 1;
+
+/// What every node of a cluster must have alike: safety rests on it. Its fingerprint is compared when nodes connect
+/// and kept in the replicated membership (`docs/safety.md` 15).
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterConfig {
+    /// A follower that hears nothing stands after one to two times this, in milliseconds. Leases rest on it.
+    pub election_timeout_ms: u64,
+    /// By how much two nodes' clocks may differ in rate, in parts per million. Leases rest on it.
+    pub clock_drift_ppm_max: u64,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self { election_timeout_ms: 1_000, clock_drift_ppm_max: 1_000 }
+    }
+}
+
+impl ClusterConfig {
+    /// A number that differs when anything here, or the format version, does.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = blake3::Hasher::new();
+        for value in [FORMAT_VERSION, self.election_timeout_ms, self.clock_drift_ppm_max] {
+            hasher.update(&value.to_be_bytes());
+        }
+        let first = hasher.finalize().as_bytes()[..8].try_into().expect("a hash has 32 bytes");
+        u64::from_be_bytes(first)
+    }
+}
+
+/// What one process may choose. Differences between nodes are allowed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeConfig {
+    /// How often an idle leader says that it leads, in milliseconds; at most a third of the election timeout.
+    pub heartbeat_interval_ms: u64,
+    /// A leader whose disk has kept a write waiting this long gives leadership away, in milliseconds.
+    pub persist_stall_ms_max: u64,
+    /// A disk that is silent for this long counts as failed and stops the node, in milliseconds.
+    pub store_silence_ms_max: u64,
+    /// Entries in one message to a peer, at most.
+    pub append_entries_max: usize,
+    /// Bytes of entries in one message to a peer, at most.
+    pub append_bytes_max: usize,
+    /// Unacknowledged messages to one peer, at most.
+    pub window_messages_max: usize,
+    /// Unacknowledged bytes to one peer, at most.
+    pub window_bytes_max: usize,
+    /// Bytes of entries a replica keeps in memory beyond what it needs.
+    pub tail_bytes_max: usize,
+    /// Bytes appended and not committed above which a leader answers busy.
+    pub uncommitted_bytes_max: usize,
+    /// The largest command, in bytes of MessagePack.
+    pub command_bytes_max: usize,
+    /// Restarts of one group's state machine at the same entry before the replica counts as faulted.
+    pub machine_restarts_max: u32,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval_ms: 100,
+            persist_stall_ms_max: 3_000,
+            store_silence_ms_max: 10_000,
+            append_entries_max: 1_024,
+            append_bytes_max: 1 << 20,
+            window_messages_max: 64,
+            window_bytes_max: 8 << 20,
+            tail_bytes_max: 16 << 20,
+            uncommitted_bytes_max: 64 << 20,
+            command_bytes_max: 1 << 20,
+            machine_restarts_max: 3,
+        }
+    }
+}
+
+/// What may change while a node runs.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LiveConfig {
+    /// Proposals of one group that may be under way from this node.
+    pub proposals_max: usize,
+    /// Queries of one group that may be under way from this node.
+    pub queries_max: usize,
+    /// How long a proposal or query waits for its answer if the caller names no deadline, in milliseconds.
+    pub call_timeout_ms: u64,
+}
+
+impl Default for LiveConfig {
+    fn default() -> Self {
+        Self { proposals_max: 4_096, queries_max: 4_096, call_timeout_ms: 5_000 }
+    }
+}
+
+/// All settings of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What the cluster must agree on.
+    pub cluster: ClusterConfig,
+    /// What this process may choose.
+    pub node: NodeConfig,
+    /// What may change while it runs.
+    pub live: LiveConfig,
+}
+
+/// A setting no node can run with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The timings or limits of Raft.
+    #[error(transparent)]
+    Core(#[from] quorate_core::ConfigError),
+    /// Out of its range.
+    #[error("{name} is {value}, it must be {range}")]
+    Range {
+        /// The setting.
+        name: &'static str,
+        /// What was given.
+        value: u64,
+        /// What it may be.
+        range: &'static str,
+    },
+}
+
+impl Config {
+    /// Checks every setting.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.core().validate()?;
+        let positive = [
+            ("proposals_max", self.live.proposals_max as u64),
+            ("queries_max", self.live.queries_max as u64),
+            ("call_timeout_ms", self.live.call_timeout_ms),
+            ("store_silence_ms_max", self.node.store_silence_ms_max),
+            ("machine_restarts_max", u64::from(self.node.machine_restarts_max)),
+        ];
+        if let Some((name, value)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(ConfigError::Range { name, value, range: "at least 1" });
+        }
+        let value = self.node.command_bytes_max;
+        if value == 0 || value > COMMAND_BYTES_MAX {
+            let value = value as u64;
+            return Err(ConfigError::Range { name: "command_bytes_max", value, range: "1 to 8388608" });
+        }
+        if self.cluster.clock_drift_ppm_max > 100_000 {
+            let value = self.cluster.clock_drift_ppm_max;
+            return Err(ConfigError::Range { name: "clock_drift_ppm_max", value, range: "0 to 100000" });
+        }
+        Ok(())
+    }
+
+    /// The part of it that core needs.
+    pub(crate) fn core(&self) -> CoreConfig {
+        CoreConfig {
+            election_timeout: Duration::from_millis(self.cluster.election_timeout_ms),
+            heartbeat_interval: Duration::from_millis(self.node.heartbeat_interval_ms),
+            persist_stall_max: Duration::from_millis(self.node.persist_stall_ms_max),
+            append_entries_max: self.node.append_entries_max,
+            append_bytes_max: self.node.append_bytes_max,
+            window_messages_max: self.node.window_messages_max,
+            window_bytes_max: self.node.window_bytes_max,
+            tail_bytes_max: self.node.tail_bytes_max,
+            uncommitted_bytes_max: self.node.uncommitted_bytes_max,
+            ..CoreConfig::default()
+        }
+    }
+}
+
+/// The largest `command_bytes_max`: half of what an entry or a message can carry.
+pub(crate) const COMMAND_BYTES_MAX: usize = 8 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(Config::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_setting_out_of_range_is_named() {
+        let mut config = Config::default();
+        config.node.heartbeat_interval_ms = 900;
+        let said = config.validate().expect_err("heartbeats too rare").to_string();
+        assert!(said.contains("heartbeat_interval"), "{said}");
+        let mut config = Config::default();
+        config.live.proposals_max = 0;
+        assert!(config.validate().expect_err("no permits").to_string().contains("proposals_max is 0"));
+    }
+
+    #[test]
+    fn rule_15_the_fingerprint_covers_what_safety_needs_and_no_more() {
+        let (mut a, b) = (Config::default(), Config::default());
+        a.node.window_bytes_max += 1;
+        assert_eq!(a.cluster.fingerprint(), b.cluster.fingerprint());
+        a.cluster.clock_drift_ppm_max += 1;
+        assert_ne!(a.cluster.fingerprint(), b.cluster.fingerprint());
+    }
+}

@@ -1,0 +1,265 @@
+//! What can go wrong, one enum per operation; every error says one of refused, failed, unknown, and never "refused"
+//! for what may yet happen (`docs/ARCHITECTURE.md`, "three outcomes").
+
+use serde::{Deserialize, Serialize};
+
+/// What an error means for the command it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It never entered the log; trying again is safe.
+    Refused,
+    /// It entered and will never happen, or the machine could not read it.
+    Failed,
+    /// It may have happened or may yet happen; trying again is safe only with the same session key.
+    Unknown,
+}
+
+/// Why a proposal was not answered by the state machine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ProposeError {
+    /// Refused: as many proposals as this node admits are under way.
+    #[error("busy: {in_flight} proposals of this group are under way on this node; slow down and retry")]
+    Busy {
+        /// How many.
+        in_flight: usize,
+    },
+    /// Refused: no leader was found before the deadline.
+    #[error("no leader known for {waited_ms} ms; retry once a majority of the group's nodes is reachable")]
+    NoLeader {
+        /// How long it was waited for.
+        waited_ms: u64,
+    },
+    /// Refused: this replica cannot take proposals now.
+    #[error("not ready: {detail}")]
+    NotReady {
+        /// Why.
+        detail: String,
+    },
+    /// Refused: larger than an entry may be.
+    #[error("command of {bytes} bytes is too large, the limit is {bytes_max}; split it")]
+    TooLarge {
+        /// Its size in MessagePack.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// Refused: the leader's disk is below its reserve.
+    #[error("no space on the leader's disk; free some, reads go on meanwhile")]
+    NoSpace,
+    /// Refused: the node that leads does not have this group open.
+    #[error("node {node} has not opened group {group}; open it there too")]
+    NoSuchGroup {
+        /// The group.
+        group: String,
+        /// The node.
+        node: String,
+    },
+    /// Refused: the state machine panicked on one entry, on a majority of the nodes.
+    #[error(
+        "group faulted at index {index}: its state machine panics there; mend the machine and restart the nodes"
+    )]
+    Faulted {
+        /// The entry.
+        index: u64,
+    },
+    /// Refused: the node is stopping or has stopped.
+    #[error("node stopped: {detail}")]
+    Stopped {
+        /// Why.
+        detail: String,
+    },
+    /// Failed: another leader's entry took its place.
+    #[error("superseded: another entry was committed at index {index}; the command did not happen")]
+    Superseded {
+        /// The place it had been given.
+        index: u64,
+    },
+    /// Failed: the machine cannot read it, on every node alike.
+    #[error("command cannot be read by the state machine: {detail}")]
+    Unreadable {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Unknown: its session has gone on to a later sequence; whether this one was applied before is no longer kept.
+    #[error(
+        "stale session: the client is at sequence {last}, applied at index {index}; this one is not applied any more"
+    )]
+    StaleSequence {
+        /// The newest sequence of its client.
+        last: u64,
+        /// Where that was applied.
+        index: u64,
+    },
+    /// Unknown: it was applied before, but its reply was too long to keep.
+    #[error("applied before, at index {index}; its reply was too long to keep")]
+    ReplyNotKept {
+        /// Where it was applied.
+        index: u64,
+    },
+    /// Unknown: its client may have been forgotten, so it may have been applied before; it is not applied any more.
+    #[error(
+        "session expired: clients last active at or below index {forgotten_through} are forgotten; take a new client id"
+    )]
+    SessionExpired {
+        /// Up to here.
+        forgotten_through: u64,
+    },
+    /// Unknown: it may have happened or may yet happen.
+    #[error("outcome unknown: {detail}; retry only with a session")]
+    Unknown {
+        /// What became of the answer.
+        detail: String,
+    },
+}
+
+impl ProposeError {
+    /// Which of the three it is.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Busy { .. }
+            | Self::NoLeader { .. }
+            | Self::NotReady { .. }
+            | Self::TooLarge { .. }
+            | Self::NoSpace
+            | Self::NoSuchGroup { .. }
+            | Self::Faulted { .. }
+            | Self::Stopped { .. } => Outcome::Refused,
+            Self::Superseded { .. } | Self::Unreadable { .. } => Outcome::Failed,
+            Self::StaleSequence { .. }
+            | Self::ReplyNotKept { .. }
+            | Self::SessionExpired { .. }
+            | Self::Unknown { .. } => Outcome::Unknown,
+        }
+    }
+
+    pub(crate) fn unknown(detail: impl Into<String>) -> Self {
+        Self::Unknown { detail: detail.into() }
+    }
+
+    pub(crate) fn not_ready(detail: impl Into<String>) -> Self {
+        Self::NotReady { detail: detail.into() }
+    }
+}
+
+/// Why a query was not answered. A query changes nothing, so every one of these may be retried.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// As many queries as this node admits are under way.
+    #[error("busy: {in_flight} queries of this group are under way on this node; slow down and retry")]
+    Busy {
+        /// How many.
+        in_flight: usize,
+    },
+    /// No leader confirmed the read before the deadline.
+    #[error("no leader confirmed the read for {waited_ms} ms; retry, or ask with stale consistency")]
+    NoLeader {
+        /// How long it was waited for.
+        waited_ms: u64,
+    },
+    /// This replica cannot answer now.
+    #[error("not ready: {detail}")]
+    NotReady {
+        /// Why.
+        detail: String,
+    },
+    /// The state machine of this node panicked on an entry and was dropped.
+    #[error("state machine of this node faulted at index {index}; ask another node")]
+    Faulted {
+        /// The entry.
+        index: u64,
+    },
+    /// The state machine panicked on this query; it goes on without it.
+    #[error("state machine panicked on the query: {detail}")]
+    Panicked {
+        /// What it said.
+        detail: String,
+    },
+    /// The node is stopping or has stopped.
+    #[error("node stopped: {detail}")]
+    Stopped {
+        /// Why.
+        detail: String,
+    },
+}
+
+impl QueryError {
+    /// Refused for all but a panic of the machine: a query changes nothing.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Panicked { .. } => Outcome::Failed,
+            Self::Busy { .. }
+            | Self::NoLeader { .. }
+            | Self::NotReady { .. }
+            | Self::Faulted { .. }
+            | Self::Stopped { .. } => Outcome::Refused,
+        }
+    }
+}
+
+/// Why a group was not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// Not a name.
+    #[error(transparent)]
+    Name(#[from] quorate_core::NameError),
+    /// It is open on this node.
+    #[error("group {name} is open on this node; clone its handle")]
+    AlreadyOpen {
+        /// The group.
+        name: String,
+    },
+    /// The store refused it.
+    #[error("cannot open group {name}: {detail}")]
+    Store {
+        /// The group.
+        name: String,
+        /// What the store said.
+        detail: String,
+    },
+    /// Its machine's first state could not be captured.
+    #[error("cannot capture the first state of group {name}'s machine: {detail}")]
+    Machine {
+        /// The group.
+        name: String,
+        /// Why.
+        detail: String,
+    },
+    /// The node is stopping or has stopped.
+    #[error("node stopped: {detail}")]
+    Stopped {
+        /// Why.
+        detail: String,
+    },
+}
+
+/// Why a node had to stop by itself. Nothing is answered after it; callers that waited get *unknown*.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeFailure {
+    /// The disk failed: a sync is never tried twice (`docs/safety.md`).
+    #[error("log store failed: {detail}; check the disk, then start the node again")]
+    Store {
+        /// What the store said.
+        detail: String,
+    },
+    /// A peer knows this node's name with another data directory: its disk was wiped or replaced.
+    #[error("refused by {peer}: {detail}")]
+    Replaced {
+        /// Which peer.
+        peer: String,
+        /// What it said, with the remedy.
+        detail: String,
+    },
+    /// An actor could not be kept alive.
+    #[error("actor {actor} could not be restarted: {detail}")]
+    Actor {
+        /// Which.
+        actor: String,
+        /// Why.
+        detail: String,
+    },
+}

@@ -1,0 +1,100 @@
+//! The facade: a plain ractor actor that stands for a group in an application's own tree.
+//!
+//! Owns a handle. Hears the application. Asks the group. Never holds a message back: each is answered by a task of its
+//! own, so that one that waits for a majority does not delay the next. A crash loses nothing of the group's; the
+//! application's supervisor spawns another. It ends by itself, with the reason, when the group is faulted or the node
+//! ends. Bound: the permits of the handle, above which it answers busy.
+
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+
+use crate::error::{ProposeError, QueryError};
+use crate::group::{Condition, Consistency, GroupHandle};
+use crate::machine::StateMachine;
+
+/// What a facade hears.
+pub enum FacadeMessage<M: StateMachine> {
+    /// From the application: replicate this command.
+    Propose(M::Command, RpcReplyPort<Result<M::Reply, ProposeError>>),
+    /// From the application: ask the machine.
+    Query(M::Query, Consistency, RpcReplyPort<Result<M::Answer, QueryError>>),
+    /// From its own watcher: the group will take nothing any more.
+    Over(String),
+}
+
+impl<M: StateMachine> std::fmt::Debug for FacadeMessage<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Propose(..) => "Propose",
+            Self::Query(..) => "Query",
+            Self::Over(_) => "Over",
+        })
+    }
+}
+
+/// The facade's actor.
+pub(crate) struct Facade<M>(GroupHandle<M>);
+
+impl<M: StateMachine> Facade<M>
+where
+    M::Query: Clone,
+{
+    pub(crate) async fn spawn(
+        handle: GroupHandle<M>,
+        supervisor: Option<ActorCell>,
+    ) -> Result<ActorRef<FacadeMessage<M>>, SpawnErr> {
+        let facade = Self(handle);
+        let (actor, _) = match supervisor {
+            Some(supervisor) => Actor::spawn_linked(None, facade, (), supervisor).await?,
+            None => Actor::spawn(None, facade, ()).await?,
+        };
+        Ok(actor)
+    }
+}
+
+impl<M: StateMachine> Actor for Facade<M>
+where
+    M::Query: Clone,
+{
+    type Msg = FacadeMessage<M>;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, me: ActorRef<Self::Msg>, (): ()) -> Result<(), ActorProcessingErr> {
+        let mut routes = self.0.routes();
+        detach(async move {
+            let over = routes.wait_for(|route| route.condition != Condition::Open).await;
+            let reason = match over.map(|route| route.condition.clone()) {
+                Ok(Condition::Faulted(index)) => format!("the group faulted at index {index}"),
+                Ok(Condition::Stopped(detail)) => format!("the node stopped: {detail}"),
+                Ok(Condition::Open) | Err(_) => "the node is gone".to_owned(),
+            };
+            let _ = me.cast(FacadeMessage::Over(reason));
+        });
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        let handle = self.0.clone();
+        match message {
+            FacadeMessage::Propose(command, reply) => detach(async move {
+                let _ = reply.send(handle.propose(command).await);
+            }),
+            FacadeMessage::Query(query, consistency, reply) => detach(async move {
+                let _ = reply.send(handle.query(query, consistency).await);
+            }),
+            FacadeMessage::Over(reason) => me.stop(Some(reason)),
+        }
+        Ok(())
+    }
+}
+
+/// Ends by itself: with the answer, or when the route says the group is over.
+#[expect(clippy::disallowed_methods, reason = "an actor that waited here would serve one caller at a time")]
+fn detach(work: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(work);
+}

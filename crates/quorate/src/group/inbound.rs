@@ -1,0 +1,94 @@
+//! What a Session brings for a group: one batch per socket read, sent along the route without a hop through Group.
+
+use quorate_bridge::{Gone, Inbound};
+use quorate_core::{Common, Proposal};
+use ractor::MessagingErr::SendErr;
+
+use crate::applier::ApplierMessage;
+use crate::error::{ProposeError, QueryError};
+use crate::group::{
+    Condition, Consistency, GroupMessage, LeaderRoute, ProposalPort, QueryPort, RoleRef, Route,
+};
+use crate::role::{LeaderMessage, RoleMessage, Submission};
+use crate::wire::{GroupProtocol, Request};
+
+/// Sends a batch on its way. While no role runs, Raft messages are dropped and callers are told so.
+pub(crate) fn deliver(route: &Route, batch: Vec<Inbound<GroupProtocol>>) -> Result<(), Gone> {
+    if route.group.is_none() {
+        return Err(Gone);
+    }
+    for Inbound { from, message, reply } in batch {
+        match (message, reply) {
+            (Request::Raft(message), _) => {
+                // The handshake says who is at the other end; a message in another's name is not that node's word.
+                if message.from.as_str() == from.node {
+                    route.tell_role(Common::Message(message));
+                }
+            }
+            (Request::Propose { payload }, Some(reply)) => {
+                let submission =
+                    Submission { proposal: Proposal::new(payload), port: ProposalPort::Remote(reply) };
+                propose(route, submission);
+            }
+            (Request::Query { query, consistency }, Some(port)) => {
+                ask(route, consistency, QueryPort::Remote { query, port });
+            }
+            (Request::Faulted { node, index }, _) => {
+                if let Some(group) = &route.group
+                    && node.as_str() == from.node
+                {
+                    let _ = group.cast(GroupMessage::PeerFaulted { peer: node, index });
+                }
+            }
+            // A call sent as a cast has nobody to answer.
+            (Request::Propose { .. } | Request::Query { .. }, None) => {}
+        }
+    }
+    Ok(())
+}
+
+/// To the leader here, or refused: a forwarded proposal is never forwarded again.
+pub(crate) fn propose(route: &Route, submission: Submission) {
+    if let Condition::Stopped(detail) = &route.condition {
+        submission.port.fail(ProposeError::Stopped { detail: detail.clone() });
+        return;
+    }
+    let LeaderRoute::Here(leader) = &route.leader else {
+        submission.port.fail(ProposeError::not_ready("this replica does not lead"));
+        return;
+    };
+    // Given back, it never reached a role: whoever holds it refuses it.
+    if let Err(SendErr(LeaderMessage::Propose(back))) = leader.cast(LeaderMessage::Propose(submission)) {
+        back.port.fail(ProposeError::not_ready("the replica changed its role"));
+    }
+}
+
+/// To the role for a read index, or straight to the applier.
+pub(crate) fn ask(route: &Route, consistency: Consistency, port: QueryPort) {
+    if let Some(index) = route.fault_here {
+        port.fail(QueryError::Faulted { index });
+        return;
+    }
+    let gone = || QueryError::NotReady { detail: "the replica is being restarted".into() };
+    match (consistency, &route.role, &route.applier) {
+        (Consistency::Stale, _, Some(applier)) => {
+            let index = quorate_core::Index::ZERO;
+            if let Err(SendErr(ApplierMessage::Query { port, .. })) =
+                applier.cast(ApplierMessage::Query { index, port })
+            {
+                port.fail(gone());
+            }
+        }
+        (Consistency::Linearizable, Some(RoleRef::Leader(leader)), _) => {
+            if let Err(SendErr(LeaderMessage::Read(port))) = leader.cast(LeaderMessage::Read(port)) {
+                port.fail(gone());
+            }
+        }
+        (Consistency::Linearizable, Some(RoleRef::Follower(role) | RoleRef::Candidate(role)), _) => {
+            if let Err(SendErr(RoleMessage::Read(port))) = role.cast(RoleMessage::Read(port)) {
+                port.fail(gone());
+            }
+        }
+        (Consistency::Linearizable | Consistency::Stale, _, _) => port.fail(gone()),
+    }
+}

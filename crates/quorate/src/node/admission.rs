@@ -1,0 +1,104 @@
+//! Who may connect (`docs/safety.md` 14, 15): members of the cluster, in the incarnation they are known by, with the
+//! settings safety needs.
+//!
+//! A peer's incarnation is durable here before the link to it is used, and so before any vote or acknowledgement of it
+//! is counted. From then on another incarnation under its name (a wiped disk) is refused.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use quorate_bridge::{Admission, Admitting, Direction, Hello, Kind, Refusal, RefusalCode};
+use quorate_core::{Incarnation, NodeId};
+
+use crate::role::StoreRoute;
+use crate::store::StoreMessage;
+
+pub(crate) struct Gate {
+    me: NodeId,
+    fingerprint: u64,
+    members: Vec<NodeId>,
+    store: StoreRoute,
+    /// The newest boot heard of each incarnation. A short critical section of this module alone, never held across an
+    /// await.
+    boots: Mutex<BTreeMap<(NodeId, Incarnation), u64>>,
+}
+
+impl Gate {
+    pub(crate) fn new(me: NodeId, fingerprint: u64, members: Vec<NodeId>, store: StoreRoute) -> Self {
+        Self { me, fingerprint, members, store, boots: Mutex::new(BTreeMap::new()) }
+    }
+
+    async fn decide(&self, hello: &Hello) -> Result<(), Refusal> {
+        match hello.kind {
+            Kind::Client => return Ok(()),
+            Kind::Joiner => {
+                let what = "this cluster takes no joiners yet".to_owned();
+                return Err(Refusal::new(
+                    RefusalCode::NotNow,
+                    what,
+                    "start it with the cluster's initial members",
+                ));
+            }
+            Kind::Peer => {}
+        }
+        let peer = NodeId::new(&hello.node).ok().filter(|peer| self.members.contains(peer));
+        let Some(peer) = peer.filter(|peer| *peer != self.me) else {
+            let what = format!("node {} is not a member known to {}", hello.node, self.me);
+            return Err(Refusal::new(
+                RefusalCode::UnknownPeer,
+                what,
+                "correct its id, or add it to the cluster",
+            ));
+        };
+        if hello.fingerprint != self.fingerprint {
+            let what = format!("node {peer} has other cluster settings than {}", self.me);
+            let remedy =
+                "give every node the same election_timeout_ms and clock_drift_ppm_max, and the same version";
+            return Err(Refusal::new(RefusalCode::FingerprintMismatch, what, remedy));
+        }
+        self.check_incarnation(&peer, Incarnation(hello.incarnation)).await?;
+        self.check_boot(&peer, hello)
+    }
+
+    async fn check_incarnation(&self, peer: &NodeId, incarnation: Incarnation) -> Result<(), Refusal> {
+        let not_now =
+            |what: &str| Refusal::new(RefusalCode::NotNow, what.to_owned(), "it will be tried again");
+        let store = self.store.borrow().clone().ok_or_else(|| not_now("the log store is being restarted"))?;
+        let asked = ractor::call!(store, |reply| StoreMessage::RecordPeer {
+            peer: peer.clone(),
+            incarnation,
+            replace: false,
+            reply
+        });
+        let known = asked
+            .map_err(|_| not_now("the log store did not answer"))?
+            .map_err(|error| not_now(&format!("the log store cannot keep the incarnation: {error}")))?;
+        if known == incarnation {
+            return Ok(());
+        }
+        // The wiped node reads this: see `NodeFailure::Replaced`.
+        let what =
+            format!("node {peer} is known to {} as incarnation {known}, this is {incarnation}", self.me);
+        let remedy = "its data directory was wiped or replaced: put the old one back, or remove the node from the \
+                      cluster and add it again";
+        Err(Refusal::new(RefusalCode::WrongIncarnation, what, remedy))
+    }
+
+    fn check_boot(&self, peer: &NodeId, hello: &Hello) -> Result<(), Refusal> {
+        let mut boots = self.boots.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = boots.entry((peer.clone(), Incarnation(hello.incarnation))).or_default();
+        if hello.boot < *newest {
+            let what = format!("node {peer} was at boot {newest} and is now at {}", hello.boot);
+            let remedy = "its data directory is an old copy: put the newest back";
+            return Err(Refusal::new(RefusalCode::StaleBoot, what, remedy));
+        }
+        *newest = hello.boot;
+        Ok(())
+    }
+}
+
+impl Admission for Gate {
+    fn admit<'a>(&'a self, hello: &'a Hello, _direction: Direction) -> Admitting<'a> {
+        Box::pin(self.decide(hello))
+    }
+}

@@ -1,0 +1,321 @@
+//! From settings to a running node: everything that can be wrong is said before the first actor runs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use quorate_bridge::{Net, TokioNet};
+use quorate_core::{Hash, Member, Membership, NameError, NodeId};
+
+use crate::clock;
+use crate::config::{Config, ConfigError};
+use crate::error::GroupError;
+use crate::node::Node;
+use crate::node::owner::{self, Placement, Plan};
+use crate::store::{Disk, DiskError, FjallDisk, FjallOptions, OpenError, SimDisk};
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Not a node id.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A setting.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Peers, but nowhere to hear them.
+    #[error("node {node} has peers but does not listen: give it an address with `listen`")]
+    NotListening {
+        /// This node.
+        node: NodeId,
+    },
+    /// A peer named twice, or like this node.
+    #[error("peer {node} is named twice: every node of the cluster needs an id of its own")]
+    Twice {
+        /// The id.
+        node: NodeId,
+    },
+    /// Not `host:port`.
+    #[error("address {address:?} of {node} is not host:port, for example 10.0.0.1:7000")]
+    Address {
+        /// Whose.
+        node: NodeId,
+        /// What was given.
+        address: String,
+    },
+    /// The data directory: in use, unwritable, damaged.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The data directory: whose it is, what it lost.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The bridge: an address in use, or not of this machine.
+    #[error(transparent)]
+    Bridge(#[from] quorate_bridge::StartError),
+    /// The node's thread.
+    #[error("cannot start the thread of node {node}")]
+    Thread {
+        /// This node.
+        node: NodeId,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An actor.
+    #[error("actor {actor} did not start: {detail}")]
+    Actor {
+        /// Which.
+        actor: String,
+        /// Why.
+        detail: String,
+    },
+    /// The one group of a node in memory.
+    #[error("cannot open the group of a node in memory")]
+    Group {
+        /// Why.
+        source: GroupError,
+    },
+}
+
+/// Where a node keeps its data.
+enum Storage {
+    Directory(PathBuf),
+    Given(Box<dyn Disk>),
+}
+
+/// Settings of a node that is not running yet.
+pub struct NodeBuilder {
+    id: String,
+    storage: Storage,
+    listen: Option<String>,
+    advertise: Option<String>,
+    api: String,
+    peers: Vec<(String, String, String)>,
+    token: String,
+    config: Config,
+    placement: Placement,
+    net: Arc<dyn Net>,
+    entropy: Option<u64>,
+    inline: bool,
+}
+
+impl std::fmt::Debug for NodeBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeBuilder").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl NodeBuilder {
+    pub(crate) fn new(id: &str, directory: PathBuf) -> Self {
+        Self {
+            id: id.to_owned(),
+            storage: Storage::Directory(directory),
+            listen: None,
+            advertise: None,
+            api: String::new(),
+            peers: Vec::new(),
+            token: String::new(),
+            config: Config::default(),
+            placement: Placement::OwnThread,
+            net: Arc::new(TokioNet::default()),
+            entropy: None,
+            inline: false,
+        }
+    }
+
+    pub(crate) fn in_memory(id: &str) -> Self {
+        let mut builder = Self::new(id, PathBuf::new()).disk(Box::new(SimDisk::new()));
+        builder.inline = true;
+        builder
+    }
+
+    /// Listens for peers at `host:port`; port 0 takes a free one.
+    #[must_use]
+    pub fn listen(mut self, address: &str) -> Self {
+        self.listen = Some(address.to_owned());
+        self
+    }
+
+    /// What peers dial, if that is not the address it listens at.
+    #[must_use]
+    pub fn advertise(mut self, address: &str) -> Self {
+        self.advertise = Some(address.to_owned());
+        self
+    }
+
+    /// Where this node's API listens, told to peers.
+    #[must_use]
+    pub fn api(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.api);
+        self
+    }
+
+    /// Another node of the cluster. The list is read at the first start only: afterwards the replicated membership is
+    /// the truth.
+    #[must_use]
+    pub fn peer(self, id: &str, address: &str) -> Self {
+        self.peer_with_api(id, address, "")
+    }
+
+    /// Another node of the cluster, with the address of its API.
+    #[must_use]
+    pub fn peer_with_api(mut self, id: &str, address: &str, api: &str) -> Self {
+        self.peers.push((id.to_owned(), address.to_owned(), api.to_owned()));
+        self
+    }
+
+    /// Keeps apart clusters with the same list of nodes.
+    #[must_use]
+    pub fn cluster_token(mut self, token: &str) -> Self {
+        token.clone_into(&mut self.token);
+        self
+    }
+
+    /// All other settings.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Runs the node's actors on the caller's runtime instead of a thread of their own: for simulation, and to measure
+    /// what the thread is worth.
+    #[must_use]
+    pub fn on_callers_runtime(mut self) -> Self {
+        self.placement = Placement::Caller;
+        self
+    }
+
+    /// Keeps the data elsewhere than in the directory: a simulated disk, or one's own.
+    #[must_use]
+    pub fn disk(mut self, disk: Box<dyn Disk>) -> Self {
+        self.storage = Storage::Given(disk);
+        self
+    }
+
+    /// Calls the disk from the actor that wants it, without a thread of its own: for simulation.
+    #[must_use]
+    pub fn inline_disk(mut self) -> Self {
+        self.inline = true;
+        self
+    }
+
+    /// Reaches peers otherwise than by the system's TCP: for simulation.
+    #[must_use]
+    pub fn net(mut self, net: Arc<dyn Net>) -> Self {
+        self.net = net;
+        self
+    }
+
+    /// Seeds election timeouts, jitter and the incarnation: for simulation. Drawn from the system otherwise.
+    #[must_use]
+    pub fn entropy(mut self, entropy: u64) -> Self {
+        self.entropy = Some(entropy);
+        self
+    }
+
+    /// Checks the settings, opens the data and starts the actors.
+    pub async fn start(self) -> Result<Node, StartError> {
+        self.config.validate()?;
+        let id = NodeId::new(&self.id)?;
+        let members = self.members(&id)?;
+        let cluster = cluster_id(&members, &self.token);
+        let fingerprint = self.config.cluster.fingerprint();
+        let entropy = self.entropy.unwrap_or_else(clock::entropy);
+        let disk: Box<dyn Disk> = match self.storage {
+            Storage::Directory(directory) => Box::new(FjallDisk::lock(&directory, FjallOptions::default())?),
+            Storage::Given(disk) => disk,
+        };
+        let plan = Plan {
+            id: id.clone(),
+            peers: members
+                .iter()
+                .filter(|(peer, _)| **peer != id)
+                .map(|(p, m)| (p.clone(), m.clone()))
+                .collect(),
+            founding: Membership::of_voters(members, fingerprint),
+            cluster,
+            listen: self.listen,
+            api: self.api,
+            config: self.config,
+            net: self.net,
+            entropy,
+            inline: self.inline,
+        };
+        owner::start(plan, disk, self.placement).await
+    }
+
+    /// This node and its peers, each once, each with an address that can be dialled.
+    fn members(&self, id: &NodeId) -> Result<BTreeMap<NodeId, Member>, StartError> {
+        if self.listen.is_none() && !self.peers.is_empty() {
+            return Err(StartError::NotListening { node: id.clone() });
+        }
+        let mut members = BTreeMap::new();
+        let own = self.advertise.clone().or_else(|| self.listen.clone()).unwrap_or_default();
+        if !own.is_empty() {
+            check_address(id, &own)?;
+        }
+        members.insert(id.clone(), Member { raft: own, api: self.api.clone(), ..Member::default() });
+        for (peer, address, api) in &self.peers {
+            let peer = NodeId::new(peer)?;
+            check_address(&peer, address)?;
+            let member = Member { raft: address.clone(), api: api.clone(), ..Member::default() };
+            if members.insert(peer.clone(), member).is_some() {
+                return Err(StartError::Twice { node: peer });
+            }
+        }
+        Ok(members)
+    }
+}
+
+fn check_address(node: &NodeId, address: &str) -> Result<(), StartError> {
+    let well_formed = address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && !port.is_empty() && port.parse::<u16>().is_ok());
+    if well_formed {
+        return Ok(());
+    }
+    Err(StartError::Address { node: node.clone(), address: address.chars().take(120).collect() })
+}
+
+/// The cluster's id: blake3 of its sorted initial `id=host:port` list and its token (`docs/safety.md` 14).
+fn cluster_id(members: &BTreeMap<NodeId, Member>, token: &str) -> Hash {
+    let list: Vec<String> = members.iter().map(|(id, member)| format!("{id}={}", member.raft)).collect();
+    Hash::of(format!("{}\n{token}", list.join(",")).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn refused(builder: NodeBuilder) -> String {
+        builder.start().await.expect_err("refused").to_string()
+    }
+
+    #[tokio::test]
+    async fn wrong_settings_name_the_mistake_and_the_remedy() {
+        let node = || NodeBuilder::new("node0", PathBuf::from("unused"));
+        assert!(refused(NodeBuilder::new("a b", PathBuf::new())).await.contains("\"a b\" is not a name"));
+        assert!(refused(node().peer("node1", "h:1")).await.contains("does not listen"));
+        let twice = node().listen("h:1").peer("node0", "h:2");
+        assert!(refused(twice).await.contains("node0 is named twice"));
+        let address = node().listen("h:1").peer("node1", "nowhere");
+        assert!(refused(address).await.contains("\"nowhere\" of node1 is not host:port"));
+        let mut config = Config::default();
+        config.live.call_timeout_ms = 0;
+        assert!(refused(node().config(config)).await.contains("call_timeout_ms is 0"));
+    }
+
+    #[test]
+    fn rule_14_the_cluster_id_is_of_list_and_token_and_not_of_order() {
+        let of = |names: &[(&str, &str)], token: &str| {
+            let member = |raft: &str| Member { raft: raft.into(), ..Member::default() };
+            let members = names.iter().map(|(n, a)| (NodeId::new(n).expect("a name"), member(a))).collect();
+            cluster_id(&members, token)
+        };
+        let one = of(&[("a", "h:1"), ("b", "h:2")], "");
+        assert_eq!(one, of(&[("b", "h:2"), ("a", "h:1")], ""));
+        assert_ne!(one, of(&[("a", "h:1"), ("b", "h:2")], "t"));
+        assert_ne!(one, of(&[("a", "h:1"), ("b", "h:3")], ""));
+    }
+}

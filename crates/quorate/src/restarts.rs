@@ -1,0 +1,124 @@
+//! The restart rules, as one table: what restarts with what, how often, how fast, and why.
+//!
+//! `ra` of RabbitMQ once lost a thousand queues because one I/O fault climbed `one_for_all` to the root. Here a child's
+//! end never ends its siblings, and nothing but a failed disk ends the node.
+
+use std::time::Duration;
+
+use quorate_core::Time;
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct RestartRule {
+    /// The child.
+    pub actor: &'static str,
+    /// Who restarts it.
+    pub supervisor: &'static str,
+    /// What happens to the others when it ends.
+    pub with: &'static str,
+    /// The first pause before a restart, doubled for each further one within the window.
+    pub backoff_min: Duration,
+    /// The longest pause.
+    pub backoff_max: Duration,
+    /// Restarts further apart than this do not count together.
+    pub window: Duration,
+    /// Why it is so.
+    pub why: &'static str,
+}
+
+const fn rule(
+    actor: &'static str,
+    supervisor: &'static str,
+    with: &'static str,
+    backoff_ms: (u64, u64),
+    why: &'static str,
+) -> RestartRule {
+    let (backoff_min, backoff_max) =
+        (Duration::from_millis(backoff_ms.0), Duration::from_millis(backoff_ms.1));
+    RestartRule { actor, supervisor, with, backoff_min, backoff_max, window: Duration::from_secs(10), why }
+}
+
+/// The root supervisor itself.
+pub(crate) const NODE: RestartRule = rule(
+    "Node",
+    "the task that owns it",
+    "all actors of the node",
+    (10, 1_000),
+    "everything it supervises is described above it",
+);
+/// The log store's actor.
+pub(crate) const LOG_STORE: RestartRule = rule(
+    "LogStore",
+    "Node",
+    "all groups wait (standing Awaiting)",
+    (0, 1_000),
+    "database, anchor and I/O thread are owned above it: only its queue is lost, and roles say that again",
+);
+/// The bridge's actor; it restarts its own Listener, Links and Sessions.
+pub(crate) const BRIDGE: RestartRule =
+    rule("Bridge", "Node", "its links fall and rise", (10, 1_000), "connections are all it loses");
+/// A group's actor.
+pub(crate) const GROUP: RestartRule = rule(
+    "Group",
+    "Node",
+    "its role, replicators and applier",
+    (0, 1_000),
+    "they are reached through it alone",
+);
+/// A follower, candidate or leader.
+pub(crate) const ROLE: RestartRule = rule(
+    "Follower, Candidate, Leader",
+    "Group",
+    "a leader's replicators",
+    (0, 1_000),
+    "a role that panics is a Raft node that restarted: its state is read from disk under a new epoch",
+);
+/// An applier. Ended by its state machine at one entry as often as `machine_restarts_max` says, it stays down: the
+/// replica is faulted.
+pub(crate) const APPLIER: RestartRule = rule(
+    "Applier",
+    "Group",
+    "none",
+    (0, 1_000),
+    "the machine is made anew from the newest snapshot and the log replayed; a panicked machine is never used again",
+);
+/// A replicator.
+pub(crate) const REPLICATOR: RestartRule =
+    rule("Replicator", "Leader", "none", (0, 0), "it owns a window and nothing else; a new session begins");
+
+/// The whole table, as `docs/actors.md` prints it.
+pub const RESTART_RULES: [RestartRule; 7] = [NODE, LOG_STORE, BRIDGE, GROUP, ROLE, APPLIER, REPLICATOR];
+
+/// Counts the restarts of one child against its rule.
+#[derive(Debug, Clone)]
+pub(crate) struct Restarts {
+    rule: RestartRule,
+    recent: u32,
+    total: u64,
+    last: Option<Time>,
+}
+
+impl Restarts {
+    pub(crate) fn new(rule: RestartRule) -> Self {
+        Self { rule, recent: 0, total: 0, last: None }
+    }
+
+    /// Notes an end and says how long to wait before the restart.
+    pub(crate) fn pause(&mut self, now: Time) -> Duration {
+        let apart = self.last.is_none_or(|last| now.since(last) > self.rule.window);
+        self.recent = if apart { 0 } else { self.recent.saturating_add(1) };
+        self.last = Some(now);
+        self.total += 1;
+        match self.recent {
+            0 => self.rule.backoff_min,
+            again => {
+                let step = self.rule.backoff_min.max(Duration::from_millis(5)) * 2u32.pow(again.min(16) - 1);
+                step.min(self.rule.backoff_max)
+            }
+        }
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+}

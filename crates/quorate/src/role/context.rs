@@ -1,0 +1,62 @@
+//! What the actors of one group know of their surroundings. Shared read-only; made by Node for each group it opens.
+
+use std::collections::BTreeMap;
+
+use quorate_bridge::{BridgeHandle, RemoteRef};
+use quorate_core::{Config as CoreConfig, GroupId, NodeId};
+use ractor::ActorRef;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::group::{RouteReceiver, RouteSender};
+use crate::store::StoreMessage;
+use crate::wire::{GroupProtocol, exposed_name};
+
+/// Where the log store's actor is right now; `None` while it is restarted.
+pub(crate) type StoreRoute = watch::Receiver<Option<ActorRef<StoreMessage>>>;
+
+pub(crate) struct GroupContext {
+    pub(crate) id: GroupId,
+    pub(crate) name: String,
+    pub(crate) node: NodeId,
+    /// Before every actor name: ractor's registry is one per process, and tests run many nodes in one.
+    pub(crate) name_prefix: String,
+    pub(crate) clock: Clock,
+    pub(crate) core: CoreConfig,
+    pub(crate) store: StoreRoute,
+    /// `None` on a node without peers.
+    pub(crate) bridge: Option<BridgeHandle>,
+    /// Written by the group's actor alone.
+    pub(crate) route: RouteSender,
+}
+
+impl GroupContext {
+    /// The log store's actor, unless it is being restarted. What is not told to it then is not lost: roles say again
+    /// what it has not completed once it is back, and Group asks again for what it loads.
+    pub(crate) fn store(&self) -> Option<ActorRef<StoreMessage>> {
+        self.store.borrow().clone()
+    }
+
+    pub(crate) fn remote(&self, peer: &NodeId) -> Option<RemoteRef<GroupProtocol>> {
+        self.bridge.as_ref()?.remote(peer.as_str(), &exposed_name(self.id)).ok()
+    }
+
+    pub(crate) fn routes(&self) -> RouteReceiver {
+        self.route.subscribe()
+    }
+}
+
+/// The remote groups a role talks to, looked up once each.
+#[derive(Default)]
+pub(crate) struct Remotes {
+    known: BTreeMap<NodeId, RemoteRef<GroupProtocol>>,
+}
+
+impl Remotes {
+    pub(crate) fn get(&mut self, cx: &GroupContext, peer: &NodeId) -> Option<&RemoteRef<GroupProtocol>> {
+        if !self.known.contains_key(peer) {
+            self.known.insert(peer.clone(), cx.remote(peer)?);
+        }
+        self.known.get(peer)
+    }
+}

@@ -1,0 +1,127 @@
+//! The replicator's actor, one per peer: stage 4 of 7, Replicated; from Appended to the peer's Session.
+//!
+//! Owns the core `Replicator`. Hears its leader, the log store (entries it fetched) and its timer. Asks its leader for
+//! entries and sends to the peer over the bridge. Never touches term, vote or role, and never answers for the leader:
+//! acknowledgements go to the role. A crash loses its window; the leader starts another one in a new session. Bound:
+//! the window, in messages and bytes.
+
+use quorate_bridge::RemoteRef;
+use quorate_core::{
+    Body, Boot, Config, Index, LogId, Message, NodeId, ReplicationSession, Replicator, ReplicatorEffect,
+    ReplicatorEvent, Round, Term,
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use crate::clock::Clock;
+use crate::role::LeaderMessage;
+use crate::role::timer::Timer;
+use crate::wire::{GroupProtocol, Request};
+
+/// What a replicator hears.
+pub(crate) enum ReplicatorMessage {
+    /// From its leader or the log store.
+    Event(ReplicatorEvent),
+    /// From its own timer.
+    Tick(u64),
+    /// From tests and `quorate actors stop --panic`: panic, as a bug would.
+    Panic,
+}
+
+/// What a replicator starts with.
+pub(crate) struct ReplicatorStart {
+    pub(crate) leader: ActorRef<LeaderMessage>,
+    pub(crate) clock: Clock,
+    pub(crate) config: Config,
+    pub(crate) me: NodeId,
+    pub(crate) boot: Boot,
+    pub(crate) term: Term,
+    pub(crate) peer: NodeId,
+    pub(crate) session: ReplicationSession,
+    pub(crate) last: LogId,
+    pub(crate) commit: Index,
+    pub(crate) round: Round,
+    pub(crate) remote: Option<RemoteRef<GroupProtocol>>,
+}
+
+pub(crate) struct ReplicatorState {
+    core: Replicator,
+    timer: Timer,
+    leader: ActorRef<LeaderMessage>,
+    clock: Clock,
+    me: NodeId,
+    boot: Boot,
+    term: Term,
+    remote: Option<RemoteRef<GroupProtocol>>,
+}
+
+/// The replicator.
+pub(crate) struct ReplicatorActor;
+
+impl Actor for ReplicatorActor {
+    type Msg = ReplicatorMessage;
+    type State = ReplicatorState;
+    type Arguments = ReplicatorStart;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<ReplicatorMessage>,
+        start: ReplicatorStart,
+    ) -> Result<ReplicatorState, ActorProcessingErr> {
+        let now = start.clock.now();
+        let (peer, session, config) = (start.peer, start.session, start.config);
+        let (core, effects) =
+            Replicator::start(peer, session, config, now, start.last, start.commit, start.round);
+        let mut state = ReplicatorState {
+            core,
+            timer: Timer::default(),
+            leader: start.leader,
+            clock: start.clock,
+            me: start.me,
+            boot: start.boot,
+            term: start.term,
+            remote: start.remote,
+        };
+        state.carry_out(&me, effects);
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<ReplicatorMessage>,
+        message: ReplicatorMessage,
+        state: &mut ReplicatorState,
+    ) -> Result<(), ActorProcessingErr> {
+        let event = match message {
+            ReplicatorMessage::Event(event) => event,
+            ReplicatorMessage::Tick(generation) if state.timer.fired(generation) => ReplicatorEvent::Tick,
+            ReplicatorMessage::Tick(_) => return Ok(()),
+            ReplicatorMessage::Panic => panic!("told to panic"),
+        };
+        let effects = state.core.step(state.clock.now(), event);
+        state.carry_out(&me, effects);
+        Ok(())
+    }
+}
+
+impl ReplicatorState {
+    fn carry_out(&mut self, me: &ActorRef<ReplicatorMessage>, effects: Vec<ReplicatorEffect>) {
+        for effect in effects {
+            match effect {
+                ReplicatorEffect::Send(append) => {
+                    let (from, to) = (self.me.clone(), self.core.peer().clone());
+                    let body = Body::Append(append);
+                    let message = Message { from, to, boot: self.boot, term: self.term, body };
+                    if let Some(remote) = &self.remote {
+                        // Lost if the link is down or full: the next heartbeat finds the gap.
+                        let _ = remote.cast(&Request::Raft(message));
+                    }
+                }
+                ReplicatorEffect::Fetch { from } => {
+                    let (peer, session) = (self.core.peer().clone(), self.core.session());
+                    let _ = self.leader.cast(LeaderMessage::Fetch { peer, session, from });
+                }
+            }
+        }
+        self.timer.arm(me, self.clock.now(), self.core.deadline(), ReplicatorMessage::Tick);
+    }
+}

@@ -1,0 +1,41 @@
+//! One timer per actor. It fires as an ordinary message that carries a generation; a role re-arms only when it fired
+//! or its deadline came nearer, so heartbeats that push a deadline back cost nothing.
+
+use quorate_core::Time;
+use ractor::{ActorRef, Message};
+
+#[derive(Debug, Default)]
+pub(crate) struct Timer {
+    armed: Option<Time>,
+    generation: u64,
+}
+
+impl Timer {
+    /// Sees to it that `message` arrives at `deadline` or before.
+    pub(crate) fn arm<M: Message>(
+        &mut self,
+        me: &ActorRef<M>,
+        now: Time,
+        deadline: Option<Time>,
+        message: impl FnOnce(u64) -> M + Send + 'static,
+    ) {
+        let Some(deadline) = deadline else { return };
+        if self.armed.is_some_and(|armed| armed <= deadline) {
+            return;
+        }
+        self.armed = Some(deadline);
+        self.generation += 1;
+        let generation = self.generation;
+        // The timer's task ends by itself; a message that comes too late carries an old generation.
+        drop(me.send_after(deadline.since(now), move || message(generation)));
+    }
+
+    /// Whether the timer that fired is the one that counts.
+    pub(crate) fn fired(&mut self, generation: u64) -> bool {
+        let counts = generation == self.generation;
+        if counts {
+            self.armed = None;
+        }
+        counts
+    }
+}

@@ -1,0 +1,108 @@
+//! Three nodes agree: proposals from every node, restarts, several groups.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use quorate::machine::{Add, Counter, Kv, Total};
+use quorate::{Consistency, Outcome};
+use quorate_tests::cluster::{Cluster, eventually, quick, same_digest};
+
+#[tokio::test]
+async fn every_node_takes_proposals_and_answers_queries() -> Result<()> {
+    let cluster = Cluster::start(3, quick()).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    let mut total = 0;
+    for (round, count) in counts.iter().cycle().take(30).enumerate() {
+        total += round as i64;
+        assert_eq!(count.propose(Add(round as i64)).await?, total);
+    }
+    for count in &counts {
+        assert_eq!(count.query(Total, Consistency::Linearizable).await?, total);
+    }
+    same_digest(&counts).await?;
+    cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_killed_nodes() -> Result<()> {
+    let mut cluster = Cluster::start(3, quick()).await?;
+    let mut counts = cluster.group("counter", Counter::default).await?;
+    let mut total = 0;
+    for round in 0..6 {
+        let leader = cluster.leader(&counts).await?;
+        let victim = if round % 2 == 0 { leader } else { (leader + 1) % 3 };
+        total += 1;
+        assert_eq!(counts[victim].propose(Add(1)).await?, total);
+        cluster.kill(victim).await;
+        let other = (victim + 1) % 3;
+        total += 1;
+        assert_eq!(counts[other].propose(Add(1)).await?, total);
+        let node = cluster.start_node(victim).await?;
+        counts[victim] = node.group("counter", Counter::default()).await?;
+        assert_eq!(counts[victim].query(Total, Consistency::Linearizable).await?, total);
+    }
+    for at in 0..3 {
+        cluster.kill(at).await;
+    }
+    for (at, count) in counts.iter_mut().enumerate() {
+        let node = cluster.start_node(at).await?;
+        *count = node.group("counter", Counter::default()).await?;
+    }
+    assert_eq!(counts[0].query(Total, Consistency::Linearizable).await?, total);
+    cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn several_groups_share_one_store_and_one_link() -> Result<()> {
+    let cluster = Cluster::start(3, quick()).await?;
+    let mut groups = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        groups.push(cluster.group(name, Counter::default).await?);
+    }
+    let stores = cluster.group("kv", Kv::default).await?;
+    for (n, counts) in groups.iter().enumerate() {
+        assert_eq!(counts[n % 3].propose(Add(n as i64)).await?, n as i64);
+    }
+    eventually("links to both peers, each once", async || {
+        let up = |node: &quorate::Node| node.links().iter().filter(|link| link.peer.is_some()).count() == 2;
+        cluster.nodes().all(|(_, node)| up(node) && node.links().len() == 2).then_some(())
+    })
+    .await?;
+    drop(stores);
+    cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_a_majority_nothing_is_acknowledged_and_nothing_is_refused_that_may_happen() -> Result<()> {
+    let mut cluster = Cluster::start(3, quick()).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    let leader = cluster.leader(&counts).await?;
+    assert_eq!(counts[leader].propose(Add(1)).await?, 1);
+    for at in (0..3).filter(|at| *at != leader) {
+        cluster.kill(at).await;
+    }
+    let cut = counts[leader].propose_by(Add(1), Duration::from_millis(100)).await.expect_err("no majority");
+    assert_eq!(cut.outcome(), Outcome::Unknown, "{cut}");
+    let later = counts[leader].propose_by(Add(1), Duration::from_secs(2)).await.expect_err("no majority");
+    assert_ne!(later.outcome(), Outcome::Failed, "{later}");
+    cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn leadership_is_handed_over_without_a_gap() -> Result<()> {
+    let cluster = Cluster::start(3, quick()).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    let leader = cluster.leader(&counts).await?;
+    assert_eq!(counts[leader].propose(Add(1)).await?, 1);
+    let to = quorate::NodeId::new(&format!("node{}", (leader + 1) % 3))?;
+    assert!(counts[leader].transfer(Some(to.clone()), Duration::from_secs(5)).await);
+    eventually("the named node leads", async || (counts[leader].leader() == Some(to.clone())).then_some(()))
+        .await?;
+    assert_eq!(counts[leader].propose(Add(1)).await?, 2);
+    cluster.stop_all().await;
+    Ok(())
+}
