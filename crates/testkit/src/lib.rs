@@ -1,1 +1,3 @@
 //! Test tools for quorate.
+
+pub mod store_suite;

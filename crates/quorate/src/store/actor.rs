@@ -167,6 +167,7 @@ impl LogStoreState {
                 self.settling = false;
                 self.handle.inline_settle();
             }
+            InternalKind::Panic => panic!("told to panic"),
         }
     }
 

@@ -182,4 +182,13 @@ pub(super) enum InternalKind {
     Watch(u64),
     /// Simulation only: nothing came for a while; bring the anchor up to date.
     Settle,
+    /// From tests and `quorate actors stop --panic`: panic, as a bug would.
+    Panic,
+}
+
+impl StoreMessage {
+    /// Makes the actor that hears it panic, as a bug would: for tests, and for operators who want to see a node heal.
+    pub fn panic() -> Self {
+        Self::Internal(Internal(InternalKind::Panic))
+    }
 }

@@ -86,10 +86,18 @@ fn journals(directory: &Path) -> Result<Vec<(u64, PathBuf)>, DiskError> {
     Ok(found)
 }
 
+/// The bytes of a journal without the hole at its end: fjall makes a journal 64 MiB long before it writes to it.
 fn read(path: &Path) -> Result<Vec<u8>, DiskError> {
     let failed = |source| DiskError::Io { action: "read", place: path.display().to_string(), source };
+    let file = File::open(path).map_err(failed)?;
+    let mut end = 0;
+    while let Ok(data) = rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(end)) {
+        end = rustix::fs::seek(&file, rustix::fs::SeekFrom::Hole(data))
+            .map_err(|error| failed(error.into()))?;
+    }
     let mut bytes = Vec::new();
-    File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(failed)?;
+    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).map_err(|error| failed(error.into()))?;
+    file.take(end).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
 

@@ -63,6 +63,7 @@ pub struct SimImage {
 }
 
 /// The disk while it is in use.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent fault that a test switches")]
 pub(super) struct State {
     pub(super) image: SimImage,
     view: Option<Rows>,

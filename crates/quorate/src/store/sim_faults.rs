@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::disk::{Keyspace, Sector};
-use super::sim::{SimImage, State};
+use super::disk::{Keyspace, SECTOR_BYTES, Sector};
+use super::sim::SimImage;
 
 /// Damage to a disk at rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,13 @@ impl SimImage {
         self.anchor.as_ref()?.get(&sector)?.durable.as_deref()
     }
 
+    /// This database beside the anchor of another image: copies of files that were mixed up.
+    #[must_use]
+    pub fn with_anchor_of(mut self, other: &Self) -> Self {
+        self.anchor.clone_from(&other.anchor);
+        self
+    }
+
     /// Whether there is nothing at all.
     pub fn is_empty(&self) -> bool {
         self.anchor.is_none() && self.database.is_none()
@@ -75,9 +82,9 @@ impl SimImage {
     #[must_use]
     pub fn rot(mut self, rot: &Rot) -> Self {
         match rot {
-            Rot::Sector { sector, byte } => {
-                self.with_sector(*sector, |bytes| bytes[byte % bytes.len()] ^= 0x20)
-            }
+            Rot::Sector { sector, byte } => self.with_sector(*sector, |bytes| {
+                bytes[byte % SECTOR_BYTES] ^= 0x20;
+            }),
             Rot::BlankSector { sector } => self.with_sector(*sector, |bytes| bytes.fill(0)),
             Rot::NoAnchor => self.anchor = None,
             Rot::NoDatabase => self.database = None,
@@ -114,11 +121,5 @@ fn flip(batch: &mut super::disk::Batch, byte: usize, keyspace: Keyspace) {
         let at = byte % value.len();
         value[at] ^= 0x04;
         batch.put(keyspace, key, Bytes::from(value));
-    }
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("image", &self.image).finish_non_exhaustive()
     }
 }

@@ -269,13 +269,12 @@ impl Store {
         name: &str,
         founding: &Membership,
     ) -> Result<(), StoreError> {
-        let slot = match slot {
-            Some(slot) => slot,
-            None => {
-                let hard = HardState::default();
-                let record = GroupRecord { group, name: name.to_owned(), hard, start: Position::ORIGIN };
-                self.anchor.add_group(&mut *self.disk, record)?
-            }
+        let slot = if let Some(slot) = slot {
+            slot
+        } else {
+            let hard = HardState::default();
+            let record = GroupRecord { group, name: name.to_owned(), hard, start: Position::ORIGIN };
+            self.anchor.add_group(&mut *self.disk, record)?
         };
         let hard = self.anchor.groups[slot].record.hard.clone();
         let mut state = GroupState::empty(group, name.to_owned(), hard, Position::ORIGIN, founding.clone());
