@@ -21,6 +21,7 @@
 //! It is not: a database, a way to share memory between nodes, or Byzantine fault tolerant.
 
 mod applier;
+mod client;
 mod clock;
 pub mod config;
 mod error;
@@ -33,6 +34,7 @@ pub mod store;
 mod supervision;
 mod wire;
 
+pub use client::{Client, ClientError, ClientOptions, RemoteGroup};
 pub use config::Config;
 pub use error::{GroupError, NodeFailure, Outcome, ProposeError, QueryError};
 pub use group::{Applied, Consistency, FacadeMessage, GroupHandle, GroupStatus};

@@ -1,0 +1,85 @@
+//! Sessions that are free. Each carries one command at a time, and a command takes a greater sequence than the one
+//! before it.
+
+use std::sync::{Mutex, PoisonError};
+
+use quorate_core::Index;
+
+use crate::clock;
+use crate::machine::{ClientId, SessionKey};
+
+/// One session between two commands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Session {
+    client: ClientId,
+    sequence: u64,
+    since: Option<Index>,
+}
+
+impl Session {
+    /// The key of its next command.
+    pub(super) fn next(&mut self) -> SessionKey {
+        self.sequence += 1;
+        let key = SessionKey::new(self.client, self.sequence);
+        self.since.map_or(key, |since| key.since(since))
+    }
+}
+
+/// As many as were ever under way at once, and no more. The lock is never held across an await.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(Mutex<Pool>);
+
+#[derive(Debug, Default)]
+struct Pool {
+    free: Vec<Session>,
+    /// The newest index known to be applied: sessions drawn from now on were first used after it.
+    applied: Option<Index>,
+}
+
+impl Sessions {
+    /// One that is free, or a new one.
+    pub(super) fn take(&self) -> Session {
+        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = pool.applied;
+        pool.free.pop().unwrap_or_else(|| {
+            let id = u128::from(clock::entropy()) << 64 | u128::from(clock::entropy());
+            Session { client: ClientId(id), sequence: 0, since }
+        })
+    }
+
+    /// Gives it back once nothing of it will be sent any more.
+    pub(super) fn give(&self, session: Session) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).free.push(session);
+    }
+
+    /// A reply said that this index is applied.
+    pub(super) fn applied(&self, index: u64) {
+        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.applied = pool.applied.max(Some(Index(index)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_12_no_two_commands_share_a_key() {
+        let sessions = Sessions::default();
+        let (mut one, mut other) = (sessions.take(), sessions.take());
+        let (a, b) = (one.next(), other.next());
+        assert_ne!(a.client, b.client, "two commands under way have two sessions");
+        sessions.give(one);
+        let mut again = sessions.take();
+        let c = again.next();
+        assert_eq!((c.client, c.sequence), (a.client, a.sequence + 1));
+    }
+
+    #[test]
+    fn a_session_drawn_late_says_since_when() {
+        let sessions = Sessions::default();
+        sessions.applied(7);
+        sessions.applied(5);
+        assert_eq!(sessions.take().next().since, Some(Index(7)));
+    }
+}
