@@ -133,8 +133,12 @@ impl Anchor {
         let read = Cell::read(SectorKind::Table, table_cell(block), disk)?;
         let slots = block * BLOCK..self.groups.len().min((block + 1) * BLOCK);
         let rows = read.good.first().map(|content| decode_rows(&content.payload));
-        if rows.is_none() && !read.bad.is_empty() {
+        if rows.is_none() {
             state.unknown.extend(slots.clone());
+        }
+        if read.blank > 0 {
+            let detail = "it is blank where a table must be".to_owned();
+            state.bad_tables.push(BadSector { sector: read.cell.number * 2, detail });
         }
         state.bad_tables.extend(read.bad);
         let mut known = vec![Position::ORIGIN; slots.len()];
@@ -167,7 +171,10 @@ impl Anchor {
         cell.write(disk, incarnation, encode(&record))?;
         cell.write(disk, incarnation, encode(&record))?;
         if slot.is_multiple_of(BLOCK) {
-            let cell = Cell::new(SectorKind::Table, table_cell(slot / BLOCK));
+            // Both places, so that one is whole whatever happens to the first lazy write.
+            let mut cell = Cell::new(SectorKind::Table, table_cell(slot / BLOCK));
+            cell.write(disk, incarnation, Vec::new())?;
+            cell.write(disk, incarnation, Vec::new())?;
             self.tables.push(Table { cell, rows: Vec::new(), dirty: false });
         }
         self.tables[slot / BLOCK].rows.push(Position::ORIGIN);

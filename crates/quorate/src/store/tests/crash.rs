@@ -1,0 +1,161 @@
+//! Crash images: the machine stops at every write boundary of the script, what was not synced is lost, kept or torn,
+//! and what is found then is exactly what was promised: acknowledged is there, unacknowledged is there whole or not at
+//! all, and nothing of it looks like damage.
+
+use super::super::{Crash, SimDisk, SimImage, Store};
+use super::workload::{Action, Held, World, act, after, held, open, script};
+
+/// The script up to the step where the machine stops.
+struct Stopped {
+    disk: SimDisk,
+    /// What was acknowledged.
+    promised: World,
+    /// What was under way, and what would hold had it finished.
+    under_way: Option<(Action, World)>,
+}
+
+fn run(stop_at: u64, keep_anchor: bool) -> Stopped {
+    let disk = SimDisk::new();
+    disk.stop_at(stop_at);
+    let mut promised = World::new();
+    let Ok((mut store, _)) = open(&disk) else { return Stopped { disk, promised, under_way: None } };
+    store.mutant_keep_anchor = keep_anchor;
+    for action in script() {
+        let next = after(&promised, &action);
+        if act(&mut store, &promised, &action).is_err() {
+            assert!(disk.has_stopped(), "nothing fails but the machine: {action:?}");
+            return Stopped { disk, promised, under_way: Some((action, next)) };
+        }
+        promised = next;
+    }
+    Stopped { disk, promised, under_way: None }
+}
+
+/// Steps of the whole script.
+fn steps() -> u64 {
+    run(u64::MAX, false).disk.steps()
+}
+
+/// Opens an image and says what is wrong with it.
+fn check(image: SimImage, stopped: &Stopped) -> Result<Store, String> {
+    let (store, report) = open(&SimDisk::from_image(image)).map_err(|error| error.to_string())?;
+    let damage = report.notices.iter().find(|notice| {
+        use super::super::OpenNotice::{BadSlot, BallastDropped, Lost, SetAside, TornTail};
+        match notice {
+            TornTail(_) | BadSlot { .. } | BallastDropped { .. } => false,
+            Lost { .. } | SetAside { .. } => true,
+        }
+    });
+    if let Some(damage) = damage {
+        return Err(format!("an ordinary crash looks like damage: {damage:?}"));
+    }
+    let next = stopped.under_way.as_ref().map_or(&stopped.promised, |(_, next)| next);
+    // One batch carries all groups: their logs are all as before or all as after.
+    let is = |world: &World| {
+        next.keys().all(|group| {
+            let found = held(&store, *group).unwrap_or_default();
+            let expected = world.get(group).cloned().unwrap_or_default();
+            (found.start, &found.entries) == (expected.start, &expected.entries)
+        })
+    };
+    let (before, after) = (is(&stopped.promised), is(next));
+    if !before && !after {
+        return Err("a log is neither as promised nor as under way".to_owned());
+    }
+    for (group, new) in next {
+        let old = stopped.promised.get(group).cloned().unwrap_or_default();
+        let found = held(&store, *group).unwrap_or_default().hard;
+        if found != old.hard && found != new.hard {
+            return Err(format!("the hard state of {group} is neither of the two: {found:?}"));
+        }
+        if !before && found != new.hard {
+            return Err(format!("the log of {group} is newer than its term and vote"));
+        }
+        let lost = stopped.promised.contains_key(group) && held(&store, *group).is_none();
+        if lost {
+            return Err(format!("group {group} is gone"));
+        }
+    }
+    Ok(store)
+}
+
+const CRASHES: [Crash; 3] = [Crash::Lost, Crash::Kept, Crash::Torn];
+
+#[test]
+fn rule_04_every_crash_image_holds_what_was_promised() {
+    let steps = steps();
+    assert!(steps > 60, "the script has {steps} write boundaries");
+    for stop_at in 1..=steps {
+        let stopped = run(stop_at, false);
+        for crash in CRASHES {
+            let what = || format!("stopped at step {stop_at}, {crash:?}, {:?}", stopped.under_way);
+            let checked = check(stopped.disk.crash(crash), &stopped);
+            checked.unwrap_or_else(|wrong| panic!("{wrong}; {}", what()));
+        }
+    }
+}
+
+/// The mutant of `safety.md` 4: without lowering the anchor first, a leader change and a crash look like corruption.
+#[test]
+fn rule_04_mutant_anchor_not_lowered_is_detected() {
+    let wrong = (1..=steps()).flat_map(|stop_at| {
+        let stopped = run(stop_at, true);
+        CRASHES.map(|crash| check(stopped.disk.crash(crash), &stopped).err())
+    });
+    let detected = wrong.flatten().filter(|wrong| wrong.contains("looks like damage")).count();
+    assert!(detected > 0, "the crash images do not see that the anchor was not lowered");
+}
+
+/// A crash while the crash before is being recovered from.
+#[test]
+fn rule_01_crashes_while_opening_change_nothing() {
+    let steps = steps();
+    for stop_at in (1..=steps).step_by(3) {
+        let stopped = run(stop_at, false);
+        for crash in CRASHES {
+            for second in 1..12 {
+                let disk = SimDisk::from_image(stopped.disk.crash(crash));
+                disk.stop_at(second);
+                if open(&disk).is_ok() {
+                    break;
+                }
+                for again in CRASHES {
+                    let checked = check(disk.crash(again), &stopped);
+                    checked.unwrap_or_else(|wrong| {
+                        panic!("{wrong}; stopped at {stop_at}, {crash:?}, then at {second}, {again:?}")
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// After any crash the node goes on, and what it does then survives the next one.
+#[test]
+fn rule_09_work_goes_on_after_every_crash() {
+    for stop_at in 1..=steps() {
+        let stopped = run(stop_at, false);
+        let disk = SimDisk::from_image(stopped.disk.crash(Crash::Torn));
+        let (mut store, _) = open(&disk).expect("checked in rule_04");
+        let mut world = World::new();
+        for name in ["a", "b"] {
+            act(&mut store, &world, &Action::Group(name)).expect("a group opens, or is found");
+            let group = quorate_core::GroupId::of_name(name);
+            world.insert(group, held(&store, group).expect("opened"));
+        }
+        for round in 0..3_u64 {
+            let action = Action::Write(vec![
+                ("a", 10 + round, Some("node1"), None, 2, 50),
+                ("b", 10 + round, None, None, 1, 50),
+            ]);
+            act(&mut store, &world, &action).expect("a healthy disk writes");
+            world = after(&world, &action);
+        }
+        store.settle_anchor().expect("a healthy disk writes");
+        drop(store);
+        let (store, report) = open(&SimDisk::from_image(disk.crash(Crash::Lost))).expect("it opens");
+        assert!(report.notices.is_empty(), "stopped at {stop_at}: {:?}", report.notices);
+        let found: Vec<Held> = world.keys().filter_map(|group| held(&store, *group)).collect();
+        assert_eq!(found, world.values().cloned().collect::<Vec<_>>(), "stopped at {stop_at}");
+    }
+}
