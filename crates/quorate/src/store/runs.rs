@@ -95,6 +95,11 @@ impl RunIndex {
     pub(super) fn bytes(&self) -> u64 {
         self.0.iter().map(|boundary| boundary.bytes).sum()
     }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// One row of a log, decoded and verified.

@@ -2,5 +2,8 @@
 //! files, bytes and the actor are tested in `crates/quorate/tests/store_*.rs`.
 
 mod crash;
+mod preflight;
+mod rules;
+mod votes;
 
 mod workload;

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_core::{
-    Entry, EntryKind, GroupId, HardState, Hash, Incarnation, Index, Member, Membership, NodeId, Position, Term,
+    Entry, EntryKind, GroupId, HardState, Hash, Incarnation, Index, Member, Membership, NodeId, Position,
+    Term,
 };
 
-use super::super::{Disk, GroupWrite, Install, OpenError, OpenReport, SimDisk, Store, StoreError, StoreOptions};
+use super::super::{
+    Disk, GroupWrite, Install, OpenError, OpenReport, SimDisk, Store, StoreError, StoreOptions,
+};
 
 pub(super) fn node(name: &str) -> NodeId {
     NodeId::new(name).expect("a legal name")
@@ -180,9 +183,7 @@ pub(super) fn act(store: &mut Store, world: &World, action: &Action) -> Result<(
             let install = Install { at, membership: founding(), hard_state: hard(*term, None) };
             store.install(GroupId::of_name(name), &install)
         }
-        Action::Compact(name, through) => {
-            store.compact(GroupId::of_name(name), Index(*through)).map(|_| ())
-        }
+        Action::Compact(name, through) => store.compact(GroupId::of_name(name), Index(*through)).map(|_| ()),
         Action::Settle => store.settle_anchor(),
         Action::Reclaim => store.reclaim(),
         Action::Peer(name, incarnation) => {
