@@ -1,0 +1,324 @@
+//! The log store actor and its I/O thread: epochs, sequences, batches, failures (`safety.md` 9).
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate::store::{
+    Crash, Disk, LoadedGroup, LogStore, SimDisk, Store, StoreError, StoreEvent, StoreFatal, StoreHandle,
+    StoreMessage, StoreOptions, StoreSink, StoreThread,
+};
+use quorate_core::{
+    Entry, EntryKind, Epoch, GroupId, HardState, Hash, Index, Member, Membership, NodeId, Persist, Position,
+    Sequence, Term,
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::mpsc;
+
+struct Supervisor;
+
+impl Actor for Supervisor {
+    type Msg = ();
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<()>,
+        _: SupervisionEvent,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+}
+
+struct Bench {
+    disk: SimDisk,
+    handle: StoreHandle,
+    store: ActorRef<StoreMessage>,
+    supervisor: ActorRef<()>,
+    fatal: Arc<Mutex<Vec<String>>>,
+    name: String,
+}
+
+fn node(name: &str) -> NodeId {
+    NodeId::new(name).expect("a legal name")
+}
+
+fn opened(disk: &SimDisk) -> Store {
+    let mut options = StoreOptions::new(node("node0"), Some(Hash::of(b"cluster")), 7);
+    options.ballast_bytes = 0;
+    options.reserve_bytes_min = 1 << 10;
+    let boxed: Box<dyn Disk> = Box::new(disk.clone());
+    Store::open(boxed, options).expect("it opens").0
+}
+
+impl Bench {
+    async fn start(name: &str, deadline: Option<Duration>) -> Self {
+        let disk = SimDisk::new();
+        let fatal = Arc::new(Mutex::new(Vec::new()));
+        let said = Arc::clone(&fatal);
+        let sink = Arc::new(move |why: StoreFatal| said.lock().expect("not poisoned").push(why.to_string()));
+        let handle = match deadline {
+            Some(deadline) => StoreThread::start(opened(&disk), deadline, sink).expect("a thread starts"),
+            None => StoreThread::inline(opened(&disk), sink),
+        };
+        let (supervisor, _) = Actor::spawn(None, Supervisor, ()).await.expect("it starts");
+        let spawned = LogStore::spawn_linked(name, handle.clone(), supervisor.get_cell()).await;
+        let store = spawned.expect("it starts").0;
+        Self { disk, handle, store, supervisor, fatal, name: name.to_owned() }
+    }
+
+    async fn restart(&mut self) {
+        let joined = self.store.stop_and_wait(None, None).await;
+        joined.expect("it stops");
+        let spawned =
+            LogStore::spawn_linked(&self.name, self.handle.clone(), self.supervisor.get_cell()).await;
+        self.store = spawned.expect("its name is free").0;
+    }
+
+    async fn group(&self) -> GroupId {
+        let founding = Membership::of_voters([(node("node0"), Member::default())].into_iter().collect(), 7);
+        let name = "orders".to_owned();
+        let opened = ractor::call!(self.store, |reply| StoreMessage::OpenGroup { name, founding, reply });
+        opened.expect("an answer").expect("a group")
+    }
+
+    async fn load(
+        &self,
+        group: GroupId,
+        epoch: u64,
+    ) -> (Result<LoadedGroup, StoreError>, mpsc::Receiver<StoreEvent>) {
+        let (sender, events) = mpsc::channel(1_000);
+        let sink: StoreSink = Arc::new(move |event| sender.try_send(event).expect("room"));
+        let loaded = ractor::call!(self.store, |reply| StoreMessage::Load {
+            group,
+            epoch: Epoch(epoch),
+            tail_bytes_max: usize::MAX,
+            sink,
+            reply
+        });
+        (loaded.expect("an answer"), events)
+    }
+
+    fn persist(&self, group: GroupId, epoch: u64, persist: Persist) {
+        let message = StoreMessage::Persist { group, epoch: Epoch(epoch), persist };
+        self.store.cast(message).expect("it lives");
+    }
+}
+
+fn entries(before: Position, term: u64, count: u64) -> Vec<Entry> {
+    let mut last = before;
+    let make = |_| {
+        let payload = Bytes::from(vec![term as u8; 100]);
+        let leaf = Hash::of(&payload);
+        let entry = Entry::follow(last, Term(term), 1_000, EntryKind::Command, payload, leaf);
+        last = entry.position();
+        entry
+    };
+    (0..count).map(make).collect()
+}
+
+fn order(sequence: u64, term: u64, truncate_from: Option<u64>, entries: Vec<Entry>) -> Persist {
+    Persist {
+        sequence: Sequence(sequence),
+        hard_state: HardState { term: Term(term), ..HardState::default() },
+        hard_state_changed: false,
+        truncate_from: truncate_from.map(Index),
+        entries,
+    }
+}
+
+async fn until(events: &mut mpsc::Receiver<StoreEvent>, sequence: u64) -> Vec<u64> {
+    let mut seen = Vec::new();
+    while seen.last() != Some(&sequence) {
+        let event = tokio::time::timeout(Duration::from_secs(10), events.recv()).await;
+        match event.expect("in time").expect("the sink lives") {
+            StoreEvent::Persisted { sequence, .. } => seen.push(sequence.0),
+            StoreEvent::DiskFull(_) => {}
+        }
+    }
+    seen
+}
+
+const SECONDS: Option<Duration> = Some(Duration::from_secs(10));
+
+#[tokio::test]
+async fn rule_09_writes_gather_while_the_thread_works() {
+    for (name, deadline) in [("gather-thread", SECONDS), ("gather-inline", None)] {
+        let bench = Bench::start(name, deadline).await;
+        let group = bench.group().await;
+        let (loaded, mut events) = bench.load(group, 1).await;
+        assert_eq!(loaded.expect("it loads").tail.last(), Position::ORIGIN);
+        let all = entries(Position::ORIGIN, 1, 100);
+        if deadline.is_some() {
+            bench.disk.stall(true);
+        }
+        for (at, entry) in all.iter().enumerate() {
+            bench.persist(group, 1, order(at as u64 + 1, 1, None, vec![entry.clone()]));
+        }
+        tokio::task::yield_now().await;
+        bench.disk.stall(false);
+        let seen = until(&mut events, 100).await;
+        assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "bug 33: completions never step back: {seen:?}");
+        let batches = bench.handle.stats().batches.load(Ordering::Relaxed);
+        if deadline.is_some() {
+            assert!(batches < 20, "100 writes went in {batches} batches");
+        }
+        let read = ractor::call!(bench.store, |reply| StoreMessage::Read {
+            group,
+            epoch: Epoch(1),
+            from: Index(1),
+            through: Index(200),
+            bytes_max: usize::MAX,
+            reply
+        });
+        assert_eq!(read.expect("an answer").expect("entries"), all);
+        bench.store.stop(None);
+        bench.handle.stop();
+    }
+}
+
+#[tokio::test]
+async fn rule_09_an_older_epoch_writes_nothing_more() {
+    let bench = Bench::start("epochs", SECONDS).await;
+    let group = bench.group().await;
+    let (_, mut old_events) = bench.load(group, 1).await;
+    let all = entries(Position::ORIGIN, 1, 4);
+    bench.persist(group, 1, order(1, 1, None, all[..1].to_vec()));
+    until(&mut old_events, 1).await;
+    // The role dies with writes in the queue; its successor is started, and then the dead one's last words arrive.
+    bench.disk.stall(true);
+    bench.persist(group, 1, order(2, 1, None, all[1..2].to_vec()));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    bench.persist(group, 1, order(3, 1, None, all[2..3].to_vec()));
+    let loading = bench.load(group, 2);
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        bench.disk.stall(false);
+    };
+    let ((loaded, mut events), ()) = tokio::join!(loading, release);
+    assert_eq!(loaded.expect("it loads").tail.last(), all[1].position(), "the batch in flight was waited for");
+    bench.persist(group, 1, order(3, 9, None, all[2..3].to_vec()));
+    bench.persist(group, 2, order(1, 2, Some(2), entries(all[0].position(), 2, 1)));
+    until(&mut events, 1).await;
+    let (loaded, _) = bench.load(group, 3).await;
+    let loaded = loaded.expect("it loads");
+    assert_eq!(loaded.hard_state.term, Term(2), "a dead role's term does not land behind the new one's");
+    assert_eq!(loaded.tail.last().index, Index(2));
+    let (stale, _) = bench.load(group, 3).await;
+    assert!(matches!(stale, Err(StoreError::Stale { .. })));
+    bench.handle.stop();
+}
+
+#[tokio::test]
+async fn rule_09_bug_34_a_restarted_store_applies_each_sequence_once() {
+    let mut bench = Bench::start("restart", SECONDS).await;
+    let group = bench.group().await;
+    let (_, mut events) = bench.load(group, 1).await;
+    let first = entries(Position::ORIGIN, 1, 2);
+    let second = entries(first[0].position(), 2, 2);
+    let orders = [
+        order(1, 1, None, first.clone()),
+        // The same index with another term: the first must not come back.
+        order(2, 2, Some(2), second.clone()),
+    ];
+    for persist in &orders {
+        bench.persist(group, 1, persist.clone());
+    }
+    until(&mut events, 2).await;
+    bench.restart().await;
+    let batches = bench.handle.stats().batches.load(Ordering::Relaxed);
+    // The role does not know yet that the store is back, and goes on: a gap, which is dropped.
+    bench.persist(group, 1, order(4, 2, None, entries(second[1].position(), 2, 1)));
+    for persist in &orders {
+        bench.persist(group, 1, persist.clone());
+    }
+    until(&mut events, 2).await;
+    assert_eq!(bench.handle.stats().batches.load(Ordering::Relaxed), batches, "nothing was written again");
+    bench.persist(group, 1, order(3, 2, None, entries(second[1].position(), 2, 1)));
+    until(&mut events, 3).await;
+    let (loaded, _) = bench.load(group, 2).await;
+    let tail = loaded.expect("it loads").tail;
+    assert_eq!(tail.last().index, Index(4));
+    assert_eq!(tail.get(Index(2)).map(|entry| entry.term), Some(Term(2)), "bug 35: the log stepped back once");
+    bench.handle.stop();
+}
+
+#[tokio::test]
+async fn bug_72_after_a_failed_sync_nothing_is_answered() {
+    for (name, deadline) in [("failed-thread", SECONDS), ("failed-inline", None)] {
+        let bench = Bench::start(name, deadline).await;
+        let group = bench.group().await;
+        let (_, mut events) = bench.load(group, 1).await;
+        bench.disk.fail_sync_in(1);
+        bench.persist(group, 1, order(1, 1, None, entries(Position::ORIGIN, 1, 1)));
+        for _ in 0..500 {
+            if bench.handle.has_failed() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let late = ractor::call_t!(bench.store, |reply| StoreMessage::Space { reply }, 500);
+        assert!(late.is_err(), "the port is dropped");
+        assert!(events.try_recv().is_err(), "no completion escapes");
+        assert_eq!(bench.fatal.lock().expect("not poisoned").len(), 1, "it is said once");
+        bench.handle.stop();
+    }
+}
+
+#[tokio::test]
+async fn bug_20_a_silent_disk_is_noticed() {
+    let bench = Bench::start("silent", Some(Duration::from_millis(80))).await;
+    let group = bench.group().await;
+    let (_, mut events) = bench.load(group, 1).await;
+    bench.disk.stall(true);
+    bench.persist(group, 1, order(1, 1, None, entries(Position::ORIGIN, 1, 1)));
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let said = bench.fatal.lock().expect("not poisoned").clone();
+    assert!(said.len() == 1 && said[0].contains("has not answered"), "{said:?}");
+    // The disk comes back, too late: what it says now is not passed on.
+    bench.disk.stall(false);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(events.try_recv().is_err());
+    bench.handle.stop();
+}
+
+#[tokio::test]
+async fn rule_03_an_idle_store_brings_the_anchor_up_to_date() {
+    for (name, deadline) in [("idle-thread", SECONDS), ("idle-inline", None)] {
+        let bench = Bench::start(name, deadline).await;
+        let group = bench.group().await;
+        let (_, mut events) = bench.load(group, 1).await;
+        bench.persist(group, 1, order(1, 1, None, entries(Position::ORIGIN, 1, 5)));
+        until(&mut events, 1).await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        let image = bench.disk.crash(Crash::Lost);
+        let batch = image.batches() - 1;
+        let lost = SimDisk::from_image(image.rot(&quorate::store::Rot::Suffix { batch }));
+        let boxed: Box<dyn Disk> = Box::new(lost);
+        let options = StoreOptions::new(node("node0"), None, 7);
+        let (_, report) = Store::open(boxed, options).expect("it recovers");
+        assert!(report.groups[0].recovering, "{name}: the loss is seen");
+        bench.handle.stop();
+    }
+}
+
+#[tokio::test]
+async fn rule_16_roles_hear_of_a_full_disk_and_of_space() {
+    let bench = Bench::start("space", SECONDS).await;
+    let group = bench.group().await;
+    let (_, mut events) = bench.load(group, 1).await;
+    bench.disk.set_capacity(1_000);
+    let heard = tokio::time::timeout(Duration::from_secs(5), events.recv()).await;
+    assert_eq!(heard.expect("in time"), Some(StoreEvent::DiskFull(true)));
+    bench.disk.set_capacity(1 << 30);
+    let heard = tokio::time::timeout(Duration::from_secs(5), events.recv()).await;
+    assert_eq!(heard.expect("in time"), Some(StoreEvent::DiskFull(false)));
+    bench.handle.stop();
+}
