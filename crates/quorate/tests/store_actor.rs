@@ -146,6 +146,15 @@ async fn until(events: &mut mpsc::Receiver<StoreEvent>, sequence: u64) -> Vec<u6
     seen
 }
 
+/// A real thread is at work beside the runtime: time has to pass.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is waited for is that nothing happens, or a thread's own clock"
+)]
+async fn pause(milliseconds: u64) {
+    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+}
+
 const SECONDS: Option<Duration> = Some(Duration::from_secs(10));
 
 #[tokio::test]
@@ -165,7 +174,10 @@ async fn rule_09_writes_gather_while_the_thread_works() {
         tokio::task::yield_now().await;
         bench.disk.stall(false);
         let seen = until(&mut events, 100).await;
-        assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "bug 33: completions never step back: {seen:?}");
+        assert!(
+            seen.windows(2).all(|pair| pair[0] < pair[1]),
+            "bug 33: completions never step back: {seen:?}"
+        );
         let batches = bench.handle.stats().batches.load(Ordering::Relaxed);
         if deadline.is_some() {
             assert!(batches < 20, "100 writes went in {batches} batches");
@@ -195,15 +207,19 @@ async fn rule_09_an_older_epoch_writes_nothing_more() {
     // The role dies with writes in the queue; its successor is started, and then the dead one's last words arrive.
     bench.disk.stall(true);
     bench.persist(group, 1, order(2, 1, None, all[1..2].to_vec()));
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    pause(20).await;
     bench.persist(group, 1, order(3, 1, None, all[2..3].to_vec()));
     let loading = bench.load(group, 2);
     let release = async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        pause(20).await;
         bench.disk.stall(false);
     };
     let ((loaded, mut events), ()) = tokio::join!(loading, release);
-    assert_eq!(loaded.expect("it loads").tail.last(), all[1].position(), "the batch in flight was waited for");
+    assert_eq!(
+        loaded.expect("it loads").tail.last(),
+        all[1].position(),
+        "the batch in flight was waited for"
+    );
     bench.persist(group, 1, order(3, 9, None, all[2..3].to_vec()));
     bench.persist(group, 2, order(1, 2, Some(2), entries(all[0].position(), 2, 1)));
     until(&mut events, 1).await;
@@ -246,7 +262,11 @@ async fn rule_09_bug_34_a_restarted_store_applies_each_sequence_once() {
     let (loaded, _) = bench.load(group, 2).await;
     let tail = loaded.expect("it loads").tail;
     assert_eq!(tail.last().index, Index(4));
-    assert_eq!(tail.get(Index(2)).map(|entry| entry.term), Some(Term(2)), "bug 35: the log stepped back once");
+    assert_eq!(
+        tail.get(Index(2)).map(|entry| entry.term),
+        Some(Term(2)),
+        "bug 35: the log stepped back once"
+    );
     bench.handle.stop();
 }
 
@@ -262,7 +282,7 @@ async fn bug_72_after_a_failed_sync_nothing_is_answered() {
             if bench.handle.has_failed() {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            pause(2).await;
         }
         let late = ractor::call_t!(bench.store, |reply| StoreMessage::Space { reply }, 500);
         assert!(late.is_err(), "the port is dropped");
@@ -279,12 +299,12 @@ async fn bug_20_a_silent_disk_is_noticed() {
     let (_, mut events) = bench.load(group, 1).await;
     bench.disk.stall(true);
     bench.persist(group, 1, order(1, 1, None, entries(Position::ORIGIN, 1, 1)));
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    pause(400).await;
     let said = bench.fatal.lock().expect("not poisoned").clone();
     assert!(said.len() == 1 && said[0].contains("has not answered"), "{said:?}");
     // The disk comes back, too late: what it says now is not passed on.
     bench.disk.stall(false);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    pause(50).await;
     assert!(events.try_recv().is_err());
     bench.handle.stop();
 }
@@ -297,7 +317,7 @@ async fn rule_03_an_idle_store_brings_the_anchor_up_to_date() {
         let (_, mut events) = bench.load(group, 1).await;
         bench.persist(group, 1, order(1, 1, None, entries(Position::ORIGIN, 1, 5)));
         until(&mut events, 1).await;
-        tokio::time::sleep(Duration::from_millis(60)).await;
+        pause(60).await;
         let image = bench.disk.crash(Crash::Lost);
         let batch = image.batches() - 1;
         let lost = SimDisk::from_image(image.rot(&quorate::store::Rot::Suffix { batch }));

@@ -4,9 +4,7 @@ use std::ops::ControlFlow;
 
 use quorate_core::{GroupId, Index};
 
-use super::super::{
-    Crash, Disk, DiskError, GroupWrite, Keyspace, OpenNotice, SimDisk, Store, StoreError,
-};
+use super::super::{Crash, Disk, DiskError, GroupWrite, Keyspace, OpenNotice, SimDisk, Store, StoreError};
 use super::votes::settled;
 use super::workload::{Action, World, act, after, entries, founding, hard, held, open, options};
 

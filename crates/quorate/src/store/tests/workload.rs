@@ -71,12 +71,14 @@ impl Held {
 
 pub(super) type World = BTreeMap<GroupId, Held>;
 
+/// Group, term, vote, truncate from, entries to append, their size.
+pub(super) type Part = (&'static str, u64, Option<&'static str>, Option<u64>, u64, usize);
+
 /// One thing the node does.
 #[derive(Debug, Clone)]
 pub(super) enum Action {
     Group(&'static str),
-    /// Group, term, vote, truncate from, entries to append, their size.
-    Write(Vec<(&'static str, u64, Option<&'static str>, Option<u64>, u64, usize)>),
+    Write(Vec<Part>),
     /// Group, term, entries in the other log, index of the snapshot.
     Install(&'static str, u64, u64),
     Compact(&'static str, u64),
@@ -165,7 +167,7 @@ pub(super) fn act(store: &mut Store, world: &World, action: &Action) -> Result<(
         },
         Action::Write(parts) => {
             let next = after(world, action);
-            let write = |(name, _, _, from, count, _): &(&str, u64, _, Option<u64>, u64, _)| {
+            let write = |(name, _, _, from, count, _): &Part| {
                 let group = GroupId::of_name(name);
                 let held = &next[&group];
                 let new = held.entries.len() - usize::try_from(*count).expect("few");
