@@ -1,0 +1,142 @@
+//! What a [`Store`](super::Store) is told and asked, and what it says. All of it travels in MessagePack maps with named
+//! fields: a new kind of command is a new variant, a new field has a default.
+
+use quorate::machine::{KEY_BYTES_MAX, KvAnswer, KvCommand, KvQuery, KvRefusal, KvReply};
+use serde::{Deserialize, Serialize};
+
+/// What changes the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StoreCommand {
+    /// A key.
+    Kv(KvCommand),
+    /// A counter.
+    Counter(CounterCommand),
+}
+
+/// What changes a counter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CounterCommand {
+    /// Adds, or takes away if negative. A counter that nobody added to stands at zero.
+    Add {
+        /// Which: 1 to [`KEY_BYTES_MAX`] bytes.
+        name: String,
+        /// How much.
+        amount: i64,
+    },
+}
+
+/// What a command did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[must_use]
+pub enum StoreReply {
+    /// To [`StoreCommand::Kv`].
+    Kv(KvReply),
+    /// To [`StoreCommand::Counter`].
+    Counter(CounterReply),
+}
+
+/// What a counter's command did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[must_use]
+pub enum CounterReply {
+    /// It stands at this now.
+    Now {
+        /// The value.
+        value: i64,
+    },
+    /// Not added: the value would leave the range of an `i64`.
+    Overflow {
+        /// The value, unchanged.
+        value: i64,
+    },
+    /// The command breaks a limit, and nothing changed.
+    Refused(KvRefusal),
+}
+
+/// What the store can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StoreQuery {
+    /// About keys. Answered with [`StoreAnswer::Kv`].
+    Kv(KvQuery),
+    /// One counter. Answered with [`StoreAnswer::Counter`].
+    Counter {
+        /// Which.
+        name: String,
+    },
+    /// A page of the counters whose names begin with a prefix, in order of their bytes. Answered with
+    /// [`StoreAnswer::Counters`].
+    Counters {
+        /// All if empty.
+        prefix: String,
+        /// Only those after this one: `next` of the page before.
+        after: Option<String>,
+        /// How many, at most; 1 to [`LIST_ITEMS_MAX`](quorate::machine::LIST_ITEMS_MAX).
+        limit: u32,
+    },
+    /// One hash of all that was applied. Answered with [`StoreAnswer::Digest`].
+    Digest,
+}
+
+/// What it answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StoreAnswer {
+    /// To [`StoreQuery::Kv`].
+    Kv(KvAnswer),
+    /// To [`StoreQuery::Counter`]; `None` if nobody added to it.
+    Counter(Option<CounterItem>),
+    /// To [`StoreQuery::Counters`].
+    Counters {
+        /// In order of their names.
+        items: Vec<CounterItem>,
+        /// Where there is more: ask again with `after` set to it.
+        next: Option<String>,
+    },
+    /// To [`StoreQuery::Digest`], as hex.
+    Digest(String),
+}
+
+/// A counter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterItem {
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub value: i64,
+    /// The index of the entry that changed it last.
+    pub index: u64,
+}
+
+impl StoreCommand {
+    /// Adds to a counter.
+    pub fn add(name: impl Into<String>, amount: i64) -> Self {
+        Self::Counter(CounterCommand::Add { name: name.into(), amount })
+    }
+
+    /// Checks the limits, as the machine does: ask before proposing what would be refused.
+    pub fn check(&self) -> Result<(), KvRefusal> {
+        match self {
+            Self::Kv(command) => command.check(),
+            Self::Counter(CounterCommand::Add { name, .. }) => check_name(name),
+        }
+    }
+}
+
+pub(super) fn check_name(name: &str) -> Result<(), KvRefusal> {
+    match name.len() {
+        0 => Err(KvRefusal::KeyEmpty),
+        bytes if bytes > KEY_BYTES_MAX => Err(KvRefusal::KeyTooLong { bytes: bytes as u64 }),
+        _ => Ok(()),
+    }
+}
+
+impl From<KvCommand> for StoreCommand {
+    fn from(command: KvCommand) -> Self {
+        Self::Kv(command)
+    }
+}
+
+impl From<KvQuery> for StoreQuery {
+    fn from(query: KvQuery) -> Self {
+        Self::Kv(query)
+    }
+}
