@@ -19,7 +19,11 @@ fn command(lab: &mut Option<Lab>, line: &str) {
         let number = |key: &str| {
             args.iter().find_map(|a| a.strip_prefix(key)).map_or(0, |n| n.parse().expect("a number"))
         };
-        *lab = Some(Lab::new(number("voters="), number("learners=")));
+        let mut new = Lab::new(number("voters="), number("learners="));
+        if number("entries=") > 0 {
+            new.config.append_entries_max = number("entries=");
+        }
+        *lab = Some(new);
         return;
     }
     let lab = lab.as_mut().expect("a transcript begins with its cluster");
