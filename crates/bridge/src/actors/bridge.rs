@@ -69,6 +69,9 @@ pub enum BridgeMessage {
     /// From itself: the pause before a restart is over.
     #[non_exhaustive]
     Restart(Revival),
+    /// From [`panic_in`](super::panic_in): panic, as a bug would.
+    #[non_exhaustive]
+    Panic,
 }
 
 /// An accepted connection on its way to its Session.
@@ -183,6 +186,7 @@ impl Actor for Bridge {
                 }
             }
             BridgeMessage::Exposed { name } => state.watch(&myself, &name),
+            BridgeMessage::Panic => panic!("told to panic"),
             BridgeMessage::Withdrawn { actor } => myself.get_cell().unmonitor(actor),
             BridgeMessage::Accepted(inlet) => state.start_session(&myself, inlet).await?,
             BridgeMessage::Restart(revival) => {

@@ -38,6 +38,8 @@ pub(crate) enum LinkMessage {
     TaskLost { generation: u64 },
     /// From the Bridge: the peer was added again, perhaps under another address.
     Redial,
+    /// From [`panic_in`](super::panic_in): panic, as a bug would.
+    Panic,
 }
 
 pub(crate) struct State {
@@ -83,6 +85,7 @@ impl Actor for Link {
             LinkMessage::TaskLost { generation } if generation == state.generation => {
                 return Err("the task of the connection died".into());
             }
+            LinkMessage::Panic => panic!("told to panic"),
             LinkMessage::Redial => {
                 let target = state.slot.info.lock().target.clone();
                 if target != state.target || state.task.is_none() {

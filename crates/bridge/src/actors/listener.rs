@@ -30,6 +30,8 @@ pub(crate) struct Arguments {
 pub(crate) enum ListenerMessage {
     /// From its task, which never ends by itself: it panicked.
     TaskLost,
+    /// From [`panic_in`](super::panic_in): panic, as a bug would.
+    Panic,
 }
 
 impl Actor for Listener {
@@ -53,6 +55,7 @@ impl Actor for Listener {
         _state: &mut OwnedTask,
     ) -> Result<(), ActorProcessingErr> {
         match message {
+            ListenerMessage::Panic => panic!("told to panic"),
             ListenerMessage::TaskLost => Err("the accepting task died".into()),
         }
     }

@@ -12,3 +12,19 @@ pub(crate) mod children;
 pub(crate) mod link;
 pub(crate) mod listener;
 pub(crate) mod session;
+
+use ractor::{ActorCell, ActorRef};
+
+/// Makes an actor of a bridge panic while it handles a message, as a bug would: for tests, and for operators who want
+/// to see it heal. `false` if the actor is none of a bridge's, or has ended.
+pub fn panic_in(actor: &ActorCell) -> bool {
+    macro_rules! try_each {
+        ($($message:ty),* $(,)?) => {
+            $(if actor.is_message_type_of::<$message>() == Some(true) {
+                return ActorRef::<$message>::from(actor.clone()).cast(<$message>::Panic).is_ok();
+            })*
+        };
+    }
+    try_each!(bridge::BridgeMessage, link::LinkMessage, listener::ListenerMessage, session::SessionMessage);
+    false
+}

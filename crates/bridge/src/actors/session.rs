@@ -28,6 +28,8 @@ pub(crate) enum SessionMessage {
     Ended { reason: String },
     /// Its task panicked.
     TaskLost,
+    /// From [`panic_in`](super::panic_in): panic, as a bug would.
+    Panic,
 }
 
 impl Actor for Session {
@@ -55,6 +57,7 @@ impl Actor for Session {
                 myself.stop(Some(reason));
                 Ok(())
             }
+            SessionMessage::Panic => panic!("told to panic"),
             SessionMessage::TaskLost => Err("the task of the connection died".into()),
         }
     }

@@ -8,6 +8,7 @@ use crate::group::GroupMessage;
 use crate::node::actor::NodeMessage;
 use crate::node::owner::Owner;
 use crate::role::{LeaderMessage, ReplicatorMessage, RoleMessage};
+use crate::store::StoreMessage;
 
 /// One actor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +22,7 @@ pub struct ActorStatus {
 }
 
 /// Ways to hurt an actor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Injury {
     /// It panics while it handles a message.
     Panic,
@@ -65,15 +66,15 @@ fn named(owner: &Owner) -> impl Iterator<Item = String> {
     ractor::registry::registered().into_iter().filter(move |name| name.starts_with(&prefix))
 }
 
-/// `group/main/leader/3.7` is a leader, `log-store` a log store.
+/// `group/main/leader/3.7` is a leader, `bridge/link/node1#4` a link, `bridge/listener#2` a listener.
 fn kind_of(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').collect();
     let kind = match parts.as_slice() {
         ["group", _] => "group",
-        ["group", _, kind, ..] | [.., kind, _] | [kind] => kind,
+        ["group", _, kind, ..] | ["bridge", kind, ..] | [kind, ..] => kind,
         [] => "",
     };
-    kind.to_owned()
+    kind.split('#').next().unwrap_or(kind).to_owned()
 }
 
 fn panic_in(cell: &ActorCell) -> bool {
@@ -91,6 +92,29 @@ fn panic_in(cell: &ActorCell) -> bool {
         ApplierMessage => ApplierMessage::Panic,
         GroupMessage => GroupMessage::Panic,
         NodeMessage => NodeMessage::Panic,
+        StoreMessage => StoreMessage::panic(),
     );
-    false
+    quorate_bridge::panic_in(cell)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kind_of;
+
+    #[test]
+    fn a_path_says_what_an_actor_is() {
+        for (path, kind) in [
+            ("node", "node"),
+            ("log-store", "log-store"),
+            ("bridge/bridge#1", "bridge"),
+            ("bridge/listener#2", "listener"),
+            ("bridge/link/node1#4", "link"),
+            ("bridge/session#9", "session"),
+            ("group/main", "group"),
+            ("group/main/leader/3.7", "leader"),
+            ("group/main/replicator/node1/2.1", "replicator"),
+        ] {
+            assert_eq!(kind_of(path), kind, "{path}");
+        }
+    }
 }

@@ -1,0 +1,173 @@
+//! Supervision is the product's heart: every kind of actor is killed, by panic, by stop and by kill, at random moments,
+//! on random nodes, under load, hundreds of times. Nothing acknowledged is lost, nothing is applied twice, every caller
+//! gets an answer, every replica's chain hash agrees, and the tree is whole again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use quorate::machine::{Add, Counter, Total};
+use quorate::{Consistency, GroupHandle, Injury, Node, Outcome};
+use quorate_tests::cluster::{Cluster, eventually, quick, same_digest};
+
+/// How many actors are hurt.
+const INJURIES: usize = 300;
+/// Callers on each node.
+const CALLERS: usize = 4;
+
+/// splitmix64: the test names its seed, and the same seed hurts in the same order.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    acknowledged: AtomicU64,
+    unknown: AtomicU64,
+    failed: AtomicU64,
+    refused: AtomicU64,
+    queries: AtomicU64,
+}
+
+/// Adds one, again and again, and notes what it was told.
+async fn caller(count: GroupHandle<Counter>, stop: Arc<AtomicBool>, tally: Arc<Tally>) {
+    let mut reads = 0i64;
+    while !stop.load(Ordering::Relaxed) {
+        match count.propose(Add(1)).await {
+            Ok(_) => tally.acknowledged.fetch_add(1, Ordering::Relaxed),
+            Err(error) => match error.outcome() {
+                Outcome::Unknown => tally.unknown.fetch_add(1, Ordering::Relaxed),
+                Outcome::Failed => tally.failed.fetch_add(1, Ordering::Relaxed),
+                Outcome::Refused => tally.refused.fetch_add(1, Ordering::Relaxed),
+            },
+        };
+        if let Ok(total) = count.query(Total, Consistency::Linearizable).await {
+            assert!(total >= reads, "a linearizable read went back from {reads} to {total}");
+            reads = total;
+            tally.queries.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A panic on order is no news.
+fn quiet_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let ordered = info.payload().downcast_ref::<&str>() == Some(&"told to panic");
+        if !ordered {
+            usual(info);
+        }
+    }));
+}
+
+/// The kinds of actor a whole tree of this cluster has, on any node.
+const KINDS: [&str; 11] = [
+    "node", "log-store", "bridge", "listener", "link", "session", "group", "follower", "leader", "replicator", "applier",
+];
+
+fn hurt_one(nodes: &[&Node], draw: &mut Draw, hurt: &mut BTreeMap<(String, Injury), usize>) {
+    let node = nodes[draw.below(nodes.len())];
+    let actors = node.actors();
+    // By kind first, so that the many replicators do not hide the one log store.
+    let kinds: BTreeSet<String> = actors.iter().map(|actor| actor.kind.clone()).collect();
+    if kinds.is_empty() {
+        return;
+    }
+    let kind = kinds.iter().nth(draw.below(kinds.len())).expect("below its length");
+    let of_kind: Vec<_> = actors.iter().filter(|actor| actor.kind == *kind).collect();
+    let victim = of_kind[draw.below(of_kind.len())];
+    let injury = [Injury::Panic, Injury::Stop, Injury::Kill][draw.below(3)];
+    if node.injure(&victim.name, injury) {
+        *hurt.entry((kind.clone(), injury)).or_default() += 1;
+    }
+}
+
+/// Every kind of actor is there again, and the groups serve.
+async fn whole_again(cluster: &Cluster, counts: &[GroupHandle<Counter>]) -> Result<()> {
+    eventually("every actor is there again", async || {
+        let mut kinds = BTreeSet::new();
+        for (_, node) in cluster.nodes() {
+            let actors = node.actors();
+            let has = |kind: &str| actors.iter().any(|actor| actor.kind == kind);
+            let always = ["node", "log-store", "bridge", "listener", "group", "applier"];
+            if !always.iter().all(|kind| has(kind)) || actors.iter().filter(|actor| actor.kind == "link").count() != 2 {
+                return None;
+            }
+            kinds.extend(actors.into_iter().map(|actor| actor.kind));
+        }
+        KINDS.iter().all(|kind| kinds.contains(*kind)).then_some(())
+    })
+    .await?;
+    for count in counts {
+        let _total = count.propose(Add(0)).await.context("the group serves again")?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_actor_may_die_at_any_moment() -> Result<()> {
+    let seed = std::env::var("QUORATE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(17);
+    println!("replay with QUORATE_SEED={seed} cargo test -p quorate-tests --test supervision");
+    quiet_panics();
+    let cluster = Cluster::start(3, quick()).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    cluster.leader(&counts).await?;
+    let (stop, tally) = (Arc::new(AtomicBool::new(false)), Arc::new(Tally::default()));
+    let mut callers = Vec::new();
+    for count in counts.iter().cycle().take(3 * CALLERS) {
+        callers.push(tokio::spawn(caller(count.clone(), stop.clone(), tally.clone())));
+    }
+
+    let nodes: Vec<&Node> = cluster.nodes().map(|(_, node)| node).collect();
+    let (mut draw, mut hurt) = (Draw(seed), BTreeMap::new());
+    let mut every = tokio::time::interval(Duration::from_millis(40));
+    for injury in 0..INJURIES {
+        every.tick().await;
+        hurt_one(&nodes, &mut draw, &mut hurt);
+        if injury % 50 == 49 {
+            println!("{injury} injuries, {} acknowledged", tally.acknowledged.load(Ordering::Relaxed));
+            // Progress in between: the blows are not so thick that nothing ever works.
+            let before = tally.acknowledged.load(Ordering::Relaxed);
+            eventually("progress between the blows", async || {
+                (tally.acknowledged.load(Ordering::Relaxed) > before).then_some(())
+            })
+            .await?;
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    for caller in callers {
+        tokio::time::timeout(Duration::from_secs(30), caller).await.context("every caller gets an answer")??;
+    }
+
+    whole_again(&cluster, &counts).await?;
+    let total = counts[0].query(Total, Consistency::Linearizable).await?;
+    let (acknowledged, unknown) =
+        (tally.acknowledged.load(Ordering::Relaxed), tally.unknown.load(Ordering::Relaxed));
+    println!(
+        "{} injuries: {hurt:?}\n{acknowledged} acknowledged, {unknown} unknown, {} failed, {} refused, {} reads; total {total}",
+        hurt.values().sum::<usize>(),
+        tally.failed.load(Ordering::Relaxed),
+        tally.refused.load(Ordering::Relaxed),
+        tally.queries.load(Ordering::Relaxed),
+    );
+    assert!(total >= acknowledged as i64, "{acknowledged} acknowledged, {total} in the counter: some were lost");
+    assert!(total <= (acknowledged + unknown) as i64, "{acknowledged} + {unknown} at most, {total} in the counter");
+    assert!(acknowledged > 100, "too little happened for the test to mean anything: {acknowledged}");
+    same_digest(&counts).await?;
+    eventually("permits return to full when idle", async || {
+        counts.iter().all(|count| count.free_permits() == (4_096, 4_096)).then_some(())
+    })
+    .await?;
+    cluster.stop_all().await;
+    Ok(())
+}
