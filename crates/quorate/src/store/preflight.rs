@@ -91,9 +91,19 @@ fn read(path: &Path) -> Result<Vec<u8>, DiskError> {
     let failed = |source| DiskError::Io { action: "read", place: path.display().to_string(), source };
     let file = File::open(path).map_err(failed)?;
     let mut end = 0;
-    while let Ok(data) = rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(end)) {
-        end = rustix::fs::seek(&file, rustix::fs::SeekFrom::Hole(data))
-            .map_err(|error| failed(error.into()))?;
+    loop {
+        match rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(end)) {
+            Ok(data) => {
+                let hole = rustix::fs::seek(&file, rustix::fs::SeekFrom::Hole(data));
+                end = hole.map_err(|error| failed(error.into()))?;
+            }
+            Err(rustix::io::Errno::NXIO) => break,
+            // A file system that knows no holes: everything is data.
+            Err(_) => {
+                end = file.metadata().map_err(failed)?.len();
+                break;
+            }
+        }
     }
     let mut bytes = Vec::new();
     rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).map_err(|error| failed(error.into()))?;

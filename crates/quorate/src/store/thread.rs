@@ -131,7 +131,7 @@ impl StoreHandle {
         }
     }
 
-    /// For tests of failure: stops answering, as a failed disk would.
+    /// What the actor's watch says when the thread is silent.
     pub(super) fn shared(&self) -> &Shared {
         &self.0.shared
     }
