@@ -203,15 +203,13 @@ fn applied<M: StateMachine>(reply: &Bytes, index: u64, term: u64) -> Result<Appl
 fn is_help(end: &Result<Response, Missed>) -> bool {
     match end {
         Ok(Response::Applied { .. } | Response::Answered { .. }) => true,
-        Ok(Response::NotApplied(error)) => {
-            !matches!(
-                error,
-                ProposeError::NotReady { .. }
-                    | ProposeError::NoLeader { .. }
-                    | ProposeError::Stopped { .. }
-                    | ProposeError::NoSuchGroup { .. }
-            )
-        }
+        Ok(Response::NotApplied(error)) => !matches!(
+            error,
+            ProposeError::NotReady { .. }
+                | ProposeError::NoLeader { .. }
+                | ProposeError::Stopped { .. }
+                | ProposeError::NoSuchGroup { .. }
+        ),
         Ok(Response::NotAnswered(error)) => matches!(error, QueryError::Busy { .. }),
         Err(_) => false,
     }
