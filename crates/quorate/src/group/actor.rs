@@ -11,21 +11,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quorate_core::{
-    Boot, Common, Epoch, Incarnation, Index, Loaded, Membership, NextRole, NodeId, Position, ReplicaState,
-    Term,
+    Boot, Common, Entry, Epoch, Incarnation, Index, Loaded, Membership, NextRole, NodeId, Position,
+    ReplicaState, Term,
 };
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::task::JoinHandle;
 
 use crate::applier::{ApplierFactory, ApplierMessage, ApplierStart};
 use crate::group::faults::Faults;
-use crate::group::{Condition, LeaderRoute, RoleRef, Route};
+use crate::group::{Condition, LOOK_BYTES_MAX, LeaderRoute, RoleRef, Route};
 use crate::restarts::{APPLIER, ROLE, Restarts};
 use crate::role::{
     CandidateActor, Ended, FollowerActor, GroupContext, LeaderActor, LeaderMessage, RoleMessage, RoleStart,
     RoleStatus,
 };
-use crate::store::{LoadedGroup, StoreError, StoreEvent, StoreMessage};
+use crate::store::{Answer, LoadedGroup, StoreError, StoreEvent, StoreMessage};
 use crate::supervision::ended;
 use crate::wire::Request;
 
@@ -66,6 +66,8 @@ pub(crate) enum GroupMessage {
     Transfer { to: Option<NodeId> },
     /// From handles and the node's status.
     Inspect(RpcReplyPort<RoleStatus>),
+    /// From a handle: what is in the log, for people to look at.
+    Look { from: Index, through: Index, reply: Answer<Vec<Entry>> },
     /// From Node: take nothing any more; answered when every waiting caller was, or cannot be.
     Close { detail: String, reply: RpcReplyPort<()> },
     /// From its own timer: start the role again.
@@ -215,6 +217,7 @@ impl Actor for GroupActor {
             },
             GroupMessage::Transfer { to } => state.tell_leader(|| LeaderMessage::Transfer { to: to.clone() }),
             GroupMessage::Inspect(reply) => state.inspect(reply),
+            GroupMessage::Look { from, through, reply } => state.look(from, through, reply),
             GroupMessage::Close { detail, reply } => state.close(&me, detail, reply),
             GroupMessage::RestartRole(epoch) => {
                 if epoch == state.epoch && state.role.is_none() {
@@ -280,6 +283,15 @@ impl GroupState {
         if let Some(role) = &self.role {
             // A role that ended in this moment is replaced from disk, and is told what it must know again.
             let _ = role.actor.tell(common);
+        }
+    }
+
+    /// Passes the question on; without a store its port is dropped, and the asker told so.
+    fn look(&self, from: Index, through: Index, reply: Answer<Vec<Entry>>) {
+        let (group, epoch) = (self.start.cx.id, self.epoch);
+        if let Some(store) = self.start.cx.store() {
+            let read = StoreMessage::Read { group, epoch, from, through, bytes_max: LOOK_BYTES_MAX, reply };
+            let _ = store.cast(read);
         }
     }
 

@@ -5,6 +5,7 @@ mod facade;
 mod faults;
 mod handle;
 mod inbound;
+mod log;
 mod port;
 mod route;
 
@@ -14,6 +15,8 @@ pub use facade::FacadeMessage;
 pub use handle::{Consistency, GroupHandle, GroupStatus};
 pub(crate) use handle::{Inner as HandleInner, status};
 pub(crate) use inbound::deliver;
+pub use log::LogEntry;
+pub(crate) use log::LOOK_BYTES_MAX;
 pub use port::Applied;
 pub(crate) use port::{ProposalPort, QueryPort, TypedPort, TypedQuery};
 pub(crate) use route::{Condition, LeaderRoute, RoleRef, Route, RouteReceiver, RouteSender};
