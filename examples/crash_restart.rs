@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use quorate::machine::{Add, ClientId, Counter, SessionKey, Total};
 use quorate::{Consistency, GroupHandle, Injury, Node};
-use quorate_examples::{free_addresses, quick};
+use quorate_examples::{free_addresses, log, quick};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What runs in a node that leads, and how it is hurt. Only actors that take a test's message can panic on demand.
@@ -60,6 +60,7 @@ async fn total(count: &GroupHandle<Counter>) -> Result<i64> {
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    log();
     let (directory, addresses) = (tempfile::tempdir()?, free_addresses(3)?);
     let mut members = BTreeMap::new();
     for at in 0..3 {

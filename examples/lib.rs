@@ -3,6 +3,14 @@
 use std::net::TcpListener;
 
 use quorate::Config;
+use tracing_subscriber::EnvFilter;
+
+/// Shows what the nodes log where `RUST_LOG` asks for it (`RUST_LOG=quorate=info`).
+pub fn log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
+    // A second one in a process is refused, and not needed.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
 
 /// Addresses of the loopback that are free now, for nodes that must know each other before they start.
 pub fn free_addresses(count: usize) -> std::io::Result<Vec<String>> {

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use quorate::machine::{Add, Counter, Total};
 use quorate::{Consistency, GroupHandle, Node};
-use quorate_examples::{free_addresses, quick};
+use quorate_examples::{free_addresses, log, quick};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    log();
     let (directory, addresses) = (tempfile::tempdir()?, free_addresses(3)?);
     let mut members: Vec<(Node, GroupHandle<Counter>)> = Vec::new();
     for (at, address) in addresses.iter().enumerate() {
