@@ -1,0 +1,87 @@
+//! Clients that go by the bridge, as an application with `quorate::Client` does. They share a few connections.
+
+use quorate::machine::{KvCommand, KvQuery};
+use quorate::{Client, ClientOptions, Consistency, Outcome, RemoteGroup};
+use quorate_server::GROUP;
+use quorate_server::machine::{Store, StoreCommand, StoreQuery};
+use serde_json::Value;
+
+use super::{Caller, Operation, Plan};
+use crate::cli::exit::Failure;
+
+/// Connections to all members.
+pub(super) struct Members {
+    clients: Vec<Client>,
+    plan: Plan,
+}
+
+impl Members {
+    /// From what `GET /v1/cluster` answered.
+    pub(super) async fn connect(cluster: &Value, plan: &Plan) -> Result<Self, Failure> {
+        let members = cluster["members"].as_array().cloned().unwrap_or_default();
+        let addresses: Vec<String> =
+            members.iter().filter_map(|member| member["raft"].as_str().map(str::to_owned)).collect();
+        let mut clients = Vec::new();
+        for _ in 0..plan.load.connections.min(plan.load.clients) {
+            let options = ClientOptions {
+                timeout: plan.timeout,
+                in_flight_max: plan.load.clients as usize,
+                ..ClientOptions::default()
+            };
+            let client = Client::connect(addresses.clone(), options).await;
+            clients.push(client.map_err(|error| Failure::failed(error.to_string()))?);
+        }
+        let members = Self { clients, plan: plan.clone() };
+        members.warm_up().await?;
+        Ok(members)
+    }
+
+    /// Links are up and the leader is found before the clock runs.
+    async fn warm_up(&self) -> Result<(), Failure> {
+        for client in &self.clients {
+            let group = client.group::<Store>(GROUP);
+            let asked = group.query(StoreQuery::Digest, Consistency::Linearizable).await;
+            asked.map_err(|error| {
+                Failure::new(crate::cli::exit::Exit::Unreachable, format!("by bridge: {error}"))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The clients of the plan.
+    pub(super) fn callers(&self) -> Vec<BridgeCaller> {
+        let groups: Vec<_> = self.clients.iter().map(|client| client.group::<Store>(GROUP)).collect();
+        let caller = |client: u32| BridgeCaller {
+            group: groups[client as usize % groups.len()].clone(),
+            value: self.plan.value.clone(),
+        };
+        (0..self.plan.load.clients).map(caller).collect()
+    }
+
+    pub(super) async fn close(&self) {
+        for client in &self.clients {
+            client.close().await;
+        }
+    }
+}
+
+pub(super) struct BridgeCaller {
+    group: RemoteGroup<Store>,
+    value: bytes::Bytes,
+}
+
+impl Caller for BridgeCaller {
+    async fn call(&mut self, operation: Operation, key: String) -> Result<(), Outcome> {
+        match operation {
+            Operation::Put => {
+                let command = StoreCommand::Kv(KvCommand::set(key, self.value.clone()));
+                self.group.propose_once(command).await.map(drop).map_err(|error| error.outcome())
+            }
+            Operation::Get => {
+                let query = StoreQuery::Kv(KvQuery::get(key));
+                let asked = self.group.query(query, Consistency::Linearizable).await;
+                asked.map(drop).map_err(|error| error.outcome())
+            }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Asks the cluster: endpoints in turn while nothing was sent, then one word of what became of it.
+//!
+//! The rule (`safety.md` 13): exit 4 only if a write did not happen: no byte of it was sent, or a node said *refused*.
+//! Otherwise 5. A node's `outcome` decides, not its status.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::exit::{Exit, Failure};
+use super::http::{Connection, Endpoint, Lost, Request, Response};
+use crate::config::Settings;
+
+/// Says a node how long it may take, in milliseconds.
+const TIMEOUT_HEADER: &str = "quorate-timeout-ms";
+
+/// Whether asking changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It may be asked of another node, whatever happened.
+    Read,
+    /// It may not, once a byte was sent.
+    Write,
+}
+
+/// The endpoints of a cluster and how long they may take.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    /// In the order in which they are tried.
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// For a command with all its tries.
+    pub(crate) timeout: Duration,
+}
+
+/// An answer that is no success.
+#[derive(Debug, Clone)]
+struct Refusal {
+    failure: Failure,
+    /// Nothing happened, and another node may do better.
+    elsewhere: bool,
+}
+
+impl Api {
+    /// From the settings.
+    pub(crate) fn of(settings: &Settings) -> Result<Self, Failure> {
+        let endpoints = settings.list("endpoints");
+        let endpoints: Result<Vec<_>, _> = endpoints.iter().map(|text| Endpoint::parse(text)).collect();
+        let endpoints = endpoints.map_err(|error| settings.wrong("endpoints", &error))?;
+        if endpoints.is_empty() {
+            return Err(settings.wrong("endpoints", "name at least one, as http://localhost:8000"));
+        }
+        let timeout = settings.span("timeout").unwrap_or(Duration::from_secs(5));
+        if timeout.is_zero() {
+            return Err(settings.wrong("timeout", "give more than nothing"));
+        }
+        Ok(Self { endpoints, timeout })
+    }
+
+    /// Sends a request; the answer of a success.
+    pub(crate) async fn send(&self, request: &Request, effect: Effect) -> Result<Response, Failure> {
+        let deadline = Instant::now() + self.timeout;
+        let mut last: Option<Failure> = None;
+        for (at, endpoint) in self.endpoints.iter().enumerate() {
+            let left = u32::try_from(self.endpoints.len() - at).unwrap_or(u32::MAX);
+            let share = deadline.saturating_duration_since(Instant::now()) / left;
+            let failure = match attempt(endpoint, request, Instant::now() + share).await {
+                Ok(response) if response.status.is_success() => return Ok(response),
+                Ok(response) => {
+                    let refusal = read_problem(endpoint, &response, effect);
+                    if !refusal.elsewhere {
+                        return Err(refusal.failure);
+                    }
+                    refusal.failure
+                }
+                Err(Lost::Sent(detail)) if effect == Effect::Write => {
+                    let remedy = "the write may have happened or may yet happen: read before you try again";
+                    return Err(Failure::new(Exit::Unknown, format!("outcome unknown: {detail}; {remedy}")));
+                }
+                Err(Lost::Sent(detail) | Lost::NotSent(detail)) => Failure::new(Exit::Unreachable, detail),
+            };
+            last = Some(worse(last, failure));
+        }
+        let Failure { exit, message } = last.unwrap_or_else(|| Failure::usage("no endpoint was given"));
+        let remedy = match exit {
+            Exit::Unreachable if self.endpoints.len() == 1 => {
+                "; name other nodes with --endpoints, or start it"
+            }
+            _ => "",
+        };
+        Err(Failure { exit, message: format!("{message}{remedy}") })
+    }
+
+    /// As [`send`](Self::send), for an answer in JSON.
+    pub(crate) async fn json(&self, request: &Request, effect: Effect) -> Result<Value, Failure> {
+        let response = self.send(request, effect).await?;
+        parse_json(&response, effect)
+    }
+}
+
+/// A success whose body cannot be read.
+pub(crate) fn parse_json(response: &Response, effect: Effect) -> Result<Value, Failure> {
+    serde_json::from_slice(&response.body).map_err(|error| {
+        let exit = if effect == Effect::Write { Exit::Unknown } else { Exit::Failed };
+        Failure::new(exit, format!("the answer is not JSON ({error}): is the endpoint a quorate API?"))
+    })
+}
+
+/// One endpoint. The node is given a little less time than we have, so that its word arrives before we give up.
+pub(crate) async fn attempt(
+    endpoint: &Endpoint,
+    request: &Request,
+    deadline: Instant,
+) -> Result<Response, Lost> {
+    let mut connection = Connection::open(endpoint, deadline).await?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let given = left.saturating_sub((left / 10).min(Duration::from_millis(500)));
+    let mut request = request.clone();
+    request.headers.push((TIMEOUT_HEADER, given.as_millis().max(1).to_string()));
+    connection.send(&request, deadline).await
+}
+
+/// What a node said is worth more than that another was not reached.
+fn worse(before: Option<Failure>, now: Failure) -> Failure {
+    match before {
+        Some(before) if now.message.starts_with("cannot reach") => before,
+        Some(_) | None => now,
+    }
+}
+
+/// Reads `application/problem+json`.
+fn read_problem(endpoint: &Endpoint, response: &Response, effect: Effect) -> Refusal {
+    let status = response.status;
+    let problem: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    let Some(outcome) = problem["outcome"].as_str() else {
+        // Not our API, or something before it: what it did with a write, nobody knows.
+        let exit = match effect {
+            Effect::Write if status.is_server_error() => Exit::Unknown,
+            Effect::Write | Effect::Read => Exit::Failed,
+        };
+        let message = format!("{endpoint} answered {status} without a problem body: is it a quorate API?");
+        return Refusal { failure: Failure::new(exit, message), elsewhere: false };
+    };
+    let code = problem["code"].as_str().unwrap_or_default();
+    let exit = exit_of(outcome, code, status.as_u16(), effect);
+    let text = |field: &str| problem[field].as_str().unwrap_or_default().to_owned();
+    let title = [text("detail"), text("title"), status.to_string()];
+    let said = title.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
+    let label =
+        if exit == Exit::Unknown && !said.contains("outcome unknown") { "outcome unknown: " } else { "" };
+    let code = if code.is_empty() { String::new() } else { format!(" [{code}]") };
+    let failure = Failure::new(exit, format!("{label}{said}{code}"));
+    Refusal { failure, elsewhere: exit == Exit::Unreachable }
+}
+
+/// The exit code of a problem. Unknown codes of a newer node fall back on outcome and status.
+fn exit_of(outcome: &str, code: &str, status: u16, effect: Effect) -> Exit {
+    match (outcome, effect) {
+        ("unknown", Effect::Write) => return Exit::Unknown,
+        ("unknown", Effect::Read) => return Exit::Unreachable,
+        _ => {}
+    }
+    match (code, status) {
+        ("no_space", _) | (_, 507) => Exit::DiskFull,
+        ("busy", _) | (_, 429) => Exit::Busy,
+        ("faulted" | "no_such_path" | "no_such_group", _) => Exit::Failed,
+        (_, 412) => Exit::Precondition,
+        (_, 404) => Exit::NotFound,
+        (_, 502..=504) => Exit::Unreachable,
+        _ => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    const SOON: Duration = Duration::from_millis(300);
+
+    async fn listener() -> (TcpListener, Endpoint) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let endpoint =
+            Endpoint::parse(&listener.local_addr().expect("bound").to_string()).expect("an endpoint");
+        (listener, endpoint)
+    }
+
+    /// Answers every request the same, and says how many it saw.
+    async fn answering(listener: TcpListener, answer: &str) -> usize {
+        let mut seen = 0;
+        while let Ok(Ok((mut stream, _))) = tokio::time::timeout(SOON, listener.accept()).await {
+            let mut buffer = [0; 4096];
+            seen += usize::from(stream.read(&mut buffer).await.expect("read") > 0);
+            stream.write_all(answer.as_bytes()).await.expect("written");
+        }
+        seen
+    }
+
+    fn problem(status: &str, outcome: &str, code: &str) -> String {
+        let body = format!("{{\"outcome\":\"{outcome}\",\"code\":\"{code}\",\"detail\":\"said\"}}");
+        format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+    }
+
+    async fn ask(endpoints: Vec<Endpoint>, effect: Effect) -> Failure {
+        let api = Api { endpoints, timeout: SOON };
+        api.send(&Request::put("/v1/kv/k", "v".into()), effect).await.expect_err("no success")
+    }
+
+    fn closed_port() -> Endpoint {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        Endpoint::parse(&listener.local_addr().expect("bound").to_string()).expect("an endpoint")
+    }
+
+    #[tokio::test]
+    async fn rule_13_four_only_if_no_byte_was_sent() {
+        assert_eq!(ask(vec![closed_port(), closed_port()], Effect::Write).await.exit, Exit::Unreachable);
+        // It takes the request and never answers.
+        let (silent, endpoint) = listener().await;
+        let (other, elsewhere) = listener().await;
+        let asked = ask(vec![endpoint, elsewhere], Effect::Write);
+        let (failure, seen) = tokio::join!(asked, answering(other, "HTTP/1.1 200 OK\r\n\r\n"));
+        assert_eq!((failure.exit, seen), (Exit::Unknown, 0), "not sent a second time: {failure}");
+        drop(silent);
+        // It takes the request and breaks off.
+        let (broken, endpoint) = listener().await;
+        let (failure, _) = tokio::join!(ask(vec![endpoint], Effect::Write), answering(broken, ""));
+        assert_eq!(failure.exit, Exit::Unknown, "{failure}");
+    }
+
+    #[tokio::test]
+    async fn rule_13_the_outcome_decides_and_not_the_status() {
+        for (status, outcome, code, effect, exit) in [
+            ("503 X", "refused", "no_leader", Effect::Write, Exit::Unreachable),
+            ("503 X", "unknown", "unknown", Effect::Write, Exit::Unknown),
+            ("504 X", "unknown", "unknown", Effect::Write, Exit::Unknown),
+            ("409 X", "failed", "superseded", Effect::Write, Exit::Failed),
+            ("409 X", "refused", "change_in_progress", Effect::Write, Exit::Failed),
+            ("409 X", "unknown", "stale_sequence", Effect::Write, Exit::Unknown),
+            ("412 X", "failed", "precondition_failed", Effect::Write, Exit::Precondition),
+            ("429 X", "refused", "busy", Effect::Write, Exit::Busy),
+            ("503 X", "refused", "no_space", Effect::Write, Exit::DiskFull),
+            ("404 X", "failed", "not_found", Effect::Read, Exit::NotFound),
+        ] {
+            let (node, endpoint) = listener().await;
+            let answer = problem(status, outcome, code);
+            let (failure, _) = tokio::join!(ask(vec![endpoint], effect), answering(node, &answer));
+            assert_eq!(failure.exit, exit, "{status} {outcome} {code}: {failure}");
+            assert!(failure.message.contains("said"), "{failure}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_is_asked_of_the_next() {
+        let (first, one) = listener().await;
+        let (second, two) = listener().await;
+        let refused = problem("503 X", "refused", "no_leader");
+        let api = Api { endpoints: vec![closed_port(), one, two], timeout: Duration::from_secs(5) };
+        let request = Request::get("/v1/status");
+        let ok = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+        let (answer, _, seen) = tokio::join!(
+            api.json(&request, Effect::Write),
+            answering(first, &refused),
+            answering(second, ok)
+        );
+        assert_eq!((answer, seen), (Ok(serde_json::json!({})), 1));
+    }
+}

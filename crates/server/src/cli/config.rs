@@ -1,0 +1,41 @@
+//! `quorate config`: what the settings come to, without starting anything.
+
+use serde_json::json;
+
+use super::Context;
+use super::arguments::Config;
+use super::exit::Failure;
+use super::output::Rows;
+use super::serve::options;
+use crate::config::{SETTINGS, file, variable_of};
+
+pub(crate) fn run(context: &Context, verb: &Config) -> Result<(), Failure> {
+    match verb {
+        Config::Check(_) => check(context),
+        Config::Print(_) => print(context),
+    }
+}
+
+/// All that can be known without touching a port or a directory.
+fn check(context: &Context) -> Result<(), Failure> {
+    let options = options(&context.settings)?;
+    context.api()?;
+    let nodes: Vec<_> =
+        options.cluster.iter().map(|node| format!("{}={}", node.id, node.address())).collect();
+    let record = json!({"ok": true, "id": options.id, "cluster": nodes, "data_dir": options.data_dir});
+    context.output.record(vec!["ok", "id", "cluster", "data_dir"], &record)
+}
+
+fn print(context: &Context) -> Result<(), Failure> {
+    let row = |setting: &crate::config::Setting| {
+        let value = context.settings.value(setting.key);
+        json!({
+            "key": file::path_of(setting),
+            "value": value.map(|value| value.text.as_str()),
+            "source": value.map_or_else(|| "not set".to_owned(), |value| value.source.to_string()),
+            "variable": variable_of(setting.key),
+        })
+    };
+    let rows = SETTINGS.iter().map(row).collect();
+    context.output.rows(&Rows { columns: vec!["key", "value", "source"], rows }, None)
+}

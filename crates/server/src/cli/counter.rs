@@ -1,0 +1,34 @@
+//! `quorate counter`.
+
+use serde_json::json;
+
+use super::Context;
+use super::arguments::Counter;
+use super::client::Effect;
+use super::exit::{Exit, Failure};
+use super::http::{Request, escape};
+
+pub(crate) async fn run(context: &Context, verb: Counter) -> Result<(), Failure> {
+    let answer = match &verb {
+        Counter::Get { name, reading } => {
+            let request = Request::get(format!("{}?{}", path_of(name)?, reading.query()));
+            context.api()?.json(&request, Effect::Read).await.map_err(|failure| match failure.exit {
+                Exit::NotFound => Failure::new(Exit::NotFound, format!("nobody added to counter {name:?}")),
+                _ => failure,
+            })?
+        }
+        Counter::Add { name, amount } => {
+            let request = Request::post(format!("{}:add", path_of(name)?), &json!({"amount": amount}));
+            context.api()?.json(&request, Effect::Write).await?
+        }
+    };
+    let value = answer["value"].to_string();
+    context.output.value(value.as_bytes(), &answer)
+}
+
+fn path_of(name: &str) -> Result<String, Failure> {
+    if name.is_empty() {
+        return Err(Failure::usage("the name is empty; give at least one character"));
+    }
+    Ok(format!("/v1/counters/{}", escape(name)))
+}

@@ -1,0 +1,142 @@
+//! `quorate kv`.
+
+use std::io::Read;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::Context;
+use super::arguments::{Consistency, Kv, Reading};
+use super::client::Effect;
+use super::confirm::{Unattended, confirm};
+use super::exit::{Exit, Failure};
+use super::http::{Request, escape};
+use super::output::Rows;
+
+/// The longest value read from standard input; the machine's own limit is checked by the cluster.
+const STDIN_BYTES_MAX: u64 = 64 << 20;
+
+impl Reading {
+    /// `consistency=...`
+    pub(crate) fn query(&self) -> &'static str {
+        match self.consistency {
+            Consistency::Linearizable => "consistency=linearizable",
+            Consistency::Stale => "consistency=stale",
+        }
+    }
+}
+
+pub(crate) async fn run(context: &Context, verb: Kv) -> Result<(), Failure> {
+    match verb {
+        Kv::Get { key, reading } => get(context, &key, &reading).await,
+        Kv::Put { key, value } => put(context, &key, value).await,
+        Kv::Delete { key, yes } => {
+            confirm(&format!("delete key {key:?}"), yes, Unattended::Proceed)?;
+            let body = json!({"operation": "delete", "key": key});
+            let answer = context.api()?.json(&Request::post("/command", &body), Effect::Write).await?;
+            context.output.record(vec!["deleted", "index", "term"], &answer)
+        }
+        Kv::Cas { key, values, expected, absent } => {
+            let (expected, value) = cas_values(values, expected, absent)?;
+            cas(context, &key, expected, &value).await
+        }
+        Kv::List { prefix, limit, cursor, reading } => {
+            list(context, &prefix, limit, cursor.as_deref(), &reading).await
+        }
+    }
+}
+
+fn path_of(key: &str) -> Result<String, Failure> {
+    if key.is_empty() {
+        return Err(Failure::usage("the key is empty; give at least one character"));
+    }
+    Ok(format!("/v1/kv/{}", escape(key)))
+}
+
+async fn get(context: &Context, key: &str, reading: &Reading) -> Result<(), Failure> {
+    let request = Request::get(format!("{}?{}", path_of(key)?, reading.query()));
+    let response =
+        context.api()?.send(&request, Effect::Read).await.map_err(|failure| match failure.exit {
+            Exit::NotFound => Failure::new(Exit::NotFound, format!("key {key:?} has no value")),
+            _ => failure,
+        })?;
+    let index: Option<u64> = response.header("quorate-index").and_then(|index| index.parse().ok());
+    let mut record = json!({"key": key, "index": index});
+    put_value(&mut record, &response.body);
+    context.output.value(&response.body, &record)
+}
+
+/// Text as `value`; what is no text as the array `bytes`.
+fn put_value(record: &mut Value, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => record["value"] = text.into(),
+        Err(_) => record["bytes"] = bytes.into(),
+    }
+}
+
+async fn put(context: &Context, key: &str, value: String) -> Result<(), Failure> {
+    let path = path_of(key)?;
+    let value = if value == "-" { read_stdin()? } else { Bytes::from(value) };
+    let answer = context.api()?.json(&Request::put(path, value), Effect::Write).await?;
+    context.output.record(vec!["index", "term"], &answer)
+}
+
+fn read_stdin() -> Result<Bytes, Failure> {
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().take(STDIN_BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
+    if bytes.len() as u64 > STDIN_BYTES_MAX {
+        return Err(Failure::usage(format!(
+            "the value on standard input is longer than {STDIN_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(bytes.into())
+}
+
+/// What is expected (`None`: nothing) and what is set.
+fn cas_values(
+    values: Vec<String>,
+    expected: Option<String>,
+    absent: bool,
+) -> Result<(Option<String>, String), Failure> {
+    let mut values = values.into_iter();
+    match (values.next(), values.next(), expected, absent) {
+        (Some(expected), Some(value), None, false) => Ok((Some(expected), value)),
+        (Some(value), None, Some(expected), false) => Ok((Some(expected), value)),
+        (Some(value), None, None, true) => Ok((None, value)),
+        _ => Err(Failure::usage(
+            "say once what is expected: kv cas KEY EXPECTED VALUE, or kv cas --absent KEY VALUE",
+        )),
+    }
+}
+
+async fn cas(context: &Context, key: &str, expected: Option<String>, value: &str) -> Result<(), Failure> {
+    let body = json!({"operation": "cas", "key": key, "expected": expected, "value": value});
+    let answer = context.api()?.json(&Request::post("/command", &body), Effect::Write).await?;
+    context.output.record(vec!["swapped", "value", "index", "term"], &answer)?;
+    match answer["swapped"].as_bool() {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::new(Exit::Precondition, format!("key {key:?} is not as expected"))),
+        None => {
+            Err(Failure::new(Exit::Unknown, "outcome unknown: the answer does not say whether it swapped"))
+        }
+    }
+}
+
+async fn list(
+    context: &Context,
+    prefix: &str,
+    limit: u32,
+    cursor: Option<&str>,
+    reading: &Reading,
+) -> Result<(), Failure> {
+    let cursor = cursor.map(|cursor| format!("&cursor={}", escape(cursor))).unwrap_or_default();
+    let path = format!("/v1/kv?prefix={}&limit={limit}{cursor}&{}", escape(prefix), reading.query());
+    let answer = context.api()?.json(&Request::get(path), Effect::Read).await?;
+    let rows = answer["items"].as_array().cloned().unwrap_or_default();
+    context.output.rows(&Rows { columns: vec!["key", "value", "index"], rows }, Some(&answer))?;
+    if let Some(cursor) = answer["cursor"].as_str().or_else(|| answer["next"].as_str()) {
+        context.output.say(&format!("there is more: --cursor {cursor:?}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! `quorate log`: the log of a node that is not running. A running node's directory is refused as in use.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use quorate::store::{DiskError, FjallDisk, FjallOptions, Offline, OfflineGroup, OpenError};
+use quorate_core::{Entry, EntryKind, Index};
+use serde_json::{Value, json};
+
+use super::Context;
+use super::arguments::Log;
+use super::exit::{Exit, Failure};
+use super::output::Rows;
+use super::serve::default_data_dir;
+
+pub(crate) fn run(context: &Context, verb: &Log) -> Result<(), Failure> {
+    let directory = directory(context);
+    match verb {
+        Log::Inspect { group, from, limit, .. } => inspect(context, directory, group, Index(*from), *limit),
+        Log::Verify { .. } => verify(context, directory),
+    }
+}
+
+fn directory(context: &Context) -> PathBuf {
+    let id = context.settings.text("id").unwrap_or("node0");
+    context.settings.text("data_dir").map_or_else(|| default_data_dir(id), PathBuf::from)
+}
+
+/// Looks before it locks, so that a slip of the pen makes no directory.
+fn open(directory: &PathBuf) -> Result<Offline, Failure> {
+    let shown = directory.display();
+    if !directory.is_dir() {
+        return Err(Failure::new(
+            Exit::NotFound,
+            format!("there is no data directory {shown}; name one with --data-dir, or the node with --id"),
+        ));
+    }
+    let nothing =
+        || Failure::new(Exit::NotFound, format!("{shown} is not a node's data directory: it has no anchor"));
+    if !directory.join("anchor").exists() && !directory.join("db").exists() {
+        return Err(nothing());
+    }
+    let failed = |error: &OpenError| match error {
+        OpenError::Disk(DiskError::Locked { .. }) => Failure::failed(format!(
+            "{shown} is in use by a running node: stop it first, or ask it with `quorate status`"
+        )),
+        other => Failure::failed(other.to_string()),
+    };
+    let disk = FjallDisk::lock(directory, FjallOptions::default()).map_err(|error| failed(&error.into()))?;
+    Offline::open(Box::new(disk)).map_err(|error| failed(&error))?.ok_or_else(nothing)
+}
+
+fn inspect(
+    context: &Context,
+    directory: PathBuf,
+    group: &str,
+    from: Index,
+    limit: u64,
+) -> Result<(), Failure> {
+    let offline = open(&directory)?;
+    let (mut rows, mut more) = (Vec::new(), None);
+    let walked = offline.entries(group, from, &mut |entry| {
+        if rows.len() as u64 == limit {
+            more = Some(entry.index);
+            return ControlFlow::Break(());
+        }
+        rows.push(shown(entry));
+        ControlFlow::Continue(())
+    });
+    let columns = vec!["index", "term", "time_ms", "kind", "bytes", "chain"];
+    context.output.rows(&Rows { columns, rows }, None)?;
+    match walked {
+        Ok(true) => {}
+        Ok(false) => {
+            let known: Vec<String> = offline.verify().groups.into_iter().map(|group| group.name).collect();
+            let message = format!("there is no group {group:?} here; known are: {}", known.join(", "));
+            return Err(Failure::new(Exit::NotFound, message));
+        }
+        Err(error) => return Err(Failure::failed(error.to_string())),
+    }
+    if let Some(index) = more {
+        context.output.say(&format!("there is more: --from {index}"));
+    }
+    Ok(())
+}
+
+fn shown(entry: &Entry) -> Value {
+    let kind = match entry.kind {
+        EntryKind::Noop => "noop",
+        EntryKind::Command => "command",
+        EntryKind::Membership => "membership",
+    };
+    json!({
+        "index": entry.index.0,
+        "term": entry.term.0,
+        "time_ms": entry.time_ms,
+        "kind": kind,
+        "bytes": entry.payload.len(),
+        "chain": entry.chain.to_string(),
+    })
+}
+
+fn verify(context: &Context, directory: PathBuf) -> Result<(), Failure> {
+    let report = open(&directory)?.verify();
+    let rows: Vec<Value> = report.groups.iter().map(of_group).collect();
+    let whole = report.damage.is_empty() && report.groups.iter().all(|group| group.damage.is_empty());
+    let torn = report.torn.as_ref().map(
+        |torn| json!({"journal": torn.journal, "kept_bytes": torn.kept_bytes, "cut_bytes": torn.cut_bytes}),
+    );
+    let document = json!({
+        "ok": whole,
+        "node": report.identity.node,
+        "cluster": report.identity.cluster.to_string(),
+        "incarnation": report.identity.incarnation.to_string(),
+        "boot": report.identity.boot.0,
+        "torn_tail": torn,
+        "damage": report.damage,
+        "groups": rows,
+    });
+    let columns = vec!["group", "first", "last", "term", "entries", "bytes", "chain", "ok"];
+    context.output.rows(&Rows { columns, rows }, Some(&document))?;
+    if let Some(torn) = &report.torn {
+        let cut = torn.cut_bytes;
+        context.output.say(&format!("{}: an unfinished last write of {cut} bytes was cut off", torn.journal));
+    }
+    let of_groups = report
+        .groups
+        .iter()
+        .flat_map(|group| group.damage.iter().map(|clause| format!("group {}: {clause}", group.name)));
+    let damage: Vec<String> = report.damage.iter().cloned().chain(of_groups).collect();
+    if damage.is_empty() {
+        return Ok(());
+    }
+    let remedy = "the node repairs itself from its peers at its next start, or says why it cannot";
+    Err(Failure::failed(format!("damaged: {}; {remedy}", damage.join("; "))))
+}
+
+fn of_group(group: &OfflineGroup) -> Value {
+    json!({
+        "group": group.name,
+        "first": group.start.index.0 + 1,
+        "last": group.last.index.0,
+        "term": group.hard_state.term.0,
+        "vote": group.hard_state.voted_for,
+        "recovering": group.hard_state.recovering,
+        "entries": group.entries,
+        "bytes": group.bytes,
+        "chain": group.last.chain.to_string(),
+        "ok": group.damage.is_empty(),
+        "damage": group.damage,
+    })
+}

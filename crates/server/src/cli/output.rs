@@ -1,0 +1,181 @@
+//! Data on standard output, messages on standard error, in the format that was asked for.
+//!
+//! - `table`: for people, aligned, with a heading.
+//! - `json`: one document, indented; field names are those of the REST API.
+//! - `jsonl`: one line of JSON per row.
+//! - `plain`: for scripts: values between tabs, no heading; a single value as its bytes, without a newline.
+//!
+//! A reader that goes away (`| head`) ends the command without a word.
+
+use std::io::{IsTerminal, Write};
+
+use serde_json::Value;
+
+use super::exit::{Exit, Failure};
+
+/// The formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// One document.
+    Json,
+    /// One line per row.
+    Jsonl,
+    /// For scripts.
+    Plain,
+}
+
+impl Format {
+    /// By the word of the settings table, which has checked it.
+    pub(crate) fn named(word: &str) -> Self {
+        match word {
+            "json" => Self::Json,
+            "jsonl" => Self::Jsonl,
+            "plain" => Self::Plain,
+            // The table lets no fifth word through.
+            _ => Self::Table,
+        }
+    }
+}
+
+/// Where a command speaks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    /// How data is written.
+    pub(crate) format: Format,
+    /// No messages but errors.
+    pub(crate) quiet: bool,
+}
+
+/// Rows with named columns; a column is the name of a field.
+#[derive(Debug, Clone)]
+pub(crate) struct Rows {
+    /// Fields shown by `table` and `plain`, in order.
+    pub(crate) columns: Vec<&'static str>,
+    /// The rows, objects. `json` and `jsonl` show all their fields.
+    pub(crate) rows: Vec<Value>,
+}
+
+impl Output {
+    /// Rows. As `json` they are one document: `document` if given, else an array of the rows.
+    pub(crate) fn rows(&self, rows: &Rows, document: Option<&Value>) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Json => {
+                let array = Value::Array(rows.rows.clone());
+                pretty(document.unwrap_or(&array))
+            }
+            Format::Jsonl => rows.rows.iter().map(|row| format!("{row}\n")).collect(),
+            Format::Table => table(rows),
+            Format::Plain => {
+                let line = |row: &Value| cells(rows, row).join("\t") + "\n";
+                rows.rows.iter().map(line).collect()
+            }
+        };
+        self.bytes(text.as_bytes())
+    }
+
+    /// One object: as `table` a line per field, as `plain` the values between tabs.
+    pub(crate) fn record(&self, columns: Vec<&'static str>, record: &Value) -> Result<(), Failure> {
+        if self.format == Format::Table {
+            let shown = columns.iter().map(|column| (*column, cell(&record[*column])));
+            let shown: Vec<_> = shown.filter(|(_, text)| !text.is_empty()).collect();
+            let width = shown.iter().map(|(column, _)| column.len()).max().unwrap_or(0);
+            let line = |(column, text): &(&str, String)| format!("{column:width$}  {text}\n");
+            return self.bytes(shown.iter().map(line).collect::<String>().as_bytes());
+        }
+        self.rows(&Rows { columns, rows: vec![record.clone()] }, Some(record))
+    }
+
+    /// One value; `record` is what it is part of.
+    pub(crate) fn value(&self, bytes: &[u8], record: &Value) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => self.bytes(pretty(record).as_bytes()),
+            Format::Jsonl => self.bytes(format!("{record}\n").as_bytes()),
+            Format::Table => self.bytes(&[bytes, b"\n"].concat()),
+            Format::Plain => self.bytes(bytes),
+        }
+    }
+
+    /// Bytes as they are.
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut out = std::io::stdout().lock();
+        let written = out.write_all(bytes).and_then(|()| out.flush());
+        written.map_err(|error| match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Failure::new(Exit::Ok, ""),
+            _ => Failure::failed(format!("cannot write to standard output: {error}")),
+        })
+    }
+
+    /// A message for people.
+    pub(crate) fn say(&self, message: &str) {
+        if !self.quiet {
+            complain(message);
+        }
+    }
+}
+
+/// Writes to standard error, whatever becomes of it.
+pub(crate) fn complain(message: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{message}"));
+}
+
+/// Whether a person can be asked.
+pub(crate) fn is_interactive() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+fn table(rows: &Rows) -> String {
+    let heading: Vec<String> =
+        rows.columns.iter().map(|column| column.replace('_', " ").to_uppercase()).collect();
+    let lines: Vec<Vec<String>> =
+        std::iter::once(heading).chain(rows.rows.iter().map(|row| cells(rows, row))).collect();
+    let widths: Vec<usize> = (0..rows.columns.len())
+        .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for line in lines {
+        let padded: Vec<String> =
+            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text.push_str(padded.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn cells(rows: &Rows, row: &Value) -> Vec<String> {
+    rows.columns.iter().map(|column| cell(&row[*column])).collect()
+}
+
+/// A value on one line: what it holds may come from anyone, so control characters are escaped.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.chars().flat_map(printable).collect(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+fn printable(c: char) -> Vec<char> {
+    if c.is_control() { c.escape_default().collect() } else { vec![c] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_table_is_aligned_and_a_cell_stays_on_its_line() {
+        let rows = Rows {
+            columns: vec!["key", "index"],
+            rows: vec![json!({"key": "a\nb\u{1b}[2J", "index": 7}), json!({"key": "c", "index": null})],
+        };
+        assert_eq!(table(&rows), "KEY             INDEX\na\\nb\\u{1b}[2J  7\nc\n");
+    }
+}
