@@ -316,6 +316,10 @@ impl Lab {
         self.common(at, Common::StoreBack);
     }
 
+    pub(crate) fn founding(&self) -> Membership {
+        self.founding.clone()
+    }
+
     pub(crate) fn replica(&self, at: usize) -> &Replica {
         self.nodes[at].replica.as_ref().expect("it is up")
     }
