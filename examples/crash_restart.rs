@@ -9,16 +9,17 @@ use anyhow::{Context, Result, bail, ensure};
 use quorate::machine::{Add, ClientId, Counter, SessionKey, Total};
 use quorate::{Consistency, GroupHandle, Injury, Node};
 use quorate_examples::{free_addresses, log, quick};
+use tokio::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What runs in a node that leads, and how it is hurt. Only actors that take a test's message can panic on demand.
+/// What runs in a node that leads, each ended in one of the ways in which an actor can end.
 const VICTIMS: [(&str, Injury); 7] = [
     ("leader", Injury::Panic),
     ("replicator", Injury::Panic),
     ("applier", Injury::Panic),
     ("group", Injury::Kill),
     ("log-store", Injury::Kill),
-    ("bridge", Injury::Kill),
+    ("bridge", Injury::Stop),
     ("node", Injury::Panic),
 ];
 
@@ -42,14 +43,14 @@ async fn start(directory: &Path, addresses: &[String], at: usize) -> Result<Memb
 async fn add(count: &GroupHandle<Counter>, sequence: &mut i64) -> Result<()> {
     *sequence += 1;
     let key = SessionKey::new(ClientId::of_name("example/crash_restart"), u64::try_from(*sequence)?);
-    let give_up = tokio::time::Instant::now() + PATIENCE;
+    let give_up = Instant::now() + PATIENCE;
+    let mut pause = tokio::time::interval(Duration::from_millis(20));
     loop {
+        pause.tick().await;
         match count.propose_once(key, Add(1), Duration::from_secs(2)).await {
             Ok(_) => return Ok(()),
-            Err(error) if tokio::time::Instant::now() > give_up => {
-                bail!("not added in {PATIENCE:?}: {error}")
-            }
-            Err(error) => println!("  {:?}: {error}", error.outcome()),
+            Err(error) if Instant::now() > give_up => bail!("not added in {PATIENCE:?}: {error}"),
+            Err(error) => println!("  tried again after {:?}", error.outcome()),
         }
     }
 }
