@@ -207,8 +207,8 @@ pub(crate) enum Kv {
         /// Keys that begin with this
         #[arg(long, default_value = "", hide_default_value = true)]
         prefix: String,
-        /// How many, at most
-        #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
+        /// How many, 1 to 1000
+        #[arg(long, default_value_t = 1000, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
         /// Go on where an earlier list ended
         #[arg(long)]
@@ -238,7 +238,7 @@ pub(crate) enum Consistency {
 /// About counters.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Counter {
-    /// Print a counter; exit 3 if nobody added to it
+    /// Print a counter; one that nobody added to stands at 0
     Get {
         /// Its name
         name: String,

@@ -5,17 +5,14 @@ use serde_json::json;
 use super::Context;
 use super::arguments::Counter;
 use super::client::Effect;
-use super::exit::{Exit, Failure};
+use super::exit::Failure;
 use super::http::{Request, escape};
 
 pub(crate) async fn run(context: &Context, verb: Counter) -> Result<(), Failure> {
     let answer = match &verb {
         Counter::Get { name, reading } => {
             let request = Request::get(format!("{}?{}", path_of(name)?, reading.query()));
-            context.api()?.json(&request, Effect::Read).await.map_err(|failure| match failure.exit {
-                Exit::NotFound => Failure::new(Exit::NotFound, format!("nobody added to counter {name:?}")),
-                _ => failure,
-            })?
+            context.api()?.json(&request, Effect::Read).await?
         }
         Counter::Add { name, amount } => {
             let request = Request::post(format!("{}:add", path_of(name)?), &json!({"amount": amount}));

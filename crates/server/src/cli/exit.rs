@@ -11,7 +11,7 @@ pub(crate) enum Exit {
     Failed,
     /// A wrong flag, variable, file, address or cluster list.
     Usage,
-    /// The key, counter, actor or directory is not there.
+    /// The key, actor or directory is not there.
     NotFound,
     /// No leader, or nobody reached; a write did not happen.
     Unreachable,
@@ -70,7 +70,7 @@ impl Exit {
             Self::Usage => {
                 "a wrong flag, variable, settings file, address or cluster list; nothing was tried"
             }
-            Self::NotFound => "the key, counter, actor or data directory is not there",
+            Self::NotFound => "the key, actor or data directory is not there",
             Self::Unreachable => "no leader, or no endpoint reached; a write did not happen",
             Self::Unknown => "outcome unknown: a write may have happened or may yet happen",
             Self::Precondition => "a compare-and-set found something else; nothing changed",

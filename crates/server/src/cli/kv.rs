@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -66,11 +68,13 @@ async fn get(context: &Context, key: &str, reading: &Reading) -> Result<(), Fail
     context.output.value(&response.body, &record)
 }
 
-/// Text as `value`; what is no text as the array `bytes`.
+/// Text as it is; what is no text in base64, as the API's JSON has it.
 fn put_value(record: &mut Value, bytes: &[u8]) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => record["value"] = text.into(),
-        Err(_) => record["bytes"] = bytes.into(),
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        record["value"] = text.into();
+    } else {
+        record["value"] = BASE64_STANDARD.encode(bytes).into();
+        record["encoding"] = "base64".into();
     }
 }
 
@@ -135,7 +139,7 @@ async fn list(
     let answer = context.api()?.json(&Request::get(path), Effect::Read).await?;
     let rows = answer["items"].as_array().cloned().unwrap_or_default();
     context.output.rows(&Rows { columns: vec!["key", "value", "index"], rows }, Some(&answer))?;
-    if let Some(cursor) = answer["cursor"].as_str().or_else(|| answer["next"].as_str()) {
+    if let Some(cursor) = answer["cursor"].as_str() {
         context.output.say(&format!("there is more: --cursor {cursor:?}"));
     }
     Ok(())

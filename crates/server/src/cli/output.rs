@@ -176,6 +176,6 @@ mod tests {
             columns: vec!["key", "index"],
             rows: vec![json!({"key": "a\nb\u{1b}[2J", "index": 7}), json!({"key": "c", "index": null})],
         };
-        assert_eq!(table(&rows), "KEY             INDEX\na\\nb\\u{1b}[2J  7\nc\n");
+        assert_eq!(table(&rows), "KEY            INDEX\na\\nb\\u{1b}[2J  7\nc\n");
     }
 }

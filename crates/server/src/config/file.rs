@@ -53,6 +53,14 @@ fn flatten(table: toml::Table) -> Result<Vec<(String, Toml)>, String> {
                     );
                 }
             }
+            Toml::Table(_) if ["cluster", "node", "live"].contains(&key.as_str()) => {
+                return Err(format!("unknown section [{key}]: did you mean [tuning.{key}]?"));
+            }
+            Toml::Table(_) => {
+                return Err(format!(
+                    "unknown section [{key}]: known are tuning.cluster, tuning.node, tuning.live"
+                ));
+            }
             value => found.push((key, value)),
         }
     }

@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn an_unknown_key_names_the_nearest_known_one() {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
-        file.write_all(b"[node]\nheartbeat_intervall_ms = 100\n").expect("written");
+        file.write_all(b"[tuning.node]\nheartbeat_intervall_ms = 100\n").expect("written");
         let flags = vec![("config", Some(file.path().display().to_string()))];
         let message = said(Settings::gather(flags, &[], environment(&[])));
         assert!(message.contains("did you mean heartbeat_interval_ms?"), "{message}");

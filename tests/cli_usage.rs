@@ -1,0 +1,167 @@
+//! What needs no cluster: mistakes are named with their remedy, settings with their source, pages are as the binary
+//! says, and a log can be read offline.
+
+mod cli;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use cli::{command, quorate, ran};
+use quorate::machine::{Add, Counter};
+
+#[test]
+fn a_wrong_flag_names_the_right_one() -> Result<()> {
+    quorate(&["serve", "--clutser", "localhost:7000"])?.expect(2, "--cluster")?;
+    quorate(&["kvv", "get", "k"])?.expect(2, "kv")?;
+    quorate(&["status", "-o", "jason"])?.expect(2, "did you mean json?")?;
+    quorate(&["status", "--timeout", "5"])?.expect(2, "300ms, 5s")?;
+    quorate(&["status", "--endpoints", "https://localhost:8000"])?.expect(2, "no TLS")?;
+    quorate(&["--version"])?.expect(0, "quorate ")?;
+    quorate(&["kv", "cas", "k", "v"])?.expect(2, "kv cas --absent KEY VALUE")?;
+    quorate(&["actors", "stop", "log-store"])?.expect(2, "give --yes")
+}
+
+#[test]
+fn a_wrong_cluster_list_says_what_contradicts_what() -> Result<()> {
+    let list = "localhost:7000,localhost:7001,localhost:7002";
+    let check = |more: &[&str]| quorate(&[&["config", "check", "--cluster", list][..], more].concat());
+    check(&["--id", "node1"])?.expect(0, "node1=localhost:7001")?;
+    check(&["--id", "node3"])?.expect(2, "not in the cluster list, which has node0, node1, node2")?;
+    check(&["--port", "7001"])?.expect(2, "the cluster list has node0=localhost:7000; give port 7000")?;
+    check(&["--host", "192.0.2.1"])?.expect(2, "another machine or interface")?;
+    check(&["--host", "0.0.0.0"])?.expect(0, "node0")?;
+    check(&["--api-port", "7000"])?.expect(2, "two different ports")?;
+    check(&["--api-port", "70000"])?.expect(2, "api_port is \"70000\" (from flag --api-port)")?;
+    check(&["--set", "proposal_max=3"])?.expect(2, "did you mean proposals_max?")?;
+    quorate(&["config", "check", "--cluster", "localhost"])?.expect(2, "not host:port")?;
+    quorate(&["serve", "--cluster", "h:1,h:1"])?.expect(2, "same address")
+}
+
+#[test]
+fn config_print_shows_where_each_value_came_from() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = "id = \"node1\"\nport = 7001\n[tuning.live]\ncall_timeout_ms = 3000\n";
+    std::fs::write(directory.path().join("q.toml"), file)?;
+    let mut print =
+        command(directory.path(), &["config", "print", "--config", "q.toml", "--port", "7009", "-o", "json"]);
+    print.env("QUORATE_ID", "node2").env("QUORATE_API_PORT", "8009");
+    let rows = ran(print)?.json()?;
+    let of = |key: &str| {
+        let row =
+            rows.as_array().into_iter().flatten().find(|row| row["key"] == key).cloned().unwrap_or_default();
+        format!(
+            "{} {}",
+            row["value"].as_str().unwrap_or_default(),
+            row["source"].as_str().unwrap_or_default()
+        )
+    };
+    assert_eq!(of("port"), "7009 flag --port");
+    assert_eq!(of("id"), "node2 variable QUORATE_ID");
+    assert_eq!(of("api_port"), "8009 variable QUORATE_API_PORT");
+    assert_eq!(of("tuning.live.call_timeout_ms"), "3000 file q.toml");
+    assert_eq!(of("host"), "localhost default");
+    std::fs::write(directory.path().join("q.toml"), "api-port = 1\n")?;
+    ran(command(directory.path(), &["config", "print", "--config", "q.toml"]))?
+        .expect(2, "did you mean api_port?")?;
+    ran(command(directory.path(), &["config", "print", "--config", "none.toml"]))?
+        .expect(2, "none.toml: cannot be read")
+}
+
+#[test]
+fn the_reference_is_what_the_binary_says_of_itself() -> Result<()> {
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference");
+    for page in ["cli", "config", "errors"] {
+        let said = quorate(&["reference", page])?.stdout;
+        let path = pages.join(format!("{page}.md"));
+        if std::env::var_os("QUORATE_TEST_WRITE").is_some() {
+            std::fs::write(&path, &said)?;
+        }
+        let written = std::fs::read_to_string(&path)?;
+        assert!(written == said, "docs/reference/{page}.md is old: run this test with QUORATE_TEST_WRITE=1");
+    }
+    Ok(())
+}
+
+#[test]
+fn completion_scripts_know_the_verbs() -> Result<()> {
+    for shell in ["bash", "zsh", "fish"] {
+        quorate(&["completion", shell])?.expect(0, "counter")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn nobody_there_is_four_for_reads_and_writes() -> Result<()> {
+    let port = quorate_tests::cluster::free_ports(1)?[0];
+    let endpoint = format!("localhost:{port}");
+    for verb in
+        [&["kv", "put", "k", "v"][..], &["kv", "get", "k"], &["counter", "add", "c", "-5"], &["status"]]
+    {
+        let ended = quorate(&[verb, &["--endpoints", &endpoint]].concat())?;
+        ended.expect(4, "cannot reach http://localhost")?;
+        assert!(ended.stdout.is_empty(), "messages are not data: {ended:?}");
+    }
+    quorate(&["health", "--endpoints", &endpoint])?.expect(7, "0 of 1 endpoints are ready")
+}
+
+#[tokio::test]
+async fn a_log_is_read_offline_and_a_running_nodes_is_refused() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let data = directory.path().join("data");
+    let node = quorate::Node::builder("node0", &data).start().await?;
+    let count = node.group("main", Counter::default()).await?;
+    for amount in 1..=10 {
+        let total = count.propose(Add(amount)).await?;
+        assert!(total.total() > 0);
+    }
+    let log = |verb: &str, more: &[&str]| {
+        let arguments = ["log", verb, "--data-dir", "data"];
+        ran(command(directory.path(), &[&arguments[..], more].concat()))
+    };
+    log("verify", &[])?.expect(1, "in use by a running node")?;
+    drop(count);
+    node.stop().await;
+
+    let report = log("verify", &["-o", "json"])?.json()?;
+    assert_eq!((&report["ok"], &report["node"]), (&true.into(), &"node0".into()), "{report}");
+    let group = &report["groups"][0];
+    assert_eq!((&group["group"], &group["first"]), (&"main".into(), &1.into()), "{report}");
+    assert_eq!(group["entries"], group["last"], "{report}");
+    let last = group["last"].as_u64().context("a number")?;
+    assert!(last >= 11, "ten commands and what a leader begins with: {report}");
+
+    let entries = log("inspect", &["--limit", "1000", "-o", "json"])?.json()?;
+    let entries = entries.as_array().context("an array")?;
+    assert_eq!(entries.len() as u64, last);
+    assert_eq!(entries.last().context("not empty")?["chain"], group["chain"]);
+    log("inspect", &["--limit", "1"])?.expect(0, "there is more: --from 2")?;
+    log("inspect", &["--group", "other"])?.expect(3, "known are: main")?;
+    assert_eq!(log("verify", &["-o", "json"])?.json()?, report, "looking changes nothing, the boot neither");
+
+    damage(&data.join("db"))?;
+    log("verify", &[])?.expect(1, "damaged")?;
+    log("verify", &[])?.expect(1, "damaged")?;
+    assert!(data.join("db").is_dir(), "what is damaged is not set aside by looking");
+    ran(command(directory.path(), &["log", "verify", "--data-dir", "nowhere"]))?
+        .expect(3, "no data directory nowhere")?;
+    assert!(!directory.path().join("nowhere").exists());
+    std::fs::create_dir(directory.path().join("empty"))?;
+    ran(command(directory.path(), &["log", "verify", "--data-dir", "empty"]))?
+        .expect(3, "not a node's data directory")
+}
+
+/// Turns a bit in the middle of what the journals hold.
+fn damage(database: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(database)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "jnl") {
+            let mut bytes = std::fs::read(&path)?;
+            let written = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+            if written > 100 {
+                bytes[written / 2] ^= 0x10;
+                std::fs::write(&path, bytes)?;
+            }
+        }
+    }
+    Ok(())
+}
