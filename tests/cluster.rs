@@ -27,6 +27,30 @@ pub fn free_ports(count: usize) -> Result<Vec<u16>> {
     bound.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 
+/// Shows the nodes' log on stderr where `QUORATE_LOG` says how much: `QUORATE_LOG=info`.
+pub fn log_if_asked() {
+    if let Ok(filter) = std::env::var("QUORATE_LOG") {
+        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        // Set once; later tests of the same process find it there.
+        let _ = subscriber.try_init();
+    }
+}
+
+/// A panic on order is no news: its message is not printed.
+pub fn quiet_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let said = info.payload();
+        let text = said
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| said.downcast_ref::<String>().map(String::as_str));
+        if !text.is_some_and(|text| text.contains("told to panic")) {
+            usual(info);
+        }
+    }));
+}
+
 /// A cluster whose nodes can be stopped, killed and started again.
 pub struct Cluster {
     directory: TempDir,
@@ -38,6 +62,7 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `count` nodes.
     pub async fn start(count: usize, config: Config) -> Result<Self> {
+        log_if_asked();
         let (directory, ports) = (tempfile::tempdir()?, free_ports(count)?);
         let mut cluster = Self { directory, ports, config, nodes: BTreeMap::new() };
         for at in 0..count {

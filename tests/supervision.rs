@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use quorate::machine::{Add, Counter, Total};
 use quorate::{Consistency, GroupHandle, Injury, Node, Outcome};
-use quorate_tests::cluster::{Cluster, eventually, quick, same_digest};
+use quorate_tests::cluster::{Cluster, eventually, quick, quiet_panics, same_digest};
 
 /// How many actors are hurt.
 const INJURIES: usize = 300;
@@ -59,20 +59,19 @@ async fn caller(count: GroupHandle<Counter>, stop: Arc<AtomicBool>, tally: Arc<T
     }
 }
 
-/// A panic on order is no news.
-fn quiet_panics() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        let ordered = info.payload().downcast_ref::<&str>() == Some(&"told to panic");
-        if !ordered {
-            usual(info);
-        }
-    }));
-}
-
 /// The kinds of actor a whole tree of this cluster has, on any node.
 const KINDS: [&str; 11] = [
-    "node", "log-store", "bridge", "listener", "link", "session", "group", "follower", "leader", "replicator", "applier",
+    "node",
+    "log-store",
+    "bridge",
+    "listener",
+    "link",
+    "session",
+    "group",
+    "follower",
+    "leader",
+    "replicator",
+    "applier",
 ];
 
 fn hurt_one(nodes: &[&Node], draw: &mut Draw, hurt: &mut BTreeMap<(String, Injury), usize>) {
@@ -100,7 +99,9 @@ async fn whole_again(cluster: &Cluster, counts: &[GroupHandle<Counter>]) -> Resu
             let actors = node.actors();
             let has = |kind: &str| actors.iter().any(|actor| actor.kind == kind);
             let always = ["node", "log-store", "bridge", "listener", "group", "applier"];
-            if !always.iter().all(|kind| has(kind)) || actors.iter().filter(|actor| actor.kind == "link").count() != 2 {
+            if !always.iter().all(|kind| has(kind))
+                || actors.iter().filter(|actor| actor.kind == "link").count() != 2
+            {
                 return None;
             }
             kinds.extend(actors.into_iter().map(|actor| actor.kind));
@@ -146,7 +147,9 @@ async fn every_actor_may_die_at_any_moment() -> Result<()> {
     }
     stop.store(true, Ordering::Relaxed);
     for caller in callers {
-        tokio::time::timeout(Duration::from_secs(30), caller).await.context("every caller gets an answer")??;
+        tokio::time::timeout(Duration::from_secs(30), caller)
+            .await
+            .context("every caller gets an answer")??;
     }
 
     whole_again(&cluster, &counts).await?;
@@ -160,8 +163,14 @@ async fn every_actor_may_die_at_any_moment() -> Result<()> {
         tally.refused.load(Ordering::Relaxed),
         tally.queries.load(Ordering::Relaxed),
     );
-    assert!(total >= acknowledged as i64, "{acknowledged} acknowledged, {total} in the counter: some were lost");
-    assert!(total <= (acknowledged + unknown) as i64, "{acknowledged} + {unknown} at most, {total} in the counter");
+    assert!(
+        total >= acknowledged as i64,
+        "{acknowledged} acknowledged, {total} in the counter: some were lost"
+    );
+    assert!(
+        total <= (acknowledged + unknown) as i64,
+        "{acknowledged} + {unknown} at most, {total} in the counter"
+    );
     assert!(acknowledged > 100, "too little happened for the test to mean anything: {acknowledged}");
     same_digest(&counts).await?;
     eventually("permits return to full when idle", async || {

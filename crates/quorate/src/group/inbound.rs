@@ -12,11 +12,9 @@ use crate::group::{
 use crate::role::{LeaderMessage, RoleMessage, Submission};
 use crate::wire::{GroupProtocol, Request};
 
-/// Sends a batch on its way. While no role runs, Raft messages are dropped and callers are told so.
+/// Sends a batch on its way. While no role runs, Raft messages are dropped and callers are told so; the group itself
+/// is never gone, for whoever restarts will be reached by the same name.
 pub(crate) fn deliver(route: &Route, batch: Vec<Inbound<GroupProtocol>>) -> Result<(), Gone> {
-    if route.group.is_none() {
-        return Err(Gone);
-    }
     for Inbound { from, message, reply } in batch {
         match (message, reply) {
             (Request::Raft(message), _) => {

@@ -1,0 +1,272 @@
+//! Faults of machines, disks and neighbours: each ends in a clear, typed answer, and harms nothing else.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use quorate::machine::{Add, ApplyContext, Counter, RestoreError, Snapshot, SnapshotReader, Total};
+use quorate::store::{DiskError, SimDisk};
+use quorate::{
+    Consistency, Node, NodeFailure, Outcome, ProposeError, QueryError, Standing, StartError, StateMachine,
+};
+use quorate_bridge::{Bridge, BridgeOptions, Identity, Kind, PeerAddress};
+use quorate_tests::cluster::{Cluster, eventually, quick, quiet_panics, same_digest};
+
+/// Counts, and panics on thirteen.
+#[derive(Default)]
+struct Superstitious(i64);
+
+impl StateMachine for Superstitious {
+    type Command = i64;
+    type Reply = i64;
+    type Query = ();
+    type Answer = i64;
+
+    fn apply(&mut self, _cx: &mut ApplyContext<'_>, amount: i64) -> i64 {
+        assert_ne!(amount, 13, "told to panic");
+        self.0 += amount;
+        self.0
+    }
+
+    fn query(&self, (): ()) -> i64 {
+        self.0
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::from_value(self.0)
+    }
+
+    fn restore(reader: SnapshotReader<'_>) -> Result<Self, RestoreError> {
+        reader.only_value().map(Self)
+    }
+}
+
+#[tokio::test]
+async fn rule_11_a_machine_that_panics_stops_its_own_group_only_with_the_index() -> Result<()> {
+    quiet_panics();
+    let cluster = Cluster::start(3, quick()).await?;
+    let poisoned = cluster.group("poisoned", Superstitious::default).await?;
+    let counts = cluster.group("healthy", Counter::default).await?;
+    assert_eq!(poisoned[0].propose(1).await?, 1);
+    let before = poisoned[0].propose_by(2, Duration::from_secs(5)).await?;
+    let poison = poisoned[1].propose_by(13, Duration::from_secs(5)).await.expect_err("the machine panics");
+    assert_eq!(poison.outcome(), Outcome::Unknown, "{poison}");
+    for group in &poisoned {
+        let index = eventually("faulted on every node", async || group.status().await.faulted).await?;
+        assert!(index > before.index, "{index} is the poisonous entry, after {}", before.index);
+        let refused = group.propose(1).await.expect_err("faulted");
+        assert_eq!(refused, ProposeError::Faulted { index });
+        assert_eq!(refused.outcome(), Outcome::Refused);
+        let asked = group.query((), Consistency::Linearizable).await.expect_err("no machine");
+        assert_eq!(asked, QueryError::Faulted { index });
+    }
+    for (at, count) in counts.iter().enumerate() {
+        assert_eq!(count.propose(Add(1)).await?, at as i64 + 1, "the other group serves");
+    }
+    cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn rule_14_a_wiped_disk_under_an_old_name_is_refused_with_the_remedy() -> Result<()> {
+    let mut cluster = Cluster::start(3, quick()).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    assert_eq!(counts[0].propose(Add(1)).await?, 1);
+    eventually("every node knows every other", async || {
+        let status = counts[0].status().await.role?;
+        status.members.iter().all(|member| member.incarnation != 0).then_some(())
+    })
+    .await
+    .context("the leader writes incarnations into the membership")?;
+    cluster.stop(2).await;
+    std::fs::remove_dir_all(cluster.data(2))?;
+    let wiped = cluster.start_node(2).await?;
+    let failure = tokio::time::timeout(Duration::from_secs(20), wiped.failed()).await?.context("it stops")?;
+    assert!(matches!(failure, NodeFailure::Replaced { .. }), "{failure}");
+    assert!(failure.to_string().contains("remove the node from the cluster and add it again"), "{failure}");
+    assert_eq!(counts[0].propose(Add(1)).await?, 2, "the others go on");
+    cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_of_another_cluster_is_refused() -> Result<()> {
+    let mut cluster = Cluster::start(2, quick()).await?;
+    let port = cluster.port(1);
+    cluster.stop(1).await;
+    let other = Node::builder("node1", cluster.data(9))
+        .listen(&format!("127.0.0.1:{port}"))
+        .peer("node0", &format!("127.0.0.1:{}", cluster.port(0)))
+        .cluster_token("another")
+        .config(quick())
+        .start()
+        .await?;
+    let said = link_error(&other, "wrong_cluster").await?;
+    assert!(said.contains("cluster token"), "it names the remedy: {said}");
+    other.stop().await;
+    cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn rule_15_other_cluster_settings_are_refused_and_named() -> Result<()> {
+    let mut cluster = Cluster::start(2, quick()).await?;
+    cluster.stop(1).await;
+    let mut config = quick();
+    config.cluster.clock_drift_ppm_max += 1;
+    let other = cluster.builder(1).config(config).start().await?;
+    link_error(&other, "fingerprint").await?;
+    other.stop().await;
+    cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn rule_14_a_stranger_is_refused() -> Result<()> {
+    let cluster = Cluster::start(1, quick()).await?;
+    let identity = Identity {
+        kind: Kind::Peer,
+        fingerprint: quick().cluster.fingerprint(),
+        ..Identity::peer(cluster.node(0).identity().cluster.0, "stranger", 7, 1)
+    };
+    let bridge = Bridge::start(BridgeOptions::new("stranger", identity), None).await?;
+    bridge.add_peer(PeerAddress::new("node0", format!("127.0.0.1:{}", cluster.port(0))))?;
+    let said = eventually("a refusal", async || bridge.link("node0")?.last_error).await?;
+    assert!(said.contains("unknown_peer") && said.contains("stranger"), "{said}");
+    bridge.stop().await;
+    cluster.stop_all().await;
+    Ok(())
+}
+
+async fn link_error(node: &Node, code: &str) -> Result<String> {
+    eventually(code, async || {
+        let said: Vec<String> = node.links().into_iter().filter_map(|link| link.last_error).collect();
+        said.into_iter().find(|said| said.contains(code))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_second_process_on_one_data_directory_is_refused() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let first = Node::builder("node0", directory.path()).start().await?;
+    let second = Node::builder("node0", directory.path()).start().await.expect_err("in use");
+    assert!(matches!(second, StartError::Disk(DiskError::Locked { .. })), "{second}");
+    let place = directory.path().display().to_string();
+    assert!(second.to_string().contains(&place), "it names the directory: {second}");
+    first.stop().await;
+    Node::builder("node0", directory.path()).start().await?.stop().await;
+    let other = Node::builder("node1", directory.path()).start().await.expect_err("another's data");
+    assert!(other.to_string().contains("node0"), "{other}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_made_and_an_address_in_use_are_named() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("file");
+    std::fs::write(&file, b"not a directory")?;
+    let refused = Node::builder("node0", file.join("data")).start().await.expect_err("below a file");
+    assert!(refused.to_string().contains("file/data"), "{refused}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?.to_string();
+    let refused = Node::builder("node0", directory.path().join("data")).listen(&address).start().await;
+    let said = refused.expect_err("in use").to_string();
+    assert!(said.contains(&address), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn rule_06_a_damaged_log_is_repaired_from_the_peers_and_the_node_votes_again() -> Result<()> {
+    let mut cluster = Cluster::start(3, quick()).await?;
+    let mut counts = cluster.group("counter", Counter::default).await?;
+    for n in 1..=50 {
+        assert_eq!(counts[0].propose(Add(1)).await?, n);
+    }
+    same_digest(&counts).await?;
+    cluster.stop(2).await;
+    let journal = std::fs::read_dir(cluster.data(2).join("db"))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "jnl"))
+        .context("fjall has a journal")?;
+    let mut bytes = std::fs::read(&journal)?;
+    let used = bytes.iter().rposition(|byte| *byte != 0).context("something was written")?;
+    bytes[used / 2] ^= 0x40;
+    std::fs::write(&journal, bytes)?;
+
+    let node = cluster.start_node(2).await?;
+    counts[2] = node.group("counter", Counter::default()).await?;
+    eventually("it caught up and votes again", async || {
+        let role = counts[2].status().await.role?;
+        (role.standing == Standing::Voter && role.applied >= 50).then_some(())
+    })
+    .await?;
+    same_digest(&counts).await?;
+    let aside = std::fs::read_dir(cluster.data(2))?.count();
+    assert!(aside > 3, "the damaged database was set aside, not deleted");
+    assert_eq!(counts[2].query(Total, Consistency::Linearizable).await?, 50);
+    cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn bug_72_a_failed_sync_stops_the_node_and_says_unknown() -> Result<()> {
+    let disk = SimDisk::new();
+    let node = Node::builder("node0", "unused").disk(Box::new(disk.clone())).config(quick()).start().await?;
+    let count = node.group("counter", Counter::default()).await?;
+    assert_eq!(count.propose(Add(1)).await?, 1);
+    disk.fail_sync_in(0);
+    let lost = count.propose(Add(1)).await.expect_err("the disk failed");
+    assert_eq!(lost.outcome(), Outcome::Unknown, "{lost}");
+    let failure = node.failed().await.context("it stops")?;
+    assert!(matches!(failure, NodeFailure::Store { .. }), "{failure}");
+    let after = count.propose(Add(1)).await.expect_err("stopped");
+    assert!(matches!(after, ProposeError::Stopped { .. }), "{after}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn rule_16_a_full_disk_refuses_proposals_and_goes_on_reading() -> Result<()> {
+    let disk = SimDisk::new();
+    let node = Node::builder("node0", "unused").disk(Box::new(disk.clone())).config(quick()).start().await?;
+    let count = node.group("counter", Counter::default()).await?;
+    assert_eq!(count.propose(Add(1)).await?, 1);
+    // Below the reserve of 256 MiB, and far from really full.
+    disk.set_capacity(200 << 20);
+    let full = eventually("proposals are refused", async || count.propose(Add(0)).await.err()).await?;
+    assert_eq!((full.outcome(), &full), (Outcome::Refused, &ProposeError::NoSpace));
+    assert_eq!(count.query(Total, Consistency::Linearizable).await?, 1);
+    disk.set_capacity(u64::MAX);
+    let _total = eventually("space is back", async || count.propose(Add(1)).await.ok()).await?;
+    node.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn bug_77_stopping_answers_every_waiting_caller() -> Result<()> {
+    let mut cluster = Cluster::start(3, quick()).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    let leader = cluster.leader(&counts).await?;
+    let mut waiting = Vec::new();
+    for _ in 0..64 {
+        let count = counts[leader].clone();
+        waiting.push(tokio::spawn(async move { count.propose(Add(1)).await }));
+    }
+    cluster.stop(leader).await;
+    let (mut done, mut unanswered) = (0, 0);
+    for caller in waiting {
+        match tokio::time::timeout(Duration::from_secs(10), caller).await.context("answered")?? {
+            Ok(_) => done += 1,
+            Err(error) => {
+                assert_ne!(error.outcome(), Outcome::Failed, "{error}");
+                unanswered += i64::from(error.outcome() == Outcome::Unknown);
+            }
+        }
+    }
+    let total = counts[(leader + 1) % 3].query(Total, Consistency::Linearizable).await?;
+    assert!(
+        (done..=done + unanswered).contains(&total),
+        "{done} answered, {unanswered} unknown, {total} counted"
+    );
+    cluster.stop_all().await;
+    Ok(())
+}
