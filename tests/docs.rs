@@ -161,18 +161,37 @@ fn the_check_for_names_sees_what_is_missing() {
     assert_eq!(missing(page, sources), ["no_such_thing", "Leader::no_such", "crates/nowhere.rs"]);
 }
 
-#[test]
-fn every_rule_names_its_tests_and_every_rules_test_is_named() -> Result<()> {
-    let (page, sources) = (read("docs/safety.md")?, sources()?);
-    let named: BTreeSet<&str> = quoted(&page).into_iter().collect();
-    let of_rules: BTreeSet<&str> = functions(&sources)
+/// The tests that carry a rule's number, in order, as rows of a table.
+fn tests_by_rule() -> Result<Vec<String>> {
+    let mut found = BTreeSet::new();
+    for path in files("crates", "rs")?.into_iter().chain(files("tests", "rs")?) {
+        let text = fs::read_to_string(&path)?;
+        let file = path.strip_prefix(top())?.to_string_lossy().into_owned();
+        for name in functions(&text) {
+            let number =
+                name.strip_prefix("rule_").and_then(|rest| rest.get(..2)).and_then(|n| n.parse::<u8>().ok());
+            found.extend(number.map(|number| (number, file.clone(), name.to_owned())));
+        }
+    }
+    Ok(found
         .into_iter()
-        .filter(|name| name.starts_with("rule_") && name.as_bytes().get(5).is_some_and(u8::is_ascii_digit))
-        .collect();
-    let unnamed: Vec<_> = of_rules.difference(&named).collect();
-    assert!(unnamed.is_empty(), "docs/safety.md does not name {unnamed:#?}");
+        .map(|(number, file, name)| format!("| {number} | `{name}` | `{file}` |\n"))
+        .collect())
+}
+
+#[test]
+fn every_rule_is_there_and_every_rules_test_is_listed() -> Result<()> {
+    const HEAD: &str = "| rule | test | in |\n|---|---|---|\n";
+    let page = read("docs/safety.md")?;
     for rule in 1..=16 {
         assert!(page.contains(&format!("\n**{rule}. ")), "rule {rule} is missing");
+    }
+    let (before, listed) = page.split_once(HEAD).context("docs/safety.md ends with the table")?;
+    let now = tests_by_rule()?.concat();
+    if std::env::var("REWRITE").is_ok() {
+        fs::write(top().join("docs/safety.md"), [before, HEAD, &now].concat())?;
+    } else {
+        assert!(listed == now, "the table in docs/safety.md is not up to date: REWRITE=1 writes it anew");
     }
     Ok(())
 }
