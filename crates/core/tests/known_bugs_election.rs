@@ -7,7 +7,15 @@ use quorate_core::{
     Body, Boot, Common, LogId, Message, NodeId, Notice, Role, Term, VoteKind, VoteReply, VoteRequest,
 };
 
-fn request(lab: &mut Lab, from: usize, to: usize, kind: VoteKind, campaign: u64, last: (u64, u64), forced: bool) {
+fn request(
+    lab: &mut Lab,
+    from: usize,
+    to: usize,
+    kind: VoteKind,
+    campaign: u64,
+    last: (u64, u64),
+    forced: bool,
+) {
     let last = LogId { term: Term(last.0), index: quorate_core::Index(last.1) };
     let term = Term(if kind == VoteKind::Pre { campaign - 1 } else { campaign });
     let body = Body::VoteRequest(VoteRequest { kind, campaign: Term(campaign), last, forced });
@@ -77,7 +85,10 @@ fn bug_02_a_vote_is_durable_before_it_is_given_and_goes_with_its_term() {
     request(&mut lab, 2, 1, VoteKind::Real, 2, (0, 0), false);
     let pending = &lab.nodes[1].disk.pending;
     assert_eq!(pending.len(), 1);
-    assert_eq!((pending[0].hard_state.term, pending[0].hard_state.voted_for.clone()), (Term(2), Some(name(2))));
+    assert_eq!(
+        (pending[0].hard_state.term, pending[0].hard_state.voted_for.clone()),
+        (Term(2), Some(name(2)))
+    );
 }
 
 #[test]
@@ -97,7 +108,10 @@ fn bug_05_a_higher_term_in_a_reply_brings_no_vote_and_no_leader() {
     lab.campaign(0);
     lab.wire.clear();
     let body = Body::VoteReply(VoteReply { kind: VoteKind::Pre, campaign: Term(1), granted: false });
-    lab.common(0, Common::Message(Message { from: name(1), to: name(0), boot: Boot(1), term: Term(9), body }));
+    lab.common(
+        0,
+        Common::Message(Message { from: name(1), to: name(0), boot: Boot(1), term: Term(9), body }),
+    );
     let Role::Follower(follower) = lab.replica(0).role() else { panic!("it follows the term") };
     assert_eq!(follower.leader(), None);
     assert_eq!((lab.term(0), lab.state(0).hard_state().voted_for.clone()), (9, None));

@@ -2,8 +2,8 @@
 
 mod lab;
 
-use lab::{Lab, Link};
-use quorate_core::{Body, Common, Notice, Refusal};
+use lab::{Lab, Link, name};
+use quorate_core::{Body, Common, Notice, Refusal, Standing, Term};
 
 #[test]
 fn rule_05_a_request_of_a_new_boot_voids_what_an_older_boot_acknowledged() {
@@ -24,7 +24,7 @@ fn rule_05_a_request_of_a_new_boot_voids_what_an_older_boot_acknowledged() {
     lab.tick(0);
     lab.deliver(0, 1);
     let asks = |body: &Body| matches!(body, Body::ReadIndexRequest(_));
-    lab.wire.retain(|m| m.from != lab::name(1) || asks(&m.body));
+    lab.wire.retain(|m| m.from != name(1) || asks(&m.body));
     lab.deliver(1, 0);
     lab.deliver(0, 2);
     lab.deliver(2, 0);
@@ -120,4 +120,200 @@ fn rule_06_a_follower_behind_its_own_acknowledgement_is_refused() {
     lab.heartbeat(0);
     lab.heartbeat(0);
     assert!(lab.commit(0) > before);
+}
+
+#[test]
+fn rule_01_a_reply_waits_for_term_and_vote() {
+    let mut lab = Lab::new(3, 0);
+    lab.start_all();
+    lab.campaign(0);
+    lab.deliver_on(Link::default());
+    lab.deliver_on(Link::default());
+    assert!(lab.wire.is_empty(), "a candidate asks once its own vote is on disk");
+    lab.persist(0);
+    lab.deliver_on(Link::default());
+    assert!(lab.wire.is_empty(), "a voter answers once its vote is on disk");
+    let written = |at: usize, lab: &Lab| lab.nodes[at].disk.pending[0].clone();
+    assert!(written(1, &lab).hard_state_changed && written(2, &lab).hard_state_changed);
+    lab.persist(1);
+    lab.deliver(1, 0);
+    assert!(lab.leads(0));
+    // Every later write repeats the newest term and vote.
+    let lazy = written(0, &lab);
+    assert!(!lazy.hard_state_changed);
+    assert_eq!((lazy.hard_state.term, lazy.hard_state.voted_for), (Term(1), Some(name(0))));
+}
+
+#[test]
+fn rule_02_a_learner_votes_and_never_stands_and_a_recovering_node_does_neither() {
+    let mut lab = Lab::new(2, 1);
+    lab.start_all();
+    lab.crash(1);
+    lab.nodes[1].disk.hard_state.recovering = true;
+    lab.start(1);
+    lab.campaign(0);
+    lab.settle();
+    assert!(!lab.leads(0), "n1 is recovering, and a learner's vote does not count");
+    for at in [1, 2] {
+        (0..3).for_each(|_| lab.tick_due(at));
+        assert!(lab.follows(at), "{}", lab.describe(at));
+    }
+    assert_eq!(lab.state(2).hard_state().voted_for, None, "a pre-vote binds nobody");
+}
+
+#[test]
+fn rule_05_a_majority_must_confirm_without_the_one_that_recovers() {
+    let mut lab = Lab::elected(3);
+    lab.propose(0, "a");
+    lab.settle();
+    lab.crash(1);
+    lab.nodes[1].disk.lose_suffix(1);
+    lab.start(1);
+    lab.isolate(2);
+    for _ in 0..8 {
+        lab.heartbeat(0);
+    }
+    assert_eq!(lab.last(1), 2, "it has everything again");
+    assert!(lab.state(1).hard_state().recovering, "n0 and n1 are no majority without n1");
+    lab.heal();
+    for _ in 0..12 {
+        lab.heartbeat(0);
+    }
+    assert!(!lab.state(1).hard_state().recovering);
+    assert!(lab.nodes[1].notices.iter().any(|notice| matches!(notice, Notice::Recovered { .. })));
+    assert!(!lab.nodes[1].disk.hard_state.recovering, "the flag on disk too");
+}
+
+#[test]
+fn rule_05_only_the_disk_ends_recovering() {
+    let mut lab = Lab::elected(3);
+    lab.propose(0, "a");
+    lab.settle();
+    lab.crash(1);
+    lab.nodes[1].disk.lose_suffix(1);
+    lab.start(1);
+    // It hears everything and learns its read index, and its disk writes nothing.
+    for _ in 0..4 {
+        lab.wait_ms(100);
+        lab.tick(0);
+        for _ in 0..4 {
+            lab.deliver_on(Link::default());
+            lab.persist(0);
+            lab.persist(2);
+        }
+    }
+    assert_eq!(lab.last(1), 2, "in memory");
+    assert!(lab.state(1).hard_state().recovering);
+    lab.settle();
+    assert!(!lab.state(1).hard_state().recovering);
+}
+
+#[test]
+fn rule_09_what_is_unacknowledged_is_said_again_in_sequence_before_anything_new() {
+    let mut lab = Lab::elected(3);
+    lab.propose(0, "a");
+    lab.propose(0, "b");
+    let before: Vec<_> = lab.nodes[0].disk.pending.iter().cloned().collect();
+    lab.store_away(0);
+    lab.propose(0, "while it is away");
+    assert!(lab.nodes[0].disk.pending.is_empty());
+    lab.store_back(0);
+    let again: Vec<_> = lab.nodes[0].disk.pending.iter().cloned().collect();
+    assert_eq!(again[..2], before[..]);
+    assert!(again.windows(2).all(|pair| pair[1].sequence == pair[0].sequence.next()), "no gap");
+    lab.settle();
+    assert_eq!(lab.commit(0), 4);
+    // A follower whose store is away hears nothing and stands for nothing.
+    lab.store_away(1);
+    assert_eq!(lab.state(1).standing(), Standing::Awaiting);
+    lab.propose(0, "c");
+    lab.settle();
+    assert_eq!(lab.last(1), 4);
+    (0..3).for_each(|_| lab.tick_due(1));
+    assert!(lab.follows(1));
+}
+
+#[test]
+fn rule_10_a_leader_applies_before_its_own_sync_and_a_follower_does_not() {
+    let mut lab = Lab::elected(3);
+    lab.propose(0, "a");
+    lab.deliver_on(Link { from: Some(0), to: None });
+    lab.persist(1);
+    lab.persist(2);
+    lab.deliver_on(Link { from: None, to: Some(0) });
+    assert_eq!((lab.nodes[0].applied.len(), lab.state(0).durable().0), (2, 1));
+    lab.persist(0);
+    // n1 learns that the next entry is committed before its own disk has it.
+    lab.propose(0, "b");
+    lab.deliver(0, 2);
+    lab.persist(2);
+    lab.persist(0);
+    lab.deliver(2, 0);
+    lab.deliver(0, 1);
+    lab.wait_ms(100);
+    lab.tick(0);
+    lab.deliver(0, 1);
+    assert_eq!((lab.commit(1), lab.nodes[1].applied.len()), (3, 2));
+    lab.persist(1);
+    assert_eq!(lab.nodes[1].applied.len(), 3);
+}
+
+#[test]
+fn rule_12_the_holder_refuses_what_it_has_not_appended() {
+    let mut lab = Lab::elected(3);
+    lab.propose(1, "a follower");
+    assert_eq!(lab.nodes[1].refused, [Refusal::NotLeader]);
+    lab.transfer(0, Some(1));
+    lab.propose(0, "handing over");
+    assert_eq!(lab.nodes[0].refused, [Refusal::Transferring]);
+    lab.settle();
+    lab.heartbeat(1);
+    lab.isolate(1);
+    lab.propose(1, "appended, and never committed");
+    assert_eq!(lab.nodes[1].accepted.last().map(|(first, _, count)| (first.0, *count)), Some((3, 1)));
+    let (refused, last) = (lab.nodes[1].refused.len(), lab.last(1));
+    lab.wait_ms(1_100);
+    lab.tick(1);
+    assert!(lab.follows(1));
+    assert_eq!(
+        (lab.nodes[1].refused.len(), lab.last(1)),
+        (refused, last),
+        "its fate is the applier's to tell"
+    );
+}
+
+#[test]
+fn rule_14_an_incarnation_is_written_once_into_the_membership() {
+    let mut lab = Lab::elected(3);
+    for peer in 0..3 {
+        lab.incarnation(0, peer, 70 + peer as u64);
+    }
+    lab.settle();
+    lab.heartbeat(0);
+    for at in 0..3 {
+        let members = &lab.state(at).committed_membership().members;
+        let known: Vec<u64> = members.values().map(|member| member.incarnation.0).collect();
+        assert_eq!(known, [70, 71, 72], "n{at}");
+        assert_eq!(lab.state(at).membership().voters.len(), 3);
+    }
+}
+
+#[test]
+fn rule_16_a_follower_without_space_acknowledges_nothing_new_and_still_votes() {
+    let mut lab = Lab::elected(3);
+    lab.common(1, Common::DiskFull(true));
+    lab.isolate(2);
+    let before = lab.commit(0);
+    lab.propose(0, "x");
+    lab.settle();
+    assert_eq!((lab.commit(0), lab.last(1)), (before, 1));
+    lab.heal();
+    lab.isolate(0);
+    lab.elect(2);
+    assert_eq!(lab.nodes[1].disk.hard_state.voted_for, Some(name(2)));
+    lab.common(1, Common::DiskFull(false));
+    lab.propose(2, "y");
+    lab.heartbeat(2);
+    lab.heartbeat(2);
+    assert_eq!(lab.terms(1), lab.terms(2));
 }

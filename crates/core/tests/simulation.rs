@@ -8,6 +8,26 @@ mod sim;
 use sim::coverage::Coverage;
 use sim::run::run;
 
+/// What a few hundred runs must have met, or they prove little.
+const SOMETIMES: [&str; 16] = [
+    "TimeoutNow",
+    "ReadIndexReply",
+    "crash inside a step",
+    "crash with unsynced entries",
+    "conflict below memory",
+    "leader role reloaded",
+    "leader with a stalled disk gave way",
+    "log read from disk",
+    "peer without space",
+    "recovered",
+    "refused NoSpace",
+    "refused Transferring",
+    "suffix lost",
+    "superseded",
+    "transfer failed",
+    "truncation",
+];
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
 }
@@ -40,6 +60,9 @@ fn many_seeds_keep_every_invariant_and_make_progress() {
     }
     eprintln!("{count} seeds from {first}: {events} events, {acks} proposals acknowledged, {reads} reads");
     eprintln!("{:#?}", coverage.counts);
+    for what in SOMETIMES.iter().filter(|_| count >= 300) {
+        assert!(coverage.of(what) > 0, "no run of {count} met: {what}");
+    }
     assert!(failures.is_empty(), "{} of {count} seeds failed: {failures:?}", failures.len());
 }
 

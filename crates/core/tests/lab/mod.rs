@@ -179,7 +179,6 @@ impl Lab {
             let node = &mut self.nodes[at];
             match effect {
                 Effect::Persist(persist) if !node.away => node.disk.submit(persist),
-                Effect::Persist(_) => {}
                 Effect::Send(message) => self.put_on_wire(message),
                 Effect::Apply { entries } => {
                     let next = node.applied.len() as u64 + 1;
@@ -213,7 +212,9 @@ impl Lab {
                     node.reads.extend(reads.into_iter().map(|read| (read.0, None)));
                 }
                 Effect::Notice(notice) => node.notices.push(notice),
-                Effect::LeaderChanged { .. }
+                // A store that is away is told again when it is back.
+                Effect::Persist(_)
+                | Effect::LeaderChanged { .. }
                 | Effect::StartReplicator { .. }
                 | Effect::StopReplicator { .. }
                 | Effect::ToReplicator { .. }

@@ -51,7 +51,9 @@ impl Lab {
     pub(crate) fn deliver_on(&mut self, link: Link) -> usize {
         let messages = self.take(link);
         let count = messages.len();
-        messages.into_iter().for_each(|message| self.hand_over(message));
+        for message in messages {
+            self.hand_over(message);
+        }
         count
     }
 
@@ -71,7 +73,9 @@ impl Lab {
     /// Delivers what is on this link now, newest first.
     pub(crate) fn reverse(&mut self, link: Link) {
         let messages = self.take(link);
-        messages.into_iter().rev().for_each(|message| self.hand_over(message));
+        for message in messages.into_iter().rev() {
+            self.hand_over(message);
+        }
     }
 
     pub(crate) fn drop_on(&mut self, link: Link) {
@@ -88,7 +92,9 @@ impl Lab {
     /// What was set aside arrives now.
     pub(crate) fn unstash(&mut self) {
         let late = std::mem::take(&mut self.late);
-        late.into_iter().for_each(|message| self.hand_over(message));
+        for message in late {
+            self.hand_over(message);
+        }
     }
 
     /// Delivers and persists until nothing moves any more. Time stands still.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use quorate_core::{Entry, Index, Proposal, ReadId, Refusal, ReplicaEvent, Term};
 
 use super::cluster::{Cluster, Event};
+use super::invariants::reads_linearizable;
 
 /// A read that has not been answered.
 #[derive(Debug, Clone)]
@@ -125,19 +126,24 @@ impl Cluster {
         let delay = self.rng.range(1, self.options.read_every * 2);
         self.schedule(delay, Event::Read);
         let at = if self.rng.chance(500) { self.caller_asks() } else { self.rng.place(self.nodes.len()) };
-        if !self.nodes[at].is_up() || self.nodes[at].paused_until > self.now {
-            return;
+        if self.nodes[at].is_up() {
+            let id = self.clients.next_id();
+            let read = Read { at, asked_at: self.now, floor: self.clients.acknowledged };
+            self.clients.reads.insert(id, read);
+            self.read_at(at, self.nodes[at].life, id);
         }
-        let id = self.clients.next_id();
-        let read = Read { at, asked_at: self.now, floor: self.clients.acknowledged };
-        self.clients.reads.insert(id, read);
-        self.step(at, ReplicaEvent::Read(vec![ReadId(id)]));
+    }
+
+    pub(crate) fn read_at(&mut self, at: usize, life: u64, id: u64) {
+        if self.nodes[at].life == life && !self.paused(at, || Event::ReadAt { at, life, id }) {
+            self.step(at, ReplicaEvent::Read(vec![ReadId(id)]));
+        }
     }
 
     pub(crate) fn read_ready(&mut self, at: usize, reads: &[ReadId], index: Index) {
         for id in reads {
             let Some(read) = self.clients.reads.get(&id.0) else { continue };
-            self.invariants.reads_linearizable.ready(at, read, index);
+            reads_linearizable::ready(at, read, index);
             self.nodes[at].ready.push((index, id.0));
         }
         self.answer_reads(at);

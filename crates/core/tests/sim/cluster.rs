@@ -11,7 +11,7 @@ use quorate_core::{
 
 use super::clients::Clients;
 use super::coverage::Coverage;
-use super::invariants::Invariants;
+use super::invariants::{Invariants, order};
 use super::nemesis::Undo;
 use super::network::Network;
 use super::node::{Node, name, place_of};
@@ -22,12 +22,31 @@ use super::rng::Rng;
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
     Deliver(Box<Message>),
-    Tick { at: usize, life: u64 },
-    DiskDone { at: usize, life: u64 },
-    ReadDone { at: usize, life: u64, read: LogRead },
-    ApplierDone { at: usize, life: u64 },
+    Tick {
+        at: usize,
+        life: u64,
+    },
+    DiskDone {
+        at: usize,
+        life: u64,
+    },
+    ReadDone {
+        at: usize,
+        life: u64,
+        read: LogRead,
+    },
+    ApplierDone {
+        at: usize,
+        life: u64,
+    },
     Propose,
     Read,
+    /// A read that was sent to a stopped process.
+    ReadAt {
+        at: usize,
+        life: u64,
+        id: u64,
+    },
     Attack,
     Undo(Undo),
 }
@@ -153,6 +172,7 @@ impl Cluster {
             Event::ApplierDone { at, life } => self.applier_done(at, life),
             Event::Propose => self.propose(),
             Event::Read => self.read(),
+            Event::ReadAt { at, life, id } => self.read_at(at, life, id),
             Event::Attack => {
                 self.attack();
                 let next = self.options.attack_every;
@@ -165,10 +185,12 @@ impl Cluster {
     }
 
     /// What is addressed to a stopped process waits for it.
-    fn paused(&mut self, at: usize, event: impl FnOnce() -> Event) -> bool {
+    pub(crate) fn paused(&mut self, at: usize, event: impl FnOnce() -> Event) -> bool {
         let until = self.nodes[at].paused_until;
         if until > self.now {
-            self.schedule(until - self.now, event());
+            // A process that goes on finds all that waited, in no particular order.
+            let spread = self.rng.below(1_000);
+            self.schedule(until - self.now + spread, event());
             return true;
         }
         false
@@ -262,7 +284,8 @@ impl Cluster {
     }
 
     pub(crate) fn boot(&mut self, at: usize) {
-        self.nodes[at].boot(self.now);
+        let rate = self.rng.pick(&self.options.clock_rates);
+        self.nodes[at].boot(self.now, rate);
         self.trace(|| format!("n{at} boots"));
         self.start_role(at);
     }
@@ -316,7 +339,7 @@ impl Cluster {
     fn carry_out_one(&mut self, at: usize, effect: Effect) {
         match effect {
             Effect::Persist(persist) => {
-                self.invariants.persisting(&self.nodes[at], &persist);
+                self.invariants.persisting(&self.nodes, at, &persist);
                 if persist.truncate_from.is_some() {
                     self.coverage.note("truncation");
                 }
@@ -330,7 +353,7 @@ impl Cluster {
             }
             Effect::Send(message) => self.send(at, message),
             Effect::Apply { entries } => {
-                self.invariants.order.handed(&self.nodes[at], &entries);
+                order::handed(&self.nodes[at], &entries);
                 self.hand_to_applier(at, entries);
             }
             Effect::ReadLog { reader, from, through, bytes_max } => {

@@ -26,7 +26,7 @@ pub(crate) enum Attack {
     Transfer,
     Incarnation,
     FlapLink,
-    LoseReplicator,
+    TransferAndIsolate,
 }
 
 impl Attack {
@@ -50,7 +50,7 @@ impl Attack {
         Self::Transfer,
         Self::Incarnation,
         Self::FlapLink,
-        Self::LoseReplicator,
+        Self::TransferAndIsolate,
     ];
 }
 
@@ -59,6 +59,8 @@ impl Attack {
 pub(crate) enum Undo {
     Boot(usize),
     HealNetwork,
+    /// An attack in two steps: this is its second.
+    Isolate(usize),
     Unstall(usize),
     Space(usize),
     StoreBack(usize),
@@ -133,10 +135,12 @@ impl Cluster {
                 self.step(target, ReplicaEvent::Link { peer, up: false });
                 self.undo_after(length, Undo::LinkUp(target, any));
             }
-            Attack::LoseReplicator => {
-                let peer = super::node::name(any);
-                self.step(target, ReplicaEvent::Link { peer: peer.clone(), up: false });
-                self.step(target, ReplicaEvent::Link { peer, up: true });
+            // The target is told to stand, and the old leader hears nothing of it.
+            Attack::TransferAndIsolate => {
+                self.step(target, ReplicaEvent::Transfer(None));
+                let soon = self.rng.range(self.options.delay_min, self.options.delay_max * 3);
+                self.undo_after(soon, Undo::Isolate(target));
+                self.undo_after(soon + length, Undo::HealNetwork);
             }
         }
     }
@@ -191,6 +195,8 @@ impl Cluster {
         let left = self.nodes[at].applier.applied.min(Index(keep as u64));
         self.nodes[at].applier.restart(left);
         self.coverage.note("suffix lost");
+        // Soon enough that what the boot before acknowledged may still be on its way.
+        let length = if self.rng.chance(500) { self.rng.below(self.options.delay_max + 1) } else { length };
         self.undo_after(length, Undo::Boot(at));
     }
 
@@ -203,6 +209,7 @@ impl Cluster {
                 }
             }
             Undo::HealNetwork => self.network.heal(),
+            Undo::Isolate(at) => self.network.isolate(at, self.nodes.len()),
             Undo::Unstall(at) => self.unstall(at),
             Undo::Space(at) => self.say(at, Common::DiskFull(false)),
             Undo::StoreBack(at) => self.store_back(at),
@@ -238,6 +245,7 @@ impl Cluster {
         self.network.calm = true;
         self.options.attacks.clear();
         self.options.torn_step = 0;
+        self.options.clock_rates = vec![4];
         // A load that the slowest drawn window can carry: progress is asked for, not throughput.
         self.options.propose_every = self.options.propose_every.max(200_000);
         self.options.batch_max = 1;
@@ -246,6 +254,7 @@ impl Cluster {
         self.options.apply_max = 100;
         for at in 0..self.nodes.len() {
             self.nodes[at].paused_until = 0;
+            self.nodes[at].mend_clock(self.now);
             if !self.nodes[at].is_up() {
                 self.boot(at);
             }

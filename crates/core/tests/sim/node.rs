@@ -26,7 +26,10 @@ pub(crate) struct Node {
     pub(crate) replica: Option<Replica>,
     pub(crate) disk: Disk,
     pub(crate) applier: Applier,
-    started_at: u64,
+    /// The clock: at this moment it showed that, and it runs at `rate` quarters of true time.
+    clock_set_at: u64,
+    clock_showed: u64,
+    rate: u64,
     pub(crate) paused_until: u64,
     pub(crate) disk_stalled: bool,
     pub(crate) disk_due: u64,
@@ -49,7 +52,9 @@ impl Node {
             replica: None,
             disk: Disk::default(),
             applier: Applier::default(),
-            started_at: 0,
+            clock_set_at: 0,
+            clock_showed: CLOCK_ORIGIN,
+            rate: 4,
             paused_until: 0,
             disk_stalled: false,
             disk_due: 0,
@@ -61,11 +66,17 @@ impl Node {
     }
 
     pub(crate) fn local(&self, now: u64) -> Time {
-        Time(CLOCK_ORIGIN + now - self.started_at)
+        Time(self.clock_showed + (now - self.clock_set_at) * self.rate / 4)
     }
 
+    /// When the clock will have reached `local`.
     pub(crate) fn global(&self, local: Time) -> u64 {
-        local.0 - CLOCK_ORIGIN + self.started_at
+        self.clock_set_at + (local.0.saturating_sub(self.clock_showed) * 4).div_ceil(self.rate)
+    }
+
+    /// From now on the clock runs as it should.
+    pub(crate) fn mend_clock(&mut self, now: u64) {
+        (self.clock_showed, self.clock_set_at, self.rate) = (self.local(now).0, now, 4);
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -109,11 +120,11 @@ impl Node {
     }
 
     /// The process starts again.
-    pub(crate) fn boot(&mut self, now: u64) {
+    pub(crate) fn boot(&mut self, now: u64, rate: u64) {
         assert!(self.replica.is_none(), "only what is down is started");
         self.boot = self.boot.next();
         self.epoch = Epoch::ZERO;
-        self.started_at = now;
+        (self.clock_showed, self.clock_set_at, self.rate) = (CLOCK_ORIGIN, now, rate);
         self.paused_until = 0;
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct Options {
     pub(crate) torn_step: u64,
     /// The state machine keeps what it applied durably, so that a restart begins above zero.
     pub(crate) durable_machine: bool,
+    /// At how many quarters of true time clocks may run. Nothing but liveness may depend on it.
+    pub(crate) clock_rates: Vec<u64>,
     /// What is loaded into memory at a restart: all, or the newest part.
     pub(crate) loads_all: bool,
 }
@@ -82,6 +84,7 @@ impl Options {
             attacks: attacks.into_iter().collect(),
             torn_step: rng.pick(&[0, 0, 1, 5]),
             durable_machine: rng.chance(300),
+            clock_rates: if rng.chance(300) { vec![1, 2, 4, 8] } else { vec![4] },
             loads_all: rng.chance(500),
         }
     }

@@ -1,5 +1,7 @@
 //! One run of one seed: the safety phase, then the liveness phase.
 
+use std::fmt::Write as _;
+
 use quorate_core::{Index, ReplicaState, Standing};
 
 use super::cluster::Cluster;
@@ -105,8 +107,9 @@ fn stuck(cluster: &Cluster, goal: Option<Index>) -> String {
     let mut out = format!("goal {goal:?}, acknowledged {}\n", cluster.clients.acknowledged);
     for node in &cluster.nodes {
         let Some(state) = node.state() else { continue };
-        out += &format!(
-            "{} leads {} term {} commit {} durable {} last {} applied {} standing {:?}\n",
+        let _ = writeln!(
+            out,
+            "{} leads {} term {} commit {} durable {} last {} applied {} standing {:?}",
             node.id,
             node.leads(),
             state.term(),
@@ -118,7 +121,7 @@ fn stuck(cluster: &Cluster, goal: Option<Index>) -> String {
         );
     }
     for (id, read) in cluster.clients.reads.iter().take(5) {
-        out += &format!("read {id} {read:?}\n");
+        let _ = writeln!(out, "read {id} {read:?}");
     }
     out
 }

@@ -9,8 +9,9 @@ mod leader_append_only;
 mod leader_completeness;
 mod log_matching;
 mod monotonic;
-mod order;
-mod reads_linearizable;
+pub(crate) mod order;
+pub(crate) mod reads_linearizable;
+mod recovered_is_whole;
 mod state_machine_safety;
 mod vote_once;
 
@@ -51,8 +52,7 @@ pub(crate) struct Invariants {
     leader_completeness: leader_completeness::LeaderCompleteness,
     log_matching: log_matching::LogMatching,
     monotonic: monotonic::Monotonic,
-    pub(crate) order: order::Order,
-    pub(crate) reads_linearizable: reads_linearizable::ReadsLinearizable,
+    order: order::Order,
     pub(crate) state_machine_safety: state_machine_safety::StateMachineSafety,
     vote_once: vote_once::VoteOnce,
 }
@@ -68,7 +68,6 @@ impl Invariants {
             log_matching: log_matching::LogMatching::default(),
             monotonic: monotonic::Monotonic::default(),
             order: order::Order::default(),
-            reads_linearizable: reads_linearizable::ReadsLinearizable,
             state_machine_safety: state_machine_safety::StateMachineSafety::default(),
             vote_once: vote_once::VoteOnce::default(),
         }
@@ -95,7 +94,9 @@ impl Invariants {
     }
 
     /// A write is about to reach the disk.
-    pub(crate) fn persisting(&mut self, node: &Node, persist: &Persist) {
+    pub(crate) fn persisting(&mut self, nodes: &[Node], at: usize, persist: &Persist) {
+        let node = &nodes[at];
+        recovered_is_whole::persisting(&self.committed, nodes, at, persist, self.voters);
         self.leader_append_only.persisting(node, persist);
         self.log_matching.persisting(persist);
         committed_immutable::persisting(&self.committed, node, persist);

@@ -33,15 +33,15 @@ impl Order {
             state.commit()
         );
     }
+}
 
-    pub(crate) fn handed(&self, node: &Node, entries: &[Entry]) {
-        let Some(state) = node.state() else { return };
-        let last = entries.last().expect("nothing is never handed over").index;
-        assert!(last <= state.commit(), "order: {} hands {last} to the applier uncommitted", node.id);
-        assert!(
-            node.leads() || last <= node.disk.last(),
-            "order: {} follows and hands {last} to the applier before its disk has it",
-            node.id
-        );
-    }
+pub(crate) fn handed(node: &Node, entries: &[Entry]) {
+    let Some(state) = node.state() else { return };
+    let last = entries.last().expect("nothing is never handed over").index;
+    assert!(last <= state.commit(), "order: {} hands {last} to the applier uncommitted", node.id);
+    assert!(
+        node.leads() || last <= node.disk.last(),
+        "order: {} follows and hands {last} to the applier before its disk has it",
+        node.id
+    );
 }

@@ -5,16 +5,11 @@ use quorate_core::Index;
 
 use crate::sim::clients::Read;
 
-#[derive(Debug)]
-pub(crate) struct ReadsLinearizable;
-
-impl ReadsLinearizable {
-    pub(crate) fn ready(&self, at: usize, read: &Read, index: Index) {
-        assert_eq!(read.at, at, "a read is answered where it was asked");
-        assert!(
-            index >= read.floor,
-            "stale read at n{at}: index {index}, but {} was acknowledged before it began",
-            read.floor
-        );
-    }
+pub(crate) fn ready(at: usize, read: &Read, index: Index) {
+    assert_eq!(read.at, at, "a read is answered where it was asked");
+    assert!(
+        index >= read.floor,
+        "stale read at n{at}: index {index}, but {} was acknowledged before it began",
+        read.floor
+    );
 }
