@@ -56,7 +56,7 @@ impl<M: StateMachine> GroupHandle<M> {
         let look = GroupMessage::Look { from: Index(from.max(1)), through, reply: sender.into() };
         group.cast(look).map_err(|_| not_ready("the group is being restarted"))?;
         match timeout(LOOK_PATIENCE, answer).await {
-            Ok(Ok(Ok(entries))) => Ok(entries.into_iter().map(read).collect()),
+            Ok(Ok(Ok(entries))) => Ok(entries.iter().map(read).collect()),
             Ok(Ok(Err(error))) => Err(not_ready(&error.to_string())),
             Ok(Err(_)) => Err(not_ready("the log store is being restarted")),
             Err(_) => Err(not_ready("the log store did not answer in time")),
@@ -64,7 +64,7 @@ impl<M: StateMachine> GroupHandle<M> {
     }
 }
 
-fn read<C: serde::de::DeserializeOwned>(entry: Entry) -> LogEntry<C> {
+fn read<C: serde::de::DeserializeOwned>(entry: &Entry) -> LogEntry<C> {
     let envelope = match entry.kind {
         EntryKind::Command => Envelope::decode(&entry.payload).ok(),
         EntryKind::Noop | EntryKind::Membership => None,
