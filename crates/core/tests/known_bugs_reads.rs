@@ -95,11 +95,7 @@ fn bug_54_a_read_waits_for_an_entry_of_the_leaders_term() {
         lab.deliver_on(Link::default());
     }
     assert!(lab.nodes[0].reads.is_empty());
-    lab.wait_ms(100);
-    lab.tick(0);
-    lab.wait_ms(900);
-    lab.tick(0);
-    lab.settle();
+    lab.heartbeat(0);
     assert_eq!(lab.nodes[0].reads.get(&1), Some(&Some(Index(lab.commit(0)))));
 }
 

@@ -351,7 +351,7 @@ impl Cluster {
                     }
                 }
             }
-            Effect::Send(message) => self.send(at, message),
+            Effect::Send(message) => self.send(at, &message),
             Effect::Apply { entries } => {
                 order::handed(&self.nodes[at], &entries);
                 self.hand_to_applier(at, entries);
@@ -372,7 +372,7 @@ impl Cluster {
             }
             Effect::Notice(notice) => {
                 self.trace(|| format!("n{at} notice {notice:?}"));
-                self.invariants.notice(&notice, &mut self.coverage);
+                super::invariants::notice(&notice, &mut self.coverage);
             }
             Effect::StartReplicator { .. }
             | Effect::StopReplicator { .. }
@@ -381,8 +381,8 @@ impl Cluster {
         }
     }
 
-    fn send(&mut self, at: usize, message: Message) {
-        self.invariants.sending(&self.nodes, at, &message);
+    fn send(&mut self, at: usize, message: &Message) {
+        self.invariants.sending(&self.nodes, at, message);
         self.coverage.note(message.body.name());
         let to = place_of(&message.to);
         for delay in self.network.arrivals(at, to, &self.options, &mut self.rng) {

@@ -109,19 +109,19 @@ impl Invariants {
             self.vote_once.check(message);
         }
     }
+}
 
-    /// Nothing in the simulation explains these but a bug.
-    pub(crate) fn notice(&mut self, notice: &Notice, coverage: &mut Coverage) {
-        match notice {
-            Notice::TwoLeaders { .. }
-            | Notice::BadEntries { .. }
-            | Notice::Diverged { .. }
-            | Notice::RolledBack { .. } => panic!("election safety, log matching or durability: {notice:?}"),
-            Notice::DiskStalled => coverage.note("leader with a stalled disk gave way"),
-            Notice::TransferFailed { .. } => coverage.note("transfer failed"),
-            Notice::PeerNoSpace { .. } => coverage.note("peer without space"),
-            Notice::Recovered { .. } => coverage.note("recovered"),
-            Notice::TimeJump { .. } => coverage.note("time jump"),
-        }
+/// Nothing in the simulation explains these but a bug.
+pub(crate) fn notice(notice: &Notice, coverage: &mut Coverage) {
+    match notice {
+        Notice::TwoLeaders { .. }
+        | Notice::BadEntries { .. }
+        | Notice::Diverged { .. }
+        | Notice::RolledBack { .. } => panic!("election safety, log matching or durability: {notice:?}"),
+        Notice::DiskStalled => coverage.note("leader with a stalled disk gave way"),
+        Notice::TransferFailed { .. } => coverage.note("transfer failed"),
+        Notice::PeerNoSpace { .. } => coverage.note("peer without space"),
+        Notice::Recovered { .. } => coverage.note("recovered"),
+        Notice::TimeJump { .. } => coverage.note("time jump"),
     }
 }
