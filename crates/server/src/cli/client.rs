@@ -250,6 +250,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn rule_13_every_code_of_the_api_has_its_exit() {
+        for code in quorate_server::rest::Code::ALL {
+            let about = code.about();
+            let outcome = format!("{:?}", about.outcome).to_lowercase();
+            let exit = exit_of(&outcome, about.name, about.status.as_u16(), Effect::Write);
+            assert_eq!(exit == Exit::Unknown, outcome == "unknown", "{}", about.name);
+            let refused = [Exit::Unreachable, Exit::Busy, Exit::DiskFull].contains(&exit);
+            assert!(!refused || outcome == "refused", "{} is {outcome}, not refused", about.name);
+        }
+    }
+
     #[tokio::test]
     async fn what_was_refused_is_asked_of_the_next() {
         let (first, one) = listener().await;

@@ -19,7 +19,10 @@ const LOOK_MAX: Duration = Duration::from_secs(2);
 
 pub(crate) async fn status(context: &Context) -> Result<(), Failure> {
     let answer = context.api()?.json(&Request::get("/v1/status"), Effect::Read).await?;
-    let rows = answer["nodes"].as_array().cloned().unwrap_or_default();
+    let mut rows = answer["nodes"].as_array().cloned().unwrap_or_default();
+    for row in rows.iter_mut().filter(|row| row["reachable"] == false) {
+        row["role"] = "unreachable".into();
+    }
     let columns = vec!["id", "role", "term", "leader", "last_index", "commit_index", "applied_index", "api"];
     context.output.rows(&Rows { columns, rows }, Some(&answer))
 }

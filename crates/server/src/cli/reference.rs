@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use clap::CommandFactory;
+use quorate_server::rest::Code;
 
 use super::arguments::{Cli, Page};
 use super::exit::{Exit, Failure};
@@ -50,6 +51,8 @@ fn errors_page() -> String {
         writeln!(page, "| {} | {} |", exit.code(), exit.about()).expect("writing to a string does not fail");
     }
     page.push_str(OUTCOMES);
+    page.push_str("\n# Codes\n\nThe `code` of a problem, as `application/problem+json`.\n\n");
+    page.push_str(&Code::table());
     page
 }
 
