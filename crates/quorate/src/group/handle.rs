@@ -230,7 +230,9 @@ impl<M: StateMachine> GroupHandle<M> {
 
     /// Where the group stands on this node.
     pub async fn status(&self) -> GroupStatus {
-        status(&self.inner.name, &self.inner.node, &self.inner.route.borrow().clone()).await
+        // Not borrowed while it waits: the group's actor could not publish a new route meanwhile.
+        let route = self.inner.route.borrow().clone();
+        status(&self.inner.name, &self.inner.node, &route).await
     }
 
     /// A plain ractor actor that stands for the group: link it, supervise it, `call!` it. It finds the group again
