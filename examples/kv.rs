@@ -34,16 +34,19 @@ async fn main() -> Result<()> {
 
     // Under a session key a command may be sent again after an unknown outcome: it is applied once.
     let key = SessionKey::new(ClientId::of_name("example/kv"), 1);
-    let once =
+    let retry =
         |value: &'static str| kv.propose_once(key, KvCommand::set("retry", value), Duration::from_secs(5));
-    let (one, two) = (once("first").await?, once("second").await?);
+    let (first, second) = (retry("first").await?, retry("second").await?);
     println!(
         "the same key twice: entry {} and entry {}, value {:?}",
-        one.index,
-        two.index,
+        first.index,
+        second.index,
         get(&kv, "retry").await?
     );
-    ensure!(one.index == two.index && one.reply == two.reply, "the retry is answered as the first was");
+    ensure!(
+        first.index == second.index && first.reply == second.reply,
+        "the retry is answered as the first was"
+    );
     ensure!(get(&kv, "retry").await?.as_deref() == Some("first"), "and changes nothing");
     Ok(())
 }

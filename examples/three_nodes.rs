@@ -1,12 +1,13 @@
 //! Three nodes in one process, each with a directory, a thread and a port of its own: a write through any of them, and
 //! what happens when the leader dies.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use quorate::machine::{Add, Counter, Total};
 use quorate::{Consistency, GroupHandle, Node};
 use quorate_examples::{free_addresses, log, quick};
+use tokio::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

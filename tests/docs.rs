@@ -120,8 +120,9 @@ fn missing(page: &str, sources: &str) -> Vec<String> {
             if is_word(of) && is_word(function) && !(words.contains(of) && words.contains(function)) {
                 missing.push(name.to_owned());
             }
-        } else if is_word(name) && name.contains('_') && name.chars().all(|c| !c.is_uppercase()) {
-            if !functions.contains(name) && !words.contains(name) {
+        } else {
+            let snake = is_word(name) && name.contains('_') && name.chars().all(|c| !c.is_uppercase());
+            if snake && !functions.contains(name) && !words.contains(name) {
                 missing.push(name.to_owned());
             }
         }
