@@ -20,7 +20,9 @@ use quorate_core::{
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for line in bytes.chunks(32) {
-        line.iter().for_each(|byte| write!(text, "{byte:02x}").expect("a string takes all"));
+        for byte in line {
+            write!(text, "{byte:02x}").expect("a string takes all");
+        }
         text.push('\n');
     }
     text
