@@ -147,7 +147,7 @@ impl Cluster {
     /// The running node that leads a group, once all running nodes agree on it.
     pub async fn leader<M: StateMachine>(&self, handles: &[GroupHandle<M>]) -> Result<usize> {
         let agreed = eventually("one leader on all nodes", async || {
-            let known: Vec<_> = handles.iter().map(|handle| handle.leader()).collect();
+            let known: Vec<_> = handles.iter().map(GroupHandle::leader).collect();
             known[0].clone().filter(|first| known.iter().all(|leader| leader.as_ref() == Some(first)))
         });
         let leader = agreed.await?;

@@ -45,6 +45,12 @@ pub enum ProposeError {
         /// The limit.
         bytes_max: usize,
     },
+    /// Refused: it cannot be written in MessagePack.
+    #[error("command cannot be encoded: {detail}")]
+    Unencodable {
+        /// Why.
+        detail: String,
+    },
     /// Refused: the leader's disk is below its reserve.
     #[error("no space on the leader's disk; free some, reads go on meanwhile")]
     NoSpace,
@@ -122,6 +128,7 @@ impl ProposeError {
             | Self::NoLeader { .. }
             | Self::NotReady { .. }
             | Self::TooLarge { .. }
+            | Self::Unencodable { .. }
             | Self::NoSpace
             | Self::NoSuchGroup { .. }
             | Self::Faulted { .. }
@@ -171,6 +178,12 @@ pub enum QueryError {
         /// The entry.
         index: u64,
     },
+    /// The query or its answer cannot be carried between nodes.
+    #[error("query or answer cannot be carried: {detail}")]
+    Unreadable {
+        /// Why.
+        detail: String,
+    },
     /// The state machine panicked on this query; it goes on without it.
     #[error("state machine panicked on the query: {detail}")]
     Panicked {
@@ -189,7 +202,7 @@ impl QueryError {
     /// Refused for all but a panic of the machine: a query changes nothing.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Panicked { .. } => Outcome::Failed,
+            Self::Panicked { .. } | Self::Unreadable { .. } => Outcome::Failed,
             Self::Busy { .. }
             | Self::NoLeader { .. }
             | Self::NotReady { .. }

@@ -1,6 +1,6 @@
 //! A distributed runtime whose actors agree: an application spawns a *Raft actor* as it spawns any ractor actor, gives
-//! it a state machine, and has one replicated, linearizable object that survives crashed actors, killed processes, lost
-//! disks and cut networks.
+//! it a state machine, and has one replicated, linearizable object that survives crashed actors, killed processes,
+//! damaged disks and cut networks.
 //!
 //! ```
 //! # async fn example() -> anyhow::Result<()> {

@@ -10,4 +10,3 @@ mod handshake;
 mod malformed;
 mod monitor;
 mod seam;
-mod speed;

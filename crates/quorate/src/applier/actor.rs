@@ -199,13 +199,11 @@ impl<M: StateMachine> ApplierState<M> {
             }
             QueryPort::Remote { query, port } => {
                 let answer = decode::<M::Query>(&query)
-                    .map_err(|error| QueryError::NotReady {
-                        detail: format!("query cannot be read: {error}"),
-                    })
+                    .map_err(|error| QueryError::Unreadable { detail: format!("query: {error}") })
                     .and_then(|query| self.executor.query(query).map_err(query_error))
                     .and_then(|answer| {
                         let unsendable =
-                            |error| QueryError::NotReady { detail: format!("answer not sent: {error}") };
+                            |error| QueryError::Unreadable { detail: format!("answer: {error}") };
                         encode(&answer, REPLY_BYTES_MAX).map_err(unsendable)
                     });
                 drop(port.send(&match answer {

@@ -225,6 +225,7 @@ fn may_try_again(error: &ProposeError, has_session: bool) -> bool {
         ProposeError::Superseded { .. } | ProposeError::Unknown { .. } => has_session,
         ProposeError::Busy { .. }
         | ProposeError::TooLarge { .. }
+        | ProposeError::Unencodable { .. }
         | ProposeError::NoSpace
         | ProposeError::Faulted { .. }
         | ProposeError::Unreadable { .. }

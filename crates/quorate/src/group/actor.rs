@@ -135,6 +135,12 @@ impl Actor for GroupActor {
         start: GroupStart,
     ) -> Result<GroupState, ActorProcessingErr> {
         let epoch = Epoch(start.epoch.load(Ordering::Relaxed));
+        // A group that faulted stays so through a restart of its actor: the route above it remembers.
+        let before = start.cx.route.borrow().clone();
+        let mut faults = Faults::default();
+        if let Some(index) = before.fault_here {
+            faults.faulted(start.cx.node.clone(), index);
+        }
         Ok(GroupState {
             start,
             epoch,
@@ -144,11 +150,11 @@ impl Actor for GroupActor {
             applier_at: None,
             applier_life: 0,
             poison: None,
-            faults: Faults::default(),
-            fault_here: None,
+            faults,
+            fault_here: before.fault_here,
             membership: None,
             leader: (None, Term::ZERO),
-            condition: Condition::Open,
+            condition: before.condition,
             role_restarts: Restarts::new(ROLE),
             applier_restarts: Restarts::new(APPLIER),
             roles_started: 0,
@@ -162,6 +168,7 @@ impl Actor for GroupActor {
     ) -> Result<(), ActorProcessingErr> {
         state.start_applier(&me).await;
         state.load(&me);
+        state.repeat_fault(&me);
         Ok(())
     }
 

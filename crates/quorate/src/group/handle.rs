@@ -265,7 +265,7 @@ impl<M: StateMachine> GroupHandle<M> {
         let bytes_max = self.inner.command_bytes_max;
         Envelope::encode(command, key, bytes_max).map_err(|error| match error {
             CodecError::TooLarge { bytes, .. } => ProposeError::TooLarge { bytes, bytes_max },
-            error => ProposeError::not_ready(format!("command cannot be encoded: {error}")),
+            error => ProposeError::Unencodable { detail: error.to_string() },
         })
     }
 

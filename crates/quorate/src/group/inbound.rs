@@ -1,6 +1,6 @@
 //! What a Session brings for a group: one batch per socket read, sent along the route without a hop through Group.
 
-use quorate_bridge::{Gone, Inbound};
+use quorate_bridge::Inbound;
 use quorate_core::{Common, Proposal};
 use ractor::MessagingErr::SendErr;
 
@@ -14,7 +14,7 @@ use crate::wire::{GroupProtocol, Request};
 
 /// Sends a batch on its way. While no role runs, Raft messages are dropped and callers are told so; the group itself
 /// is never gone, for whoever restarts will be reached by the same name.
-pub(crate) fn deliver(route: &Route, batch: Vec<Inbound<GroupProtocol>>) -> Result<(), Gone> {
+pub(crate) fn deliver(route: &Route, batch: Vec<Inbound<GroupProtocol>>) {
     for Inbound { from, message, reply } in batch {
         match (message, reply) {
             (Request::Raft(message), _) => {
@@ -42,7 +42,6 @@ pub(crate) fn deliver(route: &Route, batch: Vec<Inbound<GroupProtocol>>) -> Resu
             (Request::Propose { .. } | Request::Query { .. }, None) => {}
         }
     }
-    Ok(())
 }
 
 /// To the leader here, or refused: a forwarded proposal is never forwarded again.
@@ -55,6 +54,11 @@ pub(crate) fn propose(route: &Route, submission: Submission) {
         submission.port.fail(ProposeError::not_ready("this replica does not lead"));
         return;
     };
+    // Without an applier its port would be dropped as soon as the command has its index: unknown, for nothing.
+    if route.applier.is_none() {
+        submission.port.fail(ProposeError::not_ready("the state machine of this replica is being restarted"));
+        return;
+    }
     // Given back, it never reached a role: whoever holds it refuses it.
     if let Err(SendErr(LeaderMessage::Propose(back))) = leader.cast(LeaderMessage::Propose(submission)) {
         back.port.fail(ProposeError::not_ready("the replica changed its role"));

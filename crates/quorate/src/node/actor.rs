@@ -263,7 +263,8 @@ impl NodeState {
             let route = seen.clone();
             let sink = Exposed::sink::<GroupProtocol>(move |batch| {
                 let route = route.borrow().clone();
-                deliver(&route, batch)
+                deliver(&route, batch);
+                Ok(())
             });
             bridge.expose(&exposed_name(id), sink).expect("the name of a group's number is short");
         }

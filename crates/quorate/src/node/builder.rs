@@ -150,8 +150,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Another node of the cluster. The list is read at the first start only: afterwards the replicated membership is
-    /// the truth.
+    /// Another node of the cluster. A group takes its founding members from this list when it is opened for the first
+    /// time; afterwards its replicated membership is the truth. The addresses are dialled as given at each start.
     #[must_use]
     pub fn peer(self, id: &str, address: &str) -> Self {
         self.peer_with_api(id, address, "")
