@@ -1,5 +1,8 @@
 //! Faults of machines, disks and neighbours: each ends in a clear, typed answer, and harms nothing else.
 
+#![allow(clippy::disallowed_methods, reason = "callers are tasks of their own")]
+#![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "small counts")]
+
 use std::time::Duration;
 
 use anyhow::{Context, Result};

@@ -2,6 +2,9 @@
 //! on random nodes, under load, hundreds of times. Nothing acknowledged is lost, nothing is applied twice, every caller
 //! gets an answer, every replica's chain hash agrees, and the tree is whole again.
 
+#![allow(clippy::disallowed_methods, reason = "callers are tasks of their own")]
+#![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "small counts")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

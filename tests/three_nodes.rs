@@ -1,5 +1,8 @@
 //! Three nodes agree: proposals from every node, restarts, several groups.
 
+#![allow(clippy::disallowed_methods, reason = "callers are tasks of their own")]
+#![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "small counts")]
+
 use std::time::Duration;
 
 use anyhow::Result;
