@@ -1,9 +1,7 @@
 //! Three processes on loopback, asked by the binary: every verb, the exit codes, a killed leader, and a measurement.
 
-mod cli;
-
 use anyhow::{Context, Result, ensure};
-use cli::{Cluster, Serving, command, ran};
+use quorate_tests::binary::{Cluster, Serving, command, ran};
 use quorate_tests::cluster::free_ports;
 use serde_json::json;
 

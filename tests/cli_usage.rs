@@ -1,13 +1,11 @@
 //! What needs no cluster: mistakes are named with their remedy, settings with their source, pages are as the binary
 //! says, and a log can be read offline.
 
-mod cli;
-
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use cli::{command, quorate, ran};
 use quorate::machine::{Add, Counter};
+use quorate_tests::binary::{command, quorate, ran};
 
 #[test]
 fn a_wrong_flag_names_the_right_one() -> Result<()> {
@@ -73,11 +71,13 @@ fn the_reference_is_what_the_binary_says_of_itself() -> Result<()> {
     for page in ["cli", "config", "errors"] {
         let said = quorate(&["reference", page])?.stdout;
         let path = pages.join(format!("{page}.md"));
-        if std::env::var_os("QUORATE_TEST_WRITE").is_some() {
+        if page != "errors" && std::env::var_os("QUORATE_TEST_WRITE").is_some() {
             std::fs::write(&path, &said)?;
         }
         let written = std::fs::read_to_string(&path)?;
-        assert!(written == said, "docs/reference/{page}.md is old: run this test with QUORATE_TEST_WRITE=1");
+        // The page of errors has more to say than its table.
+        let same = if page == "errors" { written.contains(&said) } else { written == said };
+        assert!(same, "docs/reference/{page}.md is old: run this test with QUORATE_TEST_WRITE=1");
     }
     Ok(())
 }

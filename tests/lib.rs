@@ -1,3 +1,4 @@
 //! What crosses crates is tested here; each file is one test binary. This library is what they share.
 
+pub mod binary;
 pub mod cluster;

@@ -24,19 +24,19 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// REST addresses of the cluster, between commas; tried in turn while nothing was sent
-    #[arg(long, global = true, value_name = "URL,...")]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "URL,...")]
     pub(crate) endpoints: Option<String>,
     /// How data is printed: table, json, jsonl or plain
-    #[arg(short, long, global = true, value_name = "FORMAT")]
+    #[arg(short, long, global = true, help_heading = "Global options", value_name = "FORMAT")]
     pub(crate) output: Option<String>,
     /// How long a command may take, as 5s or 300ms
-    #[arg(long, global = true, value_name = "TIME")]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "TIME")]
     pub(crate) timeout: Option<String>,
     /// No messages but errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "Global options")]
     pub(crate) quiet: bool,
     /// The TOML file with settings
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
     pub(crate) config: Option<String>,
 }
 
@@ -384,7 +384,7 @@ pub(crate) enum Page {
     Cli,
     /// Settings
     Config,
-    /// Exit codes and errors
+    /// The table of errors
     Errors,
 }
 

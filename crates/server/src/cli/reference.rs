@@ -14,7 +14,7 @@ pub(crate) fn print(page: Page) -> Result<(), Failure> {
     let text = match page {
         Page::Cli => cli_page(),
         Page::Config => config_page(),
-        Page::Errors => errors_page(),
+        Page::Errors => Code::table(),
     };
     Output { format: Format::Plain, quiet: false }.bytes(text.as_bytes())
 }
@@ -24,8 +24,9 @@ fn cli_page() -> String {
     command.build();
     let mut page = String::from(
         "# The command line\n\nThis page is made by `quorate reference cli`; a test compares it with the binary. \
-         Settings, variables and the file: [config.md](config.md). Exit codes: [errors.md](errors.md).\n",
+         Settings, variables and the file: [config.md](config.md).\n",
     );
+    page.push_str(&exits());
     describe(&mut command, "quorate", &mut page);
     page
 }
@@ -41,31 +42,21 @@ fn describe(command: &mut clap::Command, path: &str, page: &mut String) {
     }
 }
 
-fn errors_page() -> String {
-    let mut page = String::from(
-        "# Exit codes\n\nThis page is made by `quorate reference errors`; a test compares it with the binary.\n\n\
-         Data goes to standard output, one sentence with the mistake and the remedy to standard error.\n\n\
-         | code | meaning |\n|---|---|\n",
-    );
-    for exit in Exit::ALL {
-        writeln!(page, "| {} | {} |", exit.code(), exit.about()).expect("writing to a string does not fail");
-    }
-    page.push_str(OUTCOMES);
-    page.push_str("\n# Codes\n\nThe `code` of a problem, as `application/problem+json`.\n\n");
-    page.push_str(&Code::table());
-    page
+/// The exit codes, and how they follow from what a node says.
+fn exits() -> String {
+    let row = |exit: Exit| format!("| {} | {} |\n", exit.code(), exit.about());
+    let rows: String = Exit::ALL.into_iter().map(row).collect();
+    format!("\n## Exit codes\n\n| code | meaning |\n|---|---|\n{rows}{OUTCOMES}")
 }
 
 const OUTCOMES: &str = "
-# Outcomes
+An error of the API has an `outcome` ([errors.md](errors.md)), and it decides, not the HTTP status.
 
-An error of the API has an `outcome`, and it decides, not the HTTP status.
-
-| outcome | meaning | exit |
-|---|---|---|
-| `refused` | it never entered the log; trying again is safe | 4 without a leader, 8 under load, 9 without space, else 1 |
-| `failed` | it entered the log and will never happen, or the machine said no | 1, or 6 for a precondition |
-| `unknown` | it may have happened or may yet happen; read before you try again | 5 |
+| outcome | exit |
+|---|---|
+| `refused` | 4 without a leader, 8 under load, 9 without space, 3 where something is not there, else 1 |
+| `failed` | 1, 3 for a key that is not there, 6 for a precondition |
+| `unknown` | 5; of a read, which changes nothing, 4 |
 
 Exit 4 is given only if no byte of the write was sent, or if a node said `refused`. Once a byte was sent and no answer
 came, the exit is 5, and no other endpoint is tried.

@@ -25,7 +25,7 @@ pub(crate) fn serve(context: &Context, _: &Serve) -> Result<(), Failure> {
     start_log(&context.settings, "info")?;
     let (id, data_dir) = (options.id.clone(), options.data_dir.clone());
     let (host, port, api_port) = (options.host.clone(), options.port, options.api_port);
-    runtime()?.block_on(async {
+    run(async {
         let running = quorate_server::serve(options)
             .await
             .map_err(|error| not_served(&error, &host, port, api_port))?;
@@ -43,9 +43,10 @@ pub(crate) fn serve(context: &Context, _: &Serve) -> Result<(), Failure> {
 /// Runs a cluster until it ends.
 pub(crate) fn dev(context: &Context, _: &Dev) -> Result<(), Failure> {
     let options = dev_options(&context.settings)?;
-    start_log(&context.settings, "warn")?;
+    // Nodes that start one after the other miss each other at first: that is no news here.
+    start_log(&context.settings, "warn,quorate_bridge=error")?;
     let (host, port, api_port) = (options.host.clone(), options.port, options.api_port);
-    runtime()?.block_on(async {
+    run(async {
         let running =
             quorate_server::dev(options).await.map_err(|error| not_served(&error, &host, port, api_port))?;
         let row = |node: &quorate_server::Running| {
@@ -73,11 +74,15 @@ fn shown(host: &str) -> String {
     if is_wildcard(host) { "localhost".to_owned() } else { host.to_owned() }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+/// Runs to the end, and does not wait for threads that will not: a second signal ends the process.
+fn run(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::failed(format!("cannot start: {error}")))
+        .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+    let ended = runtime.block_on(work);
+    runtime.shutdown_background();
+    ended
 }
 
 /// Reads and checks everything that can be wrong before a port or a directory is touched.
@@ -188,7 +193,7 @@ fn not_served(error: &ServeError, host: &str, port: u16, api_port: u16) -> Failu
     let mut message = causes(error);
     let mut exit = Exit::Failed;
     match error {
-        ServeError::NotListed { .. } => exit = Exit::Usage,
+        ServeError::NotListed { .. } | ServeError::Advertise { .. } => exit = Exit::Usage,
         ServeError::Start(quorate::StartError::Disk(error)) => exit = of_disk(error, &mut message),
         ServeError::Start(quorate::StartError::Open(OpenError::Disk(error))) => {
             exit = of_disk(error, &mut message)

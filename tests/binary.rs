@@ -1,5 +1,4 @@
-//! Runs the binary `quorate` as a user would. Shared by the `cli_*` tests; each uses a part of it.
-#![allow(dead_code, reason = "each test binary uses a part")]
+//! Runs the binary `quorate` as a user would: what the `cli_*` tests share.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -7,9 +6,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
-use quorate_tests::cluster::free_ports;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::cluster::free_ports;
 
 /// The binary, built once, in the profile of this test.
 pub fn binary() -> &'static Path {
@@ -32,8 +32,11 @@ pub fn binary() -> &'static Path {
 /// How a command ended.
 #[derive(Debug)]
 pub struct Ran {
+    /// Its exit code; none if a signal ended it.
     pub code: Option<i32>,
+    /// Its data.
     pub stdout: String,
+    /// Its messages.
     pub stderr: String,
 }
 
