@@ -1,10 +1,12 @@
 //! A whole cluster in one process, for a first look and for work on an application.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use quorate::Config;
+use tokio::task::JoinSet;
 
-use crate::serve::{Ended, Running, ServeError};
+use crate::serve::{Ended, Listed, Running, ServeError, ServeOptions, join, serve, until_signal};
 
 /// Settings of a cluster in one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,12 +43,74 @@ impl Default for DevOptions {
 pub struct RunningDev {
     nodes: Vec<Running>,
     data_dir: PathBuf,
+    /// Deleted when this is dropped.
+    _temporary: Option<tempfile::TempDir>,
 }
 
 /// Starts all nodes; returns once all their ports are bound.
 pub async fn dev(options: DevOptions) -> Result<RunningDev, ServeError> {
-    let _ = options;
-    todo!()
+    let temporary = match &options.data_dir {
+        Some(_) => None,
+        None => Some(temporary()?),
+    };
+    let data_dir = match (&options.data_dir, &temporary) {
+        (Some(data_dir), _) => data_dir.clone(),
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => unreachable!("made above"),
+    };
+    let cluster = cluster(&options)?;
+    let mut nodes: Vec<Running> = Vec::new();
+    for (at, entry) in (0_u16..).zip(&cluster) {
+        let started = serve(ServeOptions {
+            host: options.host.clone(),
+            port: entry.port,
+            api_port: if options.api_port == 0 { 0 } else { options.api_port + at },
+            cluster: cluster.clone(),
+            config: options.config.clone(),
+            ..ServeOptions::new(&entry.id, data_dir.join(&entry.id))
+        });
+        match started.await {
+            Ok(node) => nodes.push(node),
+            Err(error) => {
+                end(&nodes, false).await;
+                return Err(error);
+            }
+        }
+    }
+    Ok(RunningDev { nodes, data_dir, _temporary: temporary })
+}
+
+fn temporary() -> Result<tempfile::TempDir, ServeError> {
+    let made = tempfile::Builder::new().prefix("quorate-dev-").tempdir();
+    made.map_err(|source| ServeError::DataDir { path: std::env::temp_dir(), source })
+}
+
+/// Peers dial the loopback where the host is a wildcard.
+fn cluster(options: &DevOptions) -> Result<Vec<Listed>, ServeError> {
+    let count = options.nodes.max(1);
+    let wildcard = matches!(options.host.as_str(), "" | "*" | "0.0.0.0" | "::" | "[::]");
+    let host = if wildcard { "localhost" } else { options.host.as_str() };
+    let ports = match options.port {
+        0 => free_ports(host, count).map_err(|source| ServeError::Api { address: join(host, 0), source })?,
+        first => (0..count).map(|at| first.saturating_add(at)).collect(),
+    };
+    let entry = |(at, port)| Listed { id: format!("node{at}"), host: host.to_owned(), port };
+    Ok(ports.into_iter().enumerate().map(entry).collect())
+}
+
+/// Bound together, so that they differ, and let go at once.
+fn free_ports(host: &str, count: u16) -> std::io::Result<Vec<u16>> {
+    let bound: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind((host, 0))).collect::<Result<_, _>>()?;
+    bound.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+async fn end(nodes: &[Running], graceful: bool) {
+    let mut ending = JoinSet::new();
+    for node in nodes.iter().cloned() {
+        ending.spawn(async move { node.shutdown(graceful).await });
+    }
+    ending.join_all().await;
 }
 
 impl RunningDev {
@@ -62,17 +126,23 @@ impl RunningDev {
 
     /// Waits until any node ends.
     pub async fn wait(&self) -> Ended {
-        todo!()
+        let mut waiting = JoinSet::new();
+        for node in self.nodes.iter().cloned() {
+            waiting.spawn(async move { node.wait().await });
+        }
+        match waiting.join_next().await {
+            Some(Ok(ended)) => ended,
+            Some(Err(_)) | None => Ended::Stopped,
+        }
     }
 
     /// Ends all nodes.
     pub async fn shutdown(&self, graceful: bool) {
-        let _ = graceful;
-        todo!()
+        end(&self.nodes, graceful).await;
     }
 
     /// Serves until the process is told to end, as [`Running::until_signal`].
     pub async fn until_signal(self) -> Ended {
-        todo!()
+        until_signal(self.wait(), self.shutdown(true), self.wait()).await
     }
 }

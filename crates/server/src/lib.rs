@@ -15,7 +15,7 @@ pub mod serve;
 
 pub use dev::{DevOptions, RunningDev, dev};
 pub use rest::{AppState, openapi, router};
-pub use serve::{Ended, Listed, Running, ServeError, ServeOptions, serve};
+pub use serve::{ApiOptions, Ended, Listed, Running, ServeError, ServeOptions, serve};
 
 /// The group that the server runs.
 pub const GROUP: &str = "main";

@@ -156,10 +156,15 @@ mod tests {
         store
     }
 
-    async fn names(store: &quorate::GroupHandle<Store>, after: Option<&str>) -> (Vec<String>, Option<String>) {
+    async fn names(
+        store: &quorate::GroupHandle<Store>,
+        after: Option<&str>,
+    ) -> (Vec<String>, Option<String>) {
         let query = StoreQuery::Counters { prefix: "a/".into(), after: after.map(Into::into), limit: 1 };
         match store.query(query, Consistency::Linearizable).await.expect("answers") {
-            StoreAnswer::Counters { items, next } => (items.into_iter().map(|item| item.name).collect(), next),
+            StoreAnswer::Counters { items, next } => {
+                (items.into_iter().map(|item| item.name).collect(), next)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -167,7 +172,8 @@ mod tests {
     #[tokio::test]
     async fn counters_are_checked_and_listed_by_prefix_in_pages() {
         let store = filled().await;
-        let add = async |name: &str, amount| store.propose(StoreCommand::add(name, amount)).await.expect("applies");
+        let add =
+            async |name: &str, amount| store.propose(StoreCommand::add(name, amount)).await.expect("applies");
         assert_eq!(add("b", i64::MAX).await, StoreReply::Counter(CounterReply::Overflow { value: 3 }));
         assert_eq!(add("b", -4).await, StoreReply::Counter(CounterReply::Now { value: -1 }));
         assert!(matches!(add("", 1).await, StoreReply::Counter(CounterReply::Refused(_))));
@@ -194,7 +200,11 @@ mod tests {
             };
             let back = restore(&bytes).expect("restores");
             assert_eq!(back.counters.len() as u64, keys);
-            assert_eq!(back.snapshot().into_bytes().expect("writes"), bytes, "the same state, the same bytes");
+            assert_eq!(
+                back.snapshot().into_bytes().expect("writes"),
+                bytes,
+                "the same state, the same bytes"
+            );
             assert!(restore(&bytes[..bytes.len() - 1]).is_err());
             assert!(restore(&[&bytes[..], &[0]].concat()).is_err());
         }

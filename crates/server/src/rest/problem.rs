@@ -137,8 +137,8 @@ impl From<ProposeError> for Problem {
             ProposeError::StaleSequence { .. } => Code::StaleSequence,
             ProposeError::ReplyNotKept { .. } => Code::ReplyNotKept,
             ProposeError::SessionExpired { .. } => Code::SessionExpired,
-            // One that this build does not know may mean anything.
-            ProposeError::Unknown { .. } | _ => Code::Unknown,
+            ProposeError::Unknown { .. } => Code::Unknown,
+            other => of_outcome(other.outcome()),
         };
         debug_assert_eq!(code.about().outcome, error.outcome(), "{error}");
         Self::new(code, error.to_string())
@@ -153,10 +153,19 @@ impl From<QueryError> for Problem {
             QueryError::Faulted { .. } => Code::Faulted,
             QueryError::Panicked { .. } => Code::MachinePanicked,
             QueryError::Stopped { .. } => Code::Stopped,
-            // A query changes nothing, whatever became of it.
-            QueryError::NotReady { .. } | _ => Code::NotReady,
+            QueryError::NotReady { .. } => Code::NotReady,
+            other => of_outcome(other.outcome()),
         };
         Self::new(code, error.to_string())
+    }
+}
+
+/// For errors that have no code of their own.
+fn of_outcome(outcome: Outcome) -> Code {
+    match outcome {
+        Outcome::Refused => Code::NotReady,
+        Outcome::Failed => Code::Unreadable,
+        Outcome::Unknown => Code::Unknown,
     }
 }
 

@@ -107,5 +107,9 @@ impl Default for ApiOptions {
 
 /// `host:port`, with brackets where the host is an IPv6 address.
 pub(crate) fn join(host: &str, port: u16) -> String {
-    if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }

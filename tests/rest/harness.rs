@@ -1,0 +1,176 @@
+//! Served nodes on loopback and in temporary directories, and a real HTTP client.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use quorate_server::{Listed, Running, ServeOptions, serve};
+use quorate_tests::cluster::{eventually, quick};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The servers of one cluster.
+pub(crate) struct Servers {
+    directory: TempDir,
+    listed: Vec<Listed>,
+    running: BTreeMap<usize, Running>,
+    client: Client,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) async fn of(request: RequestBuilder) -> Result<Self> {
+        let response = request.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        Ok(Self { status, headers, body: response.bytes().await?.to_vec() })
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
+    }
+
+    /// The body of a success.
+    #[track_caller]
+    pub(crate) fn ok(&self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", String::from_utf8_lossy(&self.body));
+        self.json()
+    }
+
+    /// The code of a problem, checked for everything a problem says.
+    #[track_caller]
+    pub(crate) fn problem(&self) -> (u16, String, String) {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        let body = self.json();
+        let text =
+            |field: &str| body[field].as_str().unwrap_or_else(|| panic!("no {field}: {body}")).to_owned();
+        let code = text("code");
+        assert_eq!(text("type"), format!("urn:quorate:error:{code}"));
+        assert_eq!(body["status"], self.status.as_u16());
+        assert!(!text("title").is_empty() && !text("detail").is_empty());
+        assert!(body.get("leader").is_some() && body.get("retry_after_ms").is_some(), "{body}");
+        assert_eq!(body["retry_after_ms"].is_null(), self.header("retry-after").is_empty());
+        (self.status.as_u16(), code, text("outcome"))
+    }
+}
+
+impl Servers {
+    pub(crate) async fn start(count: usize) -> Result<Self> {
+        let bound: Vec<TcpListener> =
+            (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+        let entry = |(at, listener): (usize, &TcpListener)| {
+            let port = listener.local_addr()?.port();
+            Ok(Listed { id: format!("node{at}"), host: "127.0.0.1".into(), port })
+        };
+        let listed = bound.iter().enumerate().map(entry).collect::<Result<_>>()?;
+        drop(bound);
+        // Redirects are looked at, and a proxy of the machine has no business here.
+        let client = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(Duration::from_secs(30))
+            .build()?;
+        let mut servers = Self { directory: tempfile::tempdir()?, listed, running: BTreeMap::new(), client };
+        for at in 0..count {
+            servers.start_one(at).await?;
+        }
+        servers.leader().await?;
+        Ok(servers)
+    }
+
+    pub(crate) async fn start_one(&mut self, at: usize) -> Result<()> {
+        let id = format!("node{at}");
+        let options = ServeOptions {
+            host: "127.0.0.1".into(),
+            port: self.listed[at].port,
+            cluster: self.listed.clone(),
+            config: quick(),
+            ..ServeOptions::new(&id, self.directory.path().join(&id))
+        };
+        let running = serve(options).await.with_context(|| format!("{id} does not start"))?;
+        self.running.insert(at, running);
+        Ok(())
+    }
+
+    pub(crate) fn running(&self, at: usize) -> &Running {
+        &self.running[&at]
+    }
+
+    pub(crate) fn url(&self, at: usize, path: &str) -> String {
+        format!("http://{}{path}", self.running[&at].api_addr())
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn request(&self, at: usize, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, self.url(at, path))
+    }
+
+    pub(crate) async fn get(&self, at: usize, path: &str) -> Result<Answer> {
+        Answer::of(self.request(at, Method::GET, path)).await
+    }
+
+    pub(crate) async fn put(&self, at: usize, path: &str, body: impl Into<reqwest::Body>) -> Result<Answer> {
+        Answer::of(self.request(at, Method::PUT, path).body(body)).await
+    }
+
+    pub(crate) async fn post(&self, at: usize, path: &str, body: &Value) -> Result<Answer> {
+        Answer::of(self.request(at, Method::POST, path).json(body)).await
+    }
+
+    /// `POST /command`.
+    pub(crate) async fn command(&self, at: usize, body: &Value) -> Result<Answer> {
+        self.post(at, "/command", body).await
+    }
+
+    /// The running node that leads, once all running nodes agree on it.
+    pub(crate) async fn leader(&self) -> Result<usize> {
+        let leader = eventually("one leader on all nodes", async || {
+            let mut known = None;
+            for at in self.running.keys() {
+                let view = self.get(*at, "/v1/cluster").await.ok()?.json();
+                let leader = view["leader"].as_str()?.to_owned();
+                if known.get_or_insert_with(|| leader.clone()) != &leader {
+                    return None;
+                }
+            }
+            let at = known?.trim_start_matches("node").parse::<usize>().ok()?;
+            self.running.contains_key(&at).then_some(at)
+        });
+        leader.await
+    }
+
+    pub(crate) async fn kill(&mut self, at: usize) {
+        if let Some(running) = self.running.remove(&at) {
+            running.shutdown(false).await;
+        }
+    }
+
+    pub(crate) async fn stop(&mut self, at: usize) {
+        if let Some(running) = self.running.remove(&at) {
+            running.shutdown(true).await;
+        }
+    }
+
+    pub(crate) async fn stop_all(mut self) -> Result<()> {
+        for at in self.running.keys().copied().collect::<Vec<_>>() {
+            self.stop(at).await;
+        }
+        ensure!(self.running.is_empty());
+        Ok(())
+    }
+}
