@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::durability::Persist;
-use crate::entry::{Entry, EntryError, Position};
+use crate::entry::{Entry, EntryError, LogId, Position};
 use crate::ids::{Index, NodeId, ReplicationSession, Sequence, Term};
 use crate::message::Message;
 use crate::replicator::ReplicatorEvent;
@@ -40,6 +40,8 @@ pub enum Effect {
         peer: NodeId,
         /// Its number: acknowledgements to another one are not counted.
         session: ReplicationSession,
+        /// Where it begins to probe: a new leader's last entry before its no-op, which no peer can have yet.
+        prev: LogId,
     },
     /// Stop the replicator of this peer.
     StopReplicator {

@@ -163,7 +163,9 @@ impl Replica {
         let mut queue: std::collections::VecDeque<Effect> = effects.into();
         while let Some(effect) = queue.pop_front() {
             let more = match effect {
-                Effect::StartReplicator { peer, session } => self.start_replicator(now, &peer, session),
+                Effect::StartReplicator { peer, session, prev } => {
+                    self.start_replicator(now, &peer, session, prev)
+                }
                 Effect::StopReplicator { peer } => {
                     self.replicators.remove(&peer);
                     Effects::new()
@@ -214,13 +216,19 @@ impl Replica {
         effects
     }
 
-    fn start_replicator(&mut self, now: Time, peer: &NodeId, session: ReplicationSession) -> Effects {
+    fn start_replicator(
+        &mut self,
+        now: Time,
+        peer: &NodeId,
+        session: ReplicationSession,
+        prev: LogId,
+    ) -> Effects {
         let state = self.state();
-        let (config, last, commit) = (state.config.clone(), state.last(), state.commit());
+        let (config, commit) = (state.config.clone(), state.commit());
         let Role::Leader(leader) = self.role() else { return Effects::new() };
         let round = leader.round();
         let (replicator, effects) =
-            Replicator::start(peer.clone(), session, config, now, last, commit, round);
+            Replicator::start(peer.clone(), session, config, now, prev, commit, round);
         self.replicators.insert(peer.clone(), replicator);
         self.carry_out(now, peer, session, effects)
     }

@@ -184,7 +184,8 @@ impl Replicator {
             ReplicatorEvent::Matched(at) => self.matched_at(at),
             ReplicatorEvent::Rewind(to) => self.rewind(now, to, &mut effects),
             ReplicatorEvent::Fetched { session, prev, entries } => {
-                if session == self.session {
+                // What could not be read now is asked for again when patience ends, not at once and for ever.
+                if session == self.session && !entries.is_empty() {
                     self.fetching_since = None;
                     self.fetched(now, prev, entries, &mut effects);
                 }

@@ -80,7 +80,7 @@ impl Leader {
         });
         progress.session = session;
         progress.rewound_at = now;
-        effects.push(Effect::StartReplicator { peer, session });
+        effects.push(Effect::StartReplicator { peer, session, prev: self.state.last() });
     }
 
     /// The peer restarted: what it acknowledged before may be gone (`safety.md` 5).

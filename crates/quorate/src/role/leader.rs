@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use quorate_core::{
-    Common, Effect, Effects, Incarnation, Index, Leader, LeaderEvent, NodeId, Proposal, Refusal,
+    Common, Effect, Effects, Incarnation, Index, Leader, LeaderEvent, LogId, NodeId, Proposal, Refusal,
     ReplicationSession, ReplicatorEvent, Term,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
@@ -185,8 +185,8 @@ impl LeaderState {
         for effect in effects {
             match self.runner.carry_out(effect) {
                 None => {}
-                Some(Effect::StartReplicator { peer, session }) => {
-                    self.start_replicator(me, peer, session).await;
+                Some(Effect::StartReplicator { peer, session, prev }) => {
+                    self.start_replicator(me, peer, session, prev).await;
                 }
                 Some(Effect::StopReplicator { peer }) => {
                     if let Some((_, replicator)) = self.replicators.remove(&peer) {
@@ -245,6 +245,7 @@ impl LeaderState {
         me: &ActorRef<LeaderMessage>,
         peer: NodeId,
         session: ReplicationSession,
+        prev: LogId,
     ) {
         if let Some((_, old)) = self.replicators.remove(&peer) {
             old.stop(Some("another session begins".into()));
@@ -262,7 +263,7 @@ impl LeaderState {
             term,
             peer: peer.clone(),
             session,
-            last: state.tail().last().log_id(),
+            last: prev,
             commit: state.commit(),
             round: leader.round(),
             remote: cx.remote(&peer),
