@@ -1,3 +1,4 @@
 //! Test tools for quorate.
 
+pub mod history;
 pub mod store_suite;

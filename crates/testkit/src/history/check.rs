@@ -1,0 +1,317 @@
+//! The search for an order.
+//!
+//! Theory of operation. Operations that were replied to are sorted by start. A configuration is the set of operations
+//! already in their place and the state they left. An operation may come next if none that waits ended before it
+//! began; operations of unknown outcome never end, so that they hold nobody up, and need not be placed at all. A
+//! configuration seen before is not searched again. It is kept as: how many of the first are all placed, which beyond
+//! those, which unknown ones, and the state; so it is small whatever the length of the history.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::print::Window;
+use super::record::{Call, Ended, History, Operation, Reply};
+use super::register::{self, Observed, State};
+
+/// How much work a check may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Operations tried in a place, over all keys.
+    pub steps_max: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { steps_max: 20_000_000 }
+    }
+}
+
+/// What a check has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// Keys that were checked.
+    pub keys: usize,
+    /// Operations with a reply, all of which found their place.
+    pub operations: usize,
+    /// Operations tried in a place.
+    pub steps: u64,
+}
+
+/// Why a history does not count as linearizable. Printed, it shows the part that is to blame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotLinearizable {
+    /// There is no order: this is a bug of what was tested.
+    NoOrder {
+        /// Which register.
+        key: String,
+        /// The part to look at, in words.
+        window: String,
+    },
+    /// The search gave up: nothing is shown, which is not good enough.
+    OutOfSteps {
+        /// Which register.
+        key: String,
+        /// After so many steps.
+        steps: u64,
+    },
+    /// An operation ended before it began: a mistake of whoever recorded it.
+    Backwards {
+        /// Which.
+        operation: Operation,
+    },
+}
+
+impl std::error::Error for NotLinearizable {}
+
+/// Whether each key of a history is a linearizable register, at first without a value.
+pub fn check(history: &History, budget: Budget) -> Result<Checked, NotLinearizable> {
+    let mut keys: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
+    for operation in &history.operations {
+        if let Ended::Replied { at, .. } = operation.ended
+            && at <= operation.start
+        {
+            return Err(NotLinearizable::Backwards { operation: operation.clone() });
+        }
+        keys.entry(&operation.key).or_default().push(operation);
+    }
+    let mut checked = Checked { keys: keys.len(), operations: 0, steps: 0 };
+    for (key, operations) in keys {
+        let mut search = Search::new(&operations);
+        search.steps = checked.steps;
+        let found = search.run(budget.steps_max);
+        checked.steps = search.steps;
+        checked.operations += search.replied.len();
+        match found {
+            Found::Order => {}
+            Found::NoOrder => {
+                let window = search.window(&operations).to_string();
+                return Err(NotLinearizable::NoOrder { key: key.to_owned(), window });
+            }
+            Found::OutOfSteps => {
+                return Err(NotLinearizable::OutOfSteps { key: key.to_owned(), steps: checked.steps });
+            }
+        }
+    }
+    Ok(checked)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Order,
+    NoOrder,
+    OutOfSteps,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Replied<'a> {
+    operation: &'a Operation,
+    call: Call,
+    start: u64,
+    end: u64,
+    reply: Reply,
+}
+
+/// An operation to put next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Replied(usize),
+    Unknown(usize),
+}
+
+/// One choice on the way: what was chosen, and what else could be.
+#[derive(Debug)]
+struct Frame {
+    before: State,
+    low_before: usize,
+    chosen: Next,
+    others: Vec<Next>,
+}
+
+/// A configuration: see the module.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Seen {
+    low: usize,
+    beyond: Box<[u32]>,
+    unknown: Box<[u64]>,
+    state: State,
+}
+
+/// How far the search got where it got furthest.
+#[derive(Debug, Default)]
+struct Furthest {
+    held_up_by: u64,
+    order: Vec<Next>,
+    state: State,
+    waiting: Vec<usize>,
+}
+
+struct Search<'a> {
+    replied: Vec<Replied<'a>>,
+    unknown: Vec<&'a Operation>,
+    placed: Vec<bool>,
+    unknown_placed: Vec<bool>,
+    /// All before it are placed.
+    low: usize,
+    /// How many beyond `low` are placed.
+    left: usize,
+    state: State,
+    steps: u64,
+    seen: HashSet<Seen>,
+    furthest: Furthest,
+}
+
+impl<'a> Search<'a> {
+    fn new(operations: &[&'a Operation]) -> Self {
+        let mut observed = Observed::default();
+        let mut replied = Vec::new();
+        for &operation in operations {
+            match operation.ended {
+                Ended::Replied { at, reply } => {
+                    let Operation { call, start, .. } = *operation;
+                    observed.replied(call, reply);
+                    replied.push(Replied { operation, call, start, end: at, reply });
+                }
+                Ended::Unknown => observed.unknown(operation.call),
+                Ended::Refused => {}
+            }
+        }
+        replied.sort_by_key(|operation| operation.start);
+        let may_matter =
+            |operation: &&&Operation| operation.ended == Ended::Unknown && observed.needs(operation.call);
+        let mut unknown: Vec<_> = operations.iter().filter(may_matter).copied().collect();
+        unknown.sort_by_key(|operation| operation.start);
+        Self {
+            placed: vec![false; replied.len()],
+            unknown_placed: vec![false; unknown.len()],
+            low: 0,
+            left: replied.len(),
+            state: None,
+            steps: 0,
+            seen: HashSet::new(),
+            furthest: Furthest::default(),
+            replied,
+            unknown,
+        }
+    }
+
+    /// Depth first, without recursion: histories are long.
+    fn run(&mut self, steps_max: u64) -> Found {
+        let mut path: Vec<Frame> = Vec::new();
+        let mut choices = self.choices(&path);
+        loop {
+            if self.left == 0 {
+                return Found::Order;
+            }
+            if self.steps > steps_max {
+                return Found::OutOfSteps;
+            }
+            if let Some(chosen) = choices.pop() {
+                self.steps += 1;
+                let Some(state) = self.after(chosen) else { continue };
+                let frame = Frame { before: self.state, low_before: self.low, chosen, others: choices };
+                self.place(chosen, state);
+                path.push(frame);
+                choices =
+                    if self.seen.insert(self.configuration()) { self.choices(&path) } else { Vec::new() };
+            } else if let Some(frame) = path.pop() {
+                self.take_back(&frame);
+                choices = frame.others;
+            } else {
+                return Found::NoOrder;
+            }
+        }
+    }
+
+    /// What the operation would leave, if it could come now and makes a difference.
+    fn after(&self, next: Next) -> Option<State> {
+        match next {
+            Next::Replied(at) => {
+                let Replied { call, reply, .. } = self.replied[at];
+                register::replied(self.state, call, reply)
+            }
+            Next::Unknown(at) => {
+                let state = register::unknown(self.state, self.unknown[at].call);
+                (state != self.state).then_some(state)
+            }
+        }
+    }
+
+    fn place(&mut self, next: Next, state: State) {
+        match next {
+            Next::Replied(at) => {
+                self.placed[at] = true;
+                self.left -= 1;
+                while self.placed.get(self.low) == Some(&true) {
+                    self.low += 1;
+                }
+            }
+            Next::Unknown(at) => self.unknown_placed[at] = true,
+        }
+        self.state = state;
+    }
+
+    fn take_back(&mut self, frame: &Frame) {
+        match frame.chosen {
+            Next::Replied(at) => {
+                self.placed[at] = false;
+                self.left += 1;
+            }
+            Next::Unknown(at) => self.unknown_placed[at] = false,
+        }
+        self.low = frame.low_before;
+        self.state = frame.before;
+    }
+
+    /// What may come next in real time, the last of the list first. One that only looks and fits is the only choice.
+    fn choices(&mut self, path: &[Frame]) -> Vec<Next> {
+        let mut first_end = u64::MAX;
+        let mut waiting = Vec::new();
+        for (at, operation) in self.replied.iter().enumerate().skip(self.low) {
+            if operation.start > first_end {
+                break;
+            }
+            if !self.placed[at] {
+                first_end = first_end.min(operation.end);
+                waiting.push(at);
+            }
+        }
+        if first_end != u64::MAX && first_end > self.furthest.held_up_by {
+            let order = path.iter().map(|frame| frame.chosen).collect();
+            let waiting = waiting.clone();
+            self.furthest = Furthest { held_up_by: first_end, order, state: self.state, waiting };
+        }
+        let looks = waiting.iter().copied().find(|&at| {
+            register::only_looks(self.replied[at].reply) && self.after(Next::Replied(at)).is_some()
+        });
+        if let Some(at) = looks {
+            return vec![Next::Replied(at)];
+        }
+        let may_come = |&at: &usize| !self.unknown_placed[at] && self.unknown[at].start < first_end;
+        let unknown = (0..self.unknown.len()).filter(may_come).map(Next::Unknown);
+        // Those that ended first are tried first: most often they came first.
+        waiting.sort_by_key(|&at| std::cmp::Reverse(self.replied[at].end));
+        unknown.chain(waiting.into_iter().map(Next::Replied)).collect()
+    }
+
+    fn configuration(&self) -> Seen {
+        let placed_beyond = self.replied.len() - self.left - self.low;
+        let beyond = (self.low..self.replied.len()).filter(|&at| self.placed[at]);
+        let beyond = beyond.map(|at| (at - self.low) as u32).take(placed_beyond).collect();
+        let mut unknown = vec![0; self.unknown.len().div_ceil(64)];
+        for at in (0..self.unknown.len()).filter(|&at| self.unknown_placed[at]) {
+            unknown[at / 64] |= 1 << (at % 64);
+        }
+        Seen { low: self.low, beyond, unknown: unknown.into(), state: self.state }
+    }
+
+    fn window(&self, all: &[&'a Operation]) -> Window<'a> {
+        let Furthest { order, state, waiting, .. } = &self.furthest;
+        let operation = |next: &Next| match *next {
+            Next::Replied(at) => self.replied[at].operation,
+            Next::Unknown(at) => self.unknown[at],
+        };
+        let order: Vec<_> = order.iter().map(operation).collect();
+        let waiting: Vec<_> = waiting.iter().map(|&at| self.replied[at].operation).collect();
+        Window::new(order, *state, waiting, all)
+    }
+}
