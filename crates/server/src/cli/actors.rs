@@ -1,5 +1,7 @@
 //! `quorate actors`.
 
+use std::fmt::Write;
+
 use serde_json::{Value, json};
 
 use super::Context;
@@ -8,7 +10,7 @@ use super::client::Effect;
 use super::confirm::{Unattended, confirm};
 use super::exit::{Exit, Failure};
 use super::http::{Request, escape};
-use super::output::{Format, Rows};
+use super::output::{Format, Output, Rows};
 
 pub(crate) async fn run(context: &Context, verb: Actors) -> Result<(), Failure> {
     match verb {
@@ -33,7 +35,7 @@ async fn tree(context: &Context) -> Result<(), Failure> {
     let actors = answer["actors"].as_array().cloned().unwrap_or_default();
     if context.output.format == Format::Table {
         let node = answer["node"].as_str().unwrap_or_default();
-        return context.output.bytes(format!("{node}\n{}", drawn(&actors)).as_bytes());
+        return Output::bytes(format!("{node}\n{}", drawn(&actors)).as_bytes());
     }
     context.output.rows(&Rows { columns: vec!["name", "kind", "status"], rows: actors }, Some(&answer))
 }
@@ -55,7 +57,8 @@ fn drawn(actors: &[Value]) -> String {
         let depth = ancestors.clone().count();
         let parent = ancestors.map(|(name, _)| name.len() + 1).max().unwrap_or(0);
         let status = if status == "running" { String::new() } else { format!("  ({status})") };
-        text.push_str(&format!("{}{}{status}\n", "  ".repeat(depth + 1), &name[parent..]));
+        let indent = "  ".repeat(depth + 1);
+        writeln!(text, "{indent}{}{status}", &name[parent..]).expect("writing to a string does not fail");
     }
     text
 }

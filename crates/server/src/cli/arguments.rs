@@ -174,8 +174,8 @@ pub(crate) enum Kv {
     Put {
         /// The key
         key: String,
-        /// The value; `-` reads it from standard input
-        #[arg(allow_hyphen_values = true)]
+        /// The value; `-` reads it from standard input, `--` goes before one that begins with a hyphen
+        #[arg(allow_negative_numbers = true)]
         value: String,
     },
     /// Delete a key; one that is not there may be deleted too
@@ -193,7 +193,7 @@ pub(crate) enum Kv {
         /// The key
         key: String,
         /// What is there, and what to set
-        #[arg(num_args = 1..=2, required = true, allow_hyphen_values = true, value_names = ["EXPECTED", "VALUE"])]
+        #[arg(num_args = 1..=2, required = true, allow_negative_numbers = true, value_names = ["EXPECTED", "VALUE"])]
         values: Vec<String>,
         /// What is there
         #[arg(long, conflicts_with = "absent", allow_hyphen_values = true)]
@@ -250,7 +250,7 @@ pub(crate) enum Counter {
         /// Its name
         name: String,
         /// How much; takes away if negative
-        #[arg(default_value_t = 1, allow_hyphen_values = true)]
+        #[arg(default_value_t = 1, allow_negative_numbers = true)]
         amount: i64,
     },
 }

@@ -105,8 +105,9 @@ fn cas_values(
 ) -> Result<(Option<String>, String), Failure> {
     let mut values = values.into_iter();
     match (values.next(), values.next(), expected, absent) {
-        (Some(expected), Some(value), None, false) => Ok((Some(expected), value)),
-        (Some(value), None, Some(expected), false) => Ok((Some(expected), value)),
+        (Some(expected), Some(value), None, false) | (Some(value), None, Some(expected), false) => {
+            Ok((Some(expected), value))
+        }
         (Some(value), None, None, true) => Ok((None, value)),
         _ => Err(Failure::usage(
             "say once what is expected: kv cas KEY EXPECTED VALUE, or kv cas --absent KEY VALUE",

@@ -1,7 +1,7 @@
 //! `quorate log`: the log of a node that is not running. A running node's directory is refused as in use.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use quorate::store::{DiskError, FjallDisk, FjallOptions, Offline, OfflineGroup, OpenError};
 use quorate_core::{Entry, EntryKind, Index};
@@ -16,8 +16,8 @@ use super::serve::default_data_dir;
 pub(crate) fn run(context: &Context, verb: &Log) -> Result<(), Failure> {
     let directory = directory(context);
     match verb {
-        Log::Inspect { group, from, limit, .. } => inspect(context, directory, group, Index(*from), *limit),
-        Log::Verify { .. } => verify(context, directory),
+        Log::Inspect { group, from, limit, .. } => inspect(context, &directory, group, Index(*from), *limit),
+        Log::Verify { .. } => verify(context, &directory),
     }
 }
 
@@ -27,7 +27,7 @@ fn directory(context: &Context) -> PathBuf {
 }
 
 /// Looks before it locks, so that a slip of the pen makes no directory.
-fn open(directory: &PathBuf) -> Result<Offline, Failure> {
+fn open(directory: &Path) -> Result<Offline, Failure> {
     let shown = directory.display();
     if !directory.is_dir() {
         return Err(Failure::new(
@@ -50,14 +50,8 @@ fn open(directory: &PathBuf) -> Result<Offline, Failure> {
     Offline::open(Box::new(disk)).map_err(|error| failed(&error))?.ok_or_else(nothing)
 }
 
-fn inspect(
-    context: &Context,
-    directory: PathBuf,
-    group: &str,
-    from: Index,
-    limit: u64,
-) -> Result<(), Failure> {
-    let offline = open(&directory)?;
+fn inspect(context: &Context, directory: &Path, group: &str, from: Index, limit: u64) -> Result<(), Failure> {
+    let offline = open(directory)?;
     let (mut rows, mut more) = (Vec::new(), None);
     let walked = offline.entries(group, from, &mut |entry| {
         if rows.len() as u64 == limit {
@@ -100,8 +94,8 @@ fn shown(entry: &Entry) -> Value {
     })
 }
 
-fn verify(context: &Context, directory: PathBuf) -> Result<(), Failure> {
-    let report = open(&directory)?.verify();
+fn verify(context: &Context, directory: &Path) -> Result<(), Failure> {
+    let report = open(directory)?.verify();
     let rows: Vec<Value> = report.groups.iter().map(of_group).collect();
     let whole = report.damage.is_empty() && report.groups.iter().all(|group| group.damage.is_empty());
     let torn = report.torn.as_ref().map(

@@ -131,5 +131,5 @@ fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
 fn completion(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "quorate", &mut script);
-    Output { format: Format::Plain, quiet: false }.bytes(&script)
+    Output::bytes(&script)
 }

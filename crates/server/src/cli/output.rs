@@ -59,46 +59,43 @@ pub(crate) struct Rows {
 
 impl Output {
     /// Rows. As `json` they are one document: `document` if given, else an array of the rows.
-    pub(crate) fn rows(&self, rows: &Rows, document: Option<&Value>) -> Result<(), Failure> {
+    pub(crate) fn rows(self, rows: &Rows, document: Option<&Value>) -> Result<(), Failure> {
         let text = match self.format {
             Format::Json => {
                 let array = Value::Array(rows.rows.clone());
                 pretty(document.unwrap_or(&array))
             }
-            Format::Jsonl => rows.rows.iter().map(|row| format!("{row}\n")).collect(),
+            Format::Jsonl => lines(rows.rows.iter().map(Value::to_string)),
             Format::Table => table(rows),
-            Format::Plain => {
-                let line = |row: &Value| cells(rows, row).join("\t") + "\n";
-                rows.rows.iter().map(line).collect()
-            }
+            Format::Plain => lines(rows.rows.iter().map(|row| cells(rows, row).join("\t"))),
         };
-        self.bytes(text.as_bytes())
+        Self::bytes(text.as_bytes())
     }
 
     /// One object: as `table` a line per field, as `plain` the values between tabs.
-    pub(crate) fn record(&self, columns: Vec<&'static str>, record: &Value) -> Result<(), Failure> {
+    pub(crate) fn record(self, columns: Vec<&'static str>, record: &Value) -> Result<(), Failure> {
         if self.format == Format::Table {
             let shown = columns.iter().map(|column| (*column, cell(&record[*column])));
             let shown: Vec<_> = shown.filter(|(_, text)| !text.is_empty()).collect();
             let width = shown.iter().map(|(column, _)| column.len()).max().unwrap_or(0);
-            let line = |(column, text): &(&str, String)| format!("{column:width$}  {text}\n");
-            return self.bytes(shown.iter().map(line).collect::<String>().as_bytes());
+            let line = |(column, text): &(&str, String)| format!("{column:width$}  {text}");
+            return Self::bytes(lines(shown.iter().map(line)).as_bytes());
         }
         self.rows(&Rows { columns, rows: vec![record.clone()] }, Some(record))
     }
 
     /// One value; `record` is what it is part of.
-    pub(crate) fn value(&self, bytes: &[u8], record: &Value) -> Result<(), Failure> {
+    pub(crate) fn value(self, bytes: &[u8], record: &Value) -> Result<(), Failure> {
         match self.format {
-            Format::Json => self.bytes(pretty(record).as_bytes()),
-            Format::Jsonl => self.bytes(format!("{record}\n").as_bytes()),
-            Format::Table => self.bytes(&[bytes, b"\n"].concat()),
-            Format::Plain => self.bytes(bytes),
+            Format::Json => Self::bytes(pretty(record).as_bytes()),
+            Format::Jsonl => Self::bytes(format!("{record}\n").as_bytes()),
+            Format::Table => Self::bytes(&[bytes, b"\n"].concat()),
+            Format::Plain => Self::bytes(bytes),
         }
     }
 
     /// Bytes as they are.
-    pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
         let mut out = std::io::stdout().lock();
         let written = out.write_all(bytes).and_then(|()| out.flush());
         written.map_err(|error| match error.kind() {
@@ -108,7 +105,7 @@ impl Output {
     }
 
     /// A message for people.
-    pub(crate) fn say(&self, message: &str) {
+    pub(crate) fn say(self, message: &str) {
         if !self.quiet {
             complain(message);
         }
@@ -123,6 +120,10 @@ pub(crate) fn complain(message: &str) {
 /// Whether a person can be asked.
 pub(crate) fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+fn lines(each: impl Iterator<Item = String>) -> String {
+    each.fold(String::new(), |text, line| text + &line + "\n")
 }
 
 fn pretty(value: &Value) -> String {

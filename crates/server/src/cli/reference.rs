@@ -7,7 +7,7 @@ use quorate_server::rest::Code;
 
 use super::arguments::{Cli, Page};
 use super::exit::{Exit, Failure};
-use super::output::{Format, Output};
+use super::output::Output;
 use crate::config::reference::config_page;
 
 pub(crate) fn print(page: Page) -> Result<(), Failure> {
@@ -16,7 +16,7 @@ pub(crate) fn print(page: Page) -> Result<(), Failure> {
         Page::Config => config_page(),
         Page::Errors => Code::table(),
     };
-    Output { format: Format::Plain, quiet: false }.bytes(text.as_bytes())
+    Output::bytes(text.as_bytes())
 }
 
 fn cli_page() -> String {

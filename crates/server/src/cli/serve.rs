@@ -193,12 +193,13 @@ fn not_served(error: &ServeError, host: &str, port: u16, api_port: u16) -> Failu
     let mut message = causes(error);
     let mut exit = Exit::Failed;
     match error {
-        ServeError::NotListed { .. } | ServeError::Advertise { .. } => exit = Exit::Usage,
         ServeError::Start(quorate::StartError::Disk(error)) => exit = of_disk(error, &mut message),
         ServeError::Start(quorate::StartError::Open(OpenError::Disk(error))) => {
-            exit = of_disk(error, &mut message)
+            exit = of_disk(error, &mut message);
         }
-        ServeError::Start(
+        ServeError::NotListed { .. }
+        | ServeError::Advertise { .. }
+        | ServeError::Start(
             quorate::StartError::Name(_)
             | quorate::StartError::Config(_)
             | quorate::StartError::NotListening { .. }

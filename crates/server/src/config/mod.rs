@@ -176,13 +176,11 @@ fn assigned(assignment: &str) -> Result<(&'static str, String), Failure> {
         return Err(Failure::usage(format!("--set {assignment:?} is not KEY=VALUE")));
     };
     let tunable = |setting: &&Setting| matches!(setting.side, Side::Tuning(_));
-    match SETTINGS.iter().filter(tunable).find(|setting| setting.key == key.trim()) {
-        Some(setting) => Ok((setting.key, text.trim().to_owned())),
-        None => {
-            let known = SETTINGS.iter().filter(tunable).map(|setting| setting.key);
-            Err(Failure::usage(format!("--set: {}", nearest::unknown("key", key.trim(), known))))
-        }
-    }
+    let found = SETTINGS.iter().filter(tunable).find(|setting| setting.key == key.trim());
+    found.map(|setting| (setting.key, text.trim().to_owned())).ok_or_else(|| {
+        let known = SETTINGS.iter().filter(tunable).map(|setting| setting.key);
+        Failure::usage(format!("--set: {}", nearest::unknown("key", key.trim(), known)))
+    })
 }
 
 /// The `QUORATE_*` variables. What Kubernetes sets for a service called `quorate`, and what tests set, are not settings.
