@@ -105,6 +105,9 @@ impl Durability {
     /// Everything up to `sequence` is on disk: raises the durable index and returns what was held for it. A number
     /// that was never issued or came back before changes nothing.
     pub fn complete(&mut self, sequence: Sequence) -> Vec<Message> {
+        if sequence > self.last_issued {
+            return Vec::new();
+        }
         while self.pending.front().is_some_and(|pending| pending.persist.sequence <= sequence) {
             let done = self.pending.pop_front().expect("just seen");
             self.durable = self.durable.max(done.makes_durable.unwrap_or(Index::ZERO));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::durability::Persist;
 use crate::entry::{Entry, EntryError, LogId, Position};
 use crate::ids::{Index, NodeId, ReplicationSession, Sequence, Term};
+use crate::membership::Membership;
 use crate::message::Message;
 use crate::replicator::ReplicatorEvent;
 
@@ -92,6 +93,8 @@ pub enum Effect {
         /// The term.
         term: Term,
     },
+    /// Another membership is in force: appended, or brought back by a truncation (`known-bugs.md` 47, 48).
+    MembershipChanged(Membership),
     /// This role is over: take its state and start the next with it. Always the last effect of a step.
     Become(Become),
     /// Something an operator should see.

@@ -320,8 +320,10 @@ pub fn verify_run(before: Position, entries: &[Entry]) -> Result<Position, Entry
 }
 
 fn check_order(last: LogId, next: &Entry) -> Result<(), EntryError> {
-    if next.index != last.index.next() || next.term < last.term {
-        return Err(EntryError::Order { expected: last.index.next(), found: next.log_id() });
+    // Bytes from afar may claim any index: nothing here may panic on one.
+    let expected = Index(last.index.0.saturating_add(1));
+    if next.index != expected || next.index == last.index || next.term < last.term {
+        return Err(EntryError::Order { expected, found: next.log_id() });
     }
     Ok(())
 }
@@ -342,6 +344,14 @@ mod tests {
         let back = decode_run(&run).expect("what was encoded decodes");
         assert_eq!(back, vec![a, b]);
         assert!(verify_run(Position::ORIGIN, &back).is_ok());
+    }
+
+    #[test]
+    fn entries_at_the_end_of_all_indexes_are_refused_without_a_panic() {
+        let before = Position { index: Index(u64::MAX - 1), term: Term(1), chain: Hash::default() };
+        let last = entry(before, b"last");
+        let run = encode_run(&[last.clone(), last]);
+        assert!(matches!(decode_run(&run), Err(EntryError::Order { .. })));
     }
 
     #[test]

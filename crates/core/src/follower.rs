@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::effect::{Common, Effect, Effects, NextRole, Notice, ReadId, Reader, Refusal};
-use crate::entry::{Entry, EntryKind, Position, verify_run};
+use crate::entry::{Entry, EntryError, EntryKind, Position, verify_run};
 use crate::ids::{Index, NodeId, Term, Time};
 use crate::membership::Membership;
 use crate::message::{
@@ -256,11 +256,16 @@ impl Follower {
         self.leader_heard_at = Some(now);
         self.set_leader(Some(from.clone()), effects);
         self.ask_recovery_index(now, &from, effects);
-        self.take_in(now, from, append, effects);
+        self.take_in(now, from, term, append, effects);
     }
 
     /// The consistency check and what follows from it (Raft paper, section 5.3).
-    fn take_in(&mut self, now: Time, from: NodeId, append: &Append, effects: &mut Effects) {
+    fn take_in(&mut self, now: Time, from: NodeId, term: Term, append: &Append, effects: &mut Effects) {
+        if let Err(error) = is_well_formed(term, append) {
+            effects.push(Effect::Notice(Notice::BadEntries { from, error }));
+            self.state.persist(now, None, Vec::new(), effects);
+            return;
+        }
         let start = self.state.tail.start().index;
         if append.prev.index >= start && self.state.tail.term_at(append.prev.index) != Some(append.prev.term)
         {
@@ -332,6 +337,7 @@ impl Follower {
             }
         };
         let truncate = (first <= self.state.last().index).then_some(first);
+        let mut truncated_membership = false;
         if truncate.is_some() {
             assert!(
                 first > self.state.commit,
@@ -339,13 +345,18 @@ impl Follower {
                 self.state.commit
             );
             self.state.tail.truncate(first, before);
+            truncated_membership = self.state.memberships.current_index() >= first;
             self.state.memberships.truncate(first);
         }
         for entry in new {
             self.state.tail.push(entry.clone());
         }
+        let before = self.state.memberships.current_index();
         for (index, membership) in memberships {
             self.state.memberships.append(index, membership);
+        }
+        if self.state.memberships.current_index() != before || truncated_membership {
+            effects.push(Effect::MembershipChanged(self.state.membership().clone()));
         }
         self.state.persist(now, truncate, new.to_vec(), effects);
         true
@@ -468,6 +479,22 @@ impl Follower {
             self.state.hard_state_dirty = true;
         }
     }
+}
+
+/// What every leader keeps to: the entries follow `prev`, and none is of a later term than the leader's. A message that
+/// does not is a fault of its sender, and nothing in it counts.
+fn is_well_formed(term: Term, append: &Append) -> Result<(), EntryError> {
+    let before = append.prev;
+    let Some((first, last)) = append.entries.first().zip(append.entries.last()) else { return Ok(()) };
+    let follows = first.index.0.checked_sub(1) == Some(before.index.0) && first.term >= before.term;
+    if !follows || last.term > term {
+        let expected = Index(before.index.0.saturating_add(1));
+        return Err(EntryError::Order {
+            expected,
+            found: if follows { last.log_id() } else { first.log_id() },
+        });
+    }
+    Ok(())
 }
 
 /// The memberships among entries; `Err` names one that cannot be read.

@@ -104,8 +104,8 @@ pub struct Replicator {
     in_flight_bytes: usize,
     /// When entries were asked for and have not come.
     fetching_since: Option<Time>,
-    /// When the peer said its disk is full.
-    paused: bool,
+    /// When the peer said its disk is full: until it took something, or patience ended, it gets heartbeats alone.
+    paused: Option<Time>,
     link_up: bool,
     sent_at: Time,
     /// The commit index the peer was told last.
@@ -136,7 +136,7 @@ impl Replicator {
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             fetching_since: None,
-            paused: false,
+            paused: None,
             link_up: true,
             sent_at: now,
             told_commit: Index::ZERO,
@@ -196,7 +196,7 @@ impl Replicator {
             }
             ReplicatorEvent::NoSpace => {
                 self.reset_to_matched();
-                self.paused = true;
+                self.paused = Some(now);
             }
             ReplicatorEvent::LinkDown => {
                 self.link_up = false;
@@ -223,7 +223,7 @@ impl Replicator {
             self.reset_to_matched();
         }
         if self.link_up && now.since(self.sent_at) >= self.config.heartbeat_interval {
-            self.paused = false;
+            self.paused = self.paused.filter(|since| now.since(*since) < patience);
             self.send(now, Vec::new(), effects);
         }
     }
@@ -265,7 +265,7 @@ impl Replicator {
     fn may_stream(&self) -> bool {
         self.state == ReplicationState::Stream
             && self.link_up
-            && !self.paused
+            && self.paused.is_none()
             && self.in_flight.len() < self.config.window_messages_max
             && self.in_flight_bytes < self.config.window_bytes_max
     }
@@ -294,9 +294,11 @@ impl Replicator {
     }
 
     fn matched_at(&mut self, at: LogId) {
-        self.paused = false;
         if at.index < self.matched.index {
             return;
+        }
+        if at.index > self.matched.index {
+            self.paused = None;
         }
         self.matched = at;
         while self.in_flight.front().is_some_and(|oldest| oldest.last <= at.index) {

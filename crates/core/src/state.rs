@@ -281,7 +281,8 @@ impl ReplicaState {
     /// leader, and no more than the durable index for everyone else (`safety.md` 10).
     pub(crate) fn settle(&mut self, ceiling: Index, effects: &mut Effects) {
         self.apply.pump(&self.tail, ceiling, effects);
-        let through = self.commit.min(self.durable()).min(self.apply.handed());
+        // What an applier has not been handed yet it gets from disk: one that is gone for good must not hold memory.
+        let through = self.commit.min(self.durable());
         self.tail.trim(through, self.config.tail_bytes_max);
         self.memberships.settle(self.commit);
     }

@@ -173,6 +173,12 @@ impl Leader {
         if sent_at < progress.rewound_at || to.index < progress.matched {
             return;
         }
+        let start = self.state.tail.start();
+        if last < start.index {
+            // What it lacks is no longer in the log: probing would go on for ever.
+            self.tell(from, ReplicatorEvent::Compacted { through: start }, effects);
+            return;
+        }
         progress.rewound_at = now;
         self.tell(from, ReplicatorEvent::Rewind(to), effects);
     }

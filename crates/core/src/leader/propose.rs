@@ -138,7 +138,8 @@ impl Leader {
         if membership != *self.state.membership() {
             let proposal = Proposal::new(membership.encode().into());
             self.append(now, self.wall_ms, vec![(EntryKind::Membership, proposal)], effects);
-            self.state.memberships.append(self.state.last().index, membership);
+            self.state.memberships.append(self.state.last().index, membership.clone());
+            effects.push(Effect::MembershipChanged(membership));
         }
     }
 }

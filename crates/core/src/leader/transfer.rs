@@ -47,9 +47,10 @@ impl Leader {
     pub(super) fn check_transfer(&mut self, now: Time, effects: &mut Effects) {
         if let Some(failed) = self.transfer.take_if(|transfer| now >= transfer.deadline) {
             effects.push(Effect::Notice(Notice::TransferFailed { to: failed.to }));
-            if self.state.disk_full {
-                self.begin_transfer(now, None, effects);
-            }
+        }
+        // A leader without space that could not give way at once (elected so, or nobody was level) tries again.
+        if self.state.disk_full {
+            self.begin_transfer(now, None, effects);
         }
     }
 

@@ -215,6 +215,7 @@ impl Lab {
                 // A store that is away is told again when it is back.
                 Effect::Persist(_)
                 | Effect::LeaderChanged { .. }
+                | Effect::MembershipChanged(_)
                 | Effect::StartReplicator { .. }
                 | Effect::StopReplicator { .. }
                 | Effect::ToReplicator { .. }

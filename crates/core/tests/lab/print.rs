@@ -45,6 +45,12 @@ impl Lab {
             Effect::ReadReady { reads, index } => format!("reads {reads:?} ready at {index}"),
             Effect::ReadRefused { reads, reason } => format!("reads {reads:?} refused: {reason:?}"),
             Effect::LeaderChanged { .. } => return,
+            Effect::MembershipChanged(membership) => {
+                let members: Vec<String> = (membership.members.iter())
+                    .map(|(id, member)| format!("{id}/{}", member.incarnation))
+                    .collect();
+                format!("members {}", members.join(" "))
+            }
             Effect::Notice(notice) => format!("notice {notice:?}"),
             Effect::StartReplicator { .. }
             | Effect::StopReplicator { .. }

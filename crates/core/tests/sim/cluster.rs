@@ -374,6 +374,7 @@ impl Cluster {
                 self.trace(|| format!("n{at} notice {notice:?}"));
                 super::invariants::notice(&notice, &mut self.coverage);
             }
+            Effect::MembershipChanged(_) => self.coverage.note("membership changed"),
             Effect::StartReplicator { .. }
             | Effect::StopReplicator { .. }
             | Effect::ToReplicator { .. }

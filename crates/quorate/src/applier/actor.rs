@@ -9,8 +9,11 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use quorate_core::{Common, Entry, Index, Term};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort};
 
@@ -18,9 +21,7 @@ use crate::applier::waiters::Waiters;
 use crate::applier::{ApplierFactory, Spawning};
 use crate::error::{ProposeError, QueryError};
 use crate::group::{Applied, GroupMessage, ProposalPort, QueryPort, TypedPort, TypedQuery};
-use crate::machine::{
-    ApplyError, Execution, Executor, QueryFailed, SnapshotZero, StateMachine, decode, encode,
-};
+use crate::machine::{Execution, Executor, QueryFailed, SnapshotZero, StateMachine, decode, encode};
 use crate::role::GroupContext;
 use crate::wire::Response;
 
@@ -47,6 +48,8 @@ pub(crate) enum ApplierMessage {
 pub(crate) struct ApplierStart {
     pub(crate) cx: Arc<GroupContext>,
     pub(crate) group: ActorRef<GroupMessage>,
+    /// Where this life leaves the entry its machine could not take: read by Group once the actor has ended.
+    pub(crate) poison: Arc<AtomicU64>,
 }
 
 /// Makes appliers for machines of type `M`.
@@ -72,6 +75,7 @@ pub(crate) struct ApplierState<M> {
     executor: Executor<M>,
     cx: Arc<GroupContext>,
     group: ActorRef<GroupMessage>,
+    poison: Arc<AtomicU64>,
     waiters: Waiters,
     queries: BTreeMap<Index, Vec<QueryPort>>,
     when_idle: Vec<RpcReplyPort<()>>,
@@ -94,6 +98,7 @@ impl<M: StateMachine> Actor for ApplierActor<M> {
             executor: Executor::restore(zero, None)?,
             cx: start.cx,
             group: start.group,
+            poison: start.poison,
             waiters: Waiters::default(),
             queries: BTreeMap::new(),
             when_idle: Vec::new(),
@@ -151,6 +156,11 @@ impl<M: StateMachine> ApplierState<M> {
             if entry.index <= self.applied() {
                 continue;
             }
+            if entry.index != self.applied().next() {
+                // Entries were lost with an actor: say where to go on. No port is touched, theirs may be in the gap.
+                let _ = self.group.cast(GroupMessage::ApplierReady { applied: self.applied() });
+                return Ok(());
+            }
             let port = self.waiters.take(entry.log_id());
             match self.executor.apply(entry) {
                 Ok(executed) => {
@@ -158,21 +168,11 @@ impl<M: StateMachine> ApplierState<M> {
                         reply::<M>(port, entry, executed.outcome);
                     }
                 }
-                Err(ApplyError::Gap { .. } | ApplyError::Again { .. }) => {
-                    // Entries were lost with an actor: say where to go on.
-                    let _ = self.group.cast(GroupMessage::ApplierReady { applied: self.applied() });
-                    return Ok(());
-                }
-                Err(
-                    error @ (ApplyError::Faulted(_)
-                    | ApplyError::Newer { .. }
-                    | ApplyError::Unreadable { .. }),
-                ) => {
-                    let detail = error.to_string();
-                    let _ = self
-                        .group
-                        .cast(GroupMessage::MachineFaulted { index: entry.index, detail: detail.clone() });
-                    return Err(detail);
+                Err(error) => {
+                    let (node, group, index) = (&self.cx.node, &self.cx.name, entry.index);
+                    tracing::error!(%node, %group, %index, %error, "the state machine cannot take an entry");
+                    self.poison.store(index.0, Ordering::Release);
+                    return Err(error.to_string());
                 }
             }
         }
@@ -198,14 +198,8 @@ impl<M: StateMachine> ApplierState<M> {
                 let _ = sender.send(answer);
             }
             QueryPort::Remote { query, port } => {
-                let answer = decode::<M::Query>(&query)
-                    .map_err(|error| QueryError::Unreadable { detail: format!("query: {error}") })
-                    .and_then(|query| self.executor.query(query).map_err(query_error))
-                    .and_then(|answer| {
-                        let unsendable =
-                            |error| QueryError::Unreadable { detail: format!("answer: {error}") };
-                        encode(&answer, REPLY_BYTES_MAX).map_err(unsendable)
-                    });
+                let answer = caught(|| self.answer_remote(&query))
+                    .unwrap_or_else(|detail| Err(QueryError::Panicked { detail }));
                 drop(port.send(&match answer {
                     Ok(answer) => Response::Answered { answer },
                     Err(error) => Response::NotAnswered(error),
@@ -213,6 +207,24 @@ impl<M: StateMachine> ApplierState<M> {
             }
         }
     }
+
+    fn answer_remote(&self, query: &Bytes) -> Result<Bytes, QueryError> {
+        let cannot = |what: &str, error: &dyn std::fmt::Display| QueryError::Unreadable {
+            detail: format!("{what}: {error}"),
+        };
+        let query = decode::<M::Query>(query).map_err(|error| cannot("query", &error))?;
+        let answer = self.executor.query(query).map_err(query_error)?;
+        encode(&answer, REPLY_BYTES_MAX).map_err(|error| cannot("answer", &error))
+    }
+}
+
+/// Runs what the application's types do when they are carried between nodes: a panic there costs its caller the answer,
+/// not the group its machine. Nothing that could be left half-done is used again.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked".to_owned())
+    })
 }
 
 fn query_error(failed: QueryFailed) -> QueryError {
@@ -244,15 +256,13 @@ fn reply<M: StateMachine>(port: ProposalPort, entry: &Entry, outcome: Execution<
             let _ = sender.send(result);
         }
         ProposalPort::Remote(port) => {
-            let response = result.and_then(|applied| {
-                let Applied { reply, index, term } = applied;
-                let unsendable =
-                    |error| ProposeError::unknown(format!("applied, but its reply was not sent: {error}"));
-                encode(&reply, REPLY_BYTES_MAX).map_err(unsendable).map(|reply| Response::Applied {
-                    reply,
-                    index,
-                    term,
-                })
+            let response = result.and_then(|Applied { reply, index, term }| {
+                let lost = |why: String| {
+                    ProposeError::unknown(format!("applied, but its reply was not sent: {why}"))
+                };
+                let encoded = caught(|| encode(&reply, REPLY_BYTES_MAX)).map_err(lost)?;
+                let reply = encoded.map_err(|error| lost(error.to_string()))?;
+                Ok(Response::Applied { reply, index, term })
             });
             drop(port.send(&response.unwrap_or_else(Response::NotApplied)));
         }

@@ -15,6 +15,7 @@ use quorate_core::{
     ReplicaState, Term,
 };
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::applier::{ApplierFactory, ApplierMessage, ApplierStart};
@@ -42,6 +43,8 @@ pub(crate) enum GroupMessage {
     LeaderKnown { epoch: Epoch, leader: Option<NodeId>, term: Term },
     /// From the role: it is over.
     RoleEnded(Ended),
+    /// From the role: another membership is in force.
+    MembershipChanged(Membership),
     /// From the log store: the place the role asked for.
     Located(Option<Position>),
     /// From the log store: what is on disk.
@@ -50,8 +53,6 @@ pub(crate) enum GroupMessage {
     ApplierReady { applied: Index },
     /// From the applier of this life: how far it is, asked when a role is loaded.
     ApplierAt { life: u64, applied: Index },
-    /// From the applier, before it ends: its machine panicked on this entry.
-    MachineFaulted { index: Index, detail: String },
     /// From the group on another node: its machine faulted for good.
     PeerFaulted { peer: NodeId, index: u64 },
     /// From Node: a link to this peer rose or fell.
@@ -109,8 +110,12 @@ pub(crate) struct GroupState {
     applier: Option<Child<ActorRef<ApplierMessage>>>,
     applier_at: Option<Index>,
     applier_life: u64,
-    /// The entry the machine said it panics on, before its applier ended.
-    poison: Option<Index>,
+    /// Where the machine of this life left the entry it could not take, before its applier ended; zero: nowhere.
+    poison: Arc<AtomicU64>,
+    /// Whether free space is below the reserve, for the role that comes next.
+    disk_full: bool,
+    /// Appliers that did not even start, one after the other.
+    failed_starts: u32,
     faults: Faults,
     fault_here: Option<u64>,
     membership: Option<Membership>,
@@ -149,7 +154,9 @@ impl Actor for GroupActor {
             applier: None,
             applier_at: None,
             applier_life: 0,
-            poison: None,
+            poison: Arc::default(),
+            disk_full: false,
+            failed_starts: 0,
             faults,
             fault_here: before.fault_here,
             membership: None,
@@ -181,9 +188,10 @@ impl Actor for GroupActor {
         match message {
             GroupMessage::ForRole { epoch, common } => {
                 if epoch.is_none_or(|epoch| epoch == state.epoch) {
-                    state.tell_role(common);
+                    state.for_role(&me, common);
                 }
             }
+            GroupMessage::MembershipChanged(membership) => state.membership_known(membership),
             GroupMessage::LeaderKnown { epoch, leader, term } if epoch == state.epoch => {
                 state.leader = (leader, term);
                 state.publish(&me);
@@ -202,15 +210,11 @@ impl Actor for GroupActor {
                 state.start_follower(&me).await;
             }
             GroupMessage::ApplierAt { life, applied } => {
-                if life == state.applier_life && state.applier_at.is_none() {
+                if life == state.applier_life {
                     state.applier_at = Some(applied);
+                    state.tell_role(Common::Applied(applied));
                     state.start_follower(&me).await;
                 }
-            }
-            GroupMessage::MachineFaulted { index, detail } => {
-                let (node, group) = (&state.start.cx.node, &state.start.cx.name);
-                tracing::error!(%node, %group, %index, detail, "the state machine panicked on an entry");
-                state.poison = Some(index);
             }
             GroupMessage::PeerFaulted { peer, index } => state.faulted(&me, peer, index),
             GroupMessage::Link { peer, up } => {
@@ -286,6 +290,44 @@ impl GroupState {
         cx.route.send_replace(route);
     }
 
+    /// What came back from a stale route, or found no role.
+    fn for_role(&mut self, me: &ActorRef<GroupMessage>, common: Common) {
+        match common {
+            Common::DiskFull(full) => {
+                self.disk_full = full;
+                self.tell_role(Common::DiskFull(full));
+            }
+            // It may be the word of an applier that is gone: the one of now is asked.
+            Common::Applied(_) => self.ask_applier(me),
+            other => self.tell_role(other),
+        }
+    }
+
+    fn ask_applier(&self, me: &ActorRef<GroupMessage>) {
+        if let Some(applier) = &self.applier {
+            let life = self.applier_life;
+            let tell = move |applied| GroupMessage::ApplierAt { life, applied };
+            drop(applier.actor.call_and_forward(ApplierMessage::Where, me, tell, None));
+        }
+    }
+
+    /// The incarnations that the membership carries win over what was met (`docs/safety.md` 14): made durable here,
+    /// where admission finds them.
+    fn membership_known(&mut self, membership: Membership) {
+        if let Some(store) = self.start.cx.store() {
+            let known = membership.members.iter().filter(|(_, member)| member.incarnation.0 != 0);
+            for (peer, member) in known.filter(|(peer, _)| **peer != self.start.cx.node) {
+                let (reply, _) = oneshot::channel();
+                let (peer, incarnation) = (peer.clone(), member.incarnation);
+                // Lost with the store's actor, it is said again when the next role is loaded.
+                let record =
+                    StoreMessage::RecordPeer { peer, incarnation, replace: true, reply: reply.into() };
+                let _ = store.cast(record);
+            }
+        }
+        self.membership = Some(membership);
+    }
+
     fn tell_role(&self, common: Common) {
         if let Some(role) = &self.role {
             // A role that ended in this moment is replaced from disk, and is told what it must know again.
@@ -325,12 +367,8 @@ impl GroupState {
             };
             routes.borrow().tell_role_of(epoch, common);
         });
-        if let Some(applier) = &self.applier
-            && self.applier_at.take().is_some()
-        {
-            let life = self.applier_life;
-            let tell = move |applied| GroupMessage::ApplierAt { life, applied };
-            drop(applier.actor.call_and_forward(ApplierMessage::Where, me, tell, None));
+        if self.applier_at.take().is_some() {
+            self.ask_applier(me);
         }
         let tail_bytes_max = self.start.cx.core.tail_bytes_max;
         let ask = move |reply| StoreMessage::Load { group, epoch, tail_bytes_max, sink, reply };
@@ -371,7 +409,7 @@ impl GroupState {
             return;
         }
         let Some(loaded) = self.loaded.take() else { return };
-        self.membership = Some(loaded.memberships.current().clone());
+        self.membership_known(loaded.memberships.current().clone());
         let entropy = self.start.entropy ^ self.epoch.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let loaded = Loaded {
             me: self.start.cx.node.clone(),
@@ -385,6 +423,9 @@ impl GroupState {
         };
         let state = Box::new(ReplicaState::new(loaded, self.start.cx.core.clone()));
         self.start_role(me, NextRole::Follower, state).await;
+        if self.disk_full {
+            self.tell_role(Common::DiskFull(true));
+        }
     }
 
     async fn start_role(&mut self, me: &ActorRef<GroupMessage>, next: NextRole, state: Box<ReplicaState>) {
@@ -429,7 +470,6 @@ impl GroupState {
     /// The role that ended stays until its mailbox is empty: what still reaches it comes back here.
     async fn next_role(&mut self, me: &ActorRef<GroupMessage>, ended: Ended) {
         let old = self.role.take();
-        self.membership = Some(ended.state.membership().clone());
         self.start_role(me, ended.next.role, ended.state).await;
         if let Some(old) = old {
             let _ = old.cell.drain();
@@ -463,15 +503,23 @@ impl GroupState {
         let cx = &self.start.cx;
         let name =
             format!("{}/group/{}/applier/{}.{}", cx.name_prefix, cx.name, self.epoch, self.applier_life);
-        let start = ApplierStart { cx: cx.clone(), group: me.clone() };
+        self.poison = Arc::default();
+        let start = ApplierStart { cx: cx.clone(), group: me.clone(), poison: self.poison.clone() };
         match self.start.machine.spawn(name, start, me.get_cell()).await {
             Ok((actor, join)) => {
+                self.failed_starts = 0;
                 self.applier = Some(Child { cell: actor.get_cell(), actor, join });
                 self.publish(me);
             }
             Err(error) => {
                 tracing::error!(node = %cx.node, group = %cx.name, %error, "applier did not start");
-                self.restart_applier_later(me);
+                self.failed_starts += 1;
+                if self.failed_starts > self.start.machine_restarts_max {
+                    // A machine that cannot even be restored is one this replica does without (index zero: no entry).
+                    self.stays_down(me, 0).await;
+                } else {
+                    self.restart_applier_later(me);
+                }
             }
         }
     }
@@ -484,19 +532,25 @@ impl GroupState {
     ) {
         let _ = tokio::time::timeout(JOIN_MAX, applier.join).await;
         self.applier_at = None;
-        let (node, group) = (self.start.cx.node.clone(), &self.start.cx.name);
-        if let Some(index) = self.poison.take()
-            && self.faults.machine_ended(index.0, self.start.machine_restarts_max)
-        {
-            tracing::error!(%node, %group, %index, "the state machine of this replica stays down");
-            self.fault_here = Some(index.0);
-            self.publish(me);
-            self.repeat_fault(me);
-            self.faulted(me, node, index.0);
+        let (node, group) = (&self.start.cx.node, &self.start.cx.name);
+        let poison = self.poison.load(Ordering::Acquire);
+        if poison != 0 && self.faults.machine_ended(poison, self.start.machine_restarts_max) {
+            self.stays_down(me, poison).await;
             return;
         }
         tracing::warn!(%node, %group, why, "applier restarts");
         self.restart_applier_later(me);
+    }
+
+    /// The machine of this replica is not started again: it gives leadership away, and goes on replicating and voting.
+    async fn stays_down(&mut self, me: &ActorRef<GroupMessage>, index: u64) {
+        let node = self.start.cx.node.clone();
+        tracing::error!(%node, group = %self.start.cx.name, index, "the state machine of this replica stays down");
+        self.fault_here = Some(index);
+        self.publish(me);
+        self.repeat_fault(me);
+        self.faulted(me, node, index);
+        self.start_follower(me).await;
     }
 
     fn restart_applier_later(&mut self, me: &ActorRef<GroupMessage>) {

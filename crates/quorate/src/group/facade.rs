@@ -56,12 +56,12 @@ where
     M::Query: Clone,
 {
     type Msg = FacadeMessage<M>;
-    type State = ();
+    type State = Watcher;
     type Arguments = ();
 
-    async fn pre_start(&self, me: ActorRef<Self::Msg>, (): ()) -> Result<(), ActorProcessingErr> {
+    async fn pre_start(&self, me: ActorRef<Self::Msg>, (): ()) -> Result<Watcher, ActorProcessingErr> {
         let mut routes = self.0.routes();
-        detach(async move {
+        let watching = detach(async move {
             let over = routes.wait_for(|route| route.condition != Condition::Open).await;
             let reason = match over.map(|route| route.condition.clone()) {
                 Ok(Condition::Faulted(index)) => format!("the group faulted at index {index}"),
@@ -70,31 +70,40 @@ where
             };
             let _ = me.cast(FacadeMessage::Over(reason));
         });
-        Ok(())
+        Ok(Watcher(watching.abort_handle()))
     }
 
     async fn handle(
         &self,
         me: ActorRef<Self::Msg>,
         message: Self::Msg,
-        (): &mut (),
+        _watcher: &mut Watcher,
     ) -> Result<(), ActorProcessingErr> {
         let handle = self.0.clone();
         match message {
-            FacadeMessage::Propose(command, reply) => detach(async move {
+            FacadeMessage::Propose(command, reply) => drop(detach(async move {
                 let _ = reply.send(handle.propose(command).await);
-            }),
-            FacadeMessage::Query(query, consistency, reply) => detach(async move {
+            })),
+            FacadeMessage::Query(query, consistency, reply) => drop(detach(async move {
                 let _ = reply.send(handle.query(query, consistency).await);
-            }),
+            })),
             FacadeMessage::Over(reason) => me.stop(Some(reason)),
         }
         Ok(())
     }
 }
 
+/// Ends the task that watches the group together with its facade.
+pub(crate) struct Watcher(tokio::task::AbortHandle);
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Ends by itself: with the answer, or when the route says the group is over.
 #[expect(clippy::disallowed_methods, reason = "an actor that waited here would serve one caller at a time")]
-fn detach(work: impl Future<Output = ()> + Send + 'static) {
-    tokio::spawn(work);
+fn detach(work: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(work)
 }

@@ -1,6 +1,7 @@
 //! What a Session brings for a group: one batch per socket read, sent along the route without a hop through Group.
 
-use quorate_bridge::Inbound;
+use bytes::Bytes;
+use quorate_bridge::{Inbound, ReplyPort};
 use quorate_core::{Common, Proposal};
 use ractor::MessagingErr::SendErr;
 
@@ -9,8 +10,9 @@ use crate::error::{ProposeError, QueryError};
 use crate::group::{
     Condition, Consistency, GroupMessage, LeaderRoute, ProposalPort, QueryPort, RoleRef, Route,
 };
+use crate::machine::Envelope;
 use crate::role::{LeaderMessage, RoleMessage, Submission};
-use crate::wire::{GroupProtocol, Request};
+use crate::wire::{GroupProtocol, Request, Response};
 
 /// Sends a batch on its way. While no role runs, Raft messages are dropped and callers are told so; the group itself
 /// is never gone, for whoever restarts will be reached by the same name.
@@ -24,9 +26,7 @@ pub(crate) fn deliver(route: &Route, batch: Vec<Inbound<GroupProtocol>>) {
                 }
             }
             (Request::Propose { payload }, Some(reply)) => {
-                let submission =
-                    Submission { proposal: Proposal::new(payload), port: ProposalPort::Remote(reply) };
-                propose(route, submission);
+                propose_from_afar(route, payload, reply);
             }
             (Request::Query { query, consistency }, Some(port)) => {
                 ask(route, consistency, QueryPort::Remote { query, port });
@@ -42,6 +42,22 @@ pub(crate) fn deliver(route: &Route, batch: Vec<Inbound<GroupProtocol>>) {
             (Request::Propose { .. } | Request::Query { .. }, None) => {}
         }
     }
+}
+
+/// A proposal that came as bytes. What is no command envelope of this build never enters the log: there, every replica
+/// would have to stop at it.
+fn propose_from_afar(route: &Route, payload: Bytes, reply: ReplyPort<Response>) {
+    let port = ProposalPort::Remote(reply);
+    if let Err(error) = Envelope::decode(&payload) {
+        port.fail(ProposeError::Unencodable { detail: error.to_string() });
+        return;
+    }
+    if let Condition::Stopped(_) = &route.condition {
+        // The caller's own node goes on: it waits for the next leader.
+        port.fail(ProposeError::not_ready("the leader's node is stopping"));
+        return;
+    }
+    propose(route, Submission { proposal: Proposal::new(payload), port });
 }
 
 /// To the leader here, or refused: a forwarded proposal is never forwarded again.

@@ -99,7 +99,11 @@ impl Actor for NodeActor {
         state.start_store(&me).await?;
         state.start_bridge(&me).await?;
         for start in state.owner.groups().into_values() {
-            state.start_group(&me, start).await?;
+            let name = start.cx.name.clone();
+            if let Err(error) = state.start_group(&me, start).await {
+                tracing::error!(node = %state.owner.id, group = name, %error, "group did not start");
+                state.later(&me, ChildKind::Group(name));
+            }
         }
         Ok(state)
     }

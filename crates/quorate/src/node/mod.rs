@@ -163,11 +163,12 @@ impl Node {
 
     async fn end(&self, how: Ending) {
         self.inner.ending.send_if_modified(|ending| {
-            let first = ending.is_none();
-            if first {
+            // An order to end at once overrides one to end in order.
+            let changes = ending.is_none() || (*ending == Some(Ending::Graceful) && how == Ending::Killed);
+            if changes {
                 *ending = Some(how);
             }
-            first
+            changes
         });
         let mut ended = self.inner.ended.clone();
         drop(ended.wait_for(|ended| *ended).await);

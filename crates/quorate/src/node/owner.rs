@@ -29,6 +29,9 @@ use crate::store::{
 /// Tells nodes of one name in one process apart in ractor's registry.
 static INSTANCES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
+/// How often the root supervisor is started, one try after the other, before the node gives up.
+const NODE_STARTS_MAX: usize = 10;
+
 /// Where the actors run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placement {
@@ -203,8 +206,7 @@ async fn live(
             _ = &mut join => {}
         }
         tracing::warn!(node = %owner.id, "the root supervisor restarts");
-        pause(restarts.pause(owner.clock.now())).await;
-        match spawn_node(&owner).await {
+        match respawn_node(&owner, &mut restarts).await {
             Ok(next) => join = next,
             Err(error) => {
                 owner.fail(NodeFailure::Actor { actor: "Node".into(), detail: error.to_string() });
@@ -212,6 +214,15 @@ async fn live(
             }
         }
     };
+    if how == Ending::Graceful {
+        // A second order to end, at once this time, or a failed disk cuts it short.
+        tokio::select! {
+            biased;
+            hurried = ending.wait_for(|asked| *asked == Some(Ending::Killed)) => drop(hurried),
+            failed = failure.wait_for(Option::is_some) => drop(failed),
+            () = part_in_order(&owner) => {}
+        }
+    }
     take_down(&owner, how).await;
     ended.send_replace(true);
 }
@@ -219,6 +230,22 @@ async fn live(
 #[expect(clippy::disallowed_methods, reason = "the pause before a restart, in the task above all actors")]
 async fn pause(span: Duration) {
     tokio::time::sleep(span).await;
+}
+
+/// Again and again, with the pauses of the table: a child of the one before may still hold its name for a moment.
+async fn respawn_node(
+    owner: &Arc<Owner>,
+    restarts: &mut Restarts,
+) -> Result<tokio::task::JoinHandle<()>, StartError> {
+    let mut last = None;
+    for _ in 0..NODE_STARTS_MAX {
+        pause(restarts.pause(owner.clock.now())).await;
+        match spawn_node(owner).await {
+            Ok(join) => return Ok(join),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.expect("it was tried"))
 }
 
 async fn spawn_node(owner: &Arc<Owner>) -> Result<tokio::task::JoinHandle<()>, StartError> {
@@ -327,17 +354,19 @@ fn say(node: &NodeId, notices: &[OpenNotice]) {
     }
 }
 
-/// The order: callers, leadership, roles and appliers, connections, the disk. Never longer than a few steps.
+/// Leadership first, then callers: what the next leader commits is still answered here.
+async fn part_in_order(owner: &Arc<Owner>) {
+    hand_over(owner).await;
+    answer_callers(owner, "stopped in order").await;
+}
+
+/// What is left of the order: routes, roles and appliers, connections, the disk. Never longer than a few steps.
 async fn take_down(owner: &Arc<Owner>, how: Ending) {
     let detail = match (&*owner.failure.borrow(), how) {
         (Some(failure), _) => failure.to_string(),
         (None, Ending::Graceful) => "stopped in order".to_owned(),
         (None, Ending::Killed) => "killed".to_owned(),
     };
-    if how == Ending::Graceful {
-        hand_over(owner).await;
-        answer_callers(owner, &detail).await;
-    }
     owner.close_routes(&detail);
     let node = owner.actor.borrow().clone();
     if let Some(node) = node {
@@ -365,29 +394,39 @@ async fn close_store(store: &StoreHandle) {
     }
 }
 
-/// Every group this node leads is offered to another voter.
+/// Every group this node leads is offered to another voter, all at once.
 async fn hand_over(owner: &Arc<Owner>) {
-    for (_, mut route) in owner.routes() {
-        let now = route.borrow_and_update().clone();
+    let deadline = tokio::time::Instant::now() + STOP_STEP;
+    let alone = owner.founding.members.len() == 1;
+    let mut waiting = Vec::new();
+    for (_, route) in owner.routes() {
+        let now = route.borrow().clone();
         let leads = matches!(now.leader, crate::group::LeaderRoute::Here(_));
-        let alone = owner.founding.members.len() == 1;
-        let Some(group) = now.group.filter(|_| leads && !alone) else { continue };
-        if group.cast(GroupMessage::Transfer { to: None }).is_ok() {
-            let elsewhere = |route: &crate::group::Route| {
-                route.leader_id.as_ref().is_some_and(|leader| *leader != owner.id)
-            };
-            drop(tokio::time::timeout(STOP_STEP, route.wait_for(elsewhere)).await);
+        let group = now.group.filter(|_| leads && !alone);
+        if group.is_some_and(|group| group.cast(GroupMessage::Transfer { to: None }).is_ok()) {
+            waiting.push(route);
         }
+    }
+    let elsewhere =
+        |route: &crate::group::Route| route.leader_id.as_ref().is_some_and(|leader| *leader != owner.id);
+    for mut route in waiting {
+        drop(tokio::time::timeout_at(deadline, route.wait_for(elsewhere)).await);
     }
 }
 
 /// Nothing new is taken, and what is under way gets its answer.
 async fn answer_callers(owner: &Arc<Owner>, detail: &str) {
+    let deadline = tokio::time::Instant::now() + STOP_STEP;
+    let mut waiting = Vec::new();
     for (_, route) in owner.routes() {
         let Some(group) = route.borrow().group.clone() else { continue };
-        let close = |reply| GroupMessage::Close { detail: detail.to_owned(), reply };
-        let limit = u64::try_from(STOP_STEP.as_millis()).unwrap_or(u64::MAX);
-        let _ = ractor::call_t!(group, close, limit);
+        let (reply, idle) = oneshot::channel();
+        if group.cast(GroupMessage::Close { detail: detail.to_owned(), reply: reply.into() }).is_ok() {
+            waiting.push(idle);
+        }
+    }
+    for idle in waiting {
+        drop(tokio::time::timeout_at(deadline, idle).await);
     }
 }
 

@@ -198,6 +198,9 @@ impl<R: CoreRole> Runner<R> {
             Effect::LeaderChanged { leader, term } => {
                 let _ = self.group.cast(GroupMessage::LeaderKnown { epoch: self.epoch, leader, term });
             }
+            Effect::MembershipChanged(membership) => {
+                let _ = self.group.cast(GroupMessage::MembershipChanged(membership));
+            }
             Effect::Become(next) => self.end(next),
             Effect::Notice(notice) => self.say(&notice),
             leaders @ (Effect::ReadLog { reader: Reader::Replicator { .. }, .. }

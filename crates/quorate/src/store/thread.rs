@@ -119,7 +119,9 @@ impl StoreHandle {
             Mode::Thread { orders, join } => {
                 // A thread that is gone has nothing left to stop.
                 let _ = lock(orders).send(Order::Stop);
-                if let Some(join) = lock(join).take() {
+                let join = lock(join).take();
+                // One that failed may hang in a call that never returns; it is left to the end of the process.
+                if let Some(join) = join.filter(|_| !self.has_failed()) {
                     let _ = join.join();
                 }
             }
