@@ -93,8 +93,9 @@ async fn look_at(endpoint: &Endpoint, deadline: Instant) -> Value {
     json!({"endpoint": endpoint.to_string(), "ready": ready, "detail": detail})
 }
 
-/// What the node says of itself, on one line.
+/// What the node says is wrong with itself, on one line; nothing if nothing is.
 fn summary(body: &[u8]) -> String {
     let text: String = String::from_utf8_lossy(body).chars().take(1_000).collect();
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+    let failed: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("[-] ")).collect();
+    failed.join("; ")
 }

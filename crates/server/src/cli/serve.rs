@@ -22,7 +22,7 @@ const DEV_NODES_MAX: u16 = 9;
 /// Runs a node until it ends.
 pub(crate) fn serve(context: &Context, _: &Serve) -> Result<(), Failure> {
     let options = options(&context.settings)?;
-    start_log(&context.settings, "info")?;
+    start_log(&context.settings, None)?;
     let (id, data_dir) = (options.id.clone(), options.data_dir.clone());
     let (host, port, api_port) = (options.host.clone(), options.port, options.api_port);
     run(async {
@@ -44,7 +44,7 @@ pub(crate) fn serve(context: &Context, _: &Serve) -> Result<(), Failure> {
 pub(crate) fn dev(context: &Context, _: &Dev) -> Result<(), Failure> {
     let options = dev_options(&context.settings)?;
     // Nodes that start one after the other miss each other at first: that is no news here.
-    start_log(&context.settings, "warn,quorate_bridge=error")?;
+    start_log(&context.settings, Some("warn,quorate_bridge=error"))?;
     let (host, port, api_port) = (options.host.clone(), options.port, options.api_port);
     run(async {
         let running =
@@ -164,8 +164,9 @@ fn dev_options(settings: &Settings) -> Result<DevOptions, Failure> {
 }
 
 /// Logs to standard error; colours only for a terminal.
-fn start_log(settings: &Settings, otherwise: &str) -> Result<(), Failure> {
-    let filter = if settings.is_given("log") { settings.text("log").unwrap_or(otherwise) } else { otherwise };
+fn start_log(settings: &Settings, otherwise: Option<&str>) -> Result<(), Failure> {
+    let otherwise = otherwise.filter(|_| !settings.is_given("log"));
+    let filter = otherwise.or_else(|| settings.text("log")).unwrap_or_default();
     let filter = EnvFilter::try_new(filter).map_err(|error| settings.wrong("log", &error.to_string()))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = if settings.text("log_format") == Some("json") {
