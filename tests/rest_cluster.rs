@@ -1,14 +1,11 @@
 //! The REST API of a cluster: forwarding, redirects, lost nodes and lost majorities, by a real HTTP client.
 
-#[path = "rest/harness.rs"]
-mod harness;
-
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use harness::{Answer, Servers};
 use quorate_server::{DevOptions, Ended, dev};
 use quorate_tests::cluster::{eventually, quick};
+use quorate_tests::servers::{Answer, Servers};
 use reqwest::Method;
 use serde_json::json;
 

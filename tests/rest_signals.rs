@@ -1,12 +1,9 @@
 //! SIGTERM ends a served node in order. Alone in its binary: a signal is for the whole process.
 
-#[path = "rest/harness.rs"]
-mod harness;
-
 use anyhow::Result;
-use harness::Servers;
 use quorate_server::Ended;
 use quorate_tests::cluster::eventually;
+use quorate_tests::servers::Servers;
 
 #[cfg(unix)]
 #[tokio::test]

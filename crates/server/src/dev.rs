@@ -107,7 +107,8 @@ fn free_ports(host: &str, count: u16) -> std::io::Result<Vec<u16>> {
 
 async fn end(nodes: &[Running], graceful: bool) {
     let mut ending = JoinSet::new();
-    for node in nodes.iter().cloned() {
+    for node in nodes {
+        let node = node.clone();
         ending.spawn(async move { node.shutdown(graceful).await });
     }
     ending.join_all().await;
@@ -127,7 +128,8 @@ impl RunningDev {
     /// Waits until any node ends.
     pub async fn wait(&self) -> Ended {
         let mut waiting = JoinSet::new();
-        for node in self.nodes.iter().cloned() {
+        for node in &self.nodes {
+            let node = node.clone();
             waiting.spawn(async move { node.wait().await });
         }
         match waiting.join_next().await {

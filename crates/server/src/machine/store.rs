@@ -226,7 +226,7 @@ mod tests {
     fn golden_bytes_of_commands() {
         let hex = |command: StoreCommand| {
             let payload = Envelope::encode(&command, None, 1 << 20).expect("encodes");
-            payload.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+            payload.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
         };
         // {"Kv":{"Set":{"key":"k","value":b"v"}}} and {"Counter":{"Add":{"name":"n","amount":-3}}}, after the header.
         assert_eq!(

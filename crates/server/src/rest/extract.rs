@@ -200,13 +200,11 @@ fn text_header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<
 
 /// Reads a body whole, within a limit and a time.
 pub(crate) async fn body(body: Body, bytes_max: usize, time: Duration) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(time, collect(body, bytes_max)).await {
-        Ok(read) => read,
-        Err(_) => {
-            let detail = format!("the body did not arrive within {} ms", time.as_millis());
-            Err(Problem::new(Code::RequestTimeout, detail))
-        }
-    }
+    let late = |_| {
+        let detail = format!("the body did not arrive within {} ms", time.as_millis());
+        Problem::new(Code::RequestTimeout, detail)
+    };
+    tokio::time::timeout(time, collect(body, bytes_max)).await.map_err(late)?
 }
 
 async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {

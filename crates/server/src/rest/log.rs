@@ -61,7 +61,7 @@ pub struct LogLine {
     pub time_ms: u64,
     /// The size of its payload.
     pub bytes: u64,
-    /// The chain hash up to and including it, as hex: the same on all nodes.
+    /// The chain hash up to and including it, its first 16 hex digits: the same on all nodes.
     pub chain: String,
     /// The command; null if it is none, or this build cannot read it.
     #[schema(required)]

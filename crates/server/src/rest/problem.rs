@@ -78,10 +78,8 @@ impl Problem {
     /// Of a code, with what happened.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let leaderless = matches!(code, Code::NoLeader | Code::NotReady | Code::LeaderUnreachable);
-        let retry_after_ms = match code == Code::Busy {
-            true => Some(BUSY_RETRY_MS),
-            false => leaderless.then_some(LEADER_RETRY_MS),
-        };
+        let busy = (code == Code::Busy).then_some(BUSY_RETRY_MS);
+        let retry_after_ms = busy.or(leaderless.then_some(LEADER_RETRY_MS));
         Self { code, detail: detail.into(), leader: None, retry_after_ms, index: None }
     }
 
@@ -152,6 +150,7 @@ impl From<QueryError> for Problem {
             QueryError::NoLeader { .. } => Code::NoLeader,
             QueryError::Faulted { .. } => Code::Faulted,
             QueryError::Panicked { .. } => Code::MachinePanicked,
+            QueryError::Unreadable { .. } => Code::Unreadable,
             QueryError::Stopped { .. } => Code::Stopped,
             QueryError::NotReady { .. } => Code::NotReady,
             other => of_outcome(other.outcome()),
@@ -216,5 +215,63 @@ impl utoipa::IntoResponses for Problems {
             .description("An error: refused, failed or unknown. The codes are in `docs/reference/errors.md`.")
             .content(PROBLEM_JSON, content);
         ResponsesBuilder::new().response("default", response).build().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the library says of an error, the API says too.
+    #[test]
+    fn rule_13_no_error_changes_its_outcome_on_its_way() {
+        let detail = || "said".to_owned();
+        let errors = [
+            ProposeError::Busy { in_flight: 1 },
+            ProposeError::NoLeader { waited_ms: 1 },
+            ProposeError::NotReady { detail: detail() },
+            ProposeError::TooLarge { bytes: 2, bytes_max: 1 },
+            ProposeError::Unencodable { detail: detail() },
+            ProposeError::NoSpace,
+            ProposeError::NoSuchGroup { group: "main".into(), node: "node0".into() },
+            ProposeError::Faulted { index: 1 },
+            ProposeError::Stopped { detail: detail() },
+            ProposeError::Superseded { index: 1 },
+            ProposeError::Unreadable { detail: detail() },
+            ProposeError::StaleSequence { last: 1, index: 1 },
+            ProposeError::ReplyNotKept { index: 1 },
+            ProposeError::SessionExpired { forgotten_through: 1 },
+            ProposeError::Unknown { detail: detail() },
+        ];
+        for error in errors {
+            let (outcome, problem) = (error.outcome(), Problem::from(error.clone()));
+            assert_eq!(problem.code.about().outcome, outcome, "{error}");
+            assert_eq!(problem.detail, error.to_string());
+            assert_eq!(
+                problem.code.about().status == StatusCode::GATEWAY_TIMEOUT,
+                outcome == Outcome::Unknown
+            );
+        }
+        let queries = [
+            QueryError::Busy { in_flight: 1 },
+            QueryError::NoLeader { waited_ms: 1 },
+            QueryError::NotReady { detail: detail() },
+            QueryError::Faulted { index: 1 },
+            QueryError::Unreadable { detail: detail() },
+            QueryError::Panicked { detail: detail() },
+            QueryError::Stopped { detail: detail() },
+        ];
+        for error in queries {
+            assert_eq!(Problem::from(error.clone()).code.about().outcome, error.outcome(), "{error}");
+        }
+    }
+
+    #[test]
+    fn waiting_is_said_in_both_units() {
+        let response = Problem::new(Code::Busy, "full").led_by(Some("node1".into())).into_response();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
+        assert!(!Problem::new(Code::Malformed, "no").into_response().headers().contains_key(RETRY_AFTER));
     }
 }

@@ -16,6 +16,11 @@ use super::problem::{Instead, Problem};
 use crate::machine::{Store, StoreAnswer, StoreCommand, StoreQuery, StoreReply};
 use crate::serve::ApiOptions;
 
+/// Between two looks at a replica that is being loaded.
+const START_PAUSE: Duration = Duration::from_millis(5);
+/// How often it is looked at.
+const START_TRIES: usize = 200;
+
 /// What the handlers share. Cloning is cheap.
 #[derive(Clone)]
 pub struct AppState {
@@ -87,6 +92,19 @@ impl AppState {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// Remembers how far this node's log reaches, so that it is known later whether all of it was replayed. Called once,
+    /// at the start; waits for the replica, but not for long.
+    pub(crate) async fn note_start(&self) {
+        let mut every = tokio::time::interval(START_PAUSE);
+        for _ in 0..START_TRIES {
+            every.tick().await;
+            if let Some(role) = self.group().status().await.role {
+                self.shared.last_at_start.get_or_init(async || role.last).await;
+                return;
+            }
+        }
     }
 
     /// Whether this node has applied what stood in its log when it started, or what took its place. Once it has, it
@@ -203,13 +221,11 @@ impl AppState {
         let status = self.group().status().await;
         let members = status.role.map(|role| role.members).unwrap_or_default();
         let listed = members.into_iter().find(|member| member.id == leader).map(|member| member.api);
-        match self.api_of(&leader, &listed.unwrap_or_default()) {
-            Some(address) => Ok(Some((leader, address))),
-            None => {
-                let detail = format!("{leader} leads, but its API address is not known here");
-                Err(Problem::new(Code::LeaderUnreachable, detail).led_by(Some(leader)))
-            }
-        }
+        let Some(address) = self.api_of(&leader, &listed.unwrap_or_default()) else {
+            let detail = format!("{leader} leads, but its API address is not known here");
+            return Err(Problem::new(Code::LeaderUnreachable, detail).led_by(Some(leader)));
+        };
+        Ok(Some((leader, address)))
     }
 }
 

@@ -79,7 +79,7 @@ pub struct NodeView {
     /// The last index its state machine applied.
     #[schema(required)]
     pub applied_index: Option<u64>,
-    /// The chain hash at the end of its log, as hex.
+    /// The chain hash at the end of its log, its first 16 hex digits.
     #[schema(required)]
     pub chain: Option<String>,
     /// How often it started from its data directory.

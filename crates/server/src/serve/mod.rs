@@ -121,6 +121,7 @@ pub async fn serve(options: ServeOptions) -> Result<Running, ServeError> {
     let raft_addr = node.local_addr().expect("a node with an address to listen at listens");
     tracing::info!(node = %node.id(), raft = %raft_addr, api = %api, data = %options.data_dir.display(), "serving");
     let state = AppState::new(node, group, api, options.api);
+    state.note_start().await;
     Ok(start(listeners, state, api_addrs, raft_addr))
 }
 
@@ -226,5 +227,34 @@ impl Running {
     /// or the node fails.
     pub async fn until_signal(self) -> Ended {
         until_signal(self.wait(), self.shutdown(true), self.wait()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn refused(change: impl FnOnce(&mut ServeOptions)) -> String {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut options = ServeOptions::new("node0", directory.path().join("node0"));
+        let entry = |id: &str, port| Listed { id: id.to_owned(), host: "127.0.0.1".to_owned(), port };
+        options.cluster = vec![entry("node0", 7_000), entry("node1", 7_001)];
+        change(&mut options);
+        serve(options).await.expect_err("not served").to_string()
+    }
+
+    #[tokio::test]
+    async fn wrong_options_name_the_mistake() {
+        let said = refused(|options| "node7".clone_into(&mut options.id)).await;
+        assert!(said.contains("node7 is not in the cluster list (node0, node1)"), "{said}");
+        let said = refused(|options| options.advertise = Some("10.0.0.1:7000".into())).await;
+        assert!(said.contains("10.0.0.1:7000") && said.contains("127.0.0.1:7000"), "{said}");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = taken.local_addr().expect("bound").port();
+        let said = refused(|options| (options.host, options.api_port) = ("127.0.0.1".into(), port)).await;
+        assert!(said.contains(&format!("127.0.0.1:{port}")) && said.contains("in use"), "{said}");
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let said = refused(|options| options.data_dir = file.path().join("below")).await;
+        assert!(said.contains("cannot make the data directory"), "{said}");
     }
 }

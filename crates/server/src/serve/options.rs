@@ -99,7 +99,7 @@ impl Default for ApiOptions {
             read_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(5),
             call_timeout_max: Duration::from_secs(60),
-            peer_timeout: Duration::from_millis(1_000),
+            peer_timeout: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(5),
         }
     }

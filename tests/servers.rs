@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::time::Duration;
 
+use crate::cluster::{eventually, quick};
 use anyhow::{Context, Result, ensure};
 use quorate_server::{Listed, Running, ServeOptions, serve};
-use quorate_tests::cluster::{eventually, quick};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// The servers of one cluster.
-pub(crate) struct Servers {
+pub struct Servers {
     directory: TempDir,
     listed: Vec<Listed>,
     running: BTreeMap<usize, Running>,
@@ -21,37 +21,43 @@ pub(crate) struct Servers {
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: reqwest::header::HeaderMap,
-    pub(crate) body: Vec<u8>,
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// The whole body.
+    pub body: Vec<u8>,
 }
 
 impl Answer {
-    pub(crate) async fn of(request: RequestBuilder) -> Result<Self> {
+    /// Sends a request and reads the whole answer.
+    pub async fn of(request: RequestBuilder) -> Result<Self> {
         let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
         Ok(Self { status, headers, body: response.bytes().await?.to_vec() })
     }
 
-    pub(crate) fn json(&self) -> Value {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    pub(crate) fn header(&self, name: &str) -> &str {
+    /// A header, or nothing.
+    pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
     }
 
     /// The body of a success.
     #[track_caller]
-    pub(crate) fn ok(&self) -> Value {
+    pub fn ok(&self) -> Value {
         assert_eq!(self.status, StatusCode::OK, "{}", String::from_utf8_lossy(&self.body));
         self.json()
     }
 
     /// The code of a problem, checked for everything a problem says.
     #[track_caller]
-    pub(crate) fn problem(&self) -> (u16, String, String) {
+    pub fn problem(&self) -> (u16, String, String) {
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
         let body = self.json();
         let text =
@@ -67,7 +73,8 @@ impl Answer {
 }
 
 impl Servers {
-    pub(crate) async fn start(count: usize) -> Result<Self> {
+    /// Starts `count` nodes and waits for a leader.
+    pub async fn start(count: usize) -> Result<Self> {
         let bound: Vec<TcpListener> =
             (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
         let entry = |(at, listener): (usize, &TcpListener)| {
@@ -90,7 +97,8 @@ impl Servers {
         Ok(servers)
     }
 
-    pub(crate) async fn start_one(&mut self, at: usize) -> Result<()> {
+    /// Starts a node that is not running.
+    pub async fn start_one(&mut self, at: usize) -> Result<()> {
         let id = format!("node{at}");
         let options = ServeOptions {
             host: "127.0.0.1".into(),
@@ -104,41 +112,48 @@ impl Servers {
         Ok(())
     }
 
-    pub(crate) fn running(&self, at: usize) -> &Running {
+    /// A running node.
+    pub fn running(&self, at: usize) -> &Running {
         &self.running[&at]
     }
 
-    pub(crate) fn url(&self, at: usize, path: &str) -> String {
+    /// The address of a path on a node.
+    pub fn url(&self, at: usize, path: &str) -> String {
         format!("http://{}{path}", self.running[&at].api_addr())
     }
 
-    pub(crate) fn client(&self) -> &Client {
+    /// The client.
+    pub fn client(&self) -> &Client {
         &self.client
     }
 
-    pub(crate) fn request(&self, at: usize, method: Method, path: &str) -> RequestBuilder {
+    /// A request to a node.
+    pub fn request(&self, at: usize, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, self.url(at, path))
     }
 
-    pub(crate) async fn get(&self, at: usize, path: &str) -> Result<Answer> {
+    /// `GET`.
+    pub async fn get(&self, at: usize, path: &str) -> Result<Answer> {
         Answer::of(self.request(at, Method::GET, path)).await
     }
 
-    pub(crate) async fn put(&self, at: usize, path: &str, body: impl Into<reqwest::Body>) -> Result<Answer> {
+    /// `PUT`.
+    pub async fn put(&self, at: usize, path: &str, body: impl Into<reqwest::Body>) -> Result<Answer> {
         Answer::of(self.request(at, Method::PUT, path).body(body)).await
     }
 
-    pub(crate) async fn post(&self, at: usize, path: &str, body: &Value) -> Result<Answer> {
+    /// `POST` of JSON.
+    pub async fn post(&self, at: usize, path: &str, body: &Value) -> Result<Answer> {
         Answer::of(self.request(at, Method::POST, path).json(body)).await
     }
 
     /// `POST /command`.
-    pub(crate) async fn command(&self, at: usize, body: &Value) -> Result<Answer> {
+    pub async fn command(&self, at: usize, body: &Value) -> Result<Answer> {
         self.post(at, "/command", body).await
     }
 
     /// The running node that leads, once all running nodes agree on it.
-    pub(crate) async fn leader(&self) -> Result<usize> {
+    pub async fn leader(&self) -> Result<usize> {
         let leader = eventually("one leader on all nodes", async || {
             let mut known = None;
             for at in self.running.keys() {
@@ -154,19 +169,22 @@ impl Servers {
         leader.await
     }
 
-    pub(crate) async fn kill(&mut self, at: usize) {
+    /// Ends a node as a killed process would.
+    pub async fn kill(&mut self, at: usize) {
         if let Some(running) = self.running.remove(&at) {
             running.shutdown(false).await;
         }
     }
 
-    pub(crate) async fn stop(&mut self, at: usize) {
+    /// Ends a node in order.
+    pub async fn stop(&mut self, at: usize) {
         if let Some(running) = self.running.remove(&at) {
             running.shutdown(true).await;
         }
     }
 
-    pub(crate) async fn stop_all(mut self) -> Result<()> {
+    /// Ends all of them.
+    pub async fn stop_all(mut self) -> Result<()> {
         for at in self.running.keys().copied().collect::<Vec<_>>() {
             self.stop(at).await;
         }
