@@ -313,7 +313,9 @@ fn rule_16_a_follower_without_space_acknowledges_nothing_new_and_still_votes() {
     assert_eq!(lab.nodes[1].disk.hard_state.voted_for, Some(name(2)));
     lab.common(1, Common::DiskFull(false));
     lab.propose(2, "y");
-    lab.heartbeat(2);
-    lab.heartbeat(2);
+    // The leader is patient with a peer that was full: entries come again after an election timeout.
+    for _ in 0..15 {
+        lab.heartbeat(2);
+    }
     assert_eq!(lab.terms(1), lab.terms(2));
 }
