@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use quorate::store::{DiskError, FjallDisk, FjallOptions, Offline, OfflineGroup, OpenError};
-use quorate_core::{Entry, EntryKind, Index};
+use quorate::{Entry, EntryKind, Index};
 use serde_json::{Value, json};
 
 use super::Context;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, ToSocketAddrs};
 
-use quorate_core::NodeId;
+use quorate::NodeId;
 
 use super::Settings;
 use crate::cli::exit::Failure;
