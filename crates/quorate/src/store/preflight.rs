@@ -19,6 +19,9 @@ const END: usize = 1 + 8 + 4;
 /// Sequence numbers are not under fjall's checksum; a step further than this was flipped.
 const SEQUENCE_STEP_MAX: u64 = 1 << 40;
 
+/// How far ahead of the last whole batch one after a torn batch may be: a journal has fewer batches than this.
+const SEQUENCE_AHEAD_MAX: u64 = 1 << 24;
+
 /// What a journal turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -133,7 +136,16 @@ pub(super) fn check(bytes: &[u8]) -> Verdict {
         return Verdict::Clean { end: at as u64 };
     };
     let end = at + rest + 1;
-    let later = (at + 1..end).find(|later| bytes[*later] == 1 && batch(bytes, *later).is_some());
+    // Inside the payload of an unfinished batch anything may stand: only what lies beyond its values, has content and
+    // continues the sequence is a later batch.
+    let continues = |number: u64| {
+        sequence.is_none_or(|last| number > last && number - last <= SEQUENCE_AHEAD_MAX)
+    };
+    let later = (values_end(bytes, at).max(at + 1)..end).find(|later| {
+        bytes[*later] == 1
+            && bytes.get(later + 1..later + 5).is_some_and(|items| items != [0; 4])
+            && batch(bytes, *later).is_some_and(|(_, number)| continues(number))
+    });
     match later {
         Some(later) => {
             let detail = format!("it does not decode, and a whole batch follows at byte {later}");
@@ -160,6 +172,25 @@ fn batch(bytes: &[u8], start: usize) -> Option<(usize, u64)> {
     let sum = u64::from_le_bytes(end[1..9].try_into().ok()?);
     let whole = end[0] == 3 && &end[9..] == MAGIC && xxhash_rust::xxh3::xxh3_64(&bytes[first..at]) == sum;
     whole.then_some((at + END, sequence))
+}
+
+/// How far the values of a batch that is not whole reach, as far as its items can be believed: the length of a value is
+/// there twice, so a flipped one is noticed. The length of a key is not, and does not count.
+fn values_end(bytes: &[u8], start: usize) -> usize {
+    let mut reached = start;
+    let Some(head) = bytes.get(start..start + START).filter(|head| head[0] == 1) else { return reached };
+    let mut at = start + START;
+    for _ in 0..u32::from_le_bytes([head[1], head[2], head[3], head[4]]) {
+        let Some(head) = bytes.get(at..at + ITEM) else { break };
+        if head[0] != 2 || head[2] != 0 || head[13..17] != head[17..21] {
+            break;
+        }
+        let key = usize::from(u16::from_le_bytes([head[11], head[12]]));
+        let value = u32::from_le_bytes([head[13], head[14], head[15], head[16]]) as usize;
+        reached = at + ITEM + value;
+        at += ITEM + key + value;
+    }
+    reached
 }
 
 fn item(bytes: &[u8], at: usize) -> Option<usize> {

@@ -5,6 +5,11 @@ use super::super::{Batch, Disk, FjallDisk, FjallOptions, Keyspace};
 
 /// A journal of fjall with these many batches of ours after what opening wrote, and where each ends.
 fn journal(batches: u8) -> (Vec<u8>, Vec<usize>) {
+    journal_of((0..batches).map(|number| vec![number; 300]).collect())
+}
+
+/// One with a batch for each of these values.
+fn journal_of(values: Vec<Vec<u8>>) -> (Vec<u8>, Vec<usize>) {
     let directory = tempfile::tempdir().expect("a directory");
     let options = FjallOptions { cache_bytes: 1 << 20, worker_threads: 1, ..FjallOptions::default() };
     let mut disk = FjallDisk::lock(directory.path(), options).expect("a free directory");
@@ -15,9 +20,9 @@ fn journal(batches: u8) -> (Vec<u8>, Vec<usize>) {
         Verdict::Clean { end } => usize::try_from(end).expect("small"),
         other => panic!("fjall's own journal is clean: {other:?}"),
     };
-    for number in 0..batches {
+    for (number, value) in (0..).zip(values) {
         let mut batch = Batch::new();
-        batch.put(Keyspace::Log, vec![number; 16], vec![number; 300].into());
+        batch.put(Keyspace::Log, vec![number; 16], value.into());
         batch.put(Keyspace::Hard, vec![number], vec![number; 20].into());
         batch.remove(Keyspace::Log, vec![number, 1]);
         disk.commit(&batch).expect("a batch");
@@ -67,4 +72,33 @@ fn bug_70_a_zeroed_page_in_the_middle_is_damage() {
     let mut bad = bytes;
     bad[ends[4] - 100..ends[8] + 50].fill(0);
     assert!(matches!(check(&bad), Verdict::Damaged { .. }));
+}
+
+/// What a client sends may look like anything, a journal of ours included.
+#[test]
+fn bug_70_a_payload_that_looks_like_batches_is_a_torn_tail_when_cut() {
+    let (plain, ends) = journal(4);
+    // A batch of nothing is 26 constant bytes.
+    let mut nothing = vec![1];
+    nothing.extend([0; 12]);
+    nothing.push(3);
+    nothing.extend(xxhash_rust::xxh3::xxh3_64(&[]).to_le_bytes());
+    nothing.extend(b"FJL\x03");
+    // A whole one, of sequence numbers that may come next: they are under no checksum.
+    let mut next = Vec::new();
+    for ahead in 0..8 {
+        let mut batch = plain[ends[2]..ends[3]].to_vec();
+        let number = u64::from_le_bytes(batch[5..13].try_into().expect("eight bytes"));
+        batch[5..13].copy_from_slice(&(number + ahead).to_le_bytes());
+        next.extend(batch);
+    }
+    for (what, forged) in [("nothing", nothing), ("next", next)] {
+        let values = vec![vec![0; 300], vec![1; 300], [vec![7; 50], forged, vec![7; 50]].concat()];
+        let (bytes, ends) = journal_of(values);
+        for cut in ends[1] + 1..ends[2] {
+            let verdict = check(&bytes[..cut]);
+            let torn = matches!(verdict, Verdict::Torn { end, .. } if end == ends[1] as u64);
+            assert!(torn, "{what}, cut at {cut}: {verdict:?}");
+        }
+    }
 }
