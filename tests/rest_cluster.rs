@@ -1,6 +1,6 @@
 //! The REST API of a cluster: forwarding, redirects, lost nodes and lost majorities, by a real HTTP client.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use quorate_server::{DevOptions, Ended, dev};
@@ -8,6 +8,7 @@ use quorate_tests::cluster::{eventually, quick};
 use quorate_tests::servers::{Answer, Servers};
 use reqwest::Method;
 use serde_json::json;
+use tokio::time::Instant;
 
 #[tokio::test]
 async fn every_node_takes_writes_and_reads_what_the_others_wrote() -> Result<()> {

@@ -92,8 +92,7 @@ impl Peers {
         let request = request.map_err(|error| not_sent(error.to_string()))?;
         let answer = async {
             let response = self.client.request(request).await.map_err(|error| {
-                let cause =
-                    std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+                let cause = root(&error);
                 if error.is_connect() { not_sent(cause) } else { lost(cause) }
             })?;
             let (head, body) = response.into_parts();
@@ -104,4 +103,9 @@ impl Peers {
         let in_time = tokio::time::timeout(timeout, answer).await;
         in_time.unwrap_or_else(|_| Err(lost(format!("no answer within {} ms", timeout.as_millis()))))
     }
+}
+
+/// The last cause: what the system said.
+fn root(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), root)
 }
