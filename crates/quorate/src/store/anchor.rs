@@ -14,6 +14,8 @@ use super::sector::SectorKind;
 
 /// Groups per table cell.
 pub(super) const BLOCK: usize = 64;
+/// The identity is cell 0: sectors below this.
+pub(super) const IDENTITY_SECTORS: u64 = 2;
 /// Bytes of a table's row: group, index, term, hash.
 const ROW: usize = 8 + 8 + 8 + 32;
 
@@ -157,16 +159,25 @@ impl Anchor {
         self.groups.iter().position(|cell| cell.record.group == group)
     }
 
-    /// Writes the identity anew; synced.
+    /// Writes the identity where phase or group count changed: both sectors, each synced before the next, so that
+    /// whichever of them rots later, the other says the same.
+    pub(super) fn write_identity_twice(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
+        self.write_identity(disk)?;
+        self.write_identity(disk)
+    }
+
+    /// Writes the identity anew, in one sector; synced.
     pub(super) fn write_identity(&mut self, disk: &mut dyn Disk) -> Result<(), DiskError> {
         self.identity_cell.write(disk, self.identity.incarnation, encode(&self.identity))?;
         disk.sync_anchor()
     }
 
     /// Gives a group a cell: both sectors first, then the count in the identity, so that a cell that counts is whole.
+    /// A cell that holds a term or vote is never taken: it counted once, and the identity forgot it.
     pub(super) fn add_group(&mut self, disk: &mut dyn Disk, record: GroupRecord) -> Result<usize, DiskError> {
         let slot = self.groups.len();
         let incarnation = self.identity.incarnation;
+        check_unused(disk, slot)?;
         let mut cell = Cell::new(SectorKind::Group, group_cell(slot));
         cell.write(disk, incarnation, encode(&record))?;
         cell.write(disk, incarnation, encode(&record))?;
@@ -181,7 +192,7 @@ impl Anchor {
         self.groups.push(GroupCell { cell, record });
         disk.sync_anchor()?;
         self.identity.groups = u32::try_from(self.groups.len()).expect("groups are few");
-        self.write_identity(disk)?;
+        self.write_identity_twice(disk)?;
         Ok(slot)
     }
 
@@ -249,6 +260,19 @@ fn newest<T: for<'de> Deserialize<'de>>(
     let record = rmp_serde::from_slice(&content.payload).map_err(|error| damaged(error.to_string()))?;
     state.bad.append(&mut read.bad);
     Ok((read.cell, record))
+}
+
+/// A cell that does not count may hold what a crash left of a group's making, but no term and no vote.
+fn check_unused(disk: &dyn Disk, slot: usize) -> Result<(), DiskError> {
+    for content in Cell::read(SectorKind::Group, group_cell(slot), disk)?.good {
+        let used = rmp_serde::from_slice::<GroupRecord>(&content.payload)
+            .is_ok_and(|record| record.hard != HardState::default());
+        if used {
+            let detail = format!("group cell {slot} does not count and yet holds a term or a vote");
+            return Err(DiskError::Damaged { place: format!("the anchor of {}", disk.place()), detail });
+        }
+    }
+    Ok(())
 }
 
 /// Two whole slots of one group that hold different votes in one term (`safety.md` 1).

@@ -55,7 +55,16 @@ impl Store {
             let record = GroupRecord { group, name: name.to_owned(), hard, start: Position::ORIGIN };
             self.anchor.add_group(&mut *self.disk, record)?
         };
-        let hard = self.anchor.groups[slot].record.hard.clone();
+        let mut hard = self.anchor.groups[slot].record.hard.clone();
+        let promised = hard != HardState::default() || self.anchor.durable(slot) != Position::ORIGIN;
+        if promised && !hard.recovering {
+            // The anchor has made promises for a log that is not here: nobody votes without it (`safety.md` 5).
+            hard.recovering = true;
+            self.anchor.write_group(&mut *self.disk, slot, hard.clone(), Position::ORIGIN)?;
+            self.anchor.set_durable(slot, Position::ORIGIN);
+            self.anchor.write_tables(&mut *self.disk)?;
+            self.disk.sync_anchor()?;
+        }
         let mut state = GroupState::empty(group, name.to_owned(), hard, Position::ORIGIN, founding.clone());
         state.slot = slot;
         let mut batch = Batch::new();
@@ -92,7 +101,7 @@ impl Store {
 
     fn install_fresh(&mut self, group: GroupId, install: &Install) -> Result<(), StoreError> {
         let state = self.groups[&group].clone();
-        check_hard_state(&state, &install.hard_state)?;
+        check_hard_state(group, &state.hard, &install.hard_state)?;
         let mut batch = Batch::new();
         if let Some(boundary) = state.runs.find(state.start.index.next()) {
             walk(&*self.disk, group, (boundary.key, boundary.previous), &mut |run| {

@@ -1,10 +1,11 @@
 //! Opening: what is found is compared with what was promised, and nothing leaves this node before both agree.
 //!
 //! 1. The anchor is read; a cell with no whole sector is refused.
-//! 2. The boot number rises, synced.
-//! 3. The database is checked, opened, and every log walked from its first entry.
-//! 4. Anchor and database are compared (`safety.md` 1, 5, 6): the greater term and vote holds; a log that is shorter
+//! 2. The database is checked, opened, and every log walked from its first entry.
+//! 3. Anchor and database are compared (`safety.md` 1, 5, 6): the greater term and vote holds; a log that is shorter
 //!    than its durable index, or has another hash there, was damaged.
+//! 4. Only when nothing can be refused any more the boot number rises, synced: a refusal that wrote the anchor would
+//!    wipe out its own evidence, and the next attempt would open.
 //! 5. What is lesser is rewritten and synced; then the store is open.
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::ops::ControlFlow;
 use quorate_core::{Boot, GroupId, HardState, Incarnation, Index, Membership, NodeId, Position};
 use serde::Deserialize;
 
-use super::anchor::{Anchor, AnchorState, IdentityRecord, Phase, greater};
+use super::anchor::{Anchor, AnchorState, IDENTITY_SECTORS, IdentityRecord, Phase, greater};
 use super::disk::{Batch, Disk, DiskError, Keyspace};
 use super::error::{OpenError, StoreError};
 use super::group::GroupState;
@@ -130,8 +131,6 @@ impl Store {
         }
         let boot_before = anchor.identity.boot;
         let mut opening = Opening { disk, options, anchor, state, boot_before, notices };
-        opening.anchor.identity.boot = boot_before.next();
-        opening.anchor.write_identity(&mut *opening.disk)?;
         let found = opening.database()?;
         opening.finish(found, first_start)
     }
@@ -181,11 +180,17 @@ impl Opening {
                 if self.disk.database_exists()? {
                     self.disk.set_database_aside()?;
                 }
+                self.anchor.identity.boot = self.boot_before.next();
                 self.make_database()
             }
-            Phase::Rebuilding => self.replace_database("an earlier replacement was interrupted".to_owned()),
+            Phase::Rebuilding => self.rebuild("an earlier replacement was interrupted".to_owned()),
             Phase::Ready => match self.inspect() {
-                Ok(found) => Ok(found),
+                Ok(found) => {
+                    // Every check has passed. A database with a later boot stands beside a damaged identity.
+                    self.anchor.identity.boot = self.boot_before.max(found.boot).next();
+                    self.anchor.write_identity(&mut *self.disk)?;
+                    Ok(found)
+                }
                 Err(Trouble::Refused(error)) => Err(error),
                 Err(Trouble::Damaged(detail)) => self.rebuild(detail),
             },
@@ -196,7 +201,7 @@ impl Opening {
         self.disk.create_database()?;
         self.write_database_record(&mut Batch::new())?;
         self.anchor.identity.phase = Phase::Ready;
-        self.anchor.write_identity(&mut *self.disk)?;
+        self.anchor.write_identity_twice(&mut *self.disk)?;
         Ok(Found { boot: self.boot_before, ..Found::default() })
     }
 
@@ -208,22 +213,31 @@ impl Opening {
     }
 
     /// `safety.md` 6. First every group is marked, synced; then the anchor says what is being done; then it is done.
+    ///
+    /// It is done again where it was interrupted, marks included: who says that it was interrupted may be an old sector
+    /// of the identity, and the database a healthy one.
     fn rebuild(&mut self, detail: String) -> Result<Found, OpenError> {
-        if let Some(bad) = self.state.bad.first() {
+        // An interrupted one may have torn the identity; group cells were synced before, and are as they must be.
+        let interrupted = self.anchor.identity.phase == Phase::Rebuilding;
+        if let Some(bad) = self.state.bad.iter().find(|bad| !(interrupted && bad.sector < IDENTITY_SECTORS)) {
             let anchor = format!("sector {}: {}", bad.sector, bad.detail);
             return Err(OpenError::BothDamaged { place: self.disk.place(), database: detail, anchor });
         }
         for slot in 0..self.anchor.groups.len() {
-            let mut hard = self.anchor.groups[slot].record.hard.clone();
-            hard.recovering = true;
-            self.anchor.write_group(&mut *self.disk, slot, hard, Position::ORIGIN)?;
+            let record = &self.anchor.groups[slot].record;
+            // What is marked already is not put at risk once more.
+            if !record.hard.recovering || record.start != Position::ORIGIN {
+                let hard = HardState { recovering: true, ..record.hard.clone() };
+                self.anchor.write_group(&mut *self.disk, slot, hard, Position::ORIGIN)?;
+            }
             self.anchor.set_durable(slot, Position::ORIGIN);
         }
         self.anchor.write_tables(&mut *self.disk)?;
         self.disk.sync_anchor()?;
         self.anchor.identity.phase = Phase::Rebuilding;
         self.anchor.identity.database += 1;
-        self.anchor.write_identity(&mut *self.disk)?;
+        self.anchor.identity.boot = self.boot_before.next();
+        self.anchor.write_identity_twice(&mut *self.disk)?;
         self.replace_database(detail)
     }
 
@@ -280,7 +294,10 @@ impl Opening {
                 found.database
             )));
         }
-        if found.boot > self.boot_before && self.state.bad.is_empty() {
+        // The identity's newest sector, if damaged, may have been of the boot after.
+        let lost = self.state.bad.iter().any(|bad| bad.sector < IDENTITY_SECTORS);
+        let newest = if lost { self.boot_before.next() } else { self.boot_before };
+        if found.boot > newest {
             let (anchor, database) = (self.boot_before.0, found.boot.0);
             return Err(Trouble::Refused(OpenError::AnchorOld {
                 place: self.disk.place(),
@@ -379,10 +396,6 @@ impl Opening {
                 .chain(&self.state.bad_tables)
                 .map(|bad| OpenNotice::BadSlot { sector: bad.sector, detail: bad.detail.clone() }),
         );
-        if found.boot >= self.anchor.identity.boot {
-            self.anchor.identity.boot = found.boot.next();
-            self.anchor.write_identity(&mut *self.disk)?;
-        }
         self.settle_hard_states(&mut found, any_lost)?;
         for group in found.groups.values() {
             self.anchor.set_durable(group.slot, group.last);

@@ -138,9 +138,8 @@ pub(super) fn check(bytes: &[u8]) -> Verdict {
     let end = at + rest + 1;
     // Inside the payload of an unfinished batch anything may stand: only what lies beyond its values, has content and
     // continues the sequence is a later batch.
-    let continues = |number: u64| {
-        sequence.is_none_or(|last| number > last && number - last <= SEQUENCE_AHEAD_MAX)
-    };
+    let continues =
+        |number: u64| sequence.is_none_or(|last| number > last && number - last <= SEQUENCE_AHEAD_MAX);
     let later = (values_end(bytes, at).max(at + 1)..end).find(|later| {
         bytes[*later] == 1
             && bytes.get(later + 1..later + 5).is_some_and(|items| items != [0; 4])

@@ -57,7 +57,7 @@ impl Store {
 
     pub(super) fn try_write(&mut self, writes: Vec<GroupWrite>) -> Result<(), StoreError> {
         let mut plans = Vec::new();
-        for write in fold(writes) {
+        for write in self.fold(writes)? {
             plans.push(self.plan(write)?);
         }
         self.anchor_before(&plans)?;
@@ -71,9 +71,33 @@ impl Store {
         plans.into_iter().try_for_each(|plan| self.take_in(plan))
     }
 
+    /// Folds the writes of each group into one, in order. Each step of a hard state is checked, not only the last: two
+    /// votes of one term in one batch are two votes.
+    fn fold(&self, writes: Vec<GroupWrite>) -> Result<Vec<GroupWrite>, StoreError> {
+        let mut folded: BTreeMap<GroupId, GroupWrite> = BTreeMap::new();
+        for write in writes {
+            let group = write.group;
+            let Some(into) = folded.get_mut(&group) else {
+                check_hard_state(group, &self.group(group)?.hard, &write.hard_state)?;
+                folded.insert(group, write);
+                continue;
+            };
+            check_hard_state(group, &into.hard_state, &write.hard_state)?;
+            into.hard_state = write.hard_state;
+            if let Some(from) = write.truncate_from {
+                let keep = into.entries.partition_point(|entry| entry.index < from);
+                into.entries.truncate(keep);
+                if keep == 0 {
+                    into.truncate_from = Some(into.truncate_from.map_or(from, |old| old.min(from)));
+                }
+            }
+            into.entries.extend(write.entries);
+        }
+        Ok(folded.into_values().collect())
+    }
+
     fn plan(&self, write: GroupWrite) -> Result<Plan, StoreError> {
         let group = self.group(write.group)?;
-        check_hard_state(group, &write.hard_state)?;
         let cut = match write.truncate_from {
             Some(from) if from <= group.last.index => Some(self.cut(group, from)?),
             Some(_) | None => None,
@@ -241,15 +265,14 @@ pub(super) fn marker_of(state: &GroupState, run: Index) -> Marker {
 }
 
 /// Terms do not fall, and a vote is not changed within one: the last line behind the epochs (`safety.md` 9).
-pub(super) fn check_hard_state(group: &GroupState, hard: &HardState) -> Result<(), StoreError> {
-    let old = &group.hard;
+pub(super) fn check_hard_state(group: GroupId, old: &HardState, hard: &HardState) -> Result<(), StoreError> {
     let changes_vote = hard.term == old.term && old.voted_for.is_some() && hard.voted_for != old.voted_for;
     if hard.term < old.term || changes_vote {
         let detail = format!(
             "term {} and vote {:?} after term {} and vote {:?}",
             hard.term, hard.voted_for, old.term, old.voted_for
         );
-        return Err(StoreError::Order { group: group.group, detail });
+        return Err(StoreError::Order { group, detail });
     }
     Ok(())
 }
@@ -264,27 +287,6 @@ fn check_order(group: GroupId, before: Position, write: &GroupWrite) -> Result<(
         last = entry.log_id();
     }
     Ok(())
-}
-
-/// Folds the writes of each group into one, in order.
-fn fold(writes: Vec<GroupWrite>) -> Vec<GroupWrite> {
-    let mut folded: BTreeMap<GroupId, GroupWrite> = BTreeMap::new();
-    for write in writes {
-        let Some(into) = folded.get_mut(&write.group) else {
-            folded.insert(write.group, write);
-            continue;
-        };
-        into.hard_state = write.hard_state;
-        if let Some(from) = write.truncate_from {
-            let keep = into.entries.partition_point(|entry| entry.index < from);
-            into.entries.truncate(keep);
-            if keep == 0 {
-                into.truncate_from = Some(into.truncate_from.map_or(from, |old| old.min(from)));
-            }
-        }
-        into.entries.extend(write.entries);
-    }
-    folded.into_values().collect()
 }
 
 /// Splits entries into runs of about `bytes_max`.

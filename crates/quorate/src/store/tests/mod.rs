@@ -3,6 +3,7 @@
 
 mod crash;
 mod preflight;
+mod refusals;
 mod rules;
 mod votes;
 
