@@ -1,6 +1,6 @@
 //! What can go wrong, one enum per operation; each says what, where and what to do.
 
-use quorate_core::{EntryError, GroupId, Index, NameError, NodeId, Term};
+use quorate_core::{ENTRY_VERSION, EntryError, GroupId, Index, NameError, NodeId, Term};
 
 use super::disk::DiskError;
 
@@ -198,6 +198,12 @@ impl StoreError {
             Self::Disk(_) | Self::Damaged { .. } | Self::Order { .. } | Self::Failed => true,
             Self::NotOpen { .. } | Self::Outside { .. } | Self::Stale { .. } => false,
         }
+    }
+
+    /// What a newer build wrote. A form without a number of its own counts as the version after this build's.
+    pub(crate) fn newer(place: String, version: Option<u8>) -> Self {
+        let known = u32::from(ENTRY_VERSION);
+        Self::Disk(DiskError::Future { place, found: version.map_or(known + 1, u32::from), known })
     }
 
     pub(crate) fn entry(group: GroupId, near: Index, error: &EntryError) -> Self {

@@ -87,10 +87,10 @@ impl GroupState {
         for entry in entries {
             self.terms.push(entry.log_id());
             if entry.kind == EntryKind::Membership {
-                let membership = Membership::decode(&entry.payload).map_err(|error| StoreError::Damaged {
-                    group: self.group,
-                    near: entry.index,
-                    detail: format!("a membership cannot be read: {error}"),
+                // The chain holds, so it is as it was appended: a newer build's, not damage.
+                let membership = Membership::decode(&entry.payload).map_err(|error| {
+                    let (group, at) = (self.group, entry.log_id());
+                    StoreError::newer(format!("the membership {at} of group {group} ({error})"), None)
                 })?;
                 self.memberships.append(entry.index, membership);
             }

@@ -8,7 +8,9 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use quorate_core::{Entry, GroupId, Index, Position, decode_run, verify_run};
+use quorate_core::{
+    ENTRY_VERSION, Entry, EntryError, GroupId, HEADER_BYTES, Index, Position, decode_run, verify_run,
+};
 
 use super::disk::{Disk, Keyspace};
 use super::error::StoreError;
@@ -150,7 +152,9 @@ pub(super) fn walk(
 }
 
 fn verified(group: GroupId, key: Index, previous: Position, value: &Bytes) -> Result<Run, StoreError> {
-    let mut entries = decode_run(value).map_err(|error| StoreError::entry(group, key, &error))?;
+    let mut entries = decode_run(value).map_err(|error| {
+        newer(group, previous, value, &error).unwrap_or_else(|| StoreError::entry(group, key, &error))
+    })?;
     let damaged = |detail: String| StoreError::Damaged { group, near: key, detail };
     if entries.first().is_none_or(|first| first.index != key) {
         return Err(damaged("a run does not begin at its key".to_owned()));
@@ -162,4 +166,47 @@ fn verified(group: GroupId, key: Index, previous: Position, value: &Bytes) -> Re
     entries.drain(..below);
     verify_run(previous, &entries).map_err(|error| StoreError::entry(group, key, &error))?;
     Ok(Run { key, previous, entries, bytes: value.len() as u64 })
+}
+
+/// The refusal, if what does not decode was written so by a newer build: a binary that was downgraded must not take a
+/// healthy log for a damaged one. The entries before it must be whole. A header of this build's shape is believed if
+/// the chain covers it as it stands; another version may have another shape, unless the chain says that it is ours
+/// with a rotten first byte.
+fn newer(group: GroupId, previous: Position, value: &Bytes, error: &EntryError) -> Option<StoreError> {
+    let (offset, version) = match error {
+        EntryError::Version { offset, version } if *version > ENTRY_VERSION => (*offset, Some(*version)),
+        EntryError::Kind { offset, .. } => (*offset, None),
+        _ => return None,
+    };
+    let mut before = decode_run(&value.slice(..offset)).ok()?;
+    let below = before.partition_point(|entry| entry.index <= previous.index);
+    // Below the log's beginning nothing but the row itself says what the chain was.
+    let unchecked = before.get(below.wrapping_sub(1)).map_or(previous, Entry::position);
+    before.drain(..below);
+    let reached = verify_run(previous, &before).ok()?;
+    let last = if before.is_empty() { unchecked } else { reached };
+    let head: &[u8; HEADER_BYTES] = value.get(offset..offset + HEADER_BYTES)?.try_into().ok()?;
+    let place = || format!("the log of group {group} after {}", last.log_id());
+    match version {
+        None if is_chained(last, head, &value[offset..]) => {
+            Some(StoreError::newer(format!("{} (kind {})", place(), head[1]), None))
+        }
+        None => None,
+        Some(version) => {
+            let mut ours = *head;
+            ours[0] = ENTRY_VERSION;
+            let rotten = is_chained(last, &ours, &value[offset..]);
+            (!rotten).then(|| StoreError::newer(place(), Some(version)))
+        }
+    }
+}
+
+/// Whether the chain hash in `head` covers the rest of it and the payload that follows it in `entry`.
+fn is_chained(before: Position, head: &[u8; HEADER_BYTES], entry: &[u8]) -> bool {
+    let (fixed, chain) = head.split_at(HEADER_BYTES / 2);
+    let length = u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]) as usize;
+    let Some(payload) = entry.get(HEADER_BYTES..HEADER_BYTES + length) else { return false };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&before.chain.0).update(fixed).update(blake3::hash(payload).as_bytes());
+    hasher.finalize().as_bytes() == chain
 }

@@ -2,6 +2,7 @@
 //! files, bytes and the actor are tested in `crates/quorate/tests/store_*.rs`.
 
 mod crash;
+mod newer;
 mod preflight;
 mod refusals;
 mod rules;
