@@ -23,8 +23,8 @@ pub fn binary() -> &'static Path {
         if directory.ends_with("release") {
             build.arg("--release");
         }
-        let built = build.status().expect("cargo runs");
-        assert!(built.success(), "the binary does not build");
+        let ended = build.status().expect("cargo runs");
+        assert!(ended.success(), "the binary does not build");
         directory.join("quorate")
     })
 }
@@ -95,17 +95,15 @@ impl Serving {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("it is piped")?).read_line(&mut line)?;
-        match serde_json::from_str(&line) {
-            Ok(said) => Ok(Self { child, said }),
-            Err(_) => {
-                // It has closed its output: it has ended, or will be made to.
-                child.kill()?;
-                let mut stderr = String::new();
-                child.stderr.take().context("it is piped")?.read_to_string(&mut stderr)?;
-                child.wait()?;
-                bail!("it does not serve: {stderr}")
-            }
+        if let Ok(said) = serde_json::from_str(&line) {
+            return Ok(Self { child, said });
         }
+        // It has closed its output: it has ended, or will be made to.
+        child.kill()?;
+        let mut stderr = String::new();
+        child.stderr.take().context("it is piped")?.read_to_string(&mut stderr)?;
+        child.wait()?;
+        bail!("it does not serve: {stderr}")
     }
 
     /// Where its API is.

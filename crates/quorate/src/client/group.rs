@@ -187,7 +187,7 @@ impl<M: StateMachine> RemoteGroup<M> {
         let bytes_max = self.client.inner.options.command_bytes_max;
         Envelope::encode(command, key, bytes_max).map_err(|error| match error {
             CodecError::TooLarge { bytes, .. } => ProposeError::TooLarge { bytes, bytes_max },
-            error => ProposeError::not_ready(format!("command cannot be encoded: {error}")),
+            error => ProposeError::Unencodable { detail: error.to_string() },
         })
     }
 }
