@@ -66,6 +66,8 @@ pub async fn dev(options: DevOptions) -> Result<RunningDev, ServeError> {
             port: entry.port,
             api_port: if options.api_port == 0 { 0 } else { options.api_port + at },
             cluster: cluster.clone(),
+            // Apart from any real cluster on the same ports, and from a `dev` over other data.
+            cluster_token: format!("dev {}", data_dir.display()),
             config: options.config.clone(),
             ..ServeOptions::new(&entry.id, data_dir.join(&entry.id))
         });
