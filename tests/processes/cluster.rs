@@ -1,0 +1,348 @@
+//! Processes of the real binary that form one cluster, and what can be done to them.
+
+use std::fs::{File, OpenOptions};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use quorate_tests::binary;
+use quorate_tests::cluster::free_ports;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::http::{Http, Sent};
+use crate::wait::{PATIENCE, until};
+
+/// A follower that hears nothing stands after one to two times this.
+pub(crate) const ELECTION_TIMEOUT: Duration = Duration::from_millis(300);
+/// For what is no election: a process that starts and opens its database, connections that are made again, and syncs,
+/// on two cores that others share.
+pub(crate) const ALLOWANCE: Duration = Duration::from_secs(8);
+/// Within this a cluster answers after a fault has ended: two maximum election timeouts, and the allowance.
+pub(crate) const ANSWERS_WITHIN: Duration = ELECTION_TIMEOUT.saturating_mul(4).saturating_add(ALLOWANCE);
+
+/// How long a look at a node may take.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Clusters run one after another: each is measured.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Where a node lives.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// The address it binds and peers dial.
+    pub(crate) host: IpAddr,
+    /// For the other nodes.
+    pub(crate) port: u16,
+    /// For clients.
+    pub(crate) api_port: u16,
+    /// In which network namespace; none: this one's.
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Debug)]
+struct Member {
+    place: Place,
+    data: PathBuf,
+    log: PathBuf,
+    child: Option<Child>,
+    is_stopped: bool,
+}
+
+/// Who leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Leader {
+    /// In which term.
+    pub(crate) term: u64,
+    /// Which node.
+    pub(crate) at: usize,
+}
+
+/// A cluster of processes; all are ended when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    members: Vec<Member>,
+    list: String,
+    directory: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Cluster {
+    /// Starts nodes on loopback and waits until all are ready.
+    pub(crate) fn start(count: usize) -> Result<Self> {
+        let mut cluster = Self::unstarted(count)?;
+        cluster.start_all()?;
+        Ok(cluster)
+    }
+
+    /// Nodes on loopback of which none runs yet.
+    pub(crate) fn unstarted(count: usize) -> Result<Self> {
+        let ports = free_ports(2 * count)?;
+        let place = |at: usize| Place {
+            host: Ipv4Addr::LOCALHOST.into(),
+            port: ports[at],
+            api_port: ports[count + at],
+            namespace: None,
+        };
+        Self::new((0..count).map(place).collect())
+    }
+
+    /// A cluster of which no node runs yet.
+    pub(crate) fn new(places: Vec<Place>) -> Result<Self> {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        println!("the binary: {}, built by cargo in this profile", binary::binary().display());
+        let directory = tempfile::tempdir()?;
+        let entry = |(at, place): (usize, &Place)| format!("node{at}={}:{}", place.host, place.port);
+        let list: Vec<_> = places.iter().enumerate().map(entry).collect();
+        let member = |(at, place): (usize, Place)| Member {
+            data: directory.path().join(format!("node{at}")),
+            log: directory.path().join(format!("node{at}.log")),
+            place,
+            child: None,
+            is_stopped: false,
+        };
+        let members = places.into_iter().enumerate().map(member).collect();
+        Ok(Self { members, list: list.join(","), directory, _turn: turn })
+    }
+
+    /// Starts every node that does not run, and waits until all are ready.
+    pub(crate) fn start_all(&mut self) -> Result<()> {
+        for at in 0..self.members.len() {
+            if self.members[at].child.is_none() {
+                self.spawn(at)?;
+            }
+        }
+        (0..self.members.len()).try_for_each(|at| self.ready(at))
+    }
+
+    /// Starts a process; it may still end by itself.
+    pub(crate) fn spawn(&mut self, at: usize) -> Result<()> {
+        let member = &mut self.members[at];
+        ensure!(member.child.is_none(), "node{at} runs already");
+        let Place { host, port, api_port, namespace } = &member.place;
+        let arguments = [
+            "serve".to_owned(),
+            format!("--id=node{at}"),
+            format!("--host={host}"),
+            format!("--port={port}"),
+            format!("--api-port={api_port}"),
+            format!("--cluster={}", self.list),
+            format!("--data-dir={}", member.data.display()),
+            "--log=info".to_owned(),
+            format!("--set=election_timeout_ms={}", ELECTION_TIMEOUT.as_millis()),
+            "--set=heartbeat_interval_ms=50".to_owned(),
+        ];
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut command = binary::command(self.directory.path(), &arguments);
+        if let Some(namespace) = namespace {
+            command = inside(namespace, &command);
+        }
+        let log = OpenOptions::new().create(true).append(true).open(&member.log)?;
+        member.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?);
+        Ok(())
+    }
+
+    /// Waits until a running node takes work.
+    pub(crate) fn ready(&mut self, at: usize) -> Result<()> {
+        let mut http = self.http(at, LOOK);
+        let ready = until(&format!("node{at} is ready"), PATIENCE, || {
+            if let Some(status) = self.has_ended(at) {
+                return Some(Err(status));
+            }
+            let answer = http.send("GET", "/readyz", "", "");
+            matches!(answer, Sent::Answer { status: 200, .. }).then_some(Ok(()))
+        });
+        match ready {
+            Ok((Ok(()), took)) => {
+                println!("node{at} is ready after {took:?}");
+                Ok(())
+            }
+            Ok((Err(status), _)) => bail!("node{at} ended with {status}:\n{}", self.log_end(at)),
+            Err(error) => Err(error.context(self.log_end(at))),
+        }
+    }
+
+    /// Starts a node again and waits until it is ready.
+    pub(crate) fn restart(&mut self, at: usize) -> Result<()> {
+        self.spawn(at)?;
+        self.ready(at)
+    }
+
+    /// Ends a process as a lost machine would: kill -9.
+    pub(crate) fn kill(&mut self, at: usize) -> Result<()> {
+        let mut child = self.members[at].child.take().with_context(|| format!("node{at} runs"))?;
+        self.members[at].is_stopped = false;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// The same, of a node that may have ended by itself.
+    pub(crate) fn kill_if_running(&mut self, at: usize) -> Result<()> {
+        if self.members[at].child.is_some() { self.kill(at) } else { Ok(()) }
+    }
+
+    /// Ends all processes at once: all are sent the signal before the end of any is waited for.
+    pub(crate) fn kill_all(&mut self) -> Result<()> {
+        let mut children: Vec<_> = self.members.iter_mut().filter_map(|member| member.child.take()).collect();
+        children.iter_mut().try_for_each(Child::kill)?;
+        children.iter_mut().try_for_each(|child| child.wait().map(drop))?;
+        Ok(())
+    }
+
+    /// Stops a process where it stands, as a machine that pauses: SIGSTOP.
+    pub(crate) fn pause(&mut self, at: usize) -> Result<()> {
+        self.members[at].is_stopped = true;
+        self.signal(at, "STOP")
+    }
+
+    /// Lets a paused process go on: SIGCONT.
+    pub(crate) fn resume(&mut self, at: usize) -> Result<()> {
+        self.members[at].is_stopped = false;
+        self.signal(at, "CONT")
+    }
+
+    fn signal(&self, at: usize, name: &str) -> Result<()> {
+        let child = self.members[at].child.as_ref().with_context(|| format!("node{at} runs"))?;
+        let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status()?;
+        ensure!(sent.success(), "signal {name} was not sent");
+        Ok(())
+    }
+
+    /// Waits until a process ends by itself.
+    pub(crate) fn ended(&mut self, at: usize) -> Result<ExitStatus> {
+        let child = self.members[at].child.as_mut().with_context(|| format!("node{at} runs"))?;
+        let ended = until(&format!("node{at} ends"), PATIENCE, || child.try_wait().transpose());
+        let status = ended.with_context(|| self.log_end(at))?.0?;
+        self.members[at].child = None;
+        Ok(status)
+    }
+
+    /// Whether a process that was started has ended by itself, and how.
+    pub(crate) fn has_ended(&mut self, at: usize) -> Option<ExitStatus> {
+        self.members[at].child.as_mut().and_then(|child| child.try_wait().ok().flatten())
+    }
+
+    /// A client of a node.
+    pub(crate) fn http(&self, at: usize, patience: Duration) -> Http {
+        Http::new(self.api(at), patience)
+    }
+
+    /// Where a node's API is.
+    pub(crate) fn api(&self, at: usize) -> SocketAddr {
+        SocketAddr::new(self.members[at].place.host, self.members[at].place.api_port)
+    }
+
+    /// Where all APIs are.
+    pub(crate) fn apis(&self) -> Vec<SocketAddr> {
+        (0..self.members.len()).map(|at| self.api(at)).collect()
+    }
+
+    /// Where a node keeps its data.
+    pub(crate) fn data(&self, at: usize) -> &Path {
+        &self.members[at].data
+    }
+
+    /// Puts a node's data elsewhere.
+    pub(crate) fn put_data(&mut self, at: usize, data: PathBuf) {
+        self.members[at].data = data;
+    }
+
+    /// What a node says of the cluster.
+    pub(crate) fn view(&self, at: usize) -> Option<Value> {
+        match self.http(at, LOOK).send("GET", "/v1/cluster", "", "") {
+            Sent::Answer { status: 200, body } => serde_json::from_slice(&body).ok(),
+            Sent::Answer { .. } | Sent::Unsent | Sent::Lost => None,
+        }
+    }
+
+    /// The node that says it leads, of the newest term that is said: once there is one.
+    pub(crate) fn leader(&self) -> Result<Leader> {
+        self.leader_of(&(0..self.members.len()).collect::<Vec<_>>(), 0)
+    }
+
+    /// The same of some nodes only, and of a term after this one.
+    pub(crate) fn leader_of(&self, nodes: &[usize], after: u64) -> Result<Leader> {
+        let runs = |at: &usize| self.members[*at].child.is_some() && !self.members[*at].is_stopped;
+        let found = until("a leader", PATIENCE, || {
+            let says_so = |at: usize| {
+                let view = self.view(at)?;
+                let term = view["term"].as_u64()?;
+                (view["role"] == "leader" && term > after).then_some(Leader { term, at })
+            };
+            nodes.iter().copied().filter(runs).filter_map(says_so).max()
+        });
+        Ok(found.with_context(|| self.log_ends())?.0)
+    }
+
+    /// Hands leadership to a node, as often as it takes: a transfer may be refused, or come too late.
+    pub(crate) fn transfer_to(&self, to: usize) -> Result<()> {
+        let moved = until(&format!("node{to} leads"), PATIENCE, || {
+            let leader = self.leader().ok()?;
+            if leader.at == to {
+                return Some(());
+            }
+            let body = format!("{{\"to\":\"node{to}\"}}");
+            drop(self.http(leader.at, 4 * LOOK).send("POST", "/v1/leader:transfer", "", &body));
+            None
+        });
+        moved.with_context(|| self.log_ends())?;
+        Ok(())
+    }
+
+    /// The directory of the cluster.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The last lines that a node logged.
+    pub(crate) fn log_end(&self, at: usize) -> String {
+        let log = std::fs::read(&self.members[at].log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines[lines.len().saturating_sub(20)..].join("\n");
+        format!("node{at} logged last:\n{last}")
+    }
+
+    /// Everything that a node logged from here on: how long its log is now.
+    pub(crate) fn log_length(&self, at: usize) -> u64 {
+        File::open(&self.members[at].log).and_then(|log| log.metadata()).map_or(0, |log| log.len())
+    }
+
+    /// What a node logged after that.
+    pub(crate) fn logged_since(&self, at: usize, length: u64) -> String {
+        let log = std::fs::read(&self.members[at].log).unwrap_or_default();
+        String::from_utf8_lossy(&log[(length as usize).min(log.len())..]).into_owned()
+    }
+
+    /// The last lines that every node logged.
+    pub(crate) fn log_ends(&self) -> String {
+        (0..self.members.len()).map(|at| self.log_end(at) + "\n").collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // Some may have ended already; this also ends paused ones.
+        let _ = self.kill_all();
+    }
+}
+
+/// The same command in a network namespace. `ip netns exec` becomes the command: its process is the node.
+fn inside(namespace: &str, command: &Command) -> Command {
+    let mut inside = Command::new("ip");
+    inside.args(["netns", "exec", namespace]).arg(command.get_program()).args(command.get_args());
+    if let Some(directory) = command.get_current_dir() {
+        inside.current_dir(directory);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => inside.env(name, value),
+            None => inside.env_remove(name),
+        };
+    }
+    inside
+}
