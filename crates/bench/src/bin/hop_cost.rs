@@ -22,7 +22,9 @@ struct Figure {
 
 fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    println!("clients  placement            proposals/s   p50 us   p99 us   (median of {ROUNDS} rounds of {SECONDS} s)");
+    println!(
+        "clients  placement            proposals/s   p50 us   p99 us   (median of {ROUNDS} rounds of {SECONDS} s)"
+    );
     for clients in [1, 16, 64] {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
@@ -49,7 +51,8 @@ fn say(clients: usize, placement: &str, figures: &[Figure]) {
 
 async fn round(clients: usize, own_thread: bool) -> Result<Figure> {
     let ports: Vec<u16> = {
-        let bound: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+        let bound: Vec<TcpListener> =
+            (0..3).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
         bound.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<Result<_>>()?
     };
     let (mut nodes, mut counts) = (Vec::new(), Vec::new());
@@ -75,7 +78,10 @@ async fn round(clients: usize, own_thread: bool) -> Result<Figure> {
     Ok(figure)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a load generator measures with the system's clock, in tasks of its own")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a load generator measures with the system's clock, in tasks of its own"
+)]
 async fn load(count: &GroupHandle<Counter>, clients: usize) -> Result<Figure> {
     let _warm = count.propose(Add(0)).await?;
     let started = Instant::now();
