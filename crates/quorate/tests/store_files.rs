@@ -288,6 +288,23 @@ fn rule_06_a_gap_in_journal_numbers_is_corruption() {
     assert_eq!(outcome(&path, "gap"), Outcome::Recovering);
 }
 
+/// A link to itself: there, and not to be looked at. (As root a missing permission would not do.)
+#[test]
+fn what_cannot_be_looked_at_is_not_taken_for_missing() {
+    for name in ["db/version", "anchor", "db"] {
+        let (_keep, path) = directory();
+        let (file, aside) = (path.join(name), path.join("aside"));
+        fs::rename(&file, &aside).expect("moves");
+        std::os::unix::fs::symlink(&file, &file).expect("links");
+        let said = open(&path).expect_err("cannot be looked at");
+        assert!(matches!(said, OpenError::Disk(DiskError::Io { .. })), "{name}: {said}");
+        fs::remove_file(&file).expect("removes");
+        fs::rename(&aside, &file).expect("moves back");
+        let (_store, report) = open(&path).expect("nothing was done to it");
+        assert_eq!(report.notices, Vec::new(), "{name}");
+    }
+}
+
 #[test]
 fn a_second_process_is_refused() {
     let (_owner, path) = directory();

@@ -92,7 +92,7 @@ impl FjallDisk {
             Err(TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
         }
         let path = directory.join("anchor");
-        let anchor = if path.exists() { Some(open_anchor(&path)?) } else { None };
+        let anchor = if is_there(&path)? { Some(open_anchor(&path)?) } else { None };
         Ok(Self { directory: directory.to_owned(), options, anchor, open: None, _lock: lock })
     }
 
@@ -183,6 +183,11 @@ fn open_fjall(path: &Path, options: &FjallOptions) -> Result<Open, fjall::Error>
     Ok(Open { database, log, hard })
 }
 
+/// Whether a file is there. One that cannot be looked at is not a missing one: the remedy for that would lose data.
+fn is_there(path: &Path) -> Result<bool, DiskError> {
+    path.try_exists().map_err(failed("look at", path))
+}
+
 fn open_anchor(path: &Path) -> Result<File, DiskError> {
     OpenOptions::new().read(true).write(true).open(path).map_err(failed("open", path))
 }
@@ -247,7 +252,7 @@ impl Disk for FjallDisk {
     }
 
     fn database_exists(&self) -> Result<bool, DiskError> {
-        Ok(self.path("db").exists())
+        is_there(&self.path("db"))
     }
 
     fn create_database(&mut self) -> Result<(), DiskError> {
@@ -257,7 +262,7 @@ impl Disk for FjallDisk {
 
     fn open_database(&mut self) -> Result<Option<TornTail>, DiskError> {
         let path = self.path("db");
-        if !path.join("version").exists() {
+        if !is_there(&path.join("version"))? {
             let detail = "its file `version` is missing".to_owned();
             return Err(DiskError::Damaged { place: path.display().to_string(), detail });
         }
