@@ -15,7 +15,7 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 //! ```
 //!
-//! Start with [`Node::builder`]; write a [`StateMachine`](machine::StateMachine) of your own after
+//! Start with [`Node::builder`]; write a [`StateMachine`] of your own after
 //! [`machine::Counter`]. What is promised, and what is not, stands in the project's README.
 //!
 //! It is not: a database, a way to share memory between nodes, or Byzantine fault tolerant.
