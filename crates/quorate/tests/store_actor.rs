@@ -299,7 +299,12 @@ async fn bug_20_a_silent_disk_is_noticed() {
     let (_, mut events) = bench.load(group, 1).await;
     bench.disk.stall(true);
     bench.persist(group, 1, order(1, 1, None, entries(Position::ORIGIN, 1, 1)));
-    pause(400).await;
+    for _ in 0..500 {
+        if !bench.fatal.lock().expect("not poisoned").is_empty() {
+            break;
+        }
+        pause(20).await;
+    }
     let said = bench.fatal.lock().expect("not poisoned").clone();
     assert!(said.len() == 1 && said[0].contains("has not answered"), "{said:?}");
     // The disk comes back, too late: what it says now is not passed on.
