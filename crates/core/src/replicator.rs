@@ -174,6 +174,7 @@ impl Replicator {
     /// One event in, its effects out.
     pub fn step(&mut self, now: Time, event: ReplicatorEvent) -> Vec<ReplicatorEffect> {
         let mut effects = Vec::new();
+        self.lose_patience(now);
         match event {
             ReplicatorEvent::Appended { prev, entries } => self.appended(now, prev, entries, &mut effects),
             ReplicatorEvent::Committed(commit) => self.commit = self.commit.max(commit),
@@ -213,7 +214,9 @@ impl Replicator {
         effects
     }
 
-    fn tick(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
+    /// Ends what was waited for in vain. At every event, not at the tick alone: confirmations of reads that come faster
+    /// than heartbeats put the tick off for ever.
+    fn lose_patience(&mut self, now: Time) {
         let patience: Duration = self.config.election_timeout;
         if self.fetching_since.is_some_and(|at| now.since(at) >= patience) {
             self.fetching_since = None;
@@ -222,8 +225,11 @@ impl Replicator {
         if self.in_flight.front().is_some_and(|oldest| now.since(oldest.sent_at) >= patience) {
             self.reset_to_matched();
         }
+        self.paused = self.paused.filter(|since| now.since(*since) < patience);
+    }
+
+    fn tick(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
         if self.link_up && now.since(self.sent_at) >= self.config.heartbeat_interval {
-            self.paused = self.paused.filter(|since| now.since(*since) < patience);
             self.send(now, Vec::new(), effects);
         }
     }
