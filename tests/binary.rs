@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cluster::free_ports;
+use crate::wait::{PATIENCE, until};
 
 /// The binary, built once, in the profile of this test.
 pub fn binary() -> &'static Path {
@@ -125,6 +126,16 @@ impl Serving {
         Ok(())
     }
 
+    /// Sends a signal, and again while it goes on, until it ends; gives its exit code.
+    pub fn signal_until_it_ends(&mut self, name: &str) -> Result<Option<i32>> {
+        let (ended, _) = until("it ends", PATIENCE, || match self.child.try_wait() {
+            Ok(None) => self.signal(name).err().map(Err),
+            Ok(Some(status)) => Some(Ok(status.code())),
+            Err(error) => Some(Err(error.into())),
+        })?;
+        ended
+    }
+
     /// Waits for its end and gives its exit code.
     pub fn code(mut self) -> Result<Option<i32>> {
         Ok(self.child.wait()?.code())
@@ -181,6 +192,11 @@ impl Cluster {
     /// A running node.
     pub fn node(&self, at: usize) -> Result<&Serving> {
         self.nodes[at].as_ref().context("it runs")
+    }
+
+    /// The same, to wait for its end.
+    pub fn node_mut(&mut self, at: usize) -> Result<&mut Serving> {
+        self.nodes[at].as_mut().context("it runs")
     }
 
     /// The APIs of all nodes, running or not.

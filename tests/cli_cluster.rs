@@ -131,6 +131,22 @@ fn what_keeps_a_node_from_starting_is_named_with_its_remedy() -> Result<()> {
     verified.expect(0, "main")
 }
 
+/// Its peers do not answer, so that in order it would take as long as it may; the second signal does not wait for that.
+#[test]
+fn a_second_signal_ends_at_once() -> Result<()> {
+    let mut cluster = Cluster::start()?;
+    let leader = cluster.leader()?;
+    for peer in (0..3).filter(|peer| *peer != leader) {
+        cluster.node(peer)?.signal("STOP")?;
+    }
+    let ended = cluster.node_mut(leader)?.signal_until_it_ends("TERM")?;
+    for peer in (0..3).filter(|peer| *peer != leader) {
+        cluster.node(peer)?.signal("CONT")?;
+    }
+    assert_eq!(ended, Some(130), "ended at once, and says so");
+    Ok(())
+}
+
 #[test]
 fn dev_is_a_whole_cluster_in_one_command() -> Result<()> {
     let directory = tempfile::tempdir()?;

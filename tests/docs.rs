@@ -162,39 +162,80 @@ fn the_check_for_names_sees_what_is_missing() {
     assert_eq!(missing(page, sources), ["no_such_thing", "Leader::no_such", "crates/nowhere.rs"]);
 }
 
-/// The tests that carry a rule's number, in order, as rows of a table.
-fn tests_by_rule() -> Result<Vec<String>> {
+/// The numbers behind `word` in a test's name: `bug_28_55_no_x` has 28 and 55, `rule_07_bug_61_x` has rule 7 and bug 61.
+fn numbers_in(name: &str, word: &str) -> Vec<u8> {
+    let behind = name.split('_').skip_while(|part| *part != word).skip(1);
+    behind.map_while(|part| part.parse().ok()).collect()
+}
+
+/// The tests that carry numbers behind `word`, in order, as rows of a table.
+fn tests_by_number(word: &str) -> Result<BTreeSet<(u8, String, String)>> {
     let mut found = BTreeSet::new();
     for path in files("crates", "rs")?.into_iter().chain(files("tests", "rs")?) {
         let text = fs::read_to_string(&path)?;
         let file = path.strip_prefix(top())?.to_string_lossy().into_owned();
         for name in functions(&text) {
-            let number =
-                name.strip_prefix("rule_").and_then(|rest| rest.get(..2)).and_then(|n| n.parse::<u8>().ok());
-            found.extend(number.map(|number| (number, file.clone(), name.to_owned())));
+            let numbers = numbers_in(name, word).into_iter();
+            found.extend(numbers.map(|number| (number, file.clone(), name.to_owned())));
         }
     }
-    Ok(found
-        .into_iter()
-        .map(|(number, file, name)| format!("| {number} | `{name}` | `{file}` |\n"))
-        .collect())
+    Ok(found)
+}
+
+/// Compares the table at the end of a page with the tests there are, or writes it anew.
+fn check_table(page: &str, head: &str, tests: &BTreeSet<(u8, String, String)>) -> Result<()> {
+    let text = read(page)?;
+    let head = format!("| {head} | test | in |\n|---|---|---|\n");
+    let (before, listed) = text.split_once(&head).with_context(|| format!("{page} ends with the table"))?;
+    let row = |(number, file, name): &(u8, String, String)| format!("| {number} | `{name}` | `{file}` |\n");
+    let now: String = tests.iter().map(row).collect();
+    if std::env::var("REWRITE").is_ok() {
+        fs::write(top().join(page), [before, &head, &now].concat())?;
+    } else {
+        assert!(listed == now, "the table in {page} is not up to date: REWRITE=1 writes it anew");
+    }
+    Ok(())
 }
 
 #[test]
 fn every_rule_is_there_and_every_rules_test_is_listed() -> Result<()> {
-    const HEAD: &str = "| rule | test | in |\n|---|---|---|\n";
-    let page = read("docs/safety.md")?;
+    let (page, tests) = (read("docs/safety.md")?, tests_by_number("rule")?);
     for rule in 1..=16 {
         assert!(page.contains(&format!("\n**{rule}. ")), "rule {rule} is missing");
+        assert!(tests.iter().any(|(number, ..)| *number == rule), "rule {rule} has no test");
     }
-    let (before, listed) = page.split_once(HEAD).context("docs/safety.md ends with the table")?;
-    let now = tests_by_rule()?.concat();
-    if std::env::var("REWRITE").is_ok() {
-        fs::write(top().join("docs/safety.md"), [before, HEAD, &now].concat())?;
-    } else {
-        assert!(listed == now, "the table in docs/safety.md is not up to date: REWRITE=1 writes it anew");
+    check_table("docs/safety.md", "rule", &tests)
+}
+
+/// Each of the bugs that others shipped has a test, or a word why not.
+#[test]
+fn every_known_bug_has_a_test_or_a_reason() -> Result<()> {
+    const BUGS: u8 = 78;
+    let (page, tests) = (read("docs/known-bugs.md")?, tests_by_number("bug")?);
+    let rows: Vec<(u8, &str)> = page
+        .lines()
+        .take_while(|line| *line != "## Tests by number")
+        .filter_map(|line| {
+            let mut columns = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ");
+            Some((columns.next()?.parse().ok()?, columns.next_back()?))
+        })
+        .collect();
+    assert_eq!(rows.iter().map(|(number, _)| *number).collect::<Vec<_>>(), (1..=BUGS).collect::<Vec<_>>());
+    for (number, here) in rows {
+        let tested = tests.iter().any(|(of, ..)| *of == number);
+        let reasoned =
+            ["waits for ", "cannot exist: ", "scenario: "].iter().any(|word| here.starts_with(word));
+        assert!(if here == "test" { tested } else { reasoned }, "bug {number}: {here}");
     }
-    Ok(())
+    check_table("docs/known-bugs.md", "no.", &tests)
+}
+
+#[test]
+fn numbers_are_found_in_names() {
+    assert_eq!(numbers_in("bug_28_55_an_answer", "bug"), [28, 55]);
+    assert_eq!(numbers_in("rule_07_bug_61_an_install", "bug"), [61]);
+    assert_eq!(numbers_in("rule_07_bug_61_an_install", "rule"), [7]);
+    assert!(numbers_in("debug_12", "bug").is_empty() && numbers_in("bug_report", "bug").is_empty());
 }
 
 #[test]

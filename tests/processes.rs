@@ -1,6 +1,8 @@
 //! Processes of the real binary, harmed while clients are at work: whatever the harm, what the clients saw is
 //! linearizable, nothing acknowledged is lost, and once the harm is over the cluster answers in bounded time.
 
+use quorate_tests::wait;
+
 #[path = "processes/client.rs"]
 mod client;
 #[path = "processes/cluster.rs"]
@@ -9,8 +11,6 @@ mod cluster;
 mod http;
 #[path = "processes/load.rs"]
 mod load;
-#[path = "processes/wait.rs"]
-mod wait;
 
 #[path = "processes/crashes.rs"]
 mod crashes;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use quorate::machine::{Add, Counter, Kv, Total};
-use quorate::{Consistency, Outcome};
-use quorate_tests::cluster::{Cluster, eventually, quick, same_digest};
+use quorate::{Consistency, Injury, Outcome};
+use quorate_tests::cluster::{Cluster, eventually, quick, quiet_panics, same_digest};
 
 #[tokio::test]
 async fn every_node_takes_proposals_and_answers_queries() -> Result<()> {
@@ -106,6 +106,35 @@ async fn leadership_is_handed_over_without_a_gap() -> Result<()> {
     eventually("the named node leads", async || (counts[leader].leader() == Some(to.clone())).then_some(()))
         .await?;
     assert_eq!(counts[leader].propose(Add(1)).await?, 2);
+    cluster.stop_all().await;
+    Ok(())
+}
+
+/// The index is confirmed, and the machine that answers has been thrown away: it must not answer with what it has.
+#[tokio::test]
+async fn bug_56_a_read_waits_until_a_machine_that_begins_anew_has_come_so_far() -> Result<()> {
+    quiet_panics();
+    let cluster = Cluster::start(3, quick()).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    let leader = cluster.leader(&counts).await?;
+    let reader = (leader + 1) % 3;
+    let mut total = 0;
+    for round in 0..20 {
+        for _ in 0..20 {
+            total = counts[leader].propose(Add(1)).await?;
+        }
+        // Followers and, every fourth time, the leader itself.
+        let at = if round % 4 == 3 { leader } else { reader };
+        let node = cluster.node(at);
+        let applier = node.actors().into_iter().find(|actor| actor.kind == "applier");
+        if let Some(applier) = applier {
+            node.injure(&applier.name, Injury::Panic);
+        }
+        let read = eventually("the read is answered", async || {
+            counts[at].query(Total, Consistency::Linearizable).await.ok()
+        });
+        assert_eq!(read.await?, total, "round {round} on node{at}");
+    }
     cluster.stop_all().await;
     Ok(())
 }

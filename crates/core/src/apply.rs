@@ -6,6 +6,7 @@
 use crate::effect::{Effect, Reader};
 use crate::entry::Entry;
 use crate::ids::Index;
+use crate::mutant::{Mutant, is_on};
 use crate::tail::Tail;
 
 /// Entries in one hand-over, at most.
@@ -49,7 +50,7 @@ impl ApplyCursor {
     /// The applier (or the store it reads from) began anew after `applied`: everything above is handed over again.
     pub fn restart(&mut self, applied: Index) {
         self.applied = applied;
-        self.handed = applied;
+        self.handed = if is_on(Mutant::AppliedTwice) { applied.prev() } else { applied };
         self.reading = None;
     }
 

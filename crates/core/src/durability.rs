@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::entry::Entry;
 use crate::ids::{Index, NodeId, Sequence, Term, Time};
 use crate::message::Message;
+use crate::mutant::{Mutant, is_on};
 
 /// What a replica must never forget: term and vote in one record (Raft paper, figure 2), and whether it is recovering
 /// from lost entries.
@@ -89,8 +90,10 @@ impl Durability {
         entries: Vec<Entry>,
     ) -> Persist {
         if let Some(from) = truncate_from {
-            self.durable = self.durable.min(from.prev());
-            for pending in &mut self.pending {
+            if !is_on(Mutant::DurableOverTruncation) {
+                self.durable = self.durable.min(from.prev());
+            }
+            for pending in self.pending.iter_mut().filter(|_| !is_on(Mutant::AckOverTruncation)) {
                 pending.makes_durable = pending.makes_durable.map(|last| last.min(from.prev()));
             }
         }

@@ -20,6 +20,10 @@ mod ids;
 mod leader;
 mod membership;
 mod message;
+#[cfg(feature = "mutants")]
+pub mod mutant;
+#[cfg(not(feature = "mutants"))]
+mod mutant;
 mod replica;
 mod replicator;
 mod state;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Incarnation, Index, NodeId};
+use crate::mutant::{Mutant, is_on};
 
 /// One node of a group.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -75,6 +76,9 @@ impl Membership {
     /// The greatest value that a quorum has reached, `reached(id)` being what each voter has: the commit index by
     /// match index, the confirmed round by acknowledged round.
     pub fn quorum_value<T: Ord + Copy + Default>(&self, reached: impl Fn(&NodeId) -> T) -> T {
+        if is_on(Mutant::LearnerCounts) {
+            return value_of_half(&self.voters.union(&self.learners).cloned().collect(), &reached);
+        }
         let incoming = value_of_half(&self.voters, &reached);
         if self.outgoing.is_empty() {
             return incoming;
@@ -96,7 +100,11 @@ impl Membership {
 }
 
 fn majority_of(voters: &BTreeSet<NodeId>, agrees: &impl Fn(&NodeId) -> bool) -> bool {
-    !voters.is_empty() && voters.iter().filter(|id| agrees(id)).count() > voters.len() / 2
+    let agreeing = voters.iter().filter(|id| agrees(id)).count();
+    if is_on(Mutant::HalfIsQuorum) {
+        return !voters.is_empty() && agreeing >= voters.len() / 2;
+    }
+    !voters.is_empty() && agreeing > voters.len() / 2
 }
 
 fn value_of_half<T: Ord + Copy + Default>(voters: &BTreeSet<NodeId>, reached: &impl Fn(&NodeId) -> T) -> T {

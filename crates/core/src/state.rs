@@ -11,6 +11,7 @@ use crate::entry::{Entry, LogId};
 use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Term, Time};
 use crate::membership::{Membership, MembershipLog};
 use crate::message::{AppendReply, AppendResult, Body, Message};
+use crate::mutant::{Mutant, is_on};
 use crate::tail::Tail;
 
 /// What was read from disk when a replica starts, and what the process knows besides.
@@ -203,7 +204,9 @@ impl ReplicaState {
     pub(crate) fn raise_term(&mut self, term: Term) {
         assert!(term > self.hard_state.term, "terms only rise");
         self.hard_state.term = term;
-        self.hard_state.voted_for = None;
+        if !is_on(Mutant::VoteOutlivesTerm) {
+            self.hard_state.voted_for = None;
+        }
         self.hard_state_dirty = true;
     }
 
@@ -227,16 +230,16 @@ impl ReplicaState {
     pub(crate) fn send_after_hard_state(&mut self, message: Message, effects: &mut Effects) {
         debug_assert!(!self.hard_state_dirty, "the write was ordered before the reply");
         match self.durability.hard_state_sequence() {
-            Some(after) => self.durability.hold(after, message),
-            None => effects.push(Effect::Send(message)),
+            Some(after) if !is_on(Mutant::VoteBeforeSync) => self.durability.hold(after, message),
+            Some(_) | None => effects.push(Effect::Send(message)),
         }
     }
 
     /// Sends a message that claims `index` is durable, once it is.
     pub(crate) fn send_after_log(&mut self, index: Index, message: Message, effects: &mut Effects) {
         match self.durability.log_sequence(index) {
-            Some(after) => self.durability.hold(after, message),
-            None => effects.push(Effect::Send(message)),
+            Some(after) if !is_on(Mutant::AckBeforeSync) => self.durability.hold(after, message),
+            Some(_) | None => effects.push(Effect::Send(message)),
         }
     }
 
@@ -269,7 +272,9 @@ impl ReplicaState {
             Common::StoreAway => self.store_away = true,
             Common::StoreBack => {
                 self.store_away = false;
-                effects.extend(self.durability.resend().into_iter().map(Effect::Persist));
+                if !is_on(Mutant::NotResent) {
+                    effects.extend(self.durability.resend().into_iter().map(Effect::Persist));
+                }
                 self.apply.restart(self.apply.applied());
             }
             Common::DiskFull(full) => self.disk_full = *full,
@@ -289,7 +294,10 @@ impl ReplicaState {
 
     /// Whether the entry `last` is at least as new as this log's end (Raft paper, section 5.4.1).
     pub(crate) fn is_up_to_date(&self, last: LogId) -> bool {
-        last >= self.last()
+        if is_on(Mutant::LogsByLength) {
+            return last.index >= self.last().index;
+        }
+        last >= self.last() || is_on(Mutant::VoteWithoutLog)
     }
 
     /// The end of a role: what it held back was its own promise.

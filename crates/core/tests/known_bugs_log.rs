@@ -6,7 +6,7 @@ use lab::{Lab, Link, name};
 use quorate_core::{
     Append, AppendReply, AppendResult, Body, Boot, Common, Entry, EntryKind, HardState, Hash, Index, Loaded,
     LogId, MembershipLog, Message, Position, Replica, ReplicaEvent, ReplicaState, ReplicationSession,
-    ReplicationState, Round, Sequence, Tail, Term, Time,
+    ReplicationState, Round, Sequence, Tail, Term, Time, VoteKind, VoteRequest,
 };
 
 /// Entries of these terms after `before`, with payloads that differ by `salt`.
@@ -71,6 +71,43 @@ fn reply(lab: &mut Lab, from: usize, to: usize, session: u64, sent_at: Time, res
 
 fn session(lab: &Lab, leader: usize, peer: usize) -> u64 {
     lab.replica(leader).replicator(&name(peer)).expect("it leads").session().0
+}
+
+/// What node `from` has put on the wire, by name.
+fn said(lab: &Lab, from: usize) -> Vec<&'static str> {
+    lab.wire.iter().filter(|message| message.from == name(from)).map(|message| message.body.name()).collect()
+}
+
+#[test]
+fn bug_03_a_vote_is_not_overtaken_by_entries() {
+    let mut lab = Lab::new(3, 0);
+    lab.start_all();
+    let ask = VoteRequest { kind: VoteKind::Real, campaign: Term(1), last: LogId::default(), forced: false };
+    let (boot, term, body) = (Boot(1), Term(1), Body::VoteRequest(ask));
+    lab.common(1, Common::Message(Message { from: name(0), to: name(1), boot, term, body }));
+    // The candidate won by another vote, and its entries come while this one is still being written.
+    append(&mut lab, 0, 1, 1, Position::ORIGIN, entries(Position::ORIGIN, &[1], "x"), 0);
+    let orders: Vec<_> =
+        lab.nodes[1].disk.pending.iter().map(|w| (w.hard_state_changed, w.entries.len())).collect();
+    assert_eq!(orders, [(true, 0), (false, 1)], "one queue: the vote, then the entry");
+    assert!(said(&lab, 1).is_empty(), "nothing that depends on either has left");
+    lab.persist_one(1);
+    assert_eq!(said(&lab, 1), ["VoteReply"], "the acknowledgement waits for its entry");
+    lab.persist_one(1);
+    assert_eq!(said(&lab, 1), ["VoteReply", "AppendReply"]);
+    // A completion of the later one means that the earlier one is durable too.
+    let mut lab = Lab::new(3, 0);
+    lab.start_all();
+    let body = Body::VoteRequest(VoteRequest {
+        kind: VoteKind::Real,
+        campaign: Term(1),
+        last: LogId::default(),
+        forced: false,
+    });
+    lab.common(1, Common::Message(Message { from: name(0), to: name(1), boot, term, body }));
+    append(&mut lab, 0, 1, 1, Position::ORIGIN, entries(Position::ORIGIN, &[1], "x"), 0);
+    lab.common(1, Common::Persisted(Sequence(2)));
+    assert_eq!(said(&lab, 1), ["VoteReply", "AppendReply"]);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::effect::{Common, Effect, Effects, NextRole, Notice, ReadId, Reader};
 use crate::entry::EntryKind;
 use crate::ids::{Incarnation, Index, NodeId, ReplicationSession, Round, Time};
 use crate::message::{Body, Message, VoteKind, VoteReply, VoteRequest};
+use crate::mutant::{Mutant, is_on};
 use crate::replicator::ReplicatorEvent;
 use crate::state::{ReplicaState, become_role};
 
@@ -118,12 +119,10 @@ impl Leader {
         for peer in peers {
             leader.start_replicator(now, peer, &mut effects);
         }
-        leader.append(
-            now,
-            wall_ms,
-            vec![(EntryKind::Noop, Proposal::new(bytes::Bytes::new()))],
-            &mut effects,
-        );
+        let noop = vec![(EntryKind::Noop, Proposal::new(bytes::Bytes::new()))];
+        if !is_on(Mutant::NoNoop) {
+            leader.append(now, wall_ms, noop, &mut effects);
+        }
         leader.finish(now, &mut effects);
         (leader, effects)
     }
@@ -223,7 +222,8 @@ impl Leader {
 
     fn tick(&mut self, now: Time, effects: &mut Effects) {
         let config = &self.state.config;
-        if self.quorum_contact().is_some_and(|at| now.since(at) >= config.election_timeout) {
+        let lost = self.quorum_contact().is_some_and(|at| now.since(at) >= config.election_timeout);
+        if lost && !is_on(Mutant::NoCheckQuorum) {
             effects.push(become_role(NextRole::Follower, "lost touch with a quorum", None));
             return;
         }
@@ -255,13 +255,16 @@ impl Leader {
             }
             _ => {}
         }
+        if message.term > self.state.term() && is_on(Mutant::HigherTermIgnored) {
+            return;
+        }
         if message.term > self.state.term() {
             effects.push(become_role(NextRole::Follower, "saw a higher term", Some(message)));
             return;
         }
         let term = message.term;
         match message.body {
-            Body::AppendReply(reply) if term == self.state.term() => {
+            Body::AppendReply(reply) if term == self.state.term() || is_on(Mutant::TermOfReplyIgnored) => {
                 self.append_reply(now, from, message.boot, &reply, effects);
             }
             Body::ReadIndexRequest(request) => {

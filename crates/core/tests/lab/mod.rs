@@ -1,6 +1,6 @@
 //! A cluster of replicas in the hand of a test: nothing moves but what the test moves. Messages wait on the wire, writes
 //! wait at the disk, time stands still. The golden transcripts and the tests of rules and known bugs use it.
-#![allow(dead_code, reason = "shared by several tests, each of which uses a part")]
+#![allow(dead_code, unused_imports, reason = "shared by several tests, each of which uses a part")]
 
 #[path = "../sim/disk.rs"]
 pub(crate) mod disk;
@@ -122,11 +122,13 @@ impl Lab {
             tail: node.disk.load(base),
             memberships: node.disk.memberships(&self.founding),
             commit: Index::ZERO,
-            applied: Index::ZERO,
+            applied: Index(node.disk.compacted),
             entropy: 7 * at as u64 + node.boot.0,
         };
         let (replica, effects) = Replica::start(ReplicaState::new(loaded, self.config.clone()), self.now);
         self.nodes[at].replica = Some(replica);
+        let compacted = self.nodes[at].disk.compacted as usize;
+        self.nodes[at].applied = self.nodes[at].disk.log[..compacted].to_vec();
         self.nodes[at].away = false;
         self.carry_out(at, effects);
     }

@@ -18,6 +18,8 @@ pub(crate) struct Disk {
     applied: Sequence,
     /// What damage took from the log: until the node leaves Recovering, the others count it as held.
     pub(crate) lost: Vec<Entry>,
+    /// Where a start finds the log to begin: up to here it was compacted.
+    pub(crate) compacted: u64,
 }
 
 impl Disk {
@@ -125,10 +127,12 @@ impl Disk {
 
     /// What a start reads: all terms, and the entries after `base`.
     pub(crate) fn load(&self, base: usize) -> Tail {
+        let base = base.max(self.compacted as usize);
         let mut terms = Terms::new(LogId { term: Term::ZERO, index: Index::ZERO });
         for entry in &self.log {
             terms.push(entry.log_id());
         }
+        terms.compact(Index(self.compacted));
         let place = self.position(Index(base as u64)).expect("within the log");
         Tail::loaded(place, self.log[base..].to_vec(), terms)
     }

@@ -6,12 +6,12 @@ use anyhow::{Result, bail};
 use tokio::time::Instant;
 
 /// How long a test waits for what must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(10);
 
 /// Looks until there is an answer; gives it and how long it took.
-pub(crate) fn until<T>(
+pub fn until<T>(
     what: &str,
     patience: Duration,
     mut look: impl FnMut() -> Option<T>,
