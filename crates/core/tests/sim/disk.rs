@@ -70,13 +70,16 @@ impl Disk {
     /// The process, or the role, ends: some of what was under way reached the disk all the same, and term and vote
     /// (which have a sync of their own) may have gone ahead of the entries they came with.
     pub(crate) fn crash(&mut self, rng: &mut Rng) {
-        let survive = rng.below(self.pending.len() as u64 + 1);
+        let survive = rng.below(self.pending.len() as u64 + 1) as usize;
+        self.crash_keeping(survive, rng.chance(500));
+    }
+
+    /// The process ends: the `survive` oldest writes reached the disk, and if `ahead`, term and vote of the one after.
+    pub(crate) fn crash_keeping(&mut self, survive: usize, ahead: bool) {
         for _ in 0..survive {
             self.complete_one();
         }
-        if rng.chance(500)
-            && let Some(next) = self.pending.front().filter(|next| next.hard_state_changed).cloned()
-        {
+        if ahead && let Some(next) = self.pending.front().filter(|next| next.hard_state_changed).cloned() {
             self.keep_hard_state(&next.hard_state);
         }
         self.restart();
