@@ -32,7 +32,7 @@ pub(crate) enum Action {
     Crash {
         at: usize,
         survive: usize,
-        ahead: bool,
+        torn: usize,
     },
     /// The same, and the disk keeps only so many entries.
     Damage {
@@ -111,10 +111,9 @@ fn ends_of_site(state: &State, site: &Site, out: &mut Vec<Action>) {
     let at = site.at;
     if state.left.crashes > 0 {
         for survive in 0..=site.disk.pending.len() {
-            out.push(Action::Crash { at, survive, ahead: false });
-            if site.disk.pending.get(survive).is_some_and(|next| next.hard_state_changed) {
-                out.push(Action::Crash { at, survive, ahead: true });
-            }
+            // All parts of a write are the write.
+            let parts = site.disk.parts_of(survive).max(1);
+            out.extend((0..parts).map(|torn| Action::Crash { at, survive, torn }));
         }
     }
     // Only while a majority has lost nothing: beyond that a group stays unavailable by design.

@@ -122,6 +122,7 @@ fn verdict(
     checker: &impl Checker<World>,
 ) -> Result<Summary, Box<Violation>> {
     let unique = checker.unique_state_count() as u64;
+    shared.replays.store(true, Relaxed);
     if let Some(path) = checker.discovery(HOLDS) {
         let broken = path.last_state().broken.clone().expect("only what is broken is a counterexample");
         let steps = path.into_actions().iter().map(ToString::to_string).collect();
@@ -148,6 +149,8 @@ struct Shared {
     expanded: AtomicU64,
     /// Something is broken: what is left is not followed further.
     found: AtomicBool,
+    /// The search is over, and the steps to what is broken are looked up.
+    replays: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -167,6 +170,10 @@ impl Model for World {
 
     fn actions(&self, state: &State, out: &mut Vec<Action>) {
         let shared = &self.shared;
+        if shared.replays.load(Relaxed) {
+            actions(&self.config, state, out);
+            return;
+        }
         let enough = shared.expanded.load(Relaxed) >= self.config.states_max;
         if !enough && !shared.found.load(Relaxed) && state.broken.is_none() {
             shared.expanded.fetch_add(1, Relaxed);

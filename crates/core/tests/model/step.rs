@@ -108,15 +108,15 @@ impl Step<'_> {
                 left.transfers -= 1;
                 self.run(*at, ReplicaEvent::Transfer(None))
             }
-            Action::Crash { at, survive, ahead } => {
+            Action::Crash { at, survive, torn } => {
                 left.crashes -= 1;
-                self.site(*at).disk.crash_keeping(*survive, *ahead);
+                self.site(*at).disk.crash_keeping(*survive, *torn);
                 self.restart(*at)
             }
             Action::Damage { at, keep } => {
                 left.damages -= 1;
                 let disk = &mut self.site(*at).disk;
-                disk.crash_keeping(0, false);
+                disk.crash_keeping(0, 0);
                 disk.lose_suffix(*keep);
                 self.restart(*at)
             }
