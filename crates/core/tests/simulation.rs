@@ -5,25 +5,40 @@
 
 mod sim;
 
+use std::time::Duration;
+
 use sim::coverage::Coverage;
 use sim::run::run;
 
 /// What a few hundred runs must have met, or they prove little.
-const SOMETIMES: [&str; 16] = [
+const SOMETIMES: [&str; 29] = [
     "TimeoutNow",
     "ReadIndexReply",
+    "attack Clog",
+    "attack MajoritiesRing",
+    "attack Swizzle",
+    "attack SyncError",
+    "conflict below memory",
     "crash inside a step",
     "crash with unsynced entries",
-    "conflict below memory",
+    "for good Cut",
+    "for good Deaf",
+    "for good Down",
+    "for good Mute",
+    "for good Stalled",
     "leader role reloaded",
     "leader with a stalled disk gave way",
     "log read from disk",
     "peer without space",
+    "progress without a minority",
     "recovered",
     "refused NoSpace",
     "refused Transferring",
+    "seven voters",
     "suffix lost",
     "superseded",
+    "sync failed",
+    "torn write",
     "transfer failed",
     "truncation",
 ];
@@ -46,6 +61,7 @@ fn many_seeds_keep_every_invariant_and_make_progress() {
     }
     let (first, count) = (number("QUORATE_FIRST").unwrap_or(0), number("QUORATE_SEEDS").unwrap_or(300));
     let (mut coverage, mut events, mut acks, mut reads) = (Coverage::default(), 0, 0, 0);
+    let mut simulated = Duration::ZERO;
     let mut failures: Vec<u64> = Vec::new();
     for seed in first..first + count {
         // Every seed is run, so that one look shows whether a fault is rare.
@@ -57,9 +73,16 @@ fn many_seeds_keep_every_invariant_and_make_progress() {
         events += report.events;
         acks += report.acks;
         reads += report.reads;
+        simulated += Duration::from_micros(report.simulated);
     }
-    eprintln!("{count} seeds from {first}: {events} events, {acks} proposals acknowledged, {reads} reads");
-    eprintln!("{:#?}", coverage.counts);
+    let (faults, hours) = (coverage.faults(), simulated.as_secs_f64() / 3_600.0);
+    eprintln!(
+        "core simulation: seeds={first}..{} failed={} simulated_hours={hours:.2} events={events} proposals={acks} \
+         reads={reads} faults={faults}",
+        first + count,
+        failures.len()
+    );
+    eprintln!("{coverage}");
     for what in SOMETIMES.iter().filter(|_| count >= 300) {
         assert!(coverage.of(what) > 0, "no run of {count} met: {what}");
     }

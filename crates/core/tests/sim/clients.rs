@@ -50,9 +50,9 @@ impl Clients {
 }
 
 impl Cluster {
-    fn caller_asks(&mut self) -> usize {
+    fn caller_asks(&mut self, stray: u64) -> usize {
         let leads: Vec<usize> = (0..self.nodes.len()).filter(|at| self.nodes[*at].leads()).collect();
-        if leads.is_empty() || self.rng.chance(100) {
+        if leads.is_empty() || self.rng.chance(stray) {
             self.rng.place(self.nodes.len())
         } else {
             self.rng.pick(&leads)
@@ -62,7 +62,7 @@ impl Cluster {
     pub(crate) fn propose(&mut self) {
         let delay = self.rng.range(1, self.options.propose_every * 2);
         self.schedule(delay, Event::Propose);
-        let at = self.caller_asks();
+        let at = self.caller_asks(self.options.stray_proposals);
         let count = self.rng.range(1, self.options.batch_max);
         self.propose_at(at, count);
     }
@@ -75,7 +75,7 @@ impl Cluster {
         for _ in 0..count {
             let id = self.clients.next_id();
             let mut payload = id.to_be_bytes().to_vec();
-            payload.resize(8 + self.rng.place(200), 7);
+            payload.resize(8 + self.rng.below(self.options.payload_max) as usize, 7);
             proposals.push(Proposal::new(Bytes::from(payload)));
             self.clients.asking.push_back(id);
         }
@@ -125,7 +125,7 @@ impl Cluster {
     pub(crate) fn read(&mut self) {
         let delay = self.rng.range(1, self.options.read_every * 2);
         self.schedule(delay, Event::Read);
-        let at = if self.rng.chance(500) { self.caller_asks() } else { self.rng.place(self.nodes.len()) };
+        let at = self.caller_asks(self.options.stray_reads);
         if self.nodes[at].is_up() {
             let id = self.clients.next_id();
             let read = Read { at, asked_at: self.now, floor: self.clients.acknowledged };

@@ -224,6 +224,10 @@ impl Cluster {
         if self.nodes[at].disk_stalled || self.nodes[at].store_away {
             return;
         }
+        if self.nodes[at].sync_fails && !self.nodes[at].disk.pending.is_empty() {
+            self.fail_sync(at);
+            return;
+        }
         if let Some(sequence) = self.nodes[at].disk.complete_one() {
             self.trace(|| format!("n{at} persisted {sequence}"));
             self.say(at, Common::Persisted(sequence));
@@ -303,7 +307,9 @@ impl Cluster {
     pub(crate) fn crash(&mut self, at: usize) {
         self.trace(|| format!("n{at} crashes"));
         let (options, rng) = (&self.options, &mut self.rng);
-        self.nodes[at].crash(options, rng);
+        if self.nodes[at].crash(options, rng) {
+            self.coverage.note("torn write");
+        }
         self.clients.lost(at);
     }
 
@@ -386,7 +392,7 @@ impl Cluster {
         self.invariants.sending(&self.nodes, at, message);
         self.coverage.note(message.body.name());
         let to = place_of(&message.to);
-        for delay in self.network.arrivals(at, to, &self.options, &mut self.rng) {
+        for delay in self.network.arrivals(self.now, (at, to), &self.options, &mut self.rng) {
             self.schedule(delay, Event::Deliver(Box::new(message.clone())));
         }
     }

@@ -1,6 +1,7 @@
 //! "Sometimes" assertions: what a set of runs must have met, or it proves nothing.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::nemesis::Attack;
 
@@ -23,6 +24,11 @@ impl Coverage {
         self.note(&format!("attack {attack:?}"));
     }
 
+    /// Attacks, all kinds together.
+    pub(crate) fn faults(&self) -> u64 {
+        self.counts.iter().filter(|(what, _)| what.starts_with("attack ")).map(|(_, count)| count).sum()
+    }
+
     pub(crate) fn merge(&mut self, other: &Self) {
         for (what, count) in &other.counts {
             *self.counts.entry(what.clone()).or_default() += count;
@@ -31,5 +37,12 @@ impl Coverage {
 
     pub(crate) fn of(&self, what: &str) -> u64 {
         self.counts.get(what).copied().unwrap_or(0)
+    }
+}
+
+/// One line each, so that a kind of fault is easy to find.
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.counts.iter().try_for_each(|(what, count)| writeln!(f, "core simulation: {what}: {count}"))
     }
 }

@@ -9,6 +9,11 @@ use quorate_core::{
 
 use super::rng::Rng;
 
+/// Term and vote (which have a sync of their own), the truncation, and each entry.
+fn parts(persist: &Persist) -> usize {
+    1 + usize::from(persist.truncate_from.is_some()) + persist.entries.len()
+}
+
 /// The disk of one node. Writes become durable in the order in which they were ordered.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
@@ -48,15 +53,26 @@ impl Disk {
 
     fn apply(&mut self, persist: &Persist) {
         assert!(persist.hard_state.term >= self.hard_state.term, "a write never lowers the term");
-        self.keep_hard_state(&persist.hard_state);
-        if let Some(from) = persist.truncate_from {
-            self.log.truncate(from.prev().0 as usize);
+        let parts = parts(persist);
+        self.apply_parts(persist, parts);
+        self.applied = persist.sequence;
+    }
+
+    /// The first `count` parts of a write: term and vote, then the truncation, then entry after entry.
+    fn apply_parts(&mut self, persist: &Persist, count: usize) {
+        if count == 0 {
+            return;
         }
-        for entry in &persist.entries {
+        self.keep_hard_state(&persist.hard_state);
+        let mut entries = count - 1;
+        if let Some(from) = persist.truncate_from.filter(|_| entries > 0) {
+            self.log.truncate(from.prev().0 as usize);
+            entries -= 1;
+        }
+        for entry in persist.entries.iter().take(entries) {
             assert_eq!(entry.index.0, self.log.len() as u64 + 1, "a log on disk has no hole");
             self.log.push(entry.clone());
         }
-        self.applied = persist.sequence;
         if !self.hard_state.recovering {
             self.lost.clear();
         }
@@ -69,19 +85,29 @@ impl Disk {
         self.hard_state = new.clone();
     }
 
-    /// The process, or the role, ends: some of what was under way reached the disk all the same, and term and vote
-    /// (which have a sync of their own) may have gone ahead of the entries they came with.
-    pub(crate) fn crash(&mut self, rng: &mut Rng) {
-        let survive = rng.below(self.pending.len() as u64 + 1);
+    /// The process, or the role, ends: some of what was under way reached the disk all the same, and of the write after
+    /// it a part, if it was torn. True if it was.
+    pub(crate) fn crash(&mut self, rng: &mut Rng) -> bool {
+        let survive = rng.below(self.pending.len() as u64 + 1) as usize;
+        let torn = if rng.chance(500) { rng.below(self.parts_of(survive) as u64) as usize } else { 0 };
+        self.crash_keeping(survive, torn);
+        torn > 0
+    }
+
+    /// The process ends: the `survive` oldest writes reached the disk, and of the one after its first `torn` parts.
+    pub(crate) fn crash_keeping(&mut self, survive: usize, torn: usize) {
         for _ in 0..survive {
             self.complete_one();
         }
-        if rng.chance(500)
-            && let Some(next) = self.pending.front().filter(|next| next.hard_state_changed).cloned()
-        {
-            self.keep_hard_state(&next.hard_state);
+        if let Some(next) = self.pending.front().cloned() {
+            self.apply_parts(&next, torn);
         }
         self.restart();
+    }
+
+    /// Of how many parts the write at this place under way is.
+    pub(crate) fn parts_of(&self, place: usize) -> usize {
+        self.pending.get(place).map_or(0, parts)
     }
 
     /// A new process numbers its writes from the beginning.

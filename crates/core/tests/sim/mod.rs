@@ -12,6 +12,7 @@ pub(crate) mod clients;
 pub(crate) mod cluster;
 pub(crate) mod coverage;
 pub(crate) mod disk;
+pub(crate) mod healing;
 pub(crate) mod invariants;
 pub(crate) mod nemesis;
 pub(crate) mod network;

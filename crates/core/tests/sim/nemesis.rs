@@ -3,6 +3,7 @@
 use quorate_core::{Common, Incarnation, Index, ReplicaEvent, Role};
 
 use super::cluster::{Cluster, Event};
+use super::healing::Frozen;
 
 /// A kind of attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,10 +28,14 @@ pub(crate) enum Attack {
     Incarnation,
     FlapLink,
     TransferAndIsolate,
+    MajoritiesRing,
+    Clog,
+    Swizzle,
+    SyncError,
 }
 
 impl Attack {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Crash,
         Self::CrashLeader,
         Self::CrashAll,
@@ -51,6 +56,10 @@ impl Attack {
         Self::Incarnation,
         Self::FlapLink,
         Self::TransferAndIsolate,
+        Self::MajoritiesRing,
+        Self::Clog,
+        Self::Swizzle,
+        Self::SyncError,
     ];
 }
 
@@ -61,6 +70,11 @@ pub(crate) enum Undo {
     HealNetwork,
     /// An attack in two steps: this is its second.
     Isolate(usize),
+    /// An attack in many steps: this is one of them.
+    Clog {
+        node: usize,
+        until: u64,
+    },
     Unstall(usize),
     Space(usize),
     StoreBack(usize),
@@ -142,10 +156,41 @@ impl Cluster {
                 self.undo_after(soon, Undo::Isolate(target));
                 self.undo_after(soon + length, Undo::HealNetwork);
             }
+            Attack::MajoritiesRing => {
+                let order = self.rng.shuffled(nodes);
+                let both_ways = nodes > 3 && self.rng.chance(500);
+                self.network.majorities_ring(&order, both_ways);
+                self.undo_after(length, Undo::HealNetwork);
+            }
+            Attack::Clog => {
+                let to = self.rng.place(nodes);
+                self.network.clog(any, to, self.now + length);
+            }
+            Attack::Swizzle => self.swizzle(length),
+            Attack::SyncError => self.nodes[any].sync_fails = true,
         }
     }
 
-    fn undo_after(&mut self, length: u64, undo: Undo) {
+    /// Some nodes are clogged one after the other, all links of each, and come free in another order.
+    fn swizzle(&mut self, length: u64) {
+        let order = self.rng.shuffled(self.nodes.len());
+        let count = self.rng.range(1, order.len() as u64) as usize;
+        for node in order.into_iter().take(count) {
+            let from = self.rng.below(length / 2);
+            let until = self.now + self.rng.range(length / 2, length);
+            self.undo_after(from, Undo::Clog { node, until });
+        }
+    }
+
+    /// The outcome of the batch is unknown, and nothing tries again on the same file (`safety.md` 16): the node stops.
+    pub(crate) fn fail_sync(&mut self, at: usize) {
+        self.coverage.note("sync failed");
+        self.crash(at);
+        let length = self.rng.below(self.options.attack_length);
+        self.undo_after(length, Undo::Boot(at));
+    }
+
+    pub(super) fn undo_after(&mut self, length: u64, undo: Undo) {
         self.schedule(length, Event::Undo(undo));
     }
 
@@ -204,12 +249,18 @@ impl Cluster {
         self.trace(|| format!("undo {undo:?}"));
         match *undo {
             Undo::Boot(at) => {
-                if !self.nodes[at].is_up() {
+                if !self.nodes[at].is_up() && self.nodes[at].frozen != Some(Frozen::Down) {
                     self.boot(at);
                 }
             }
             Undo::HealNetwork => self.network.heal(),
             Undo::Isolate(at) => self.network.isolate(at, self.nodes.len()),
+            Undo::Clog { node, until } => {
+                for other in (0..self.nodes.len()).filter(|other| *other != node) {
+                    self.network.clog(node, other, until);
+                    self.network.clog(other, node, until);
+                }
+            }
             Undo::Unstall(at) => self.unstall(at),
             Undo::Space(at) => self.say(at, Common::DiskFull(false)),
             Undo::StoreBack(at) => self.store_back(at),
@@ -221,6 +272,9 @@ impl Cluster {
     }
 
     pub(crate) fn unstall(&mut self, at: usize) {
+        if self.nodes[at].frozen == Some(Frozen::Stalled) {
+            return;
+        }
         if std::mem::take(&mut self.nodes[at].disk_stalled) && self.nodes[at].is_up() {
             for _ in 0..self.nodes[at].disk.pending.len() {
                 self.schedule_disk(at);
@@ -238,36 +292,6 @@ impl Cluster {
         }
     }
 
-    /// The end of all attacks: everything runs, nothing is lost any more.
-    pub(crate) fn heal_all(&mut self) {
-        self.trace(|| "heal everything".to_owned());
-        self.network.heal();
-        self.network.calm = true;
-        self.options.attacks.clear();
-        self.options.torn_step = 0;
-        self.options.clock_rates = vec![4];
-        // A load that the slowest drawn window can carry: progress is asked for, not throughput.
-        self.options.propose_every = self.options.propose_every.max(200_000);
-        self.options.batch_max = 1;
-        self.options.disk_max = self.options.disk_min + 500;
-        self.options.read_max = 500;
-        self.options.apply_max = 100;
-        for at in 0..self.nodes.len() {
-            self.nodes[at].paused_until = 0;
-            self.nodes[at].mend_clock(self.now);
-            if !self.nodes[at].is_up() {
-                self.boot(at);
-            }
-            self.unstall(at);
-            self.store_back(at);
-            self.say(at, Common::DiskFull(false));
-            for to in 0..self.nodes.len() {
-                let peer = super::node::name(to);
-                self.step(at, ReplicaEvent::Link { peer, up: true });
-            }
-        }
-    }
-
     fn reload(&mut self, at: usize) {
         let leads = self.nodes[at].replica.as_ref().is_some_and(|r| matches!(r.role(), Role::Leader(_)));
         if self.nodes[at].is_up() && !self.nodes[at].store_away {
@@ -275,7 +299,7 @@ impl Cluster {
                 self.coverage.note("leader role reloaded");
             }
             self.nodes[at].replica = None;
-            self.nodes[at].disk.crash(&mut self.rng);
+            let _torn = self.nodes[at].disk.crash(&mut self.rng);
             self.nodes[at].ready.clear();
             self.clients.lost(at);
             self.start_role(at);

@@ -8,6 +8,7 @@ use quorate_core::{
 
 use super::applier::Applier;
 use super::disk::Disk;
+use super::healing::Frozen;
 use super::options::Options;
 use super::rng::Rng;
 
@@ -32,6 +33,10 @@ pub(crate) struct Node {
     rate: u64,
     pub(crate) paused_until: u64,
     pub(crate) disk_stalled: bool,
+    /// The next sync fails, and the process ends with it.
+    pub(crate) sync_fails: bool,
+    /// Out of the majority that must make progress: nothing mends it any more.
+    pub(crate) frozen: Option<Frozen>,
     pub(crate) disk_due: u64,
     pub(crate) store_away: bool,
     pub(crate) tick_at: Option<u64>,
@@ -57,6 +62,8 @@ impl Node {
             rate: 4,
             paused_until: 0,
             disk_stalled: false,
+            sync_fails: false,
+            frozen: None,
             disk_due: 0,
             store_away: false,
             tick_at: None,
@@ -101,8 +108,8 @@ impl Node {
         if index == Index::ZERO { Some(Position::ORIGIN) } else { self.entry(index).map(Entry::position) }
     }
 
-    /// The process ends; memory is gone, callers hear nothing more.
-    pub(crate) fn crash(&mut self, options: &Options, rng: &mut Rng) {
+    /// The process ends; memory is gone, callers hear nothing more. True if a write was torn.
+    pub(crate) fn crash(&mut self, options: &Options, rng: &mut Rng) -> bool {
         let durable = self.state().map_or(Index::ZERO, ReplicaState::durable);
         let kept = if options.durable_machine {
             Index(rng.below(self.applier.applied.min(durable).0 + 1))
@@ -111,12 +118,14 @@ impl Node {
         };
         self.replica = None;
         self.life += 1;
-        self.disk.crash(rng);
+        let torn = self.disk.crash(rng);
+        self.sync_fails = false;
         self.applier.restart(kept);
         self.store_away = false;
         self.waiting.clear();
         self.ready.clear();
         self.tick_at = None;
+        torn
     }
 
     /// The process starts again.

@@ -28,6 +28,11 @@ pub(crate) struct Options {
     pub(crate) propose_every: u64,
     pub(crate) read_every: u64,
     pub(crate) batch_max: u64,
+    pub(crate) payload_max: u64,
+    /// Of a thousand proposals, so many go to any node.
+    pub(crate) stray_proposals: u64,
+    /// Of a thousand reads, so many go to any node.
+    pub(crate) stray_reads: u64,
     pub(crate) attack_every: u64,
     pub(crate) attack_length: u64,
     pub(crate) attacks: Vec<Attack>,
@@ -37,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) durable_machine: bool,
     /// At how many quarters of true time clocks may run. Nothing but liveness may depend on it.
     pub(crate) clock_rates: Vec<u64>,
+    /// At the end all is mended, or a majority.
+    pub(crate) heals_all: bool,
     /// What is loaded into memory at a restart: all, or the newest part.
     pub(crate) loads_all: bool,
 }
@@ -45,7 +52,7 @@ impl Options {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ 0x0b57_ac1e);
         let rng = &mut rng;
-        let voters = rng.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 5]);
+        let voters = rng.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7]);
         let learners = rng.pick(&[0, 0, 0, 1, 2]);
         let election = rng.range(50_000, 200_000);
         let config = Config {
@@ -79,12 +86,16 @@ impl Options {
             propose_every: rng.range(2_000, 40_000),
             read_every: rng.range(5_000, 60_000),
             batch_max: rng.pick(&[1, 3, 10]),
+            payload_max: rng.pick(&[0, 200, 200, 2_000]),
+            stray_proposals: rng.pick(&[0, 100, 100, 600]),
+            stray_reads: rng.pick(&[0, 500, 1_000]),
             attack_every: election * rng.range(1, 20) / 2,
             attack_length: election * rng.range(1, 12) / 2,
             attacks: attacks.into_iter().collect(),
             torn_step: rng.pick(&[0, 0, 1, 5]),
             durable_machine: rng.chance(300),
             clock_rates: if rng.chance(300) { vec![1, 2, 4, 8] } else { vec![4] },
+            heals_all: rng.chance(500),
             loads_all: rng.chance(500),
         }
     }

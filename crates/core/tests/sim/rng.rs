@@ -31,6 +31,15 @@ impl Rng {
         self.below(length as u64) as usize
     }
 
+    /// The numbers below `length` in some order.
+    pub(crate) fn shuffled(&mut self, length: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..length).collect();
+        for place in (1..length).rev() {
+            order.swap(place, self.place(place + 1));
+        }
+        order
+    }
+
     /// True in `per_mille` of a thousand cases.
     pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1_000) < per_mille

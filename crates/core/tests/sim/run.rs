@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use quorate_core::{Index, ReplicaState, Standing};
 
+use super::clients::Read;
 use super::cluster::Cluster;
 use super::coverage::Coverage;
+use super::node::Node;
 use super::options::Options;
 
 /// What a run came to.
@@ -16,6 +18,8 @@ pub(crate) struct Report {
     pub(crate) events: u64,
     pub(crate) acks: u64,
     pub(crate) reads: u64,
+    /// How much time passed in it, in microseconds.
+    pub(crate) simulated: u64,
 }
 
 /// Says how to see a failure again, whatever panicked.
@@ -51,14 +55,21 @@ pub(crate) fn run_with(seed: u64, options: Options, verbose: bool) -> Report {
     for _ in 0..cluster.options.events {
         assert!(cluster.advance(), "the callers alone keep a queue from running empty");
     }
-    cluster.heal_all();
+    cluster.heal();
     let mut events = cluster.options.events;
     events += settle(&mut cluster);
+    if cluster.nodes.iter().any(|node| node.frozen.is_some()) {
+        cluster.coverage.note("progress without a minority");
+    }
+    if cluster.options.voters == 7 {
+        cluster.coverage.note("seven voters");
+    }
     Report {
         digest: cluster.digest(),
         events,
         acks: cluster.clients.acks,
         reads: cluster.clients.reads_answered,
+        simulated: cluster.now,
         coverage: cluster.coverage,
     }
 }
@@ -68,7 +79,7 @@ fn settle(cluster: &mut Cluster) -> u64 {
     let healed_at = cluster.now;
     let election = cluster.options.election();
     // A window of one entry moves one for each trip.
-    let backlog = cluster.nodes.iter().filter_map(|n| n.state()).map(|s| s.tail().last().index.0).max();
+    let backlog = mended(cluster).filter_map(|n| n.state()).map(|s| s.tail().last().index.0).max();
     let bound = election * 120 + 5_000_000 + backlog.unwrap_or(0) * 20_000;
     let mut goal: Option<Index> = None;
     let mut events = 0;
@@ -80,9 +91,9 @@ fn settle(cluster: &mut Cluster) -> u64 {
         }
         if goal.is_none() && cluster.now > healed_at + election * 25 {
             // What is acknowledged from here on was proposed after the healing.
-            let leader = (0..cluster.nodes.len()).find(|at| cluster.nodes[*at].leads());
-            let top = |at: usize| cluster.nodes[at].state().map(|s| s.tail().last().index);
-            goal = leader.and_then(top).map(Index::next);
+            let leader = mended(cluster).filter(|node| node.leads()).filter_map(Node::state);
+            let newest = leader.max_by_key(|state| state.term());
+            goal = newest.map(|state| state.tail().last().index.next());
         }
         let late = cluster.now > healed_at + bound;
         assert!(!late, "liveness: {} us after the healing: {}", bound, stuck(cluster, goal));
@@ -91,15 +102,21 @@ fn settle(cluster: &mut Cluster) -> u64 {
     }
 }
 
+/// Of whom progress is demanded.
+fn mended(cluster: &Cluster) -> impl Iterator<Item = &Node> {
+    cluster.nodes.iter().filter(|node| node.frozen.is_none())
+}
+
 fn is_settled(cluster: &Cluster, goal: Index, healed_at: u64) -> bool {
-    let leads = cluster.nodes.iter().filter(|node| node.leads()).count() == 1;
-    let level = cluster.nodes.iter().all(|node| {
+    let leads = mended(cluster).filter(|node| node.leads()).count() == 1;
+    let level = mended(cluster).all(|node| {
         let ready = |s: &ReplicaState| {
             s.commit() >= goal && s.durable() >= goal && s.standing() != Standing::Recovering
         };
         node.applier.applied >= goal && node.state().is_some_and(ready)
     });
-    let answered = cluster.clients.reads.values().all(|read| read.asked_at > healed_at);
+    let waits = |read: &Read| read.asked_at <= healed_at && cluster.nodes[read.at].frozen.is_none();
+    let answered = !cluster.clients.reads.values().any(waits);
     leads && level && cluster.clients.acknowledged >= goal && answered
 }
 
@@ -109,8 +126,9 @@ fn stuck(cluster: &Cluster, goal: Option<Index>) -> String {
         let Some(state) = node.state() else { continue };
         let _ = writeln!(
             out,
-            "{} leads {} term {} commit {} durable {} last {} applied {} standing {:?}",
+            "{} {:?} leads {} term {} commit {} durable {} last {} applied {} standing {:?}",
             node.id,
+            node.frozen,
             node.leads(),
             state.term(),
             state.commit(),

@@ -1,0 +1,97 @@
+//! The configurations: each looks where the others do not.
+
+use super::config::{Budget, Config, Search, Start, Writes};
+
+const SMALL: Config = Config {
+    name: "",
+    voters: 3,
+    start: Start::Fresh,
+    terms_max: 3,
+    budget: Budget::NONE,
+    writes: Writes::AtOnce,
+    link_max: 2,
+    append_entries_max: 8,
+    search: Search::Breadth,
+    threads: 2,
+    states_max: 0,
+};
+
+/// All of them, each to be left once `states_max` states were expanded.
+pub(crate) fn all(search: Search, states_max: u64) -> Vec<Config> {
+    let all = [
+        // Three terms of elections: who votes, who wins, who hears of it when.
+        Config { name: "elections", budget: Budget { timeouts: 4, duplicates: 1, ..Budget::NONE }, ..SMALL },
+        // What was promised and was, or was not, on disk when the process ended.
+        Config {
+            name: "votes and crashes",
+            budget: Budget { timeouts: 2, crashes: 2, ..Budget::NONE },
+            writes: Writes::Later,
+            ..SMALL
+        },
+        // Two commands on their way through one leader and the next, and a read.
+        Config {
+            name: "commands and reads",
+            start: Start::Elected,
+            budget: Budget {
+                timeouts: 3,
+                proposals: 2,
+                reads: 1,
+                heartbeats: 1,
+                duplicates: 1,
+                crashes: 1,
+                ..Budget::NONE
+            },
+            ..SMALL
+        },
+        Config {
+            name: "commands, slow disks and crashes",
+            start: Start::Elected,
+            budget: Budget { timeouts: 2, proposals: 2, heartbeats: 2, crashes: 1, ..Budget::NONE },
+            writes: Writes::Later,
+            ..SMALL
+        },
+        // Raft paper, figure 8: an old leader comes back with an entry of its old term.
+        Config {
+            name: "two logs",
+            start: Start::Diverged,
+            budget: Budget { timeouts: 4, proposals: 1, heartbeats: 1, ..Budget::NONE },
+            append_entries_max: 1,
+            ..SMALL
+        },
+        Config {
+            name: "an old leader returned",
+            start: Start::Returned,
+            terms_max: 4,
+            budget: Budget { timeouts: 3, proposals: 1, heartbeats: 2, crashes: 1, ..Budget::NONE },
+            append_entries_max: 1,
+            ..SMALL
+        },
+        Config {
+            name: "transfers",
+            start: Start::Elected,
+            budget: Budget { timeouts: 2, transfers: 2, proposals: 1, duplicates: 1, ..Budget::NONE },
+            ..SMALL
+        },
+        Config {
+            name: "damage",
+            start: Start::Elected,
+            budget: Budget {
+                timeouts: 2,
+                proposals: 1,
+                heartbeats: 2,
+                damages: 1,
+                crashes: 1,
+                ..Budget::NONE
+            },
+            ..SMALL
+        },
+        // One vote less than a majority is half of the voters.
+        Config {
+            name: "four voters",
+            voters: 4,
+            budget: Budget { timeouts: 1, duplicates: 1, ..Budget::NONE },
+            ..SMALL
+        },
+    ];
+    all.into_iter().map(|config| Config { search, states_max, ..config }).collect()
+}

@@ -1,0 +1,47 @@
+//! What makes two states the same: a hash over everything in them that can ever matter, computed once for each part.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// The step of core's generator of election timeouts (splitmix64), which begins at zero here: its states are the
+/// multiples.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+/// `STEP * INVERSE == 1`.
+const INVERSE: u64 = 0xf1de_83e1_9937_733d;
+/// More timeouts than are drawn on any path.
+const DRAWS_MAX: u64 = 1 << 16;
+
+/// The identity of a value. The state of the generator counts as nothing: what it draws from is one tick wide.
+pub(crate) fn identity<T: Hash>(value: &T) -> u64 {
+    let mut hasher = Canonical(DefaultHasher::new());
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+struct Canonical(DefaultHasher);
+
+impl Hasher for Canonical {
+    fn finish(&self) -> u64 {
+        self.0.finish()
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let draws = number.wrapping_mul(INVERSE);
+        self.0.write_u64(if draws < DRAWS_MAX { 0 } else { number });
+    }
+}
+
+#[test]
+fn only_states_of_the_generator_count_as_nothing() {
+    assert_eq!(STEP.wrapping_mul(INVERSE), 1);
+    assert_eq!(identity(&STEP.wrapping_mul(12)), identity(&0_u64));
+    for number in (1..2_000_000_u64).chain((1..1_000_u64).map(|boot| boot << 48)) {
+        assert!(
+            number.wrapping_mul(INVERSE) >= DRAWS_MAX,
+            "{number} would be taken for a state of the generator"
+        );
+    }
+}

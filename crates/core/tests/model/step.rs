@@ -1,0 +1,236 @@
+//! One step: an action is carried out, its effects with it, and the invariants are looked at after each.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorate_core::{
+    Common, Effect, Effects, Index, Membership, Notice, Proposal, ReadId, ReplicaEvent, Sequence,
+};
+
+use super::action::Action;
+use super::check::Met;
+use super::config::{Config, Writes};
+use super::history::Read;
+use super::invariants::{self, Before};
+use super::site::Site;
+use super::state::{Broken, State};
+
+/// Each proposal has a payload of its own.
+const PAYLOADS: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
+
+/// What a step needs beside the state.
+pub(crate) struct Step<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) founding: &'a Membership,
+    pub(crate) met: &'a Met,
+    pub(crate) state: State,
+    /// What the node in question has yet to hear in this step.
+    hears: VecDeque<ReplicaEvent>,
+}
+
+/// The state after an action. An assertion that fails, in core or in its disk, is an invariant that does not hold.
+pub(crate) fn after(
+    config: &Config,
+    founding: &Membership,
+    met: &Met,
+    last: &State,
+    action: &Action,
+) -> State {
+    let mut step = Step { config, founding, met, state: last.clone(), hears: VecDeque::new() };
+    let carried = catch_unwind(AssertUnwindSafe(|| step.carry(action)));
+    let broken = match carried {
+        Ok(Ok(())) => None,
+        Ok(Err(broken)) => Some(broken),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Some(Broken { invariant: "an assertion", what: text.unwrap_or_default() })
+        }
+    };
+    let mut state = step.state;
+    state.broken = broken.map(Arc::new);
+    for (site, before) in state.sites.iter_mut().zip(&last.sites) {
+        if !Arc::ptr_eq(site, before) {
+            Arc::make_mut(site).seal();
+        }
+    }
+    if !Arc::ptr_eq(&state.history, &last.history) {
+        state.history_identity = state.history.identity();
+    }
+    state
+}
+
+impl Step<'_> {
+    fn carry(&mut self, action: &Action) -> Result<(), Broken> {
+        let left = &mut self.state.left;
+        match action {
+            Action::Deliver(packet) => {
+                self.state.network.remove(packet);
+                self.deliver(packet)
+            }
+            Action::Duplicate(packet) => {
+                left.duplicates -= 1;
+                self.deliver(packet)
+            }
+            Action::Persisted(at) => {
+                let sequence = self.site(*at).disk.complete_one().expect("a write is under way");
+                self.tell(*at, Common::Persisted(sequence))
+            }
+            Action::Timeout(at) => {
+                left.timeouts -= 1;
+                self.site(*at).lapse();
+                self.tell(*at, Common::Tick)
+            }
+            Action::Lapse(at) => {
+                left.timeouts -= 1;
+                self.site(*at).lapse();
+                Ok(())
+            }
+            Action::Tick(at) => self.tell(*at, Common::Tick),
+            Action::Heartbeat(at) => {
+                left.heartbeats -= 1;
+                self.tell(*at, Common::Tick)
+            }
+            Action::Propose(at) => {
+                left.proposals -= 1;
+                let payload = Bytes::from_static(PAYLOADS[usize::from(left.proposals)]);
+                self.run(*at, ReplicaEvent::Propose { wall_ms: 0, proposals: vec![Proposal::new(payload)] })
+            }
+            Action::Read(at) => {
+                left.reads -= 1;
+                let (id, floor) = (u64::from(left.reads), self.state.history.acknowledged);
+                Arc::make_mut(&mut self.state.history).reads.push(Read { id, at: *at, floor });
+                self.run(*at, ReplicaEvent::Read(vec![ReadId(id)]))
+            }
+            Action::Transfer(at) => {
+                left.transfers -= 1;
+                self.run(*at, ReplicaEvent::Transfer(None))
+            }
+            Action::Crash { at, survive, torn } => {
+                left.crashes -= 1;
+                self.site(*at).disk.crash_keeping(*survive, *torn);
+                self.restart(*at)
+            }
+            Action::Damage { at, keep } => {
+                left.damages -= 1;
+                let disk = &mut self.site(*at).disk;
+                disk.crash_keeping(0, 0);
+                disk.lose_suffix(*keep);
+                self.restart(*at)
+            }
+        }
+    }
+
+    pub(crate) fn site(&mut self, at: usize) -> &mut Site {
+        Arc::make_mut(&mut self.state.sites[at])
+    }
+
+    fn deliver(&mut self, packet: &super::network::Packet) -> Result<(), Broken> {
+        let at = crate::sim::node::place_of(&packet.message.to);
+        self.tell(at, Common::Message(packet.message.clone()))
+    }
+
+    fn tell(&mut self, at: usize, common: Common) -> Result<(), Broken> {
+        self.run(at, ReplicaEvent::Common(common))
+    }
+
+    /// Down time needs no action: a node that is down is one that nothing happens to.
+    fn restart(&mut self, at: usize) -> Result<(), Broken> {
+        let (config, founding) = (self.config, self.founding);
+        let site = self.site(at);
+        let (next, effects) =
+            Site::start(at, std::mem::take(&mut site.disk), site.boot.next(), founding, config);
+        *site = next;
+        let reads = &mut Arc::make_mut(&mut self.state.history).reads;
+        reads.retain(|read| read.at != at);
+        self.carry_out(at, None, effects)?;
+        self.go_on(at)
+    }
+
+    /// An event and all that follows from it at once.
+    fn run(&mut self, at: usize, event: ReplicaEvent) -> Result<(), Broken> {
+        self.hears.push_back(event);
+        self.go_on(at)
+    }
+
+    fn go_on(&mut self, at: usize) -> Result<(), Broken> {
+        loop {
+            while let Some(event) = self.hears.pop_front() {
+                let site = self.site(at);
+                let before = Before::of(site);
+                let effects = site.replica.step(site.now, event);
+                self.carry_out(at, Some(&before), effects)?;
+            }
+            match self.written(at) {
+                Some(sequence) => self.hears.push_back(ReplicaEvent::Common(Common::Persisted(sequence))),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn written(&mut self, at: usize) -> Option<Sequence> {
+        let waits = self.config.writes == Writes::AtOnce && !self.state.sites[at].disk.pending.is_empty();
+        if waits { self.site(at).disk.complete_one() } else { None }
+    }
+
+    fn carry_out(&mut self, at: usize, before: Option<&Before>, effects: Effects) -> Result<(), Broken> {
+        invariants::stepped(self, at, before)?;
+        effects.into_iter().try_for_each(|effect| self.carry_out_one(at, effect))
+    }
+
+    fn carry_out_one(&mut self, at: usize, effect: Effect) -> Result<(), Broken> {
+        match effect {
+            Effect::Persist(persist) => {
+                invariants::persisting(self, at, &persist)?;
+                self.site(at).disk.submit(persist);
+                Ok(())
+            }
+            Effect::Send(message) => {
+                invariants::sending(self, at, &message)?;
+                self.state.network.send(message, self.config.link_max);
+                Ok(())
+            }
+            Effect::Apply { entries } => {
+                invariants::applied(self, at, &entries)?;
+                let through = entries.last().map_or(Index::ZERO, |entry| entry.index);
+                self.hears.push_back(ReplicaEvent::Common(Common::Applied(through)));
+                Ok(())
+            }
+            Effect::ReadReady { reads, index } => {
+                reads.iter().try_for_each(|id| invariants::read_ready(self, at, *id, index))
+            }
+            Effect::ReadRefused { reads, .. } => {
+                let waiting = &mut Arc::make_mut(&mut self.state.history).reads;
+                waiting.retain(|read| !reads.contains(&ReadId(read.id)));
+                Ok(())
+            }
+            Effect::Notice(notice) => invariants::notice(&notice),
+            Effect::Accepted { .. }
+            | Effect::Refused { .. }
+            | Effect::LeaderChanged { .. }
+            | Effect::MembershipChanged(_) => Ok(()),
+            Effect::ReadLog { .. } => panic!("all of a log is in memory here"),
+            Effect::StartReplicator { .. }
+            | Effect::StopReplicator { .. }
+            | Effect::ToReplicator { .. }
+            | Effect::Become(_) => panic!("a replica keeps {effect:?} to itself"),
+        }
+    }
+}
+
+/// Whether a notice says that an invariant is broken.
+pub(crate) fn is_harmless(notice: &Notice) -> bool {
+    match notice {
+        Notice::TwoLeaders { .. }
+        | Notice::BadEntries { .. }
+        | Notice::Diverged { .. }
+        | Notice::RolledBack { .. } => false,
+        Notice::DiskStalled
+        | Notice::TransferFailed { .. }
+        | Notice::PeerNoSpace { .. }
+        | Notice::Recovered { .. }
+        | Notice::TimeJump { .. } => true,
+    }
+}

@@ -1,0 +1,52 @@
+//! The exhaustive model check of the shipped role types.
+//!
+//! A normal run looks at over a million distinct states. `QUORATE_STATES=n cargo test --release -p quorate-core --test
+//! model_check -- --nocapture` looks at n, depth first, in shares that are equal but for what a configuration does not
+//! have.
+
+mod model;
+mod sim;
+
+use std::time::Instant;
+
+use model::{Config, Search, Summary, check, configs};
+
+/// How many states of each configuration a normal run follows further; it generates some three times as many.
+const EXPANDED: u64 = 50_000;
+/// How many distinct states a normal run must have looked at.
+const UNIQUE_MIN: u64 = 1_000_000;
+
+#[expect(clippy::disallowed_methods, reason = "says how long a check took; nothing depends on it")]
+fn run(config: &Config) -> Summary {
+    let began = Instant::now();
+    let summary = check(config).unwrap_or_else(|violation| panic!("{violation}"));
+    eprintln!("model check: {summary} seconds={:.1}", began.elapsed().as_secs_f64());
+    summary
+}
+
+#[test]
+fn no_reachable_state_breaks_an_invariant() {
+    let asked = std::env::var("QUORATE_STATES").ok().map(|n| n.parse::<u64>().expect("a number of states"));
+    let (search, mut left) = match asked {
+        Some(states) => (Search::Depth, states),
+        None => (Search::Breadth, 0),
+    };
+    let configs = configs::all(search, EXPANDED);
+    let mut summaries: Vec<Summary> = Vec::new();
+    for (at, config) in configs.iter().enumerate() {
+        let share = left / (configs.len() - at) as u64;
+        let states_max = if asked.is_some() { share } else { config.states_max };
+        let summary = run(&Config { states_max, ..config.clone() });
+        left = left.saturating_sub(summary.unique);
+        summaries.push(summary);
+    }
+    let unique: u64 = summaries.iter().map(|s| s.unique).sum();
+    let generated: u64 = summaries.iter().map(|s| s.generated).sum();
+    eprintln!("model check: all unique={unique} generated={generated}");
+    assert!(unique >= asked.unwrap_or(UNIQUE_MIN), "only {unique} states were looked at");
+    for what in summaries[0].met.keys() {
+        let met: u64 = summaries.iter().map(|s| s.met[what]).sum();
+        eprintln!("model check: {what}: {met} times");
+        assert!(met > 0, "no state in which {what}");
+    }
+}
