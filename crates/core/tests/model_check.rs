@@ -50,3 +50,11 @@ fn no_reachable_state_breaks_an_invariant() {
         assert!(met > 0, "no state in which {what}");
     }
 }
+
+#[test]
+fn a_disk_that_forgets_is_found_out() {
+    let violation = check(&configs::broken()).expect_err("what was acknowledged is gone");
+    eprintln!("model check: found as it should be: {violation}");
+    assert_eq!(violation.invariant, "leader completeness");
+    assert!(!violation.steps.is_empty(), "it says how");
+}

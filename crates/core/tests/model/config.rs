@@ -74,6 +74,8 @@ pub(crate) struct Config {
     pub(crate) terms_max: u64,
     pub(crate) budget: Budget,
     pub(crate) writes: Writes,
+    /// Damage is not noticed: more than any Raft bears. Shows that a check can fail.
+    pub(crate) silent_damage: bool,
     /// Messages on their way from one node to another; of more, the one of the lowest term is lost.
     pub(crate) link_max: usize,
     pub(crate) append_entries_max: usize,

@@ -9,6 +9,7 @@ const SMALL: Config = Config {
     terms_max: 3,
     budget: Budget::NONE,
     writes: Writes::AtOnce,
+    silent_damage: false,
     link_max: 2,
     append_entries_max: 8,
     search: Search::Breadth,
@@ -94,4 +95,17 @@ pub(crate) fn all(search: Search, states_max: u64) -> Vec<Config> {
         },
     ];
     all.into_iter().map(|config| Config { search, states_max, ..config }).collect()
+}
+
+/// One of which an invariant must break: a disk loses what it acknowledged, and nobody is told.
+pub(crate) fn broken() -> Config {
+    Config {
+        name: "a disk that forgets",
+        start: Start::Elected,
+        budget: Budget { timeouts: 2, proposals: 1, damages: 1, ..Budget::NONE },
+        silent_damage: true,
+        threads: 1,
+        states_max: 100_000,
+        ..SMALL
+    }
 }

@@ -1,6 +1,8 @@
 //! What makes two states the same: a hash over everything in them that can ever matter, computed once for each part.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher as _, Hash, Hasher};
+
+use ahash::{AHasher, RandomState};
 
 /// The step of core's generator of election timeouts (splitmix64), which begins at zero here: its states are the
 /// multiples.
@@ -12,12 +14,12 @@ const DRAWS_MAX: u64 = 1 << 16;
 
 /// The identity of a value. The state of the generator counts as nothing: what it draws from is one tick wide.
 pub(crate) fn identity<T: Hash>(value: &T) -> u64 {
-    let mut hasher = Canonical(DefaultHasher::new());
+    let mut hasher = Canonical(RandomState::with_seeds(1, 2, 3, 4).build_hasher());
     value.hash(&mut hasher);
     hasher.finish()
 }
 
-struct Canonical(DefaultHasher);
+struct Canonical(AHasher);
 
 impl Hasher for Canonical {
     fn finish(&self) -> u64 {
@@ -26,6 +28,14 @@ impl Hasher for Canonical {
 
     fn write(&mut self, bytes: &[u8]) {
         self.0.write(bytes);
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.0.write_u8(number);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.0.write_usize(number);
     }
 
     fn write_u64(&mut self, number: u64) {

@@ -115,9 +115,11 @@ impl Step<'_> {
             }
             Action::Damage { at, keep } => {
                 left.damages -= 1;
+                let noticed = !self.config.silent_damage;
                 let disk = &mut self.site(*at).disk;
                 disk.crash_keeping(0, 0);
                 disk.lose_suffix(*keep);
+                disk.hard_state.recovering = noticed;
                 self.restart(*at)
             }
         }
