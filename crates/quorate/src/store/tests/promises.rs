@@ -12,7 +12,10 @@ pub(super) fn kept(
     next: &World,
 ) -> Result<(), String> {
     let damage = report.notices.iter().find(|notice| match notice {
-        OpenNotice::TornTail(_) | OpenNotice::BadSlot { .. } | OpenNotice::BallastDropped { .. } => false,
+        OpenNotice::TornTail(_)
+        | OpenNotice::BadSlot { .. }
+        | OpenNotice::ReadAgain { .. }
+        | OpenNotice::BallastDropped { .. } => false,
         OpenNotice::Lost { .. } | OpenNotice::SetAside { .. } => true,
     });
     if let Some(damage) = damage {
