@@ -107,6 +107,67 @@ fn what_cannot_be_looked_at_is_not_taken_for_missing() {
     }
 }
 
+/// The file has no checksum: the journals beside it say of which format the database is.
+#[test]
+fn rule_06_a_damaged_version_is_no_newer_format_and_a_newer_format_is_no_damage() {
+    let (_owner, whole) = directory();
+    let scratch = tempfile::tempdir().expect("a directory");
+    let of = |name: &str, version: &[u8], magic: Option<u8>| {
+        let path = scratch.path().join(name);
+        copy(&whole, &path);
+        fs::write(path.join("db/version"), version).expect("written");
+        if let Some(magic) = magic {
+            let journal = path.join("db/0.jnl");
+            let mut bytes = fs::read(&journal).expect("a journal reads");
+            let ends: Vec<usize> = (3..bytes.len()).filter(|at| bytes[at - 3..*at] == *b"FJL").collect();
+            assert!(ends.len() > 10, "each batch ends with its format");
+            ends.into_iter().for_each(|at| bytes[at] = magic);
+            fs::write(&journal, bytes).expect("written");
+        }
+        path
+    };
+    for bit in 0..32_usize {
+        let mut version = *b"FJL\x03";
+        version[bit / 8] ^= 1 << (bit % 8);
+        let path = of(&format!("bit{bit}"), &version, None);
+        assert_eq!(outcome(&path, "a flipped bit"), Outcome::Recovering, "{version:?}");
+    }
+    let newer = of("newer", b"FJL\x04", Some(4));
+    let said = open(&newer).expect_err("a newer build wrote it");
+    assert!(matches!(said, OpenError::Disk(DiskError::Future { found: 4, .. })), "{said}");
+    assert!(newer.join("db").exists() && !newer.join("db.damaged-1").exists(), "it is left alone");
+}
+
+/// Empty, fjall's, and below a directory that is locked already: nothing is lost with it.
+#[test]
+fn a_missing_lock_of_the_engine_is_made_again() {
+    let (_owner, path) = directory();
+    fs::remove_file(path.join("db/lock")).expect("deleted");
+    assert_eq!(outcome(&path, "no db/lock"), Outcome::Correct);
+}
+
+/// After a failed sync the system may hold a batch that is not on the disk and call it clean: it is written once more.
+#[test]
+fn bug_72_the_last_batch_is_written_again_before_anything_builds_on_it() {
+    let (_owner, path) = directory();
+    let journal = path.join("db/0.jnl");
+    let long_ago = std::time::SystemTime::UNIX_EPOCH;
+    fs::File::options()
+        .write(true)
+        .open(&journal)
+        .and_then(|file| file.set_modified(long_ago))
+        .expect("its time is set");
+    let before = fs::read(&journal).expect("a journal reads");
+    // The engine, which would write to it as well, is kept out: it opens nothing while another holds its lock.
+    let engine = fs::File::options().write(true).open(path.join("db/lock")).expect("it is there");
+    engine.lock().expect("it is free");
+    let said = open(&path).expect_err("the engine is locked");
+    assert!(matches!(said, OpenError::Disk(DiskError::Locked { .. })), "{said}");
+    let after = fs::metadata(&journal).and_then(|found| found.modified()).expect("it has a time");
+    assert!(after > long_ago, "nothing was written to it");
+    assert_eq!(fs::read(&journal).expect("a journal reads"), before, "to the byte");
+}
+
 #[test]
 fn a_second_process_is_refused() {
     let (_owner, path) = directory();
