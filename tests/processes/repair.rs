@@ -21,9 +21,8 @@ const ROUNDS: u64 = 6;
 
 #[test]
 fn rule_06_bug_70_bug_71_whatever_file_was_damaged_the_node_mends_itself() -> Result<()> {
-    let number = |name: &str, other: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(other)
-    };
+    let number =
+        |name: &str, other: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(other);
     let first = number("QUORATE_REPAIR_SEED", 1);
     for seed in first..first + number("QUORATE_REPAIR_SEEDS", 1) {
         run(seed).with_context(|| {
@@ -78,7 +77,9 @@ fn run(seed: u64) -> Result<()> {
         Ok(())
     })?;
     let (length, chain) = same_logs(&mut cluster)?;
-    println!("disk repair: seed {seed}: {ROUNDS} rounds, {counted:?}; three logs of {length} entries alike, chain {chain}");
+    println!(
+        "disk repair: seed {seed}: {ROUNDS} rounds, {counted:?}; three logs of {length} entries alike, chain {chain}"
+    );
     Ok(())
 }
 
@@ -141,19 +142,31 @@ fn harm(random: &mut u64, data: &Path, old: Option<&Path>, round: u64) -> Result
     let mut bytes = std::fs::read(file)?;
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let place = next_random(random) as usize % used.max(1);
-    let older = old.map(|old| old.join(file.strip_prefix(data).unwrap_or(file))).filter(|older| older.exists());
-    match (harm, older) {
-        (Harm::Deleted, _) => std::fs::remove_file(file)?,
-        (Harm::RolledBack, Some(older)) => drop(std::fs::copy(older, file)?),
-        (Harm::Cut, _) => std::fs::File::options().write(true).open(file)?.set_len(place as u64)?,
+    let older =
+        old.map(|old| old.join(file.strip_prefix(data).unwrap_or(file))).filter(|older| older.exists());
+    let done = match (harm, older) {
+        (Harm::Deleted, _) => {
+            std::fs::remove_file(file)?;
+            Harm::Deleted
+        }
+        (Harm::RolledBack, Some(older)) => {
+            std::fs::copy(older, file)?;
+            Harm::RolledBack
+        }
+        (Harm::Cut, _) => {
+            std::fs::File::options().write(true).open(file)?.set_len(place as u64)?;
+            Harm::Cut
+        }
+        // A node that was not stopped before has nothing older.
         (Harm::Flipped | Harm::RolledBack | Harm::DatabaseRolledBack, _) => {
             if let Some(byte) = bytes.get_mut(if round == 0 { used / 2 } else { place }) {
                 *byte ^= 0x10;
             }
             std::fs::write(file, bytes)?;
+            Harm::Flipped
         }
-    }
-    Ok(format!("{harm:?} at {place} of {used} in {}", file.strip_prefix(data)?.display()))
+    };
+    Ok(format!("{done:?} at {place} of {used} in {}", file.strip_prefix(data)?.display()))
 }
 
 fn files(directory: &Path) -> Result<Vec<PathBuf>> {
@@ -170,7 +183,10 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
 fn copy(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
-        let (path, target) = { let entry = entry?; (entry.path(), to.join(entry.file_name())) };
+        let (path, target) = {
+            let entry = entry?;
+            (entry.path(), to.join(entry.file_name()))
+        };
         let name = entry_name(&path);
         if path.is_dir() {
             if !name.contains("damaged") {

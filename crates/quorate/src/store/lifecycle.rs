@@ -86,8 +86,7 @@ impl Store {
         if install.at.index < state.start.index {
             return Ok(());
         }
-        let keeps =
-            install.at.index <= state.last.index && self.find(group, install.at.index)? == install.at;
+        let keeps = install.at.index <= state.last.index && self.find(group, install.at.index)? == install.at;
         let done = if keeps { self.install_kept(group, install) } else { self.install_fresh(group, install) };
         self.failed |= done.is_err();
         done

@@ -76,9 +76,7 @@ fn check_tree(tree: &Path) -> Result<(), DiskError> {
 fn unread(path: &Path) -> impl FnOnce(std::io::Error) -> DiskError {
     let place = path.display().to_string();
     move |source| match source.kind() {
-        std::io::ErrorKind::NotFound => {
-            DiskError::Damaged { place, detail: "it is missing".to_owned() }
-        }
+        std::io::ErrorKind::NotFound => DiskError::Damaged { place, detail: "it is missing".to_owned() },
         _ => DiskError::Io { action: "read", place, source },
     }
 }

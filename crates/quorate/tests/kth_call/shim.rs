@@ -10,10 +10,10 @@ use quorate::store::{DiskError, OpenError, OpenReport, Store};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::promises::kept;
-use crate::workload::{Action, World, act, after, held};
 use crate::cases::{Case, Ended, Outcome};
+use crate::promises::kept;
 use crate::worker::{DATA, FAILED, FINISHED, REFUSED, SAYS, actions, open, world_after};
+use crate::workload::{Action, World, act, after, held};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kth_call/kth_call.c");
 /// A worker takes a fraction of a second; after so many it hangs.

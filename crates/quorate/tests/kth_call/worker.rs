@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use quorate::store::{Disk, FjallDisk, FjallOptions, OpenError, OpenReport, Store, StoreOptions};
 use crate::workload::{Action, World, act, after, options, read, script};
+use quorate::store::{Disk, FjallDisk, FjallOptions, OpenError, OpenReport, Store, StoreOptions};
 use quorate_core::GroupId;
 
 /// The environment that makes this test binary a worker.

@@ -150,7 +150,8 @@ struct Ground {
 impl Ground {
     fn new() -> Self {
         let owner = tempfile::tempdir().expect("a directory");
-        let (first, data, old) = (owner.path().join("first"), owner.path().join("data"), owner.path().join("old"));
+        let (first, data, old) =
+            (owner.path().join("first"), owner.path().join("data"), owner.path().join("old"));
         fill(&first, 0, ENTRIES / 2);
         copy(&first, &old);
         fill(&first, ENTRIES / 2, ENTRIES);
@@ -171,7 +172,9 @@ impl Ground {
             let bytes = fs::read(self.data.join(name)).expect("a file reads");
             first += 13;
             let mut one = |damage| damages.push((name.clone(), damage));
-            flips(&bytes, first).into_iter().for_each(|at| one(Damage::Flip(at)));
+            for at in flips(&bytes, first) {
+                one(Damage::Flip(at));
+            }
             let length = bytes.len();
             let mut cuts = vec![0, 1, length / 4, length / 2, length * 3 / 4, length.saturating_sub(1)];
             if name == Path::new("anchor") {
@@ -180,7 +183,9 @@ impl Ground {
             }
             cuts.retain(|at| *at < length);
             cuts.dedup();
-            cuts.into_iter().for_each(|at| one(Damage::Cut(at)));
+            for at in cuts {
+                one(Damage::Cut(at));
+            }
             let blocks = (0..length).step_by(BLOCK * stride().div_ceil(50));
             let blank = |at: &usize| bytes[*at..(*at + BLOCK).min(length)].iter().all(|byte| *byte == 0);
             blocks.filter(|at| !blank(at)).for_each(|at| one(Damage::Blank(at)));
@@ -190,7 +195,8 @@ impl Ground {
             others.for_each(|other| one(Damage::Swapped(other.clone())));
         }
         let rolled = names(&self.old).into_iter().filter(|name| {
-            fs::read(self.old.join(name)).expect("it reads") != fs::read(self.data.join(name)).unwrap_or_default()
+            fs::read(self.old.join(name)).expect("it reads")
+                != fs::read(self.data.join(name)).unwrap_or_default()
         });
         damages.extend(rolled.map(|name| (name, Damage::RolledBack)));
         damages
@@ -259,7 +265,9 @@ fn damage_each(ground: &Ground, all: &[(PathBuf, Damage)]) -> BTreeMap<Outcome, 
                     let key = (kind_of(name), damage.name(), found);
                     *outcomes.lock().expect("no panic").entry(key).or_default() += 1;
                 }
-                Err(why) => wrong.lock().expect("no panic").push((format!("{} {damage}", name.display()), why)),
+                Err(why) => {
+                    wrong.lock().expect("no panic").push((format!("{} {damage}", name.display()), why));
+                }
             }
         }
     };

@@ -147,7 +147,8 @@ pub(crate) fn outcome(path: &Path) -> Result<Outcome, String> {
             return Err("it recovers and does not say so".to_owned());
         }
         let group = store.open_group(name, &founding()).map_err(|error| format!("{name}: {error}"))?;
-        let loaded = store.load(group, usize::MAX).map_err(|error| format!("{name} does not load: {error}"))?;
+        let loaded =
+            store.load(group, usize::MAX).map_err(|error| format!("{name} does not load: {error}"))?;
         if loaded.hard_state != (HardState { recovering, ..hard() }) {
             return Err(format!("the hard state of {name} is {:?}", loaded.hard_state));
         }
@@ -200,12 +201,14 @@ pub(crate) fn goes_on(path: &Path, before: Outcome) -> Result<(), String> {
     let loaded = store.load(group, 0).map_err(|error| error.to_string())?;
     let (last, hard_state) = (loaded.tail.last(), loaded.hard_state);
     let new = entries(last, 1);
-    let write = GroupWrite { group, hard_state: hard_state.clone(), truncate_from: None, entries: new.clone() };
+    let write =
+        GroupWrite { group, hard_state: hard_state.clone(), truncate_from: None, entries: new.clone() };
     store.write(vec![write]).map_err(|error| format!("it does not write: {error}"))?;
     store.settle_anchor().map_err(|error| format!("it does not settle: {error}"))?;
     drop(store);
     let (store, report) = open(path).map_err(|error| format!("it does not open a third time: {error}"))?;
-    let found = store.read(group, last.index.next(), last.index.next(), 1).map_err(|error| error.to_string())?;
+    let found =
+        store.read(group, last.index.next(), last.index.next(), 1).map_err(|error| error.to_string())?;
     let recovering = report.groups.iter().all(|group| group.recovering);
     if found != new || recovering != (before == Outcome::Recovering) || !report.notices.is_empty() {
         return Err(format!("it went on otherwise than it began: {:?}", report.notices));

@@ -121,7 +121,9 @@ fn rule_06_a_damaged_version_is_no_newer_format_and_a_newer_format_is_no_damage(
             let mut bytes = fs::read(&journal).expect("a journal reads");
             let ends: Vec<usize> = (3..bytes.len()).filter(|at| bytes[at - 3..*at] == *b"FJL").collect();
             assert!(ends.len() > 10, "each batch ends with its format");
-            ends.into_iter().for_each(|at| bytes[at] = magic);
+            for at in ends {
+                bytes[at] = magic;
+            }
             fs::write(&journal, bytes).expect("written");
         }
         path

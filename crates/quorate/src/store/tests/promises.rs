@@ -1,16 +1,11 @@
 //! What a store must hold when it is opened after it was stopped: what was acknowledged is there, what was under way is
 //! there whole or not at all, and nothing of it looks like damage.
 
-use crate::store::{OpenNotice, OpenReport, Store};
 use super::workload::{World, held};
+use crate::store::{OpenNotice, OpenReport, Store};
 
 /// Says what is wrong. `promised` was acknowledged; `next` would hold had what was under way finished.
-pub(super) fn kept(
-    store: &Store,
-    report: &OpenReport,
-    promised: &World,
-    next: &World,
-) -> Result<(), String> {
+pub(super) fn kept(store: &Store, report: &OpenReport, promised: &World, next: &World) -> Result<(), String> {
     let damage = report.notices.iter().find(|notice| match notice {
         OpenNotice::TornTail(_)
         | OpenNotice::BadSlot { .. }
