@@ -192,7 +192,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
             if !name.contains("damaged") {
                 copy(&path, &target)?;
             }
-        } else if name.ends_with(".jnl") {
+        } else if path.extension().is_some_and(|extension| extension == "jnl") {
             let bytes = std::fs::read(&path)?;
             let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
             std::fs::write(&target, &bytes[..used])?;
