@@ -20,3 +20,5 @@ mod disks;
 mod partitions;
 #[path = "processes/pauses.rs"]
 mod pauses;
+#[path = "processes/repair.rs"]
+mod repair;

@@ -180,7 +180,15 @@ impl Cluster {
         Ok(())
     }
 
-    /// The same, of a node that may have ended by itself.
+    /// Ends a process in order, as an operator would: SIGTERM.
+    pub(crate) fn end(&mut self, at: usize) -> Result<()> {
+        self.signal(at, "TERM")?;
+        let status = self.ended(at)?;
+        ensure!(status.success(), "node{at} ended with {status}:\n{}", self.log_end(at));
+        Ok(())
+    }
+
+    /// Kills a node that may have ended by itself.
     pub(crate) fn kill_if_running(&mut self, at: usize) -> Result<()> {
         if self.members[at].child.is_some() { self.kill(at) } else { Ok(()) }
     }
@@ -255,6 +263,17 @@ impl Cluster {
     pub(crate) fn view(&self, at: usize) -> Option<Value> {
         match self.http(at, LOOK).send("GET", "/v1/cluster", "", "") {
             Sent::Answer { status: 200, body } => serde_json::from_slice(&body).ok(),
+            Sent::Answer { .. } | Sent::Unsent | Sent::Lost => None,
+        }
+    }
+
+    /// Where a node says that it stands.
+    pub(crate) fn status(&self, at: usize) -> Option<Value> {
+        match self.http(at, LOOK).send("GET", "/v1/status?scope=node", "", "") {
+            Sent::Answer { status: 200, body } => {
+                let mut view: Value = serde_json::from_slice(&body).ok()?;
+                Some(view["nodes"][0].take())
+            }
             Sent::Answer { .. } | Sent::Unsent | Sent::Lost => None,
         }
     }

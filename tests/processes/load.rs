@@ -244,7 +244,7 @@ impl Load {
 }
 
 /// Xorshift: the same choices in every run, as far as the answers are the same.
-fn next_random(state: &mut u64) -> u64 {
+pub(crate) fn next_random(state: &mut u64) -> u64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
     *state ^= *state << 17;

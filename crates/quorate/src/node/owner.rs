@@ -347,6 +347,9 @@ fn say(node: &NodeId, notices: &[OpenNotice]) {
             OpenNotice::TornTail(_) | OpenNotice::BallastDropped { .. } => {
                 tracing::info!(%node, ?notice, "opened the store");
             }
+            OpenNotice::ReadAgain { .. } => {
+                tracing::warn!(%node, ?notice, "the store could be read at the second attempt only");
+            }
             OpenNotice::BadSlot { .. } | OpenNotice::Lost { .. } | OpenNotice::SetAside { .. } => {
                 tracing::error!(%node, ?notice, "the store was damaged");
             }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use fjall::{AbstractTree, CompressionType, Database, KeyspaceCreateOptions, PersistMode};
 
 use super::disk::{Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
-use super::preflight;
+use super::{preflight, version};
 
 /// Keyspaces keep the options they were made with for ever; another set gets another name.
 const LOG: &str = "log-1";
@@ -158,12 +158,13 @@ impl FjallDisk {
     }
 }
 
-/// A file that ends too early, or is not there, is damage: nobody but fjall and us writes here.
+/// A file that ends too early, is not there, or is where it must not be, is damage: nobody but fjall and us writes here.
 fn is_damage(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::UnexpectedEof
             | io::ErrorKind::NotFound
+            | io::ErrorKind::AlreadyExists
             | io::ErrorKind::InvalidData
             | io::ErrorKind::InvalidInput
     )
@@ -261,10 +262,14 @@ impl Disk for FjallDisk {
     }
 
     fn open_database(&mut self) -> Result<Option<TornTail>, DiskError> {
+        self.open = None;
         let path = self.path("db");
-        if !is_there(&path.join("version"))? {
-            let detail = "its file `version` is missing".to_owned();
-            return Err(DiskError::Damaged { place: path.display().to_string(), detail });
+        version::check(&path)?;
+        version::check_trees(&path)?;
+        let lock = path.join("lock");
+        if !is_there(&lock)? {
+            // fjall's own lock: an empty file, and this directory is locked already. Nothing is lost with it.
+            File::create(&lock).map_err(failed("make", &lock))?;
         }
         let torn = preflight::run(&path)?;
         self.open_fjall()?;

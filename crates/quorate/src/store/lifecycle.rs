@@ -86,8 +86,7 @@ impl Store {
         if install.at.index < state.start.index {
             return Ok(());
         }
-        let keeps =
-            install.at.index <= state.last.index && self.locate(group, install.at.index)? == install.at;
+        let keeps = install.at.index <= state.last.index && self.find(group, install.at.index)? == install.at;
         let done = if keeps { self.install_kept(group, install) } else { self.install_fresh(group, install) };
         self.failed |= done.is_err();
         done
@@ -138,10 +137,17 @@ impl Store {
         if through <= state.start.index {
             return Ok(state.start);
         }
-        let start = self.locate(group, through)?;
+        let start = self.find(group, through)?;
         let done = self.move_start(group, start);
         self.failed |= done.is_err();
         done.map(|()| start)
+    }
+
+    /// The place at `index`, for a change: what cannot be read ends the store as what cannot be written does.
+    fn find(&mut self, group: GroupId, index: Index) -> Result<Position, StoreError> {
+        let found = self.locate(group, index);
+        self.failed |= found.as_ref().is_err_and(StoreError::is_fatal);
+        found
     }
 
     fn move_start(&mut self, group: GroupId, start: Position) -> Result<(), StoreError> {

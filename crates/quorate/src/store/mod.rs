@@ -38,6 +38,7 @@ mod sim_faults;
 mod tests;
 mod thread;
 mod types;
+mod version;
 mod write;
 
 pub use self::actor::{LogStore, LogStoreState};

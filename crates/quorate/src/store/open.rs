@@ -184,7 +184,7 @@ impl Opening {
                 self.make_database()
             }
             Phase::Rebuilding => self.rebuild("an earlier replacement was interrupted".to_owned()),
-            Phase::Ready => match self.inspect() {
+            Phase::Ready => match self.inspect_twice() {
                 Ok(found) => {
                     // Every check has passed. A database with a later boot stands beside a damaged identity.
                     self.anchor.identity.boot = self.boot_before.max(found.boot).next();
@@ -247,6 +247,25 @@ impl Opening {
             self.notices.push(OpenNotice::SetAside { to, detail });
         }
         self.make_database()
+    }
+
+    /// Damage must be seen twice. A read that came back short or garbled says nothing of the disk, the engine takes it for
+    /// damage all the same, and a database that was set aside is not taken back.
+    fn inspect_twice(&mut self) -> Result<Found, Trouble> {
+        let first = match self.inspect() {
+            Err(Trouble::Damaged(first)) => first,
+            Err(Trouble::Refused(error)) => return Err(Trouble::Refused(error)),
+            Ok(found) => return Ok(found),
+        };
+        match self.inspect() {
+            Ok(found) => {
+                self.notices.push(OpenNotice::ReadAgain { detail: first });
+                Ok(found)
+            }
+            // Where it panicked the engine may not have let go of its lock.
+            Err(Trouble::Refused(OpenError::Disk(DiskError::Locked { .. }))) => Err(Trouble::Damaged(first)),
+            Err(trouble) => Err(trouble),
+        }
     }
 
     /// Opens and reads everything.

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::disk::{DiskError, TornTail};
@@ -33,7 +34,7 @@ pub(super) enum Verdict {
     Damaged { at: u64, detail: String },
 }
 
-/// Checks every journal in `directory`; cuts a torn tail of the newest.
+/// Checks every journal in `directory`; cuts a torn tail of the newest, and writes its last batch once more.
 pub(super) fn run(directory: &Path) -> Result<Option<TornTail>, DiskError> {
     let journals = journals(directory)?;
     let damaged =
@@ -50,7 +51,9 @@ pub(super) fn run(directory: &Path) -> Result<Option<TornTail>, DiskError> {
     }
     let mut torn = None;
     for (_, path) in &journals {
-        match check(&read(path)?) {
+        let bytes = read(path)?;
+        match check(&bytes) {
+            Verdict::Clean { end } if path == newest => write_again(path, &bytes, end)?,
             Verdict::Clean { .. } => {}
             Verdict::Damaged { at, detail } => {
                 return Err(damaged(path, format!("at byte {at}: {detail}")));
@@ -118,6 +121,29 @@ fn cut_at(path: &Path, end: u64) -> Result<(), DiskError> {
     let failed = |source| DiskError::Io { action: "cut", place: path.display().to_string(), source };
     let file = File::options().write(true).open(path).map_err(failed)?;
     file.set_len(end).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// A batch whose sync failed may be in the page cache and not on the disk, and the system takes its pages for clean: a sync
+/// would answer Ok and write nothing. So the last batch is written once more, the same bytes, before anything builds on it.
+fn write_again(path: &Path, bytes: &[u8], end: u64) -> Result<(), DiskError> {
+    let failed = |source| DiskError::Io { action: "write", place: path.display().to_string(), source };
+    let (mut last, mut at) = (0, 0);
+    while let Some((next, _)) = batch(bytes, at) {
+        (last, at) = (at, next);
+    }
+    let end = usize::try_from(end).expect("it was read into memory");
+    let file = File::options().write(true).open(path).map_err(failed)?;
+    file.write_all_at(&bytes[last..end], last as u64).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// Whether any journal begins with a whole batch of the format that is known here.
+pub(super) fn has_batch(directory: &Path) -> Result<bool, DiskError> {
+    for (_, path) in journals(directory)? {
+        if batch(&read(&path)?, 0).is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Walks the batches of a journal.

@@ -94,6 +94,11 @@ pub enum OpenNotice {
         /// How it was seen.
         detail: String,
     },
+    /// The database looked damaged, and read once more it was not: a disk, or a way to it, to keep an eye on.
+    ReadAgain {
+        /// What was seen at first.
+        detail: String,
+    },
     /// A group lost entries it may have acknowledged; every group of the node recovers.
     Lost {
         /// The group.

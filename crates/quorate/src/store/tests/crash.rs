@@ -3,6 +3,7 @@
 //! all, and nothing of it looks like damage.
 
 use super::super::{Crash, SimDisk, SimImage, Store};
+use super::promises::kept;
 use super::workload::{Action, Held, World, act, after, held, open, script};
 
 /// The script up to the step where the machine stops.
@@ -39,44 +40,8 @@ fn steps() -> u64 {
 /// Opens an image and says what is wrong with it.
 fn check(image: SimImage, stopped: &Stopped) -> Result<Store, String> {
     let (store, report) = open(&SimDisk::from_image(image)).map_err(|error| error.to_string())?;
-    let damage = report.notices.iter().find(|notice| {
-        use super::super::OpenNotice::{BadSlot, BallastDropped, Lost, SetAside, TornTail};
-        match notice {
-            TornTail(_) | BadSlot { .. } | BallastDropped { .. } => false,
-            Lost { .. } | SetAside { .. } => true,
-        }
-    });
-    if let Some(damage) = damage {
-        return Err(format!("an ordinary crash looks like damage: {damage:?}"));
-    }
     let next = stopped.under_way.as_ref().map_or(&stopped.promised, |(_, next)| next);
-    // One batch carries all groups: their logs are all as before or all as after.
-    let is = |world: &World| {
-        next.keys().all(|group| {
-            let found = held(&store, *group).unwrap_or_default();
-            let expected = world.get(group).cloned().unwrap_or_default();
-            (found.start, &found.entries) == (expected.start, &expected.entries)
-        })
-    };
-    let (before, after) = (is(&stopped.promised), is(next));
-    if !before && !after {
-        return Err("a log is neither as promised nor as under way".to_owned());
-    }
-    for (group, new) in next {
-        let old = stopped.promised.get(group).cloned().unwrap_or_default();
-        let found = held(&store, *group).unwrap_or_default().hard;
-        if found != old.hard && found != new.hard {
-            return Err(format!("the hard state of {group} is neither of the two: {found:?}"));
-        }
-        if !before && found != new.hard {
-            return Err(format!("the log of {group} is newer than its term and vote"));
-        }
-        let lost = stopped.promised.contains_key(group) && held(&store, *group).is_none();
-        if lost {
-            return Err(format!("group {group} is gone"));
-        }
-    }
-    Ok(store)
+    kept(&store, &report, &stopped.promised, next).map(|()| store)
 }
 
 const CRASHES: [Crash; 3] = [Crash::Lost, Crash::Kept, Crash::Torn];

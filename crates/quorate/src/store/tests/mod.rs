@@ -4,6 +4,7 @@
 mod crash;
 mod newer;
 mod preflight;
+mod promises;
 mod refusals;
 mod rules;
 mod votes;

@@ -8,8 +8,8 @@ use quorate_core::{
     Term,
 };
 
-use super::super::{
-    Disk, GroupWrite, Install, OpenError, OpenReport, SimDisk, Store, StoreError, StoreOptions,
+use crate::store::{
+    Disk, GroupError, GroupWrite, Install, OpenError, OpenReport, SimDisk, Store, StoreError, StoreOptions,
 };
 
 pub(super) fn node(name: &str) -> NodeId {
@@ -162,7 +162,7 @@ pub(super) fn act(store: &mut Store, world: &World, action: &Action) -> Result<(
     match action {
         Action::Group(name) => match store.open_group(name, &founding()) {
             Ok(_) => Ok(()),
-            Err(super::super::GroupError::Store(error)) => Err(error),
+            Err(GroupError::Store(error)) => Err(error),
             Err(other) => panic!("{other}"),
         },
         Action::Write(parts) => {
@@ -196,16 +196,21 @@ pub(super) fn act(store: &mut Store, world: &World, action: &Action) -> Result<(
 
 /// What a store holds of a group; `None` if it does not know it.
 pub(super) fn held(store: &Store, group: GroupId) -> Option<Held> {
-    let loaded = match store.load(group, usize::MAX) {
-        Ok(loaded) => loaded,
-        Err(StoreError::NotOpen { .. }) => return None,
+    match read(store, group) {
+        Ok(held) => Some(held),
+        Err(StoreError::NotOpen { .. }) => None,
         Err(other) => panic!("{other}"),
-    };
+    }
+}
+
+/// The same, of a disk that may fail.
+pub(super) fn read(store: &Store, group: GroupId) -> Result<Held, StoreError> {
+    let loaded = store.load(group, usize::MAX)?;
     let (from, through) = (loaded.start.index.next(), loaded.tail.last().index);
     let entries = if from > through {
         Vec::new()
     } else {
         loaded.tail.slice(from, through, usize::MAX, usize::MAX).expect("all was loaded")
     };
-    Some(Held { start: loaded.start, entries, hard: loaded.hard_state })
+    Ok(Held { start: loaded.start, entries, hard: loaded.hard_state })
 }

@@ -1,0 +1,127 @@
+//! What the worker does: the script on a real directory, each acknowledgement said at once.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::workload::{Action, World, act, after, options, read, script};
+use quorate::store::{Disk, FjallDisk, FjallOptions, OpenError, OpenReport, Store, StoreOptions};
+use quorate_core::GroupId;
+
+/// The environment that makes this test binary a worker.
+pub(crate) const DATA: &str = "KTH_DIRECTORY";
+pub(crate) const SAYS: &str = "KTH_SAYS";
+
+/// Exit codes of the worker.
+pub(crate) const FINISHED: i32 = 0;
+pub(crate) const REFUSED: i32 = 3;
+pub(crate) const FAILED: i32 = 4;
+pub(crate) const WRONG: i32 = 5;
+
+/// The script, and where the directory is closed and opened again: before the actions of these numbers.
+pub(crate) fn actions() -> (Vec<Action>, Vec<usize>) {
+    let mut actions = script();
+    let mut reopened = vec![12, actions.len()];
+    // Enough for memtables to rotate, tables to be written and merged, journals to be sealed and deleted.
+    for round in 0..24 {
+        actions.push(Action::Write(vec![("a", 8, None, None, 3, 400), ("b", 5, None, None, 1, 700)]));
+        if round % 8 == 7 {
+            actions.push(Action::Settle);
+        }
+    }
+    reopened.push(actions.len());
+    actions.extend([
+        Action::Write(vec![("a", 9, Some("node1"), Some(70), 2, 300)]),
+        Action::Settle,
+        Action::Compact("a", 60),
+        Action::Reclaim,
+        Action::Write(vec![("b", 6, Some("node2"), None, 2, 5_000)]),
+        Action::Settle,
+    ]);
+    (actions, reopened)
+}
+
+/// What holds after so many actions.
+pub(crate) fn world_after(count: usize) -> World {
+    actions().0.iter().take(count).fold(World::new(), |world, action| after(&world, action))
+}
+
+/// Opens the directory of a worker.
+pub(crate) fn open(path: &Path) -> Result<(Store, OpenReport), OpenError> {
+    // Memtables so small that there are tables on disk, too; one thread, so that runs are alike.
+    let fjall = FjallOptions {
+        cache_bytes: 1 << 20,
+        worker_threads: 1,
+        log_memtable_bytes: 8 << 10,
+        hard_memtable_bytes: 4 << 10,
+    };
+    let disk: Box<dyn Disk> = Box::new(FjallDisk::lock(path, fjall)?);
+    Store::open(disk, StoreOptions { ballast_bytes: 64 << 10, ..options() })
+}
+
+struct Says(File);
+
+impl Says {
+    fn say(&mut self, what: &str) {
+        self.0.write_all(format!("{what}\n").as_bytes()).expect("what the worker says is written");
+    }
+
+    fn end(mut self, code: i32, what: &str) -> ! {
+        self.say(what);
+        std::process::exit(code)
+    }
+}
+
+/// Does nothing in a test run of its own: `rule_06_every_system_call_fails_once` starts it as a process.
+#[test]
+fn worker_process() {
+    let (Ok(data), Ok(says)) = (std::env::var(DATA), std::env::var(SAYS)) else { return };
+    let mut says = Says(File::create(says).expect("a file for what it says"));
+    let data = PathBuf::from(data);
+    let (actions, reopened) = actions();
+    let mut world = World::new();
+    let mut store = None;
+    for (at, action) in actions.iter().enumerate() {
+        if reopened.contains(&at) {
+            store = None;
+        }
+        let store = match &mut store {
+            Some(store) => store,
+            none => match open(&data) {
+                Ok((opened, _)) => none.insert(opened),
+                Err(error) => says.end(REFUSED, &format!("refused {error}")),
+            },
+        };
+        if let Err(error) = act(store, &world, action) {
+            if act(store, &world, &Action::Settle).is_ok() {
+                says.end(WRONG, &format!("wrong: it answers after {error}"));
+            }
+            says.end(FAILED, &format!("failed {error}"));
+        }
+        world = after(&world, action);
+        says.say("did");
+        if matches!(action, Action::Settle) {
+            look(store, &world, &mut says);
+        }
+    }
+    drop(store);
+    says.end(FINISHED, "finished");
+}
+
+/// What is read is what was written, or a typed error.
+fn look(store: &Store, world: &World, says: &mut Says) {
+    let look = |group: &GroupId| read(store, *group).map(|found| found == world[group]);
+    for group in world.keys() {
+        match look(group) {
+            Ok(true) => {}
+            Ok(false) => {
+                says.say(&format!("wrong: group {group} reads otherwise than written"));
+                std::process::exit(WRONG);
+            }
+            Err(error) => {
+                says.say(&format!("failed {error}"));
+                std::process::exit(FAILED);
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Real files of a data directory, each damaged in turn: the answer is a typed error, a node that recovers, or what was
+//! written. Never a wrong answer, never a silent loss (`safety.md` 6, `known-bugs.md` 70, 71).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use quorate::store::{DiskError, OpenError, OpenNotice};
+
+use self::directory::{ENTRIES, Outcome, copy, directory, fill, lock, open};
+
+mod damage;
+mod directory;
+
+fn outcome(path: &Path, what: &str) -> Outcome {
+    directory::outcome(path).unwrap_or_else(|wrong| panic!("{what}: {wrong}"))
+}
+
+#[test]
+fn rule_06_files_of_an_older_copy_are_seen() {
+    let owner = tempfile::tempdir().expect("a directory");
+    let (path, old) = (owner.path().join("data"), owner.path().join("old"));
+    fill(&path, 0, ENTRIES / 2);
+    copy(&path, &old);
+    fill(&path, ENTRIES / 2, ENTRIES);
+    for (name, expected) in [("db", Outcome::Recovering), ("anchor", Outcome::Refused)] {
+        let target = owner.path().join(format!("mixed-{name}"));
+        copy(&path, &target);
+        if name == "db" {
+            fs::remove_dir_all(target.join(name)).expect("deleted");
+            copy(&old.join(name), &target.join(name));
+        } else {
+            fs::copy(old.join(name), target.join(name)).expect("copied");
+        }
+        assert_eq!(outcome(&target, name), expected, "{name}");
+    }
+}
+
+#[test]
+fn rule_06_a_missing_half_is_refused() {
+    let (_owner, path) = directory();
+    let scratch = tempfile::tempdir().expect("a directory");
+    let (no_anchor, no_database) = (scratch.path().join("a"), scratch.path().join("b"));
+    copy(&path, &no_anchor);
+    copy(&path, &no_database);
+    fs::remove_file(no_anchor.join("anchor")).expect("deleted");
+    fs::remove_dir_all(no_database.join("db")).expect("deleted");
+    assert!(matches!(open(&no_anchor), Err(OpenError::DatabaseWithoutAnchor { .. })));
+    assert!(matches!(open(&no_database), Err(OpenError::AnchorWithoutDatabase { .. })));
+}
+
+#[test]
+fn rule_06_a_journal_damaged_in_the_middle_is_set_aside_with_its_evidence() {
+    let (_owner, path) = directory();
+    let journal = path.join("db/0.jnl");
+    let mut bytes = fs::read(&journal).expect("a journal reads");
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("it is not empty");
+    bytes[end / 2] ^= 1;
+    fs::write(&journal, &bytes).expect("written");
+    let (_, report) = open(&path).expect("it recovers");
+    let aside = report.notices.iter().find_map(|notice| match notice {
+        OpenNotice::SetAside { to, .. } => Some(PathBuf::from(to)),
+        _ => None,
+    });
+    let kept = fs::read(aside.expect("it is said").join("0.jnl")).expect("the evidence is kept");
+    assert_eq!(kept, bytes, "to the byte");
+}
+
+#[test]
+fn bug_70_an_unfinished_last_batch_is_cut_and_said() {
+    let (_owner, path) = directory();
+    let journal = path.join("db/0.jnl");
+    let bytes = fs::read(&journal).expect("a journal reads");
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("it is not empty") + 1;
+    let mut torn = bytes[..end].to_vec();
+    // A batch whose end never reached the disk.
+    torn.extend(&bytes[..200.min(end)]);
+    torn.truncate(end + 40);
+    fs::write(&journal, &torn).expect("written");
+    let (store, report) = open(&path).expect("an ordinary power cut");
+    assert!(matches!(report.notices.as_slice(), [OpenNotice::TornTail(_)]), "{:?}", report.notices);
+    drop(store);
+    assert_eq!(outcome(&path, "torn"), Outcome::Correct);
+}
+
+#[test]
+fn rule_06_a_gap_in_journal_numbers_is_corruption() {
+    let (_owner, path) = directory();
+    // A sealed journal that is missing: the newest is number two, and there is no number one.
+    fs::copy(path.join("db/0.jnl"), path.join("db/2.jnl")).expect("copied");
+    assert_eq!(outcome(&path, "gap"), Outcome::Recovering);
+}
+
+/// A link to itself: there, and not to be looked at. (As root a missing permission would not do.)
+#[test]
+fn what_cannot_be_looked_at_is_not_taken_for_missing() {
+    for name in ["db/version", "anchor", "db"] {
+        let (_keep, path) = directory();
+        let (file, aside) = (path.join(name), path.join("aside"));
+        fs::rename(&file, &aside).expect("moves");
+        std::os::unix::fs::symlink(&file, &file).expect("links");
+        let said = open(&path).expect_err("cannot be looked at");
+        assert!(matches!(said, OpenError::Disk(DiskError::Io { .. })), "{name}: {said}");
+        fs::remove_file(&file).expect("removes");
+        fs::rename(&aside, &file).expect("moves back");
+        let (_store, report) = open(&path).expect("nothing was done to it");
+        assert_eq!(report.notices, Vec::new(), "{name}");
+    }
+}
+
+/// The file has no checksum: the journals beside it say of which format the database is.
+#[test]
+fn rule_06_a_damaged_version_is_no_newer_format_and_a_newer_format_is_no_damage() {
+    let (_owner, whole) = directory();
+    let scratch = tempfile::tempdir().expect("a directory");
+    let of = |name: &str, version: &[u8], magic: Option<u8>| {
+        let path = scratch.path().join(name);
+        copy(&whole, &path);
+        fs::write(path.join("db/version"), version).expect("written");
+        if let Some(magic) = magic {
+            let journal = path.join("db/0.jnl");
+            let mut bytes = fs::read(&journal).expect("a journal reads");
+            let ends: Vec<usize> = (3..bytes.len()).filter(|at| bytes[at - 3..*at] == *b"FJL").collect();
+            assert!(ends.len() > 10, "each batch ends with its format");
+            for at in ends {
+                bytes[at] = magic;
+            }
+            fs::write(&journal, bytes).expect("written");
+        }
+        path
+    };
+    for bit in 0..32_usize {
+        let mut version = *b"FJL\x03";
+        version[bit / 8] ^= 1 << (bit % 8);
+        let path = of(&format!("bit{bit}"), &version, None);
+        assert_eq!(outcome(&path, "a flipped bit"), Outcome::Recovering, "{version:?}");
+    }
+    let newer = of("newer", b"FJL\x04", Some(4));
+    let said = open(&newer).expect_err("a newer build wrote it");
+    assert!(matches!(said, OpenError::Disk(DiskError::Future { found: 4, .. })), "{said}");
+    assert!(newer.join("db").exists() && !newer.join("db.damaged-1").exists(), "it is left alone");
+}
+
+/// Empty, fjall's, and below a directory that is locked already: nothing is lost with it.
+#[test]
+fn a_missing_lock_of_the_engine_is_made_again() {
+    let (_owner, path) = directory();
+    fs::remove_file(path.join("db/lock")).expect("deleted");
+    assert_eq!(outcome(&path, "no db/lock"), Outcome::Correct);
+}
+
+/// After a failed sync the system may hold a batch that is not on the disk and call it clean: it is written once more.
+#[test]
+fn bug_72_the_last_batch_is_written_again_before_anything_builds_on_it() {
+    let (_owner, path) = directory();
+    let journal = path.join("db/0.jnl");
+    let long_ago = std::time::SystemTime::UNIX_EPOCH;
+    fs::File::options()
+        .write(true)
+        .open(&journal)
+        .and_then(|file| file.set_modified(long_ago))
+        .expect("its time is set");
+    let before = fs::read(&journal).expect("a journal reads");
+    // The engine, which would write to it as well, is kept out: it opens nothing while another holds its lock.
+    let engine = fs::File::options().write(true).open(path.join("db/lock")).expect("it is there");
+    engine.lock().expect("it is free");
+    let said = open(&path).expect_err("the engine is locked");
+    assert!(matches!(said, OpenError::Disk(DiskError::Locked { .. })), "{said}");
+    let after = fs::metadata(&journal).and_then(|found| found.modified()).expect("it has a time");
+    assert!(after > long_ago, "nothing was written to it");
+    assert_eq!(fs::read(&journal).expect("a journal reads"), before, "to the byte");
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let (_owner, path) = directory();
+    let held = lock(&path).expect("the first");
+    assert!(matches!(lock(&path), Err(DiskError::Locked { .. })));
+    drop(held);
+    assert!(lock(&path).is_ok());
+}
