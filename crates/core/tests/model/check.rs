@@ -10,7 +10,7 @@ use stateright::{Checker, Model, Property};
 
 use super::action::{Action, actions};
 use super::config::{Config, Search};
-use super::state::State;
+use super::state::{Broken, State};
 use super::{start, step};
 
 /// What was met on the way; a check that met little proves little.
@@ -140,8 +140,6 @@ fn verdict(
         met: shared.met.counts(),
     })
 }
-
-use super::state::Broken;
 
 #[derive(Debug, Default)]
 struct Shared {

@@ -9,6 +9,8 @@ pub(crate) enum Start {
     Fresh,
     /// Node 0 leads term 1, and its no-op is committed everywhere.
     Elected,
+    /// After that, a command was committed by nodes 0 and 2; node 1 has nothing of it.
+    Behind,
     /// Node 0 led term 1 and alone has a command; node 1 leads term 2 and alone has its no-op at the same index. What
     /// they sent is lost.
     Diverged,

@@ -51,6 +51,13 @@ pub(crate) fn all(search: Search, states_max: u64) -> Vec<Config> {
             writes: Writes::Later,
             ..SMALL
         },
+        // A command is committed, and one who lacks it wants to lead.
+        Config {
+            name: "one is behind",
+            start: Start::Behind,
+            budget: Budget { timeouts: 3, duplicates: 1, crashes: 1, ..Budget::NONE },
+            ..SMALL
+        },
         // Raft paper, figure 8: an old leader comes back with an entry of its old term.
         Config {
             name: "two logs",

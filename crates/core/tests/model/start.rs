@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorate_core::{Boot, Member, Membership, Message};
+use quorate_core::{Boot, Index, Member, Membership, Message};
 
 use super::action::Action;
 use super::check::Met;
@@ -42,6 +42,13 @@ pub(crate) fn state(config: &Config, founding: &Membership) -> State {
     match config.start {
         Start::Fresh => opening.act(&Action::Timeout(0)),
         Start::Elected => opening.elect(0, &[0, 1, 2]),
+        Start::Behind => {
+            opening.elect(0, &[0, 1, 2]);
+            opening.act(&Action::Propose(0));
+            opening.deliver_among(&[0, 2], |_| false);
+            assert_eq!(opening.state.history.last_committed(), Index(2), "the command was committed");
+            opening.state.network.clear();
+        }
         Start::Diverged => opening.diverge(),
         Start::Returned => {
             opening.diverge();
@@ -97,18 +104,22 @@ impl Opening<'_> {
         let elected = |state: &State| state.sites[at].leads() && state.sites[at].state().term() > term;
         for _ in 0..5 {
             self.act(&Action::Timeout(at));
-            while all || !elected(&self.state) {
-                let inside =
-                    |m: &Message| among.contains(&place_of(&m.from)) && among.contains(&place_of(&m.to));
-                self.state.network.lose(|message| !inside(message));
-                let Some(packet) = self.state.network.packets().first().cloned() else { break };
-                self.act(&Action::Deliver(packet));
-            }
+            self.deliver_among(among, |state| !all && elected(state));
             if elected(&self.state) {
                 self.state.network.clear();
                 return;
             }
         }
         panic!("n{at} is elected after a few attempts");
+    }
+
+    /// Until nothing is on its way, or `until`; what is not between these is lost.
+    fn deliver_among(&mut self, among: &[usize], until: impl Fn(&State) -> bool) {
+        let inside = |m: &Message| among.contains(&place_of(&m.from)) && among.contains(&place_of(&m.to));
+        while !until(&self.state) {
+            self.state.network.lose(|message| !inside(message));
+            let Some(packet) = self.state.network.packets().first().cloned() else { return };
+            self.act(&Action::Deliver(packet));
+        }
     }
 }
