@@ -67,6 +67,9 @@ pub(super) struct Engine {
     sessions: BTreeMap<GroupId, Session>,
     full: bool,
     shared: Arc<Shared>,
+    /// `safety.md` 9, the mutant: what an older epoch ordered is written.
+    #[cfg(test)]
+    pub(super) mutant_no_epochs: bool,
 }
 
 type Order = (GroupId, Epoch, Persist);
@@ -74,7 +77,14 @@ type Order = (GroupId, Epoch, Persist);
 impl Engine {
     pub(super) fn new(store: Store, shared: Arc<Shared>) -> Self {
         let full = store.space().is_ok_and(super::Space::is_full);
-        Self { store, sessions: BTreeMap::new(), full, shared }
+        Self {
+            store,
+            sessions: BTreeMap::new(),
+            full,
+            shared,
+            #[cfg(test)]
+            mutant_no_epochs: false,
+        }
     }
 
     /// Carries out everything, in order. After a failure nothing is answered: ports are dropped.
@@ -150,7 +160,7 @@ impl Engine {
         let mut batch = Vec::new();
         let mut entries = 0;
         for (group, epoch, persist) in orders {
-            let session = self.sessions.get(&group).filter(|session| session.epoch == epoch);
+            let session = self.sessions.get(&group).filter(|session| self.serves(session, epoch));
             let Some(session) = session else {
                 self.shared.stats.dropped.fetch_add(1, Ordering::Relaxed);
                 continue;
@@ -253,6 +263,17 @@ impl Engine {
             | StoreMessage::Space { .. }
             | StoreMessage::Internal(_) => unreachable!("run() sends only barriers here"),
         }
+    }
+
+    #[cfg(test)]
+    fn serves(&self, session: &Session, epoch: Epoch) -> bool {
+        session.epoch == epoch || self.mutant_no_epochs
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "the mutant of safety.md 9 exists in tests only")]
+    fn serves(&self, session: &Session, epoch: Epoch) -> bool {
+        session.epoch == epoch
     }
 
     fn check_epoch(&self, group: GroupId, epoch: Epoch) -> Result<(), StoreError> {

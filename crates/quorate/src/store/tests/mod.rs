@@ -2,6 +2,7 @@
 //! files, bytes and the actor are tested in `crates/quorate/tests/store_*.rs`.
 
 mod crash;
+mod epochs;
 mod newer;
 mod preflight;
 mod promises;

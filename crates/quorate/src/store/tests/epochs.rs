@@ -1,0 +1,77 @@
+//! `safety.md` 9 at the engine: what a role that is over had ordered does not land behind the one that follows it.
+
+use std::sync::{Arc, Mutex};
+
+use quorate_core::{Entry, Epoch, GroupId, Index, Persist, Position, Sequence};
+use tokio::sync::oneshot;
+
+use super::super::engine::{Engine, Shared};
+use super::super::message::{StoreEvent, StoreMessage};
+use super::super::{LoadedGroup, SimDisk, StoreError};
+use super::workload::{entries, founding, hard, open};
+
+fn group() -> GroupId {
+    GroupId::of_name("a")
+}
+
+fn persist(sequence: u64, entries: Vec<Entry>) -> Persist {
+    let hard_state = hard(1, None);
+    Persist {
+        sequence: Sequence(sequence),
+        hard_state,
+        hard_state_changed: false,
+        truncate_from: None,
+        entries,
+    }
+}
+
+type Loading = oneshot::Receiver<Result<LoadedGroup, StoreError>>;
+
+/// A role begins under this epoch; what it hears goes to `heard`.
+fn load(epoch: u64, heard: &Arc<Mutex<Vec<StoreEvent>>>) -> (StoreMessage, Loading) {
+    let (reply, answer) = oneshot::channel();
+    let heard = heard.clone();
+    let sink = Arc::new(move |event| heard.lock().expect("not poisoned").push(event));
+    let (group, epoch) = (group(), Epoch(epoch));
+    (StoreMessage::Load { group, epoch, tail_bytes_max: 1 << 20, sink, reply: reply.into() }, answer)
+}
+
+/// The role of epoch 1 orders `old` and dies; epoch 2 begins, and then the order arrives. What the new role was told, and
+/// how far the log reaches.
+fn late_order(no_epochs: bool) -> (Vec<StoreEvent>, Index) {
+    let (store, _) = open(&SimDisk::new()).expect("it opens");
+    let failed = |fatal| panic!("the disk is healthy: {fatal:?}");
+    let mut engine = Engine::new(store, Arc::new(Shared::new(Arc::new(failed))));
+    engine.mutant_no_epochs = no_epochs;
+    let (reply, _opened) = oneshot::channel();
+    engine.execute(vec![StoreMessage::OpenGroup {
+        name: "a".into(),
+        founding: founding(),
+        reply: reply.into(),
+    }]);
+    let (first, second) = (Arc::default(), Arc::default());
+    let (begin_first, _first) = load(1, &first);
+    let (begin_second, _second) = load(2, &second);
+    engine.execute(vec![begin_first]);
+    let old = entries(Position::ORIGIN, 1, 2, 10);
+    engine.execute(vec![begin_second]);
+    engine.execute(vec![StoreMessage::Persist { group: group(), epoch: Epoch(1), persist: persist(1, old) }]);
+    let (look, mut found) = load(3, &Arc::default());
+    engine.execute(vec![look]);
+    let loaded = found.try_recv().expect("inline").expect("it loads");
+    let heard = second.lock().expect("not poisoned").clone();
+    (heard, loaded.tail.last().index)
+}
+
+#[test]
+fn rule_09_what_a_dead_role_ordered_does_not_land_behind_the_next() {
+    assert_eq!(late_order(false), (Vec::new(), Index::ZERO));
+}
+
+/// The mutant of `safety.md` 9: without epochs the new role is told that its own first write is durable, and the log holds
+/// what it never ordered.
+#[test]
+fn rule_09_mutant_without_epochs_is_detected() {
+    let (heard, last) = late_order(true);
+    assert!(!heard.is_empty() && last == Index(2), "{heard:?}, {last}");
+}
