@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use quorate::store::{DiskError, OpenError, OpenNotice};
+use quorate_core::{GroupId, Index, Position};
 
-use self::directory::{ENTRIES, Outcome, copy, directory, fill, lock, open};
+use self::directory::{ENTRIES, GROUP, OTHER, Outcome, copy, directory, entries, fill, lock, open, write};
 
 mod damage;
 mod directory;
@@ -80,6 +81,36 @@ fn bug_70_an_unfinished_last_batch_is_cut_and_said() {
     assert!(matches!(report.notices.as_slice(), [OpenNotice::TornTail(_)]), "{:?}", report.notices);
     drop(store);
     assert_eq!(outcome(&path, "torn"), Outcome::Correct);
+}
+
+/// The window of `ANCHOR_LAG_MAX`: what the anchor does not know yet looks like an unfinished write. Once it knows, the same
+/// damage is seen.
+#[test]
+fn rule_03_inside_the_window_only_what_the_anchor_does_not_know_can_be_lost() {
+    for settles in [false, true] {
+        let (_owner, path) = directory();
+        let (mut store, _) = open(&path).expect("it opens");
+        write(&mut store, ENTRIES, ENTRIES + 3);
+        if settles {
+            store.settle_anchor().expect("it settles");
+        }
+        drop(store);
+        let journal = path.join("db/0.jnl");
+        let mut bytes = fs::read(&journal).expect("a journal reads");
+        let end = bytes.iter().rposition(|byte| *byte != 0).expect("it is not empty") + 1;
+        bytes.truncate(end - 10);
+        fs::write(&journal, &bytes).expect("written");
+        let (store, report) = open(&path).expect("it opens");
+        let torn = report.notices.iter().any(|notice| matches!(notice, OpenNotice::TornTail(_)));
+        assert!(torn, "{:?}", report.notices);
+        assert!(report.groups.iter().all(|group| group.recovering == settles), "{:?}", report.groups);
+        // The last batch was of the second group: it ends one entry earlier, and what is left is what was written.
+        for (name, last) in [(GROUP, ENTRIES + 3), (OTHER, ENTRIES + 2)] {
+            let all = entries(Position::ORIGIN, last);
+            let found = store.read(GroupId::of_name(name), Index(1), Index(u64::MAX), usize::MAX);
+            assert_eq!(found.expect("it reads"), all, "{name}, settled: {settles}");
+        }
+    }
 }
 
 #[test]
