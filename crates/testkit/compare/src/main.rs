@@ -4,7 +4,7 @@
 //! porcupine-rs knows neither unknown nor refused: a refused operation is left out, and one of unknown outcome is given
 //! an end after all others and a step that fits every state. Last of all, it is as if it had never been.
 
-#![allow(dead_code, reason = "the checker's sources have more than the comparison needs")]
+#![allow(dead_code, unused_imports, reason = "the checker's sources have more than the comparison needs")]
 
 #[path = "../../src/history/mod.rs"]
 mod history;
@@ -77,7 +77,9 @@ fn compare(name: &str, seeds: impl Iterator<Item = u64>, history: impl Fn(&mut R
         if ours.is_ok() != theirs {
             counts.disagreements += 1;
             println!("{name}, seed {seed}: porcupine-rs says {theirs}, we say {ours:?}");
-            println!("  replay: QUORATE_SEED={seed} cargo run --manifest-path crates/testkit/compare/Cargo.toml");
+            println!(
+                "  replay: QUORATE_SEED={seed} cargo run --manifest-path crates/testkit/compare/Cargo.toml"
+            );
         }
     }
     println!("{name}: {} good, {} bad", counts.good, counts.bad);
@@ -88,7 +90,7 @@ fn main() -> ExitCode {
     let setting = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
     let (first, seeds) = match setting("QUORATE_SEED") {
         Some(seed) => (seed, 1),
-        None => (setting("QUORATE_FIRST").unwrap_or(1), setting("QUORATE_SEEDS").unwrap_or(12_000)),
+        None => (setting("QUORATE_FIRST").unwrap_or(1), setting("QUORATE_SEEDS").unwrap_or(4_000)),
     };
     let kinds: [(&str, fn(&mut Random) -> History); 3] = [
         ("any operations", any_history),
