@@ -1,11 +1,12 @@
 //! Clients that write, read, compare-and-set and delete while a test does harm, and what they must have seen.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use quorate_testkit::history::{Budget, Call, Ended, Recorder, Reply, Value, check};
+use anyhow::{Result, ensure};
+use quorate_testkit::history::{Budget, Call, Ended, NotLinearizable, Recorder, Reply, Value, check};
 use tokio::time::Instant;
 
 use crate::client::{Client, Told};
@@ -237,9 +238,22 @@ impl Load {
         let wrote = wrote.count();
         println!("history: {replied} replied ({wrote} wrote), {unknown} unknown, {refused} refused");
         ensure!(replied > 50 && wrote > 20, "too little was done to show anything");
-        let checked = check(&history, Budget::default()).context("what clients saw, over all nodes")?;
+        let checked = check(&history, Budget::default()).map_err(|why| {
+            let told = pictured(&why);
+            anyhow::Error::new(why).context(told)
+        })?;
         println!("checked: {checked:?}");
         Ok(())
+    }
+}
+
+/// Draws what is wrong into a file named after the test, and says where it is.
+fn pictured(why: &NotLinearizable) -> String {
+    let test = std::thread::current().name().unwrap_or("load").replace("::", "-");
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("histories").join(test + ".svg");
+    match why.draw_to(&path) {
+        Ok(()) => format!("what clients saw, over all nodes; the picture is {}", path.display()),
+        Err(error) => format!("what clients saw, over all nodes; no picture at {}: {error}", path.display()),
     }
 }
 

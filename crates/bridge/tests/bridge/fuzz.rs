@@ -1,4 +1,4 @@
-//! The decoder under mutated bytes, deterministic and on stable Rust. `fuzz/` holds the open-ended twin.
+//! The decoder under mutated bytes, deterministic and on stable Rust. `.ci/fuzz` runs the open-ended twin.
 //! `QUORATE_FUZZ_ROUNDS` and `QUORATE_FUZZ_SEED` widen a run; a failure prints the seed of its round.
 
 use crate::common::frame;

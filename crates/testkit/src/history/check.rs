@@ -8,9 +8,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::print::Window;
 use super::record::{Call, Ended, History, Operation, Reply};
 use super::register::{self, Observed, State};
+use super::shrink;
+use super::window::Window;
 
 /// How much work a check may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +45,8 @@ pub enum NotLinearizable {
     NoOrder {
         /// Which register.
         key: String,
-        /// The part to look at, in words.
-        window: String,
+        /// The part to look at; printed, it is in words.
+        window: Box<Window>,
     },
     /// The search gave up: nothing is shown, which is not good enough.
     OutOfSteps {
@@ -84,7 +85,7 @@ pub fn check(history: &History, budget: Budget) -> Result<Checked, NotLinearizab
         match found {
             Found::Order => {}
             Found::NoOrder => {
-                let window = search.window(&operations).to_string();
+                let window = Box::new(search.window(&operations));
                 return Err(NotLinearizable::NoOrder { key: key.to_owned(), window });
             }
             Found::OutOfSteps => {
@@ -304,14 +305,27 @@ impl<'a> Search<'a> {
         Seen { low: self.low, beyond, unknown: unknown.into(), state: self.state }
     }
 
-    fn window(&self, all: &[&'a Operation]) -> Window<'a> {
-        let Furthest { order, state, waiting, .. } = &self.furthest;
+    fn window(&self, all: &[&'a Operation]) -> Window {
+        let Furthest { order, state, waiting, held_up_by } = &self.furthest;
         let operation = |next: &Next| match *next {
             Next::Replied(at) => self.replied[at].operation,
             Next::Unknown(at) => self.unknown[at],
         };
         let order: Vec<_> = order.iter().map(operation).collect();
         let waiting: Vec<_> = waiting.iter().map(|&at| self.replied[at].operation).collect();
-        Window::new(order, *state, waiting, all)
+        let fewest = shrink::fewest(all, *held_up_by);
+        Window::new(&order, *state, &waiting, *held_up_by, fewest, all)
+    }
+}
+
+/// Whether one key's operations have an order; `None` if that was not found out in so many steps. Adds to `steps`.
+pub(super) fn has_order(operations: &[&Operation], steps_max: u64, steps: &mut u64) -> Option<bool> {
+    let mut search = Search::new(operations);
+    let found = search.run(steps_max);
+    *steps += search.steps;
+    match found {
+        Found::Order => Some(true),
+        Found::NoOrder => Some(false),
+        Found::OutOfSteps => None,
     }
 }

@@ -14,12 +14,19 @@
 //! The search is exponential in the worst case. It has a budget of steps, and running out of it is a failure: a check
 //! that gave up has shown nothing.
 //!
+//! What is found wrong is shown in words ([`std::fmt::Display`]) and as a picture ([`NotLinearizable::draw`]): where
+//! every order breaks off, and the fewest operations that contradict each other.
+//!
 //! It is not: a check of anything but single registers. Values are numbers; a test gives each write its own.
 
 mod check;
+mod draw;
 mod print;
 mod record;
 mod register;
+mod shrink;
+mod window;
 
 pub use check::{Budget, Checked, NotLinearizable, check};
 pub use record::{Call, Ended, History, Operation, Pending, Recorder, Reply, Value};
+pub use window::Window;

@@ -1,76 +1,26 @@
 //! What a person looks at when there is no order.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use super::check::NotLinearizable;
-use super::record::{Call, Ended, Operation, Reply, Value};
+use super::record::{Call, Ended, Operation, Reply};
 use super::register::State;
+use super::window::Window;
 
-/// Operations shown before the one that has no place.
-const BEFORE_MAX: usize = 12;
-/// Operations shown that wait or are related, at most.
-const RELATED_MAX: usize = 24;
+/// Operations listed that wait, are related or contradict each other, at most.
+const LISTED_MAX: usize = 24;
 
-/// The place at which every order breaks off.
-pub(super) struct Window<'a> {
-    order: Vec<&'a Operation>,
-    state: State,
-    waiting: Vec<&'a Operation>,
-    /// Others that wrote what is asked for here.
-    related: Vec<&'a Operation>,
-}
-
-impl<'a> Window<'a> {
-    pub(super) fn new(
-        order: Vec<&'a Operation>,
-        state: State,
-        waiting: Vec<&'a Operation>,
-        all: &[&'a Operation],
-    ) -> Self {
-        let wanted: BTreeSet<Value> = waiting.iter().filter_map(|operation| wanted(operation)).collect();
-        let shown_before = &order[order.len().saturating_sub(BEFORE_MAX)..];
-        let shown: BTreeSet<u64> =
-            shown_before.iter().chain(&waiting).map(|operation| operation.start).collect();
-        let is_related = |operation: &&&Operation| {
-            left(operation.call).is_some_and(|value| wanted.contains(&value))
-                && !shown.contains(&operation.start)
-        };
-        let mut related: Vec<_> = all.iter().filter(is_related).copied().collect();
-        related.sort_by_key(|operation| operation.start);
-        Self { order, state, waiting, related }
-    }
-}
-
-/// What an operation's reply says was there before it.
-fn wanted(operation: &Operation) -> Option<Value> {
-    let Ended::Replied { reply, .. } = operation.ended else { return None };
-    match (operation.call, reply) {
-        (_, Reply::Value(value) | Reply::Kept { current: value }) => value,
-        (Call::CompareAndSet { expected, .. }, Reply::Swapped) => expected,
-        (_, Reply::Swapped | Reply::Written | Reply::Deleted { .. }) => None,
-    }
-}
-
-/// The value an operation leaves.
-fn left(call: Call) -> Option<Value> {
-    match call {
-        Call::Write(value) | Call::CompareAndSet { value, .. } => Some(value),
-        Call::Read | Call::Delete => None,
-    }
-}
-
-fn shown(state: State) -> String {
+pub(super) fn shown(state: State) -> String {
     state.map_or_else(|| "nothing".to_owned(), |value| value.to_string())
 }
 
-impl fmt::Display for Window<'_> {
+impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let skipped = self.order.len().saturating_sub(BEFORE_MAX);
+        let skipped = self.placed - self.order.len();
         if skipped > 0 {
             writeln!(f, "  {skipped} operations found their place, then")?;
         }
-        for operation in &self.order[skipped..] {
+        for operation in &self.order {
             writeln!(f, "  {operation}")?;
         }
         writeln!(
@@ -78,17 +28,23 @@ impl fmt::Display for Window<'_> {
             "  now it holds {}, and one of these should come next, but none can:",
             shown(self.state)
         )?;
-        for operation in self.waiting.iter().take(RELATED_MAX) {
+        for operation in self.waiting.iter().take(LISTED_MAX) {
             writeln!(f, "  > {operation}")?;
         }
-        if !self.related.is_empty() {
-            writeln!(f, "  where the values they speak of come from:")?;
+        let lists = [
+            (&self.related, "where the values they speak of come from:"),
+            (&self.fewest, "the fewest that contradict each other:"),
+        ];
+        for (operations, what) in lists.iter().filter(|(operations, _)| !operations.is_empty()) {
+            writeln!(f, "  {what}")?;
+            for operation in operations.iter().take(LISTED_MAX) {
+                writeln!(f, "    {operation}")?;
+            }
         }
-        for operation in self.related.iter().take(RELATED_MAX) {
-            writeln!(f, "    {operation}")?;
-        }
-        let more =
-            self.waiting.len().saturating_sub(RELATED_MAX) + self.related.len().saturating_sub(RELATED_MAX);
+        let more: usize = [&self.waiting, &self.related, &self.fewest]
+            .iter()
+            .map(|operations| operations.len().saturating_sub(LISTED_MAX))
+            .sum();
         if more > 0 {
             writeln!(f, "  and {more} more")?;
         }
@@ -102,14 +58,22 @@ impl fmt::Display for Operation {
             Ended::Replied { at, .. } => at.to_string(),
             Ended::Unknown | Ended::Refused => "..".to_owned(),
         };
-        write!(f, "[{:>6} {end:>6}] client {:>2}: ", self.start, self.client)?;
-        match self.call {
+        write!(f, "[{:>6} {end:>6}] client {:>2}: {}", self.start, self.client, Said(self))
+    }
+}
+
+/// An operation without its client and its moments: what was asked, and how that ended.
+pub(super) struct Said<'a>(pub(super) &'a Operation);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.call {
             Call::Read => write!(f, "read")?,
             Call::Write(value) => write!(f, "write {value}")?,
             Call::CompareAndSet { expected, value } => write!(f, "cas {} to {value}", shown(expected))?,
             Call::Delete => write!(f, "delete")?,
         }
-        match self.ended {
+        match self.0.ended {
             Ended::Replied { reply: Reply::Value(value) | Reply::Kept { current: value }, .. } => {
                 write!(f, ": it holds {}", shown(value))
             }

@@ -1,0 +1,79 @@
+//! The fewest operations that contradict each other.
+//!
+//! Theory of operation. An operation is *weakened* by believing less of it: one that only looked is left out, one that
+//! changed something counts as of unknown outcome. Whatever order the whole history had would be an order of the
+//! weakened one too, so a weakened history without an order still proves the whole bad. What happened after the search
+//! was held up is weakened first, then ever smaller pieces, for as long as there is no order. Those left cannot be
+//! spared: with any one of them weakened, there is an order, or the search for one is too long.
+//!
+//! Bound: [`STEPS_MAX`] over all trials, [`TRIAL_STEPS_MAX`] for each; when they end, more than the fewest are left.
+
+use super::check::has_order;
+use super::record::{Ended, Operation};
+use super::register::only_looks;
+
+/// Steps over all trials: about a second.
+const STEPS_MAX: u64 = 2_000_000;
+/// Steps of one trial: weakened histories have many orders, and a trial that takes long tells nothing.
+const TRIAL_STEPS_MAX: u64 = 20_000;
+
+/// Of the operations of one key without an order, of which nothing after `until` is needed for that: those that
+/// contradict each other.
+pub(super) fn fewest(all: &[&Operation], until: u64) -> Vec<Operation> {
+    let replied = |operation: &&&Operation| matches!(operation.ended, Ended::Replied { .. });
+    let mut believed: Vec<bool> = all
+        .iter()
+        .map(|operation| matches!(operation.ended, Ended::Replied { at, .. } if at <= until))
+        .collect();
+    let mut steps = 0;
+    if is_bad(all, &believed, &mut steps) != Some(true) {
+        // Too many orders to try: all that was replied to is shown instead.
+        return all.iter().filter(replied).map(|operation| (*operation).clone()).collect();
+    }
+    let mut piece = all.len().div_ceil(2);
+    loop {
+        let mut weakened = false;
+        let candidates: Vec<usize> = (0..all.len()).filter(|&at| believed[at]).collect();
+        for some in candidates.chunks(piece.max(1)) {
+            if steps > STEPS_MAX {
+                break;
+            }
+            for &at in some {
+                believed[at] = false;
+            }
+            if is_bad(all, &believed, &mut steps) == Some(true) {
+                weakened = true;
+            } else {
+                for &at in some {
+                    believed[at] = true;
+                }
+            }
+        }
+        if steps > STEPS_MAX || (piece <= 1 && !weakened) {
+            break;
+        }
+        piece = piece.div_ceil(2).max(1);
+    }
+    let mut left: Vec<Operation> =
+        (0..all.len()).filter(|&at| believed[at]).map(|at| all[at].clone()).collect();
+    left.sort_by_key(|operation| operation.start);
+    left
+}
+
+/// Whether those believed have no order; `None` if that was not found out.
+fn is_bad(all: &[&Operation], believed: &[bool], steps: &mut u64) -> Option<bool> {
+    let weakened: Vec<Operation> = all
+        .iter()
+        .zip(believed)
+        .filter_map(|(one, believed)| match one.ended {
+            Ended::Replied { .. } if *believed => Some((*one).clone()),
+            Ended::Replied { reply, .. } if only_looks(reply) => None,
+            Ended::Replied { .. } | Ended::Unknown => {
+                Some(Operation { ended: Ended::Unknown, ..(*one).clone() })
+            }
+            Ended::Refused => None,
+        })
+        .collect();
+    let weakened: Vec<&Operation> = weakened.iter().collect();
+    has_order(&weakened, TRIAL_STEPS_MAX, steps).map(|has_order| !has_order)
+}

@@ -1,0 +1,127 @@
+//! What the fuzzer has found and what it begins with, replayed without it: every file of `fuzz/corpus` and
+//! `fuzz/crashes`, through the same targets. `.ci/fuzz` is the fuzzer.
+//!
+//! `QUORATE_FUZZ_INPUT=FILE` replays one file: its directory names the target. `REWRITE=1` writes the seeds anew.
+
+#[path = "../fuzz/targets/mod.rs"]
+mod targets;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use quorate::machine::{Add, ClientId, Counter, Envelope, Executor, Kv, KvCommand, SessionKey, StateMachine};
+use quorate_core::{Entry, EntryKind, Hash, Position, Term, encode_run};
+use quorate_server::machine::{Store, StoreCommand};
+use targets::Target;
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository").to_owned()
+}
+
+/// What a fuzzer begins with: one well-formed input of each kind.
+fn seeds() -> Result<Vec<(&'static str, &'static str, Vec<u8>)>> {
+    let key = SessionKey::new(ClientId::of_name("till"), 1);
+    let kv = |command: KvCommand| Envelope::encode(&StoreCommand::Kv(command), Some(key), 1 << 20);
+    let set = kv(KvCommand::set("k", "v"))?;
+    let add = Envelope::encode(&StoreCommand::add("n", 7), None, 1 << 20)?;
+    let mut seeds = vec![
+        ("command", "set", set.to_vec()),
+        ("command", "delete", kv(KvCommand::delete("k"))?.to_vec()),
+        ("command", "add", add.to_vec()),
+        ("entries", "run", encode_run(&[entry(&set)]).to_vec()),
+        ("snapshot", "store", image(Store::default(), &set)?),
+        (
+            "snapshot",
+            "kv",
+            image(Kv::default(), &Envelope::encode(&KvCommand::set("k", "v"), Some(key), 1 << 20)?)?,
+        ),
+        ("snapshot", "counter", image(Counter::default(), &Envelope::encode(&Add(5), Some(key), 1 << 20)?)?),
+    ];
+    let requests = [
+        (
+            "set",
+            "POST /command\n\n{\"operation\":\"set\",\"key\":\"k\",\"value\":\"v\",\"encoding\":\"base64\"}",
+        ),
+        ("get", "POST /command?consistency=stale\n\n{\"operation\":\"get\",\"key\":\"k\"}"),
+        (
+            "cas",
+            "POST /api/command\n\n{\"operation\":\"cas\",\"key\":\"k\",\"expected\":null,\"value\":\"v\"}",
+        ),
+        ("line", "POST /command?timeout_ms=1000\n\n{\"command\":\"SET k=v\"}"),
+        ("put", "PUT /v1/kv/a%2Fb?redirect=true\nidempotency-key: till/1\nif-match: \"1\"\n\nvalue"),
+        ("put_new", "PUT /v1/kv/k\nif-none-match: *\nquorate-timeout-ms: 1\n\nvalue"),
+        ("delete", "DELETE /v1/kv/k\n\n"),
+        ("list", "GET /v1/kv?prefix=a&limit=2&cursor=b&consistency=linearizable\n\n"),
+        ("add", "POST /v1/counters/n:add\n\n{\"amount\":-9223372036854775808}"),
+        ("counters", "GET /v1/counters?limit=1000\n\n"),
+        ("log", "GET /v1/log?limit=3\n\n"),
+        ("status", "HEAD /v1/status\n\n"),
+    ];
+    seeds.extend(requests.map(|(name, text)| ("rest", name, text.as_bytes().to_vec())));
+    Ok(seeds)
+}
+
+fn entry(payload: &Bytes) -> Entry {
+    Entry::follow(Position::ORIGIN, Term(1), 7, EntryKind::Command, payload.clone(), Hash::of(payload))
+}
+
+fn image<M: StateMachine>(machine: M, payload: &Bytes) -> Result<Vec<u8>> {
+    let mut executor = Executor::new(machine)?;
+    let _ = executor.apply(&entry(payload)).map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(executor.snapshot()?.1.into_bytes()?.to_vec())
+}
+
+/// Replays a file; a panic in it is preceded by its name.
+fn replay(target: Target, path: &Path) -> Result<()> {
+    let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+    println!("{}: {} ({} bytes)", target.name, path.display(), bytes.len());
+    target.run(&bytes);
+    Ok(())
+}
+
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    if !directory.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path()));
+    let mut files = entries.collect::<Result<Vec<_>>>()?;
+    files.sort();
+    Ok(files)
+}
+
+/// One test for all: memory is counted over the process.
+#[test]
+fn every_input_of_the_corpus_and_every_past_crash_holds() -> Result<()> {
+    if let Ok(input) = std::env::var("QUORATE_FUZZ_INPUT") {
+        let path = top().join(input);
+        let name = path.parent().and_then(Path::file_name).context("a file in a target's directory")?;
+        let target = targets::ALL.iter().find(|target| Path::new(target.name) == name).context("a target")?;
+        return replay(*target, &path);
+    }
+    let fuzz = top().join("fuzz");
+    for (target, name, bytes) in seeds()? {
+        let path = fuzz.join("corpus").join(target).join(name);
+        if std::env::var_os("REWRITE").is_some() {
+            std::fs::create_dir_all(path.parent().context("it has a directory")?)?;
+            std::fs::write(&path, &bytes)?;
+        }
+        let read =
+            std::fs::read(&path).with_context(|| format!("{}: REWRITE=1 writes it", path.display()))?;
+        ensure!(read == bytes, "{} is not as made: REWRITE=1 writes it", path.display());
+    }
+    for target in targets::ALL {
+        let mut inputs = files(&fuzz.join("corpus").join(target.name))?;
+        inputs.extend(files(&fuzz.join("crashes").join(target.name))?);
+        if target.name == "frame" {
+            let bridge = top().join("crates/bridge/tests");
+            inputs.extend([files(&bridge.join("golden"))?, files(&bridge.join("corpus"))?].concat());
+        }
+        ensure!(!inputs.is_empty(), "{} has no corpus", target.name);
+        for path in &inputs {
+            replay(target, path)?;
+        }
+        target.run(b"");
+    }
+    Ok(())
+}
