@@ -1,9 +1,9 @@
-//! What the fuzzer has found and what it begins with, replayed without it: every file of `fuzz/corpus` and
-//! `fuzz/crashes`, through the same targets. `.ci/fuzz` is the fuzzer.
+//! What the fuzzer has found and what it begins with, replayed without it: every file of `tests/fuzz/corpus` and
+//! `tests/fuzz/crashes`, through the same targets. `.ci/fuzz` is the fuzzer.
 //!
 //! `QUORATE_FUZZ_INPUT=FILE` replays one file: its directory names the target. `REWRITE=1` writes the seeds anew.
 
-#[path = "../fuzz/targets/mod.rs"]
+#[path = "fuzz/targets/mod.rs"]
 mod targets;
 
 use std::path::{Path, PathBuf};
@@ -99,7 +99,7 @@ fn every_input_of_the_corpus_and_every_past_crash_holds() -> Result<()> {
         let target = targets::ALL.iter().find(|target| Path::new(target.name) == name).context("a target")?;
         return replay(*target, &path);
     }
-    let fuzz = top().join("fuzz");
+    let fuzz = top().join("tests/fuzz");
     for (target, name, bytes) in seeds()? {
         let path = fuzz.join("corpus").join(target).join(name);
         if std::env::var_os("REWRITE").is_some() {
