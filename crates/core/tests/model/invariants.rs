@@ -182,6 +182,7 @@ pub(crate) fn persisting(step: &Step<'_>, at: usize, persist: &Persist) -> Held 
     let site = &step.state.sites[at];
     let of_its_term = persist.entries.iter().all(|entry| entry.term <= persist.hard_state.term);
     holds("log matching", of_its_term, || format!("{} has an entry of a later term than its own", site.id))?;
+    recovered_is_whole(&step.state, site, persist)?;
     let Some(from) = persist.truncate_from else { return Ok(()) };
     step.met.truncated();
     let gone = site.disk.position(from);
@@ -190,6 +191,23 @@ pub(crate) fn persisting(step: &Step<'_>, at: usize, persist: &Persist) -> Held 
         format!("{} removes {from}, which is committed, from its disk", site.id)
     })?;
     holds("leader append-only", !site.leads(), || format!("{} truncates while it leads", site.id))
+}
+
+/// A node that ends Recovering has again every committed entry it had lost, or a majority has it without this node.
+fn recovered_is_whole(state: &State, site: &Site, persist: &Persist) -> Held {
+    if persist.hard_state.recovering || !site.disk.hard_state.recovering {
+        return Ok(());
+    }
+    let places = site.disk.lost.iter().map(Entry::position);
+    for place in places.filter(|place| state.history.committed_at(place.index) == Some(*place)) {
+        let others =
+            state.sites.iter().filter(|other| other.at != site.at && other.disk.holds(place)).count();
+        let whole = site.disk.position(place.index) == Some(place) || others > state.sites.len() / 2;
+        holds("recovered is whole", whole, || {
+            format!("{} lost {}, which {others} other disks have", site.id, place.log_id())
+        })?;
+    }
+    Ok(())
 }
 
 /// A message is about to leave.
