@@ -216,8 +216,8 @@ fn every_known_bug_has_a_test_or_a_reason() -> Result<()> {
         .lines()
         .take_while(|line| *line != "## Tests by number")
         .filter_map(|line| {
-            let mut columns = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ");
-            Some((columns.next()?.parse().ok()?, columns.next_back()?))
+            let (number, rest) = line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | ")?;
+            Some((number.parse().ok()?, rest.rsplit_once(" | ")?.1))
         })
         .collect();
     assert_eq!(rows.iter().map(|(number, _)| *number).collect::<Vec<_>>(), (1..=BUGS).collect::<Vec<_>>());

@@ -121,7 +121,9 @@ async fn bug_56_a_read_waits_until_a_machine_that_begins_anew_has_come_so_far() 
     let mut total = 0;
     for round in 0..20 {
         for _ in 0..20 {
-            total = counts[leader].propose(Add(1)).await?;
+            total += 1;
+            let taken = async || counts[leader].propose(Add(1)).await.ok();
+            assert_eq!(eventually("it is taken", taken).await?, total);
         }
         // Followers and, every fourth time, the leader itself.
         let at = if round % 4 == 3 { leader } else { reader };
