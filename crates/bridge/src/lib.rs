@@ -83,7 +83,7 @@ mod task;
 mod wire;
 
 pub use actors::bridge::{Bridge, BridgeArguments, BridgeMessage, BridgeState, Inlet, Revival};
-pub use actors::panic_in;
+pub use actors::{kill_below, panic_in};
 pub use admission::{Admission, AdmitAll, Admitting, Direction, Refusal, RefusalCode, Roster};
 pub use error::{CallError, CastError, NameError, ReplyError, Sent, Stage, StartError};
 pub use event::{

@@ -1,28 +1,39 @@
 //! The only place that reads a clock or the system's randomness. Monotonic time is tokio's, so that a simulation can
-//! hold it; the wall clock stamps entries and decides nothing.
+//! hold it; the wall clock stamps entries and decides nothing, and a simulation gives its own.
+
+use std::sync::Arc;
 
 use quorate_core::Time;
 use tokio::time::Instant;
 
-/// A node's monotonic clock: microseconds since the node started.
-#[derive(Debug, Clone, Copy)]
+/// Milliseconds since 1970, by whatever clock the node was given.
+pub(crate) type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// A node's clocks: microseconds since the node started, and the wall's.
+#[derive(Clone)]
 pub(crate) struct Clock {
     origin: Instant,
+    wall: Option<WallClock>,
 }
 
 impl Clock {
-    pub(crate) fn start() -> Self {
-        Self { origin: Instant::now() }
+    /// `wall` in place of the system's, if given.
+    pub(crate) fn start(wall: Option<WallClock>) -> Self {
+        Self { origin: Instant::now(), wall }
     }
 
     pub(crate) fn now(&self) -> Time {
         Time(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
+
+    /// Milliseconds since 1970; zero if that lies before.
+    pub(crate) fn wall_ms(&self) -> u64 {
+        self.wall.as_ref().map_or_else(system_wall_ms, |wall| wall())
+    }
 }
 
-/// Milliseconds since 1970 by the system's clock; zero if that lies before.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
-pub(crate) fn wall_ms() -> u64 {
+fn system_wall_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }

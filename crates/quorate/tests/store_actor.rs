@@ -66,7 +66,7 @@ impl Bench {
         let sink = Arc::new(move |why: StoreFatal| said.lock().expect("not poisoned").push(why.to_string()));
         let handle = match deadline {
             Some(deadline) => StoreThread::start(opened(&disk), deadline, sink).expect("a thread starts"),
-            None => StoreThread::inline(opened(&disk), sink),
+            None => StoreThread::inline(opened(&disk), Duration::from_secs(10), sink),
         };
         let (supervisor, _) = Actor::spawn(None, Supervisor, ()).await.expect("it starts");
         let spawned = LogStore::spawn_linked(name, handle.clone(), supervisor.get_cell()).await;

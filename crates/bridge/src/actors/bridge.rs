@@ -186,7 +186,10 @@ impl Actor for Bridge {
                 }
             }
             BridgeMessage::Exposed { name } => state.watch(&myself, &name),
-            BridgeMessage::Panic => panic!("told to panic"),
+            BridgeMessage::Panic => {
+                super::kill_below(&myself.get_cell());
+                panic!("told to panic")
+            }
             BridgeMessage::Withdrawn { actor } => myself.get_cell().unmonitor(actor),
             BridgeMessage::Accepted(inlet) => state.start_session(&myself, inlet).await?,
             BridgeMessage::Restart(revival) => {

@@ -15,6 +15,18 @@ pub(crate) mod session;
 
 use ractor::{ActorCell, ActorRef};
 
+/// Kills everything below an actor, each parent before its children, siblings by age. ractor does the same as soon as
+/// the actor is gone, but siblings in the order of a `HashMap`; who ends on purpose does it first, so that a simulation
+/// with one seed has one trace.
+pub fn kill_below(actor: &ActorCell) {
+    let mut children = actor.get_children();
+    children.sort_by_key(ActorCell::get_id);
+    for child in children {
+        child.kill();
+        kill_below(&child);
+    }
+}
+
 /// Makes an actor of a bridge panic while it handles a message, as a bug would: for tests, and for operators who want
 /// to see it heal. `false` if the actor is none of a bridge's, or has ended.
 pub fn panic_in(actor: &ActorCell) -> bool {

@@ -156,7 +156,9 @@ impl Leader {
     pub fn deadline(&self) -> Option<Time> {
         let config = &self.state.config;
         let quorum = self.quorum_contact().map(|at| at + config.election_timeout);
-        let stall = self.state.durability.oldest_issued_at().map(|at| at + config.persist_stall_max);
+        // Alone, there is nobody to give way to: a deadline that `tick` does nothing about would be met again at once.
+        let stalled = self.state.durability.oldest_issued_at().filter(|_| !self.progress.is_empty());
+        let stall = stalled.map(|at| at + config.persist_stall_max);
         let transfer = self.transfer.as_ref().map(|transfer| transfer.deadline);
         [quorum, stall, transfer].into_iter().flatten().min()
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use quorate_bridge::kill_below;
 use quorate_core::{
     Boot, Common, Entry, Epoch, Incarnation, Index, Loaded, Membership, NextRole, NodeId, Position,
     ReplicaState, Term,
@@ -241,8 +242,20 @@ impl Actor for GroupActor {
                 }
             }
             GroupMessage::RepeatFault => state.repeat_fault(&me),
-            GroupMessage::Panic => panic!("told to panic"),
+            GroupMessage::Panic => {
+                kill_below(&me.get_cell());
+                panic!("told to panic")
+            }
         }
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        me: ActorRef<GroupMessage>,
+        _: &mut GroupState,
+    ) -> Result<(), ActorProcessingErr> {
+        kill_below(&me.get_cell());
         Ok(())
     }
 

@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use quorate_bridge::{Bridge, Exposed, LinkChange, LinkEvent, LinkState};
+use quorate_bridge::{Bridge, Exposed, LinkChange, LinkEvent, LinkState, kill_below};
 use quorate_core::{GroupId, Incarnation, NodeId};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::applier::{ApplierFactory, MachineFactory};
 use crate::error::{GroupError, NodeFailure};
-use crate::group::{GroupActor, GroupMessage, GroupStart, Route, RouteReceiver, deliver};
+use crate::group::{GroupActor, GroupMessage, GroupStart, RouteReceiver, RouteSender, deliver};
 use crate::machine::{SnapshotZero, StateMachine};
 use crate::node::owner::{Owner, spawn_store};
 use crate::restarts::{BRIDGE, GROUP, LOG_STORE, Restarts};
@@ -123,8 +123,20 @@ impl Actor for NodeActor {
                     state.restart(&me, kind).await;
                 }
             }
-            NodeMessage::Panic => panic!("told to panic"),
+            NodeMessage::Panic => {
+                kill_below(&me.get_cell());
+                panic!("told to panic")
+            }
         }
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        me: ActorRef<NodeMessage>,
+        _: &mut NodeState,
+    ) -> Result<(), ActorProcessingErr> {
+        kill_below(&me.get_cell());
         Ok(())
     }
 
@@ -162,6 +174,7 @@ impl NodeState {
         }
         // The one before, if any, is of another supervisor or has ended.
         let old = bridge.actor().get_cell();
+        kill_below(&old);
         let _ = old.kill_and_wait(Some(JOIN_MAX)).await;
         let actor = Bridge::respawn(&bridge, Some(me.get_cell())).await?;
         self.children.push(Child { kind: ChildKind::Bridge, cell: actor.get_cell(), join: None });
@@ -241,13 +254,14 @@ impl NodeState {
             let _ = reply.send(Err(GroupError::AlreadyOpen { name }));
             return;
         }
-        let (route, seen) = watch::channel(Route::nowhere());
+        let route = RouteSender::new();
+        let seen = route.subscribe();
         let cx = Arc::new(GroupContext {
             id,
             name: name.clone(),
             node: self.owner.id.clone(),
             name_prefix: self.owner.name_prefix.clone(),
-            clock: self.owner.clock,
+            clock: self.owner.clock.clone(),
             core: self.owner.config.core(),
             store: self.owner.store_route.subscribe(),
             bridge: self.owner.bridge.clone(),

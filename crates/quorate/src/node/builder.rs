@@ -7,7 +7,7 @@ use std::sync::Arc;
 use quorate_bridge::{Net, TokioNet};
 use quorate_core::{Hash, Member, Membership, NameError, NodeId};
 
-use crate::clock;
+use crate::clock::{self, WallClock};
 use crate::config::{Config, ConfigError};
 use crate::error::GroupError;
 use crate::node::Node;
@@ -96,6 +96,7 @@ pub struct NodeBuilder {
     placement: Placement,
     net: Arc<dyn Net>,
     entropy: Option<u64>,
+    wall: Option<WallClock>,
     inline: bool,
 }
 
@@ -119,6 +120,7 @@ impl NodeBuilder {
             placement: Placement::OwnThread,
             net: Arc::new(TokioNet::default()),
             entropy: None,
+            wall: None,
             inline: false,
         }
     }
@@ -214,6 +216,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Stamps entries with this in place of the system's clock, in milliseconds since 1970: for simulation.
+    #[must_use]
+    pub fn wall_clock(mut self, wall_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.wall = Some(Arc::new(wall_ms));
+        self
+    }
+
     /// Checks the settings, opens the data and starts the actors.
     pub async fn start(self) -> Result<Node, StartError> {
         self.config.validate()?;
@@ -240,6 +249,7 @@ impl NodeBuilder {
             config: self.config,
             net: self.net,
             entropy,
+            wall: self.wall,
             inline: self.inline,
         };
         owner::start(plan, disk, self.placement).await

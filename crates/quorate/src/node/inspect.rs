@@ -1,5 +1,6 @@
 //! Which actors a node has, and how to hurt one: what operators look at, and what tests kill.
 
+use quorate_bridge::kill_below;
 use ractor::{ActorCell, ActorRef, ActorStatus as Status};
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +56,10 @@ pub(crate) fn injure(owner: &Owner, path: &str, injury: Injury) -> bool {
     };
     match injury {
         Injury::Stop => cell.stop(Some("told to stop".into())),
-        Injury::Kill => cell.kill(),
+        Injury::Kill => {
+            cell.kill();
+            kill_below(&cell);
+        }
         Injury::Panic => return panic_in(&cell),
     }
     true

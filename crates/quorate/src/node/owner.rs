@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quorate_bridge::{Bridge, BridgeHandle, BridgeOptions, Kind, Net, PeerAddress};
+use quorate_bridge::{Bridge, BridgeHandle, BridgeOptions, Kind, Net, PeerAddress, kill_below};
 use quorate_core::{Boot, Hash, Member, Membership, NodeId};
 use ractor::{Actor, ActorRef};
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, WallClock};
 use crate::config::Config;
 use crate::error::NodeFailure;
 use crate::group::{Condition, GroupMessage, GroupStart, HandleInner, RouteReceiver};
@@ -59,6 +59,7 @@ pub(crate) struct Plan {
     pub(crate) config: Config,
     pub(crate) net: Arc<dyn Net>,
     pub(crate) entropy: u64,
+    pub(crate) wall: Option<WallClock>,
     pub(crate) inline: bool,
 }
 
@@ -276,7 +277,7 @@ async fn open(plan: Plan, disk: Box<dyn Disk>) -> Result<Arc<Owner>, StartError>
     };
     let deadline = Duration::from_millis(plan.config.node.store_silence_ms_max);
     let store = if plan.inline {
-        StoreThread::inline(store, fatal)
+        StoreThread::inline(store, deadline, fatal)
     } else {
         StoreThread::start(store, deadline, fatal)?
     };
@@ -328,7 +329,7 @@ async fn open(plan: Plan, disk: Box<dyn Disk>) -> Result<Arc<Owner>, StartError>
         name_prefix,
         config: plan.config,
         founding: plan.founding,
-        clock: Clock::start(),
+        clock: Clock::start(plan.wall),
         boot: identity.boot,
         entropy: plan.entropy,
         store,
@@ -374,6 +375,7 @@ async fn take_down(owner: &Arc<Owner>, how: Ending) {
     let node = owner.actor.borrow().clone();
     if let Some(node) = node {
         // Its children go with it; nothing of theirs is needed any more, and a killed process gives no notice either.
+        kill_below(&node.get_cell());
         let _ = node.get_cell().kill_and_wait(Some(STOP_STEP)).await;
     }
     owner.actor.send_replace(None);

@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use quorate_bridge::kill_below;
 use quorate_core::{
     Common, Effect, Effects, Incarnation, Index, Leader, LeaderEvent, LogId, NodeId, Proposal, Refusal,
     ReplicationSession, ReplicatorEvent, Term,
@@ -18,7 +19,6 @@ use quorate_core::{
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 
 use crate::applier::ApplierMessage;
-use crate::clock::wall_ms;
 use crate::error::ProposeError;
 use crate::group::{ProposalPort, QueryPort};
 use crate::role::replicator::{ReplicatorActor, ReplicatorMessage, ReplicatorStart};
@@ -79,7 +79,7 @@ impl Actor for LeaderActor {
         me: ActorRef<LeaderMessage>,
         start: RoleStart,
     ) -> Result<LeaderState, ActorProcessingErr> {
-        let (leader, effects) = Leader::start(*start.state, start.cx.clock.now(), wall_ms());
+        let (leader, effects) = Leader::start(*start.state, start.cx.clock.now(), start.cx.clock.wall_ms());
         let runner = Runner::new(leader, start.cx, start.group, start.epoch);
         let mut state = LeaderState {
             runner,
@@ -110,7 +110,8 @@ impl Actor for LeaderActor {
             }
             LeaderMessage::Transfer { to } => state.step(LeaderEvent::Transfer { to }),
             LeaderMessage::PeerKnown { peer, incarnation } => {
-                state.step(LeaderEvent::Incarnation { peer, incarnation, wall_ms: wall_ms() })
+                let wall_ms = state.runner.cx.clock.wall_ms();
+                state.step(LeaderEvent::Incarnation { peer, incarnation, wall_ms })
             }
             LeaderMessage::Link { peer, up } => state.step(LeaderEvent::Link { peer, up }),
             LeaderMessage::Tick(generation)
@@ -124,13 +125,25 @@ impl Actor for LeaderActor {
                 let _ = state.status().map(|status| reply.send(status));
                 Effects::new()
             }
-            LeaderMessage::Panic => panic!("told to panic"),
+            LeaderMessage::Panic => {
+                kill_below(&me.get_cell());
+                panic!("told to panic")
+            }
         };
         state.carry_out(&me, effects).await;
         Ok(())
     }
 
     /// A replicator that ended by itself (a panic, a stop from outside) is started anew in a session of its own.
+    async fn post_stop(
+        &self,
+        me: ActorRef<LeaderMessage>,
+        _: &mut LeaderState,
+    ) -> Result<(), ActorProcessingErr> {
+        kill_below(&me.get_cell());
+        Ok(())
+    }
+
     async fn handle_supervisor_evt(
         &self,
         me: ActorRef<LeaderMessage>,
@@ -178,7 +191,7 @@ impl LeaderState {
         if proposals.is_empty() {
             return Effects::new();
         }
-        self.step(LeaderEvent::Propose { wall_ms: wall_ms(), proposals })
+        self.step(LeaderEvent::Propose { wall_ms: self.runner.cx.clock.wall_ms(), proposals })
     }
 
     async fn carry_out(&mut self, me: &ActorRef<LeaderMessage>, effects: Effects) {
@@ -256,7 +269,7 @@ impl LeaderState {
         let name = format!("{}/group/{}/replicator/{peer}/{term}.{session}", cx.name_prefix, cx.name);
         let start = ReplicatorStart {
             leader: me.clone(),
-            clock: cx.clock,
+            clock: cx.clock.clone(),
             config: cx.core.clone(),
             me: cx.node.clone(),
             boot: state.boot(),

@@ -16,7 +16,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 use tokio::time::Instant;
 
 use super::message::{Internal, InternalKind, StoreFatal, StoreMessage};
-use super::thread::StoreHandle;
+use super::thread::{StoreHandle, Submitted};
 use super::types::ANCHOR_LAG_MAX;
 
 /// Bytes of entries in one batch, about.
@@ -38,6 +38,8 @@ pub struct LogStoreState {
     /// The job under way and since when.
     busy: Option<(u64, Instant)>,
     jobs: u64,
+    /// The job under way, if a simulated disk takes its time for it.
+    slow: Vec<StoreMessage>,
     watching: bool,
     settling: bool,
 }
@@ -78,6 +80,7 @@ impl Actor for LogStore {
             // The thread may still be at work for the actor before this one: that is watched, too.
             busy: Some((0, Instant::now())),
             jobs: 0,
+            slow: Vec::new(),
             watching: false,
             settling: false,
         };
@@ -167,6 +170,13 @@ impl LogStoreState {
                 self.settling = false;
                 self.handle.inline_settle();
             }
+            InternalKind::Inline(number) => {
+                if self.busy.is_some_and(|(under_way, _)| under_way == number) {
+                    let requests = std::mem::take(&mut self.slow);
+                    let submitted = self.handle.submit_late(requests);
+                    self.submitted(me, submitted);
+                }
+            }
             InternalKind::Panic => panic!("told to panic"),
         }
     }
@@ -180,15 +190,33 @@ impl LogStoreState {
             }
             let requests = self.gather();
             self.jobs += 1;
-            if !self.handle.submit(self.jobs, requests, me) {
-                self.busy = Some((self.jobs, Instant::now()));
-                self.arm(me, self.handle.deadline());
-            }
+            let submitted = self.handle.submit(self.jobs, requests, me);
+            self.submitted(me, submitted);
         }
         if self.handle.is_inline() && !self.settling && self.handle.inline_behind() {
             self.settling = true;
             me.send_after(ANCHOR_LAG_MAX, || StoreMessage::Internal(Internal(InternalKind::Settle)));
         }
+    }
+
+    fn submitted(&mut self, me: &ActorRef<StoreMessage>, submitted: Submitted) {
+        let number = self.jobs;
+        let later = match submitted {
+            Submitted::Done => {
+                self.busy = None;
+                return;
+            }
+            Submitted::UnderWay => None,
+            Submitted::Later(requests, pause) => {
+                self.slow = requests;
+                Some(pause)
+            }
+        };
+        if let Some(pause) = later {
+            me.send_after(pause, move || StoreMessage::Internal(Internal(InternalKind::Inline(number))));
+        }
+        self.busy.get_or_insert((number, Instant::now()));
+        self.arm(me, self.handle.deadline());
     }
 
     fn gather(&mut self) -> Vec<StoreMessage> {

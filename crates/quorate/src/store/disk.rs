@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -181,4 +182,10 @@ pub trait Disk: Send {
     fn ballast_bytes(&self) -> Result<u64, DiskError>;
     /// Makes the ballast this long; zero deletes it.
     fn set_ballast(&mut self, bytes: u64) -> Result<(), DiskError>;
+
+    /// Simulation only, where no thread can be kept waiting: how long the next job takes before it is carried out, or
+    /// `None` while the disk does nothing at all.
+    fn pace(&mut self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
 }

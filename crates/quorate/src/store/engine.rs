@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use quorate_core::{Epoch, GroupId, Persist, Sequence};
 
@@ -110,6 +111,23 @@ impl Engine {
         let settled = self.store.settle_anchor().and_then(|()| self.store.reclaim());
         if let Err(error) = settled.and_then(|()| self.watch_space()) {
             self.shared.fail(StoreFatal::Failed(Arc::new(error)));
+        }
+    }
+
+    /// Inline only: how long the disk takes for the next job, `None` while it does nothing.
+    pub(super) fn pace(&mut self) -> Option<Duration> {
+        self.store.disk.pace()
+    }
+
+    /// Inline only: whether a settle timer is wanted. A thread looks at the space by itself.
+    pub(super) fn wants_settling(&self) -> bool {
+        self.is_behind() || self.full
+    }
+
+    /// Inline only, where waiting for the disk would hold up the whole simulation.
+    pub(super) fn settle_unless_stalled(&mut self) {
+        if self.pace().is_some() {
+            self.settle();
         }
     }
 

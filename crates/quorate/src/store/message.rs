@@ -182,6 +182,8 @@ pub(super) enum InternalKind {
     Watch(u64),
     /// Simulation only: nothing came for a while; bring the anchor up to date.
     Settle,
+    /// Simulation only: a slow disk has come to the job under way, unless it does nothing now.
+    Inline(u64),
     /// From tests and `quorate actors stop --panic`: panic, as a bug would.
     Panic,
 }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -76,7 +77,26 @@ pub(super) struct State {
     poisoned: bool,
     capacity: u64,
     stalled: bool,
+    latency: Option<Latency>,
     pub(super) misdirect: bool,
+}
+
+/// How long writes take, and the numbers it is drawn with (SplitMix64).
+#[derive(Debug, Clone, Copy)]
+struct Latency {
+    min_ms: u64,
+    max_ms: u64,
+    drawn: u64,
+}
+
+impl Latency {
+    fn draw(&mut self) -> Duration {
+        self.drawn = self.drawn.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.drawn;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Duration::from_millis(self.min_ms + (z ^ (z >> 31)) % (self.max_ms - self.min_ms + 1))
+    }
 }
 
 /// A handle on a simulated disk.
@@ -116,6 +136,7 @@ impl SimDisk {
             poisoned: false,
             capacity: 1 << 40,
             stalled: false,
+            latency: None,
             misdirect: false,
         };
         Self { state: Arc::new((Mutex::new(state), Condvar::new())) }
@@ -146,10 +167,16 @@ impl SimDisk {
         self.lock().capacity = bytes;
     }
 
-    /// Every write waits until this is called with `false`. (On a real thread only.)
+    /// Every write waits until this is called with `false`: an I/O thread in the call, an inline store's actor beside it.
     pub fn stall(&self, stalled: bool) {
         self.lock().stalled = stalled;
         self.state.1.notify_all();
+    }
+
+    /// Of an inline store: each job takes from `min_ms` to `max_ms` before it is carried out, drawn with `seed`. A job
+    /// that waits is lost with its actor, as what is in the memory of a machine that stops.
+    pub fn set_latency_ms(&self, min_ms: u64, max_ms: u64, seed: u64) {
+        self.lock().latency = Some(Latency { min_ms, max_ms: max_ms.max(min_ms), drawn: seed });
     }
 
     /// The next sector that is written lands on the sector after it.
@@ -454,5 +481,13 @@ impl Disk for SimDisk {
         state.dies()?;
         state.image.ballast = bytes;
         Ok(())
+    }
+
+    fn pace(&mut self) -> Option<Duration> {
+        let mut state = self.lock();
+        if state.stalled {
+            return None;
+        }
+        Some(state.latency.as_mut().map_or(Duration::ZERO, Latency::draw))
     }
 }

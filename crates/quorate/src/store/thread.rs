@@ -52,6 +52,19 @@ impl std::fmt::Debug for StoreHandle {
     }
 }
 
+/// What became of a job that was handed over.
+pub(super) enum Submitted {
+    /// It is done.
+    Done,
+    /// The thread has it; [`InternalKind::Done`] will say when it is done.
+    UnderWay,
+    /// Inline, on a simulated disk that takes its time: the actor keeps it and tries again after a while.
+    Later(Vec<StoreMessage>, Duration),
+}
+
+/// How often a simulated disk that does nothing is looked at.
+const STALL_LOOK: Duration = Duration::from_millis(5);
+
 /// Starts the I/O thread.
 #[derive(Debug)]
 pub struct StoreThread;
@@ -79,16 +92,12 @@ impl StoreThread {
     }
 
     /// Simulation: no thread; the actor carries out every request while it handles it.
-    pub fn inline(store: Store, fatal: FatalSink) -> StoreHandle {
+    /// `deadline` as for [`start`](Self::start), for a simulated disk that stalls.
+    pub fn inline(store: Store, deadline: Duration, fatal: FatalSink) -> StoreHandle {
         let identity = store.identity().clone();
         let shared = Arc::new(Shared::new(fatal));
         let engine = Box::new(Engine::new(store, Arc::clone(&shared)));
-        StoreHandle::new(
-            Mode::Inline { engine: Mutex::new(Some(engine)) },
-            shared,
-            Duration::from_secs(10),
-            identity,
-        )
+        StoreHandle::new(Mode::Inline { engine: Mutex::new(Some(engine)) }, shared, deadline, identity)
     }
 }
 
@@ -127,7 +136,7 @@ impl StoreHandle {
             }
             Mode::Inline { engine } => {
                 if let Some(mut engine) = lock(engine).take() {
-                    engine.settle();
+                    engine.settle_unless_stalled();
                 }
             }
         }
@@ -161,24 +170,45 @@ impl StoreHandle {
         store_epoch
     }
 
-    /// Hands over a job. True if it is done already.
+    /// Hands over a job.
     pub(super) fn submit(
         &self,
         number: u64,
         requests: Vec<StoreMessage>,
         actor: &ActorRef<StoreMessage>,
-    ) -> bool {
+    ) -> Submitted {
         match &self.0.mode {
             Mode::Thread { orders, .. } => {
                 self.order(orders, Order::Job { number, requests, actor: actor.clone() });
-                false
+                Submitted::UnderWay
             }
-            Mode::Inline { engine } => {
-                if let Some(engine) = lock(engine).as_mut() {
+            Mode::Inline { engine } => match lock(engine).as_mut() {
+                Some(engine) => match engine.pace() {
+                    Some(Duration::ZERO) => {
+                        engine.execute(requests);
+                        Submitted::Done
+                    }
+                    pace => Submitted::Later(requests, pace.unwrap_or(STALL_LOOK)),
+                },
+                None => Submitted::Done,
+            },
+        }
+    }
+
+    /// Inline only: a job that had to wait. Given back if the disk does nothing now.
+    pub(super) fn submit_late(&self, requests: Vec<StoreMessage>) -> Submitted {
+        match &self.0.mode {
+            Mode::Thread { .. } => Submitted::Done,
+            Mode::Inline { engine } => match lock(engine).as_mut() {
+                Some(engine) => {
+                    if engine.pace().is_none() {
+                        return Submitted::Later(requests, STALL_LOOK);
+                    }
                     engine.execute(requests);
+                    Submitted::Done
                 }
-                true
-            }
+                None => Submitted::Done,
+            },
         }
     }
 
@@ -186,7 +216,7 @@ impl StoreHandle {
     pub(super) fn inline_behind(&self) -> bool {
         match &self.0.mode {
             Mode::Thread { .. } => false,
-            Mode::Inline { engine } => lock(engine).as_ref().is_some_and(|engine| engine.is_behind()),
+            Mode::Inline { engine } => lock(engine).as_ref().is_some_and(|engine| engine.wants_settling()),
         }
     }
 
@@ -195,7 +225,7 @@ impl StoreHandle {
             Mode::Thread { .. } => {}
             Mode::Inline { engine } => {
                 if let Some(engine) = lock(engine).as_mut() {
-                    engine.settle();
+                    engine.settle_unless_stalled();
                 }
             }
         }

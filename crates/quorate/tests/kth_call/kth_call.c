@@ -3,7 +3,7 @@
  * Preloaded into the process under test. A seccomp filter traps the calls of the table below, whoever makes them (libc,
  * or a library that calls the kernel itself, which an interposed libc function would miss); the handler of SIGSYS carries
  * them out in their place, counts those that concern the directory, and at the k-th does what it was told. Tests only;
- * Linux on x86-64 only. docs/decisions/0020-kth-call-shim.md says why this and not libfiu.
+ * Linux on x86-64 only. docs/decisions/0014-kth-call-shim.md says why this and not libfiu.
  *
  *   KTH_DIRECTORY  the directory, absolute, without links
  *   KTH_REPORT     a file: "hit CALL PATH" when the call was made to fail; "calls CALL N" of every call at the end

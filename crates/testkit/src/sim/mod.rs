@@ -1,0 +1,42 @@
+//! Whole clusters in simulated time, on one thread, drawn from one seed.
+//!
+//! A [`Simulation`] runs real nodes: their actors, their bridge with its frames and timeouts, their log store. Below them
+//! are a simulated network ([turmoil](https://docs.rs/turmoil)), [simulated disks](quorate::store::SimDisk) and a clock
+//! that moves only when there is nothing left to do, so that a minute of elections takes a second. A script holds the
+//! [`Cluster`]: it proposes and asks, partitions and heals, crashes and restarts, and asserts. **The same seed gives the
+//! same run, event by event**, so a failure is run again by its seed alone.
+//!
+//! ```
+//! use std::time::Duration;
+//! use quorate::Consistency;
+//! use quorate::machine::{Add, Counter, Total};
+//! use quorate_testkit::sim::{GROUP, Simulation};
+//!
+//! let report = Simulation::new(1).nodes(3).run(Counter::default, async |cluster| {
+//!     let old = cluster.wait_for_leader(GROUP, Duration::from_secs(10)).await;
+//!     cluster.isolate(old);
+//!     let new = cluster.wait_for_other_leader(GROUP, old, Duration::from_secs(10)).await;
+//!     assert_eq!(cluster.propose(new, Add(5)).await.expect("a majority is left"), 5);
+//!     cluster.heal();
+//!     cluster.query(old, Total, Consistency::Linearizable).await.expect("it finds the new leader")
+//! });
+//! assert_eq!(report.value, 5);
+//! ```
+//!
+//! It is not: a test of fjall, of real TCP, of threads (there is one), or of anything that asks the system for the time or
+//! for chance. `docs/testkit.md` says more.
+
+mod cluster;
+mod draw;
+mod host;
+mod net;
+mod seeds;
+mod simulation;
+mod trace;
+mod world;
+
+pub use cluster::{Cluster, NotDone, START_MAX};
+pub use draw::Draw;
+pub use host::NodeState;
+pub use seeds::seeds;
+pub use simulation::{GROUP, Report, Simulation};

@@ -1,0 +1,128 @@
+//! What happened in a simulation, event by event with its time: what two runs of one seed are compared by.
+//!
+//! It hears what the runtime logs (`quorate*` targets: roles, links, restarts, failures), every segment on the simulated
+//! network with its bytes, and what scripts note. All of it goes into a digest; the lines are kept only if asked for,
+//! for a run has millions of bytes of them. Bound: none on the lines that are kept; a run is short.
+
+use std::fmt::{self, Write as _};
+use std::hash::{DefaultHasher, Hasher as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+/// Clones write to the same trace.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Trace {
+    now_ms: Arc<AtomicU64>,
+    written: Arc<Mutex<Written>>,
+}
+
+#[derive(Debug, Default)]
+struct Written {
+    digest: DefaultHasher,
+    events: u64,
+    keeps: bool,
+    muted: bool,
+    lines: Vec<String>,
+    /// The event being written; kept, so that its memory is used again.
+    line: String,
+}
+
+impl Trace {
+    pub(super) fn new(keeps: bool) -> Self {
+        let trace = Self::default();
+        trace.lock().keeps = keeps;
+        trace
+    }
+
+    /// The simulated time, which whoever drives the simulation sets.
+    pub(super) fn clock(&self) -> Arc<AtomicU64> {
+        self.now_ms.clone()
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    /// Hears nothing until it is called with `false`.
+    pub(super) fn mute(&self, muted: bool) {
+        self.lock().muted = muted;
+    }
+
+    /// Adds an event.
+    pub(super) fn note(&self, event: fmt::Arguments<'_>) {
+        self.write(|line| line.write_fmt(event));
+    }
+
+    /// How many events there are, and the digest of them all.
+    pub(super) fn digest(&self) -> (u64, u64) {
+        let written = self.lock();
+        (written.events, written.digest.finish())
+    }
+
+    pub(super) fn take_lines(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().lines)
+    }
+
+    fn write(&self, event: impl FnOnce(&mut String) -> fmt::Result) {
+        let now_ms = self.now_ms();
+        let mut written = self.lock();
+        if written.muted {
+            return;
+        }
+        let mut line = std::mem::take(&mut written.line);
+        line.clear();
+        // Writing to a string does not fail.
+        let _ = write!(line, "{now_ms:>7} ").and_then(|()| event(&mut line));
+        written.events += 1;
+        written.digest.write(line.as_bytes());
+        written.digest.write_u8(b'\n');
+        if written.keeps {
+            written.lines.push(line.clone());
+        }
+        written.line = line;
+    }
+
+    /// A panic while an event was formatted leaves the trace whole: the line is begun anew each time.
+    fn lock(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Fields as text, without what differs from one run in a process to the next.
+struct Text<'a>(&'a mut String);
+
+impl Visit for Text<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let _ = write!(self.0, " {}={value:?}", field.name());
+    }
+}
+
+impl Subscriber for Trace {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let of_runtime = metadata.target().starts_with("quorate");
+        // Segments and connections; not the beat of the simulation.
+        let of_network = metadata.target() == "turmoil" && metadata.fields().field("protocol").is_some();
+        metadata.is_event() && (of_runtime || of_network)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        self.write(|line| {
+            line.push_str(event.metadata().target());
+            event.record(&mut Text(line));
+            Ok(())
+        });
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}

@@ -1,0 +1,89 @@
+//! What the driver, the hosts and the scripts of one simulation share. One thread; nothing here is held across an await.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::VecDeque;
+
+use quorate::store::Crash;
+use quorate::{Config, GroupError, Node};
+
+use super::draw::Draw;
+use super::host::{Host, Local};
+use super::trace::Trace;
+
+/// What only the driver can do, between two steps.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Order {
+    Crash {
+        at: usize,
+        crash: Crash,
+    },
+    Restart {
+        at: usize,
+    },
+    /// Of a million segments, so many break a link for a moment.
+    Loss {
+        per_million: u32,
+    },
+}
+
+pub(super) type Open<G> = Box<dyn Fn(Node) -> Local<Result<G, GroupError>>>;
+
+pub(super) struct World<G> {
+    pub(super) seed: u64,
+    pub(super) config: Config,
+    pub(super) open: Open<G>,
+    pub(super) trace: Trace,
+    /// Milliseconds between two steps.
+    pub(super) tick_ms: u64,
+    pub(super) disk_latency_ms: Cell<(u64, u64)>,
+    hosts: Vec<RefCell<Host<G>>>,
+    orders: RefCell<VecDeque<Order>>,
+}
+
+impl<G> World<G> {
+    pub(super) fn new(
+        seed: u64,
+        nodes: usize,
+        config: Config,
+        open: Open<G>,
+        trace: Trace,
+        tick_ms: u64,
+    ) -> Self {
+        let hosts = (0..nodes).map(|at| RefCell::new(Host::new(at))).collect();
+        let (disk_latency_ms, orders) = (Cell::new((0, 0)), RefCell::default());
+        Self { seed, config, open, trace, tick_ms, disk_latency_ms, hosts, orders }
+    }
+
+    pub(super) fn nodes(&self) -> usize {
+        self.hosts.len()
+    }
+
+    pub(super) fn host_mut(&self, at: usize) -> RefMut<'_, Host<G>> {
+        let host = self.hosts.get(at);
+        host.unwrap_or_else(|| panic!("there is no node{at}, there are {}", self.hosts.len())).borrow_mut()
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.hosts.iter().map(|host| host.borrow().name.clone()).collect()
+    }
+
+    /// Another number for every boot of every node.
+    pub(super) fn entropy(&self, at: usize, boot: u64) -> u64 {
+        Draw::new(self.seed ^ (at as u64) << 48 ^ boot << 32).number()
+    }
+
+    pub(super) fn order(&self, order: Order) {
+        self.orders.borrow_mut().push_back(order);
+    }
+
+    pub(super) fn next_order(&self) -> Option<Order> {
+        self.orders.borrow_mut().pop_front()
+    }
+
+    /// How fast a node's disk is, from now on.
+    pub(super) fn pace(&self, at: usize) {
+        let (min_ms, max_ms) = self.disk_latency_ms.get();
+        let host = self.host_mut(at);
+        host.disk.set_latency_ms(min_ms, max_ms, self.entropy(at, host.boots) ^ 0xd15c);
+    }
+}

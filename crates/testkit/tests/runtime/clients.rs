@@ -1,0 +1,208 @@
+//! Clients of a run: some read and write a few registers and are recorded, some add to a counter exactly once.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate::machine::{
+    Add, ClientId, KvAnswer, KvCommand, KvExpected, KvQuery, KvReply, SessionKey, Versioned,
+};
+use quorate::{Consistency, Outcome, ProposeError, QueryError};
+use quorate_testkit::history::{Call, Pending, Recorder, Reply, Value};
+use quorate_testkit::sim::{Draw, NotDone};
+
+use super::coverage::Coverage;
+use super::options::{Options, Sabotage};
+use super::{Groups, Kvs};
+
+/// What the clients of a run have in common.
+#[derive(Clone)]
+pub(crate) struct Load {
+    pub(crate) cluster: Kvs,
+    pub(crate) options: Options,
+    pub(crate) recorder: Recorder,
+    pub(crate) coverage: Coverage,
+    /// Set when clients are to end.
+    pub(crate) over: Rc<Cell<bool>>,
+    /// What was added and acknowledged, all adders together.
+    pub(crate) added: Rc<Cell<i64>>,
+    pub(crate) acknowledged: Rc<RefCell<u64>>,
+}
+
+enum End {
+    Replied(Reply),
+    Refused,
+    Unknown,
+}
+
+fn number(versioned: Option<&Versioned>) -> Option<Value> {
+    versioned.map(|v| {
+        let bytes = v.value.as_ref().try_into().expect("every value is a number of eight bytes");
+        Value::from_be_bytes(bytes)
+    })
+}
+
+fn bytes(value: Value) -> Bytes {
+    Bytes::copy_from_slice(&value.to_be_bytes())
+}
+
+fn command(key: &str, call: Call) -> Option<KvCommand> {
+    match call {
+        Call::Read => None,
+        Call::Write(value) => Some(KvCommand::set(key, bytes(value))),
+        Call::CompareAndSet { expected, value } => {
+            let expected = expected.map_or(KvExpected::Absent, |value| KvExpected::Value(bytes(value)));
+            Some(KvCommand::compare_and_set(key, expected, bytes(value)))
+        }
+        Call::Delete => Some(KvCommand::delete(key)),
+    }
+}
+
+fn replied(result: Result<Result<KvReply, ProposeError>, NotDone>) -> End {
+    let reply = match result {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(error)) => match error.outcome() {
+            Outcome::Refused | Outcome::Failed => return End::Refused,
+            Outcome::Unknown => return End::Unknown,
+        },
+        Err(NotDone::Down) => return End::Refused,
+        Err(NotDone::Ended) => return End::Unknown,
+    };
+    End::Replied(match reply {
+        KvReply::Set { .. } => Reply::Written,
+        KvReply::Deleted { previous } => Reply::Deleted { existed: previous.is_some() },
+        KvReply::Swapped { .. } => Reply::Swapped,
+        KvReply::Kept { current } => Reply::Kept { current: number(current.as_ref()) },
+        KvReply::Refused(refusal) => panic!("no limit was broken: {refusal}"),
+    })
+}
+
+fn answered(result: Result<Result<KvAnswer, QueryError>, NotDone>) -> End {
+    match result {
+        Ok(Ok(KvAnswer::Value(value))) => End::Replied(Reply::Value(number(value.as_ref()))),
+        Ok(Ok(other)) => panic!("asked for a value, answered {other:?}"),
+        // A query changes nothing.
+        Ok(Err(_)) | Err(_) => End::Refused,
+    }
+}
+
+impl Load {
+    /// One operation by way of one node, recorded. What was read or found, if anything was.
+    pub(crate) async fn operate(
+        &self,
+        client: u32,
+        at: usize,
+        key: &str,
+        call: Call,
+    ) -> Option<Option<Value>> {
+        let pending: Pending = self.recorder.begin(client, key, call);
+        let (name, patience) = (key.to_owned(), Duration::from_millis(self.options.call));
+        let stale = self.options.sabotage == Some(Sabotage::StaleReads);
+        let consistency = if stale { Consistency::Stale } else { Consistency::Linearizable };
+        let end = if let Some(command) = command(key, call) {
+            let work = move |_, (kv, _): Groups| async move {
+                kv.propose_by(command, patience).await.map(|applied| applied.reply)
+            };
+            replied(self.cluster.on(at, work).await)
+        } else {
+            let work = move |_, (kv, _): Groups| async move {
+                kv.query_by(KvQuery::get(name), consistency, patience).await
+            };
+            answered(self.cluster.on(at, work).await)
+        };
+        let note = |end: &str| self.cluster.note(format_args!("c{client} node{at} {key} {call:?}: {end}"));
+        match end {
+            End::Replied(reply) => {
+                note(&format!("{reply:?}"));
+                *self.acknowledged.borrow_mut() += 1;
+                pending.replied(reply);
+                self.coverage.note(format!("replied {}", kind(call)));
+                match reply {
+                    Reply::Value(value) | Reply::Kept { current: value } => Some(value),
+                    Reply::Written | Reply::Swapped | Reply::Deleted { .. } => None,
+                }
+            }
+            End::Refused => {
+                note("refused");
+                pending.refused();
+                self.coverage.note("refused");
+                None
+            }
+            End::Unknown => {
+                note("unknown");
+                pending.unknown();
+                self.coverage.note("unknown");
+                None
+            }
+        }
+    }
+
+    /// Reads and writes until it is over.
+    pub(crate) async fn client(self, client: u32, mut draw: Draw) {
+        let mut written: Value = 0;
+        let mut seen: Option<Value> = None;
+        let home = draw.place(self.options.nodes);
+        while !self.over.get() {
+            let at = if draw.chance(700) { home } else { draw.place(self.options.nodes) };
+            let key = format!("k{}", draw.below(self.options.keys));
+            written += 1;
+            let value = Value::from(client) << 32 | written;
+            let call = match draw.below(100) {
+                0..40 => Call::Read,
+                40..70 => Call::Write(value),
+                70..92 => Call::CompareAndSet { expected: seen, value },
+                _ => Call::Delete,
+            };
+            if let Some(found) = self.operate(client, at, &key, call).await {
+                seen = found;
+            }
+            self.cluster.pause(Duration::from_millis(draw.range(0, self.options.think))).await;
+        }
+    }
+
+    /// Adds one, again and again, each under a key of its own until it is acknowledged; and does not end before.
+    pub(crate) async fn adder(self, name: u64, mut draw: Draw) {
+        let client = ClientId::of_name(&format!("adder{name}"));
+        let mut sequence = 0;
+        while !self.over.get() {
+            sequence += 1;
+            let key = SessionKey::new(client, sequence);
+            let mut tries = 0;
+            loop {
+                let keyless = self.options.sabotage == Some(Sabotage::KeylessRetries);
+                let at = draw.place(self.options.nodes);
+                let patience = Duration::from_millis(self.options.call);
+                let work = move |_, (_, count): Groups| async move {
+                    let added = if keyless {
+                        count.propose_by(Add(1), patience).await
+                    } else {
+                        count.propose_once(key, Add(1), patience).await
+                    };
+                    added.map(|applied| applied.reply)
+                };
+                let end = self.cluster.on(at, work).await;
+                self.cluster.note(format_args!("adder{name} node{at} {sequence}: {end:?}"));
+                if let Ok(Ok(_)) = end {
+                    break;
+                }
+                tries += 1;
+                self.cluster.pause(Duration::from_millis(20)).await;
+            }
+            if tries > 0 {
+                self.coverage.note("added after retries");
+            }
+            self.added.set(self.added.get() + 1);
+            self.cluster.pause(Duration::from_millis(draw.range(0, 2 * self.options.think))).await;
+        }
+    }
+}
+
+fn kind(call: Call) -> &'static str {
+    match call {
+        Call::Read => "read",
+        Call::Write(_) => "write",
+        Call::CompareAndSet { .. } => "cas",
+        Call::Delete => "delete",
+    }
+}
