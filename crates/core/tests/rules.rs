@@ -163,17 +163,7 @@ fn rule_02_a_learner_votes_and_never_stands_and_a_recovering_node_does_neither()
 
 #[test]
 fn rule_05_a_majority_must_confirm_without_the_one_that_recovers() {
-    let mut lab = Lab::elected(3);
-    lab.propose(0, "a");
-    lab.settle();
-    lab.crash(1);
-    lab.nodes[1].disk.lose_suffix(1);
-    lab.start(1);
-    lab.isolate(2);
-    for _ in 0..8 {
-        lab.heartbeat(0);
-    }
-    assert_eq!(lab.last(1), 2, "it has everything again");
+    let mut lab = lab::scenarios::recovering_without_a_majority();
     assert!(lab.state(1).hard_state().recovering, "n0 and n1 are no majority without n1");
     lab.heal();
     for _ in 0..12 {

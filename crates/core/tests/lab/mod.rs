@@ -7,6 +7,7 @@ pub(crate) mod disk;
 mod print;
 #[path = "../sim/rng.rs"]
 pub(crate) mod rng;
+pub(crate) mod scenarios;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
