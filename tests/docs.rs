@@ -164,8 +164,13 @@ fn the_check_for_names_sees_what_is_missing() {
 
 /// The numbers behind `word` in a test's name: `bug_28_55_no_x` has 28 and 55, `rule_07_bug_61_x` has rule 7 and bug 61.
 fn numbers_in(name: &str, word: &str) -> Vec<u8> {
-    let behind = name.split('_').skip_while(|part| *part != word).skip(1);
-    behind.map_while(|part| part.parse().ok()).collect()
+    let (mut numbers, mut behind) = (Vec::new(), false);
+    for part in name.split('_') {
+        let number = part.parse().ok().filter(|_| behind);
+        behind = part == word || number.is_some();
+        numbers.extend(number);
+    }
+    numbers
 }
 
 /// The tests that carry numbers behind `word`, in order, as rows of a table.
@@ -235,6 +240,7 @@ fn numbers_are_found_in_names() {
     assert_eq!(numbers_in("bug_28_55_an_answer", "bug"), [28, 55]);
     assert_eq!(numbers_in("rule_07_bug_61_an_install", "bug"), [61]);
     assert_eq!(numbers_in("rule_07_bug_61_an_install", "rule"), [7]);
+    assert_eq!(numbers_in("rule_06_bug_70_bug_71_any_9", "bug"), [70, 71]);
     assert!(numbers_in("debug_12", "bug").is_empty() && numbers_in("bug_report", "bug").is_empty());
 }
 
