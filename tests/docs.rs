@@ -166,7 +166,7 @@ fn the_check_for_names_sees_what_is_missing() {
 fn numbers_in(name: &str, word: &str) -> Vec<u8> {
     let (mut numbers, mut behind) = (Vec::new(), false);
     for part in name.split('_') {
-        let number = part.parse().ok().filter(|_| behind);
+        let number = part.parse::<u8>().ok().filter(|_| behind);
         behind = part == word || number.is_some();
         numbers.extend(number);
     }
