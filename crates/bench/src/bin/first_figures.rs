@@ -1,7 +1,7 @@
 //! The first figures of a served cluster, beside what its disk can do: three processes of the binary on loopback, measured by
 //! `quorate bench` by bridge and by REST, and between the rounds the median of write + fdatasync on the same disk.
 //!
-//! `cargo build --release && cargo run --release -p quorate-bench --bin first_figures` prints the table of
+//! `cargo build --release && cargo run -p quorate-bench --bin first_figures -- target/release/quorate` prints the table of
 //! `docs/evidence/speed.md`. Rounds are interleaved; every figure is the median of its rounds. Bounded: `ROUNDS` times
 //! every way and number of clients, `SECONDS` each.
 //!
@@ -36,12 +36,10 @@ impl Drop for Nodes {
     }
 }
 
-/// The binary, of the same profile as this one.
+/// The binary that is measured: the one argument.
 fn binary() -> Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let binary = own.parent().context("it is in a directory")?.join("quorate");
-    ensure!(binary.exists(), "{} is missing: build it in the same profile first", binary.display());
-    Ok(binary)
+    let given = std::env::args_os().nth(1).context("usage: first_figures PATH-OF-QUORATE")?;
+    std::fs::canonicalize(&given).with_context(|| format!("{} is missing: build it first", given.display()))
 }
 
 fn free_ports(count: usize) -> Result<Vec<u16>> {
