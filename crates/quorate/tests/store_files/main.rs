@@ -84,33 +84,49 @@ fn bug_70_an_unfinished_last_batch_is_cut_and_said() {
 }
 
 /// The window of `ANCHOR_LAG_MAX`: what the anchor does not know yet looks like an unfinished write. Once it knows, the same
-/// damage is seen.
+/// damage is seen. The engine may have a second copy of the last batch in a table, which its own threads write when they
+/// like: then nothing is lost, and nothing may be said to be.
 #[test]
 fn rule_03_inside_the_window_only_what_the_anchor_does_not_know_can_be_lost() {
+    const TRIES: usize = 20;
     for settles in [false, true] {
-        let (_owner, path) = directory();
-        let (mut store, _) = open(&path).expect("it opens");
-        write(&mut store, ENTRIES, ENTRIES + 3);
-        if settles {
-            store.settle_anchor().expect("it settles");
-        }
-        drop(store);
-        let journal = path.join("db/0.jnl");
-        let mut bytes = fs::read(&journal).expect("a journal reads");
-        let end = bytes.iter().rposition(|byte| *byte != 0).expect("it is not empty") + 1;
-        bytes.truncate(end - 10);
-        fs::write(&journal, &bytes).expect("written");
-        let (store, report) = open(&path).expect("it opens");
-        let torn = report.notices.iter().any(|notice| matches!(notice, OpenNotice::TornTail(_)));
-        assert!(torn, "{:?}", report.notices);
-        assert!(report.groups.iter().all(|group| group.recovering == settles), "{:?}", report.groups);
-        // The last batch was of the second group: it ends one entry earlier, and what is left is what was written.
-        for (name, last) in [(GROUP, ENTRIES + 3), (OTHER, ENTRIES + 2)] {
-            let all = entries(Position::ORIGIN, last);
-            let found = store.read(GroupId::of_name(name), Index(1), Index(u64::MAX), usize::MAX);
-            assert_eq!(found.expect("it reads"), all, "{name}, settled: {settles}");
-        }
+        let lost = (0..TRIES).any(|_| loses_its_last_batch(settles));
+        assert!(lost, "settled: {settles}: the journal's end was never the only copy in {TRIES} tries");
     }
+}
+
+/// Cuts the end of a journal, checks what follows, and says whether that was the only copy.
+fn loses_its_last_batch(settles: bool) -> bool {
+    let owner = tempfile::tempdir().expect("a directory");
+    let path = owner.path().join("data");
+    let (mut store, _) = open(&path).expect("it opens");
+    write(&mut store, 0, ENTRIES + 3);
+    if settles {
+        store.settle_anchor().expect("it settles");
+    }
+    drop(store);
+    let journal = path.join("db/0.jnl");
+    let mut bytes = fs::read(&journal).expect("a journal reads");
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("it is not empty") + 1;
+    bytes.truncate(end - 10);
+    fs::write(&journal, &bytes).expect("written");
+    let (store, report) = open(&path).expect("it opens");
+    let torn = report.notices.iter().any(|notice| matches!(notice, OpenNotice::TornTail(_)));
+    assert!(torn, "{:?}", report.notices);
+    let last =
+        |name: &str| report.groups.iter().find(|group| group.name == name).expect("it is there").last.index;
+    // The last batch was of the second group: it ends one entry earlier, and what is left is what was written.
+    assert_eq!(last(GROUP), Index(ENTRIES + 3));
+    let lost = last(OTHER) == Index(ENTRIES + 2);
+    assert!(lost || last(OTHER) == Index(ENTRIES + 3), "{:?}", report.groups);
+    let recovers = settles && lost;
+    assert!(report.groups.iter().all(|group| group.recovering == recovers), "{:?}", report.groups);
+    for name in [GROUP, OTHER] {
+        let all = entries(Position::ORIGIN, last(name).0);
+        let found = store.read(GroupId::of_name(name), Index(1), Index(u64::MAX), usize::MAX);
+        assert_eq!(found.expect("it reads"), all, "{name}, settled: {settles}");
+    }
+    lost
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `safety.md` 9 at the engine: what a role that is over had ordered does not land behind the one that follows it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 
 use quorate_core::{Entry, Epoch, GroupId, Index, Persist, Position, Sequence};
 use tokio::sync::oneshot;
@@ -28,10 +29,10 @@ fn persist(sequence: u64, entries: Vec<Entry>) -> Persist {
 type Loading = oneshot::Receiver<Result<LoadedGroup, StoreError>>;
 
 /// A role begins under this epoch; what it hears goes to `heard`.
-fn load(epoch: u64, heard: &Arc<Mutex<Vec<StoreEvent>>>) -> (StoreMessage, Loading) {
+fn load(epoch: u64, heard: Sender<StoreEvent>) -> (StoreMessage, Loading) {
     let (reply, answer) = oneshot::channel();
-    let heard = heard.clone();
-    let sink = Arc::new(move |event| heard.lock().expect("not poisoned").push(event));
+    // Who listens no more has seen enough.
+    let sink = Arc::new(move |event| drop(heard.send(event)));
     let (group, epoch) = (group(), Epoch(epoch));
     (StoreMessage::Load { group, epoch, tail_bytes_max: 1 << 20, sink, reply: reply.into() }, answer)
 }
@@ -49,18 +50,17 @@ fn late_order(no_epochs: bool) -> (Vec<StoreEvent>, Index) {
         founding: founding(),
         reply: reply.into(),
     }]);
-    let (first, second) = (Arc::default(), Arc::default());
-    let (begin_first, _first) = load(1, &first);
-    let (begin_second, _second) = load(2, &second);
+    let (second, heard) = channel();
+    let (begin_first, _first) = load(1, channel().0);
+    let (begin_second, _second) = load(2, second);
     engine.execute(vec![begin_first]);
     let old = entries(Position::ORIGIN, 1, 2, 10);
     engine.execute(vec![begin_second]);
     engine.execute(vec![StoreMessage::Persist { group: group(), epoch: Epoch(1), persist: persist(1, old) }]);
-    let (look, mut found) = load(3, &Arc::default());
+    let (look, mut found) = load(3, channel().0);
     engine.execute(vec![look]);
     let loaded = found.try_recv().expect("inline").expect("it loads");
-    let heard = second.lock().expect("not poisoned").clone();
-    (heard, loaded.tail.last().index)
+    (heard.try_iter().collect(), loaded.tail.last().index)
 }
 
 #[test]
