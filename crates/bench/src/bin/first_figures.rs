@@ -16,8 +16,8 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-const ROUNDS: usize = 5;
-const SECONDS: &str = "4";
+const ROUNDS: usize = 3;
+const SECONDS: &str = "2";
 const VALUE_BYTES: usize = 256;
 const CLIENTS: [&str; 3] = ["1", "64", "256"];
 const WAYS: [(&str, &str); 4] = [("put", "bridge"), ("put", "rest"), ("get", "bridge"), ("get", "rest")];

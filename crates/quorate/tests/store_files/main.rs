@@ -116,17 +116,17 @@ fn loses_its_last_batch(settles: bool) -> bool {
     let last =
         |name: &str| report.groups.iter().find(|group| group.name == name).expect("it is there").last.index;
     // The last batch was of the second group: it ends one entry earlier, and what is left is what was written.
-    assert_eq!(last(GROUP), Index(ENTRIES + 3));
-    let lost = last(OTHER) == Index(ENTRIES + 2);
-    assert!(lost || last(OTHER) == Index(ENTRIES + 3), "{:?}", report.groups);
-    let recovers = settles && lost;
+    assert_eq!(end_of(GROUP), Index(ENTRIES + 3));
+    let is_lost = end_of(OTHER) == Index(ENTRIES + 2);
+    assert!(is_lost || end_of(OTHER) == Index(ENTRIES + 3), "{:?}", report.groups);
+    let recovers = settles && is_lost;
     assert!(report.groups.iter().all(|group| group.recovering == recovers), "{:?}", report.groups);
     for name in [GROUP, OTHER] {
-        let all = entries(Position::ORIGIN, last(name).0);
+        let all = entries(Position::ORIGIN, end_of(name).0);
         let found = store.read(GroupId::of_name(name), Index(1), Index(u64::MAX), usize::MAX);
         assert_eq!(found.expect("it reads"), all, "{name}, settled: {settles}");
     }
-    lost
+    is_lost
 }
 
 #[test]
