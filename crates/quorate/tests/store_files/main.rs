@@ -113,7 +113,7 @@ fn loses_its_last_batch(settles: bool) -> bool {
     let (store, report) = open(&path).expect("it opens");
     let torn = report.notices.iter().any(|notice| matches!(notice, OpenNotice::TornTail(_)));
     assert!(torn, "{:?}", report.notices);
-    let last =
+    let end_of =
         |name: &str| report.groups.iter().find(|group| group.name == name).expect("it is there").last.index;
     // The last batch was of the second group: it ends one entry earlier, and what is left is what was written.
     assert_eq!(end_of(GROUP), Index(ENTRIES + 3));
