@@ -26,8 +26,8 @@ const SEQUENCE_AHEAD_MAX: u64 = 1 << 24;
 /// What a journal turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Whole batches up to here, then nothing but zeros.
-    Clean { end: u64 },
+    /// Whole batches up to here, then nothing but zeros; `last` is the sequence number of the last batch up to here.
+    Clean { end: u64, last: Option<u64> },
     /// Whole batches up to here, then an unfinished one and nothing whole after it.
     Torn { end: u64, cut: u64 },
     /// Something that does not decode, and a whole batch after it; or sequence numbers out of order.
@@ -49,12 +49,12 @@ pub(super) fn run(directory: &Path) -> Result<Option<TornTail>, DiskError> {
             return Err(damaged(directory, detail));
         }
     }
-    let mut torn = None;
+    let (mut torn, mut sequence) = (None, None);
     for (_, path) in &journals {
         let bytes = read(path)?;
-        match check(&bytes) {
-            Verdict::Clean { end } if path == newest => write_again(path, &bytes, end)?,
-            Verdict::Clean { .. } => {}
+        match check(&bytes, sequence) {
+            Verdict::Clean { end, .. } if path == newest => write_again(path, &bytes, end)?,
+            Verdict::Clean { last, .. } => sequence = last,
             Verdict::Damaged { at, detail } => {
                 return Err(damaged(path, format!("at byte {at}: {detail}")));
             }
@@ -146,20 +146,22 @@ pub(super) fn has_batch(directory: &Path) -> Result<bool, DiskError> {
     Ok(false)
 }
 
-/// Walks the batches of a journal.
-pub(super) fn check(bytes: &[u8]) -> Verdict {
+/// Walks the batches of a journal. `sequence` is the last number of the journal before it: the numbers of a database ascend over
+/// all its journals, so two that were swapped, or an older copy of one, are noticed.
+pub(super) fn check(bytes: &[u8], mut sequence: Option<u64>) -> Verdict {
     let mut at = 0;
-    let mut sequence = None;
     while let Some((end, number)) = batch(bytes, at) {
-        if sequence.is_some_and(|last| number <= last || number - last > SEQUENCE_STEP_MAX) {
-            let detail = format!("sequence number {number} does not follow the one before");
+        if let Some(last) = sequence
+            && (number <= last || number - last > SEQUENCE_STEP_MAX)
+        {
+            let detail = format!("sequence number {number} does not follow {last}, the one before");
             return Verdict::Damaged { at: at as u64, detail };
         }
         sequence = Some(number);
         at = end;
     }
     let Some(rest) = bytes[at..].iter().rposition(|byte| *byte != 0) else {
-        return Verdict::Clean { end: at as u64 };
+        return Verdict::Clean { end: at as u64, last: sequence };
     };
     let end = at + rest + 1;
     // Inside the payload of an unfinished batch anything may stand: only what lies beyond its values, has content and

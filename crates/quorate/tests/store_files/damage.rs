@@ -17,7 +17,7 @@ use crate::directory::{ENTRIES, Outcome, copy, files, fill, goes_on, outcome};
 
 /// Every so many bytes a bit is flipped, where nobody says otherwise: a few seconds' worth.
 const STRIDE: usize = 997;
-/// After so many damaged directories one of them goes on working.
+/// After so many damaged directories one of them goes on working; each of those in which a whole file is another one does.
 const GOES_ON_EVERY: usize = 5;
 
 fn stride() -> usize {
@@ -210,7 +210,8 @@ impl Ground {
         damage.inflict(&target, name, &self.old);
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let found = outcome(&target)?;
-            if found != Outcome::Refused && number.is_multiple_of(GOES_ON_EVERY) {
+            let whole_file = matches!(damage, Damage::Deleted | Damage::Swapped(_) | Damage::RolledBack);
+            if found != Outcome::Refused && (whole_file || number.is_multiple_of(GOES_ON_EVERY)) {
                 goes_on(&target, found)?;
             }
             Ok(found)

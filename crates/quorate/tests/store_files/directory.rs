@@ -20,19 +20,29 @@ pub(crate) fn node(name: &str) -> NodeId {
     NodeId::new(name).expect("a legal name")
 }
 
+/// Memtables so small that there are tables on disk, too.
+const MEMTABLE_BYTES: u64 = 4 << 10;
+
 pub(crate) fn lock(path: &Path) -> Result<FjallDisk, DiskError> {
-    // Memtables so small that there are tables on disk, too.
+    lock_with(path, MEMTABLE_BYTES)
+}
+
+fn lock_with(path: &Path, memtable_bytes: u64) -> Result<FjallDisk, DiskError> {
     let options = FjallOptions {
         cache_bytes: 1 << 20,
         worker_threads: 1,
-        log_memtable_bytes: 4 << 10,
-        hard_memtable_bytes: 4 << 10,
+        log_memtable_bytes: memtable_bytes,
+        hard_memtable_bytes: memtable_bytes,
     };
     FjallDisk::lock(path, options)
 }
 
 pub(crate) fn open(path: &Path) -> Result<(Store, OpenReport), OpenError> {
-    let disk: Box<dyn Disk> = Box::new(lock(path)?);
+    open_with(path, MEMTABLE_BYTES)
+}
+
+pub(crate) fn open_with(path: &Path, memtable_bytes: u64) -> Result<(Store, OpenReport), OpenError> {
+    let disk: Box<dyn Disk> = Box::new(lock_with(path, memtable_bytes)?);
     let mut options = StoreOptions::new(node("node0"), Some(Hash::of(b"cluster")), 0x5eed);
     options.ballast_bytes = 16;
     options.reserve_bytes_min = 1 << 10;

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use quorate::store::{DiskError, OpenError, OpenNotice};
 use quorate_core::{GroupId, Index, Position};
 
-use self::directory::{ENTRIES, GROUP, OTHER, Outcome, copy, directory, entries, fill, lock, open, write};
+use self::directory::{
+    ENTRIES, GROUP, OTHER, Outcome, copy, directory, entries, fill, lock, open, open_with, write,
+};
 
 mod damage;
 mod directory;
@@ -84,22 +86,23 @@ fn bug_70_an_unfinished_last_batch_is_cut_and_said() {
 }
 
 /// The window of `ANCHOR_LAG_MAX`: what the anchor does not know yet looks like an unfinished write. Once it knows, the same
-/// damage is seen. The engine may have a second copy of the last batch in a table, which its own threads write when they
-/// like: then nothing is lost, and nothing may be said to be.
+/// damage is seen. With small memtables a thread of the engine begins a new one when it gets there, and the one before,
+/// the last batch in it, goes into a table: a second copy, so nothing is lost, and nothing may be said to be.
 #[test]
 fn rule_03_inside_the_window_only_what_the_anchor_does_not_know_can_be_lost() {
-    const TRIES: usize = 20;
     for settles in [false, true] {
-        let lost = (0..TRIES).any(|_| loses_its_last_batch(settles));
-        assert!(lost, "settled: {settles}: the journal's end was never the only copy in {TRIES} tries");
+        assert!(loses_its_last_batch(settles, 1 << 20), "without tables the journal is the only copy");
+        for _ in 0..3 {
+            loses_its_last_batch(settles, 4 << 10);
+        }
     }
 }
 
 /// Cuts the end of a journal, checks what follows, and says whether that was the only copy.
-fn loses_its_last_batch(settles: bool) -> bool {
+fn loses_its_last_batch(settles: bool, memtable_bytes: u64) -> bool {
     let owner = tempfile::tempdir().expect("a directory");
     let path = owner.path().join("data");
-    let (mut store, _) = open(&path).expect("it opens");
+    let (mut store, _) = open_with(&path, memtable_bytes).expect("it opens");
     write(&mut store, 0, ENTRIES + 3);
     if settles {
         store.settle_anchor().expect("it settles");
@@ -110,7 +113,7 @@ fn loses_its_last_batch(settles: bool) -> bool {
     let end = bytes.iter().rposition(|byte| *byte != 0).expect("it is not empty") + 1;
     bytes.truncate(end - 10);
     fs::write(&journal, &bytes).expect("written");
-    let (store, report) = open(&path).expect("it opens");
+    let (store, report) = open_with(&path, memtable_bytes).expect("it opens");
     let torn = report.notices.iter().any(|notice| matches!(notice, OpenNotice::TornTail(_)));
     assert!(torn, "{:?}", report.notices);
     let end_of =

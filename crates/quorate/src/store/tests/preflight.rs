@@ -16,8 +16,8 @@ fn journal_of(values: Vec<Vec<u8>>) -> (Vec<u8>, Vec<usize>) {
     disk.create_database().expect("a database");
     let mut ends = Vec::new();
     let read = || std::fs::read(directory.path().join("db/0.jnl")).expect("a journal");
-    let end = |bytes: &[u8]| match check(bytes) {
-        Verdict::Clean { end } => usize::try_from(end).expect("small"),
+    let end = |bytes: &[u8]| match check(bytes, None) {
+        Verdict::Clean { end, .. } => usize::try_from(end).expect("small"),
         other => panic!("fjall's own journal is clean: {other:?}"),
     };
     for (number, value) in (0..).zip(values) {
@@ -41,7 +41,7 @@ fn bug_70_every_cut_of_the_last_batch_is_a_torn_tail() {
         for zeros in [0, 4096] {
             let mut cut = bytes[..end].to_vec();
             cut.resize(end + zeros, 0);
-            match check(&cut) {
+            match check(&cut, None) {
                 Verdict::Torn { end, .. } => assert_eq!(end, before as u64),
                 other => panic!("cut at {end}: {other:?}"),
             }
@@ -55,7 +55,7 @@ fn bug_70_every_flipped_byte_of_an_old_batch_is_damage() {
     for at in 0..ends[2] {
         let mut bad = bytes.clone();
         bad[at] ^= 0x40;
-        let verdict = check(&bad);
+        let verdict = check(&bad, None);
         let harmless = matches!(verdict, Verdict::Clean { .. });
         // Bytes of a sequence number are under no checksum: one that still ascends changes nothing.
         assert!(matches!(verdict, Verdict::Damaged { .. }) || harmless, "byte {at}: {verdict:?}");
@@ -71,7 +71,7 @@ fn bug_70_a_zeroed_page_in_the_middle_is_damage() {
     let (bytes, ends) = journal(20);
     let mut bad = bytes;
     bad[ends[4] - 100..ends[8] + 50].fill(0);
-    assert!(matches!(check(&bad), Verdict::Damaged { .. }));
+    assert!(matches!(check(&bad, None), Verdict::Damaged { .. }));
 }
 
 /// What a client sends may look like anything, a journal of ours included.
@@ -96,9 +96,26 @@ fn bug_70_a_payload_that_looks_like_batches_is_a_torn_tail_when_cut() {
         let values = vec![vec![0; 300], vec![1; 300], [vec![7; 50], forged, vec![7; 50]].concat()];
         let (bytes, ends) = journal_of(values);
         for cut in ends[1] + 1..ends[2] {
-            let verdict = check(&bytes[..cut]);
+            let verdict = check(&bytes[..cut], None);
             let torn = matches!(verdict, Verdict::Torn { end, .. } if end == ends[1] as u64);
             assert!(torn, "{what}, cut at {cut}: {verdict:?}");
         }
     }
+}
+
+/// The numbers ascend over all journals of a database: one in the place of another is damage, not a shorter past.
+#[test]
+fn bug_70_bug_71_a_journal_in_the_place_of_another_is_damage() {
+    let (bytes, ends) = journal(6);
+    let (older, newer) = bytes.split_at(ends[2]);
+    let last = |verdict| match verdict {
+        Verdict::Clean { last, .. } => last,
+        other => panic!("whole batches: {other:?}"),
+    };
+    let (first, second) = (last(check(older, None)), last(check(newer, None)));
+    assert!(first < second);
+    assert_eq!(last(check(newer, first)), second, "in their order they are clean");
+    assert_eq!(last(check(&[], first)), first, "a journal without a batch keeps the number");
+    assert!(matches!(check(older, second), Verdict::Damaged { at: 0, .. }), "the older one behind the newer");
+    assert!(matches!(check(older, first), Verdict::Damaged { at: 0, .. }), "the same one twice");
 }
