@@ -1,8 +1,8 @@
 //! The exhaustive model check of the shipped role types.
 //!
-//! A normal run looks at over a million distinct states. `QUORATE_STATES=n cargo test --release -p quorate-core --test
-//! model_check -- --nocapture` looks at n, depth first, in shares that are equal but for what a configuration does not
-//! have.
+//! A normal run looks at over a million distinct states, breadth first: everything near the start. `QUORATE_STATES=n cargo
+//! test --release -p quorate-core --test model_check -- --nocapture` then looks at n more, depth first, in shares that are
+//! equal but for what a configuration does not have.
 
 mod model;
 mod sim;
@@ -26,29 +26,43 @@ fn run(config: &Config) -> Summary {
 
 #[test]
 fn no_reachable_state_breaks_an_invariant() {
-    let asked = std::env::var("QUORATE_STATES").ok().map(|n| n.parse::<u64>().expect("a number of states"));
-    let (search, mut left) = match asked {
-        Some(states) => (Search::Depth, states),
-        None => (Search::Breadth, 0),
-    };
-    let configs = configs::all(search, EXPANDED);
-    let mut summaries: Vec<Summary> = Vec::new();
-    for (at, config) in configs.iter().enumerate() {
-        let share = left / (configs.len() - at) as u64;
-        let states_max = if asked.is_some() { share } else { config.states_max };
-        let summary = run(&Config { states_max, ..config.clone() });
-        left = left.saturating_sub(summary.unique);
-        summaries.push(summary);
+    let mut summaries: Vec<Summary> = configs::all(Search::Breadth, EXPANDED).iter().map(run).collect();
+    total("all", &summaries, UNIQUE_MIN);
+    if let Some(asked) = asked() {
+        let deep = in_depth(asked);
+        total("all in depth", &deep, asked);
+        summaries.extend(deep);
     }
-    let unique: u64 = summaries.iter().map(|s| s.unique).sum();
-    let generated: u64 = summaries.iter().map(|s| s.generated).sum();
-    eprintln!("model check: all unique={unique} generated={generated}");
-    assert!(unique >= asked.unwrap_or(UNIQUE_MIN), "only {unique} states were looked at");
     for what in summaries[0].met.keys() {
         let met: u64 = summaries.iter().map(|s| s.met[what]).sum();
         eprintln!("model check: {what}: {met} times");
         assert!(met > 0, "no state in which {what}");
     }
+}
+
+/// How many states `QUORATE_STATES` asks for.
+fn asked() -> Option<u64> {
+    std::env::var("QUORATE_STATES").ok().map(|states| states.parse().expect("a number of states"))
+}
+
+/// What one configuration does not have falls to those after it.
+fn in_depth(mut left: u64) -> Vec<Summary> {
+    let configs = configs::all(Search::Depth, 0);
+    let mut summaries = Vec::new();
+    for (at, config) in configs.iter().enumerate() {
+        let states_max = left / (configs.len() - at) as u64;
+        let summary = run(&Config { states_max, ..config.clone() });
+        left = left.saturating_sub(summary.unique);
+        summaries.push(summary);
+    }
+    summaries
+}
+
+fn total(what: &str, summaries: &[Summary], unique_min: u64) {
+    let unique: u64 = summaries.iter().map(|s| s.unique).sum();
+    let generated: u64 = summaries.iter().map(|s| s.generated).sum();
+    eprintln!("model check: {what} unique={unique} generated={generated}");
+    assert!(unique >= unique_min, "only {unique} states were looked at");
 }
 
 #[test]
