@@ -9,6 +9,7 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("quorate-testkit", &["quorate", "quorate-core"]),
     ("quorate-examples", &["quorate", "quorate-bridge", "quorate-core", "quorate-server", "quorate-testkit"]),
     ("quorate-tests", &["quorate", "quorate-bridge", "quorate-core", "quorate-server", "quorate-testkit"]),
+    ("quorate-fuzz", &["quorate", "quorate-bridge", "quorate-core", "quorate-server"]),
     ("quorate-bench", &["quorate", "quorate-bridge", "quorate-core", "quorate-server", "quorate-testkit"]),
 ];
 

@@ -3,20 +3,17 @@
 //!
 //! `QUORATE_FUZZ_INPUT=FILE` replays one file: its directory names the target. `REWRITE=1` writes the seeds anew.
 
-#[path = "fuzz/targets/mod.rs"]
-mod targets;
-
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use quorate::machine::{Add, ClientId, Counter, Envelope, Executor, Kv, KvCommand, SessionKey, StateMachine};
 use quorate_core::{Entry, EntryKind, Hash, Position, Term, encode_run};
+use quorate_fuzz::{ALL, Target};
 use quorate_server::machine::{Store, StoreCommand};
-use targets::Target;
 
 fn top() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// What a fuzzer begins with: one well-formed input of each kind.
@@ -96,7 +93,7 @@ fn every_input_of_the_corpus_and_every_past_crash_holds() -> Result<()> {
     if let Ok(input) = std::env::var("QUORATE_FUZZ_INPUT") {
         let path = top().join(input);
         let name = path.parent().and_then(Path::file_name).context("a file in a target's directory")?;
-        let target = targets::ALL.iter().find(|target| Path::new(target.name) == name).context("a target")?;
+        let target = ALL.iter().find(|target| Path::new(target.name) == name).context("a target")?;
         return replay(*target, &path);
     }
     let fuzz = top().join("tests/fuzz");
@@ -110,7 +107,7 @@ fn every_input_of_the_corpus_and_every_past_crash_holds() -> Result<()> {
             std::fs::read(&path).with_context(|| format!("{}: REWRITE=1 writes it", path.display()))?;
         ensure!(read == bytes, "{} is not as made: REWRITE=1 writes it", path.display());
     }
-    for target in targets::ALL {
+    for target in ALL {
         let mut inputs = files(&fuzz.join("corpus").join(target.name))?;
         inputs.extend(files(&fuzz.join("crashes").join(target.name))?);
         if target.name == "frame" {

@@ -1,5 +1,5 @@
-//! What is fuzzed: each target takes any bytes and asserts what must hold of them. No fuzzer is named here: the fuzz
-//! crate's binaries drive these functions, and `tests/fuzz.rs` replays corpus and past crashes through them.
+//! What is fuzzed: each target takes any bytes and asserts what must hold of them. No fuzzer is named here: `libfuzzer.rs`
+//! drives these functions, and `replay.rs` replays corpus and past crashes through them.
 
 use peak_alloc::PeakAlloc;
 
@@ -14,9 +14,9 @@ static MEMORY: PeakAlloc = PeakAlloc;
 
 /// One target.
 #[derive(Clone, Copy)]
-pub(crate) struct Target {
+pub struct Target {
     /// Its name, and that of its directories in `corpus/` and `crashes/`.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     run: fn(&[u8]),
     /// What it may allocate at once, for an empty input; `None` where a whole node runs beside it.
     bytes_max: Option<usize>,
@@ -28,7 +28,7 @@ const DECODER: Option<usize> = Some(4 << 20);
 const BYTES_PER_BYTE: usize = 256;
 
 /// All targets.
-pub(crate) const ALL: [Target; 5] = [
+pub const ALL: [Target; 5] = [
     Target { name: "frame", run: frame::run, bytes_max: DECODER },
     Target { name: "entries", run: entries::run, bytes_max: DECODER },
     Target { name: "snapshot", run: snapshot::run, bytes_max: DECODER },
@@ -37,9 +37,12 @@ pub(crate) const ALL: [Target; 5] = [
 ];
 
 impl Target {
-    /// Runs one input; panics if something does not hold. Memory is counted over the whole process, so that only one
+    /// Runs one input. Memory is counted over the whole process, so that only one
     /// target may run at a time.
-    pub(crate) fn run(self, bytes: &[u8]) {
+    ///
+    /// # Panics
+    /// If something does not hold.
+    pub fn run(self, bytes: &[u8]) {
         let before = MEMORY.current_usage();
         MEMORY.reset_peak_usage();
         (self.run)(bytes);
