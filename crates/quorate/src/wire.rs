@@ -1,7 +1,10 @@
 //! What nodes say to each other about a group over the bridge (`docs/formats.md`).
 
+use std::pin::Pin;
+use std::time::Duration;
+
 use bytes::Bytes;
-use quorate_bridge::{Encoding, Protocol};
+use quorate_bridge::{CallError, Encoding, Protocol, RemoteRef};
 use quorate_core::{GroupId, Message, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +43,16 @@ pub(crate) enum Response {
     Answered { answer: Bytes },
     NotApplied(ProposeError),
     NotAnswered(QueryError),
+}
+
+/// A call to a group elsewhere. In a box, so that what reads a response is compiled with this crate and not once more for
+/// each machine; beside a call over the network it costs nothing.
+pub(crate) fn call<'a>(
+    remote: &'a RemoteRef<GroupProtocol>,
+    request: &'a Request,
+    timeout: Duration,
+) -> Pin<Box<dyn Future<Output = Result<Response, CallError>> + Send + 'a>> {
+    Box::pin(remote.call(request, timeout))
 }
 
 /// The name under which a group is exposed.

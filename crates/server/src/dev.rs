@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 
 use quorate::Config;
 use tokio::task::JoinSet;
@@ -49,6 +50,15 @@ pub struct RunningDev {
 
 /// Starts all nodes; returns once all their ports are bound.
 pub async fn dev(options: DevOptions) -> Result<RunningDev, ServeError> {
+    boxed(options).await
+}
+
+/// In a box, so that it is compiled with this crate and not where it is awaited.
+fn boxed(options: DevOptions) -> Pin<Box<dyn Future<Output = Result<RunningDev, ServeError>> + Send>> {
+    Box::pin(started(options))
+}
+
+async fn started(options: DevOptions) -> Result<RunningDev, ServeError> {
     let temporary = match &options.data_dir {
         Some(_) => None,
         None => Some(temporary()?),

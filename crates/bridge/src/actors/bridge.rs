@@ -16,6 +16,7 @@ use crate::handle::BridgeHandle;
 use crate::net::Connection;
 use crate::options::BridgeOptions;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorStatus, SupervisionEvent};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -95,6 +96,21 @@ impl Bridge {
     /// Checks the options, binds the listening address and spawns the Bridge actor, supervised if a supervisor is
     /// given. Call it on the runtime the bridge shall run on.
     pub async fn start(
+        options: BridgeOptions,
+        supervisor: Option<ActorCell>,
+    ) -> Result<BridgeHandle, StartError> {
+        Self::boxed(options, supervisor).await
+    }
+
+    /// In a box, so that it is compiled with this crate and not where it is awaited.
+    fn boxed(
+        options: BridgeOptions,
+        supervisor: Option<ActorCell>,
+    ) -> Pin<Box<dyn Future<Output = Result<BridgeHandle, StartError>> + Send>> {
+        Box::pin(Self::checked(options, supervisor))
+    }
+
+    async fn checked(
         options: BridgeOptions,
         supervisor: Option<ActorCell>,
     ) -> Result<BridgeHandle, StartError> {

@@ -164,7 +164,7 @@ impl<M: StateMachine> RemoteGroup<M> {
             .remote::<GroupProtocol>(&inner.nodes[at], &self.exposed)
             .map_err(|error| Missed::NotSent(error.to_string()))?;
         let remaining = deadline.saturating_duration_since(Instant::now());
-        let end = match remote.call(request, remaining).await {
+        let end = match wire::call(&remote, request, remaining).await {
             Ok(response) => Ok(response),
             Err(error @ CallError::NoSuchActor { .. }) => {
                 Err(Missed::NotSent(format!("{error}: is group {} open there?", self.name)))

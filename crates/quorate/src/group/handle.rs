@@ -26,7 +26,7 @@ use crate::group::{
 };
 use crate::machine::{CodecError, Envelope, SessionKey, StateMachine, decode};
 use crate::role::{RoleStatus, Submission};
-use crate::wire::{GroupProtocol, Request, Response};
+use crate::wire::{self, GroupProtocol, Request, Response};
 
 /// How long a refusal by a leader that is about to change is waited out before the route is looked at again.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -330,7 +330,7 @@ impl<M: StateMachine> GroupHandle<M> {
             return Err(ProposeError::Busy { in_flight: self.inner.live.proposals_max });
         };
         let timeout = deadline.saturating_duration_since(Instant::now());
-        match leader.call(&Request::Propose { payload }, timeout).await {
+        match wire::call(leader, &Request::Propose { payload }, timeout).await {
             Ok(Response::Applied { reply, index, term }) => match decode::<M::Reply>(&reply) {
                 Ok(reply) => Ok(Applied { reply, index, term }),
                 Err(error) => {

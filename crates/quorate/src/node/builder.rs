@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use quorate_bridge::{Net, TokioNet};
@@ -225,6 +226,17 @@ impl NodeBuilder {
 
     /// Checks the settings, opens the data and starts the actors.
     pub async fn start(self) -> Result<Node, StartError> {
+        self.boxed().await
+    }
+
+    /// The body of an async function is compiled where it is awaited, with all that only it reaches: here that is every
+    /// actor there is. In a box it is compiled with this crate, once, and not with each program that starts a node
+    /// (`docs/decisions/0015-boxed-at-the-door.md`).
+    fn boxed(self) -> Pin<Box<dyn Future<Output = Result<Node, StartError>> + Send>> {
+        Box::pin(self.checked())
+    }
+
+    async fn checked(self) -> Result<Node, StartError> {
         self.config.validate()?;
         let id = NodeId::new(&self.id)?;
         let members = self.members(&id)?;

@@ -10,6 +10,7 @@ mod signals;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use quorate::{Node, NodeBuilder, NodeFailure};
@@ -102,6 +103,15 @@ struct Inner {
 
 /// Starts a node, opens its group and serves the API. Returns once both ports are bound; a leader need not be known.
 pub async fn serve(options: ServeOptions) -> Result<Running, ServeError> {
+    boxed(options).await
+}
+
+/// In a box, so that it is compiled with this crate and not where it is awaited.
+fn boxed(options: ServeOptions) -> Pin<Box<dyn Future<Output = Result<Running, ServeError>> + Send>> {
+    Box::pin(started(options))
+}
+
+async fn started(options: ServeOptions) -> Result<Running, ServeError> {
     let entry = own_entry(&options)?;
     std::fs::create_dir_all(&options.data_dir)
         .map_err(|source| ServeError::DataDir { path: options.data_dir.clone(), source })?;
