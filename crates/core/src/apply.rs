@@ -35,11 +35,6 @@ impl ApplyCursor {
         self.applied
     }
 
-    /// The last index handed over.
-    pub fn handed(&self) -> Index {
-        self.handed
-    }
-
     /// The applier reports.
     pub fn applied_through(&mut self, through: Index) {
         self.applied = self.applied.max(through);

@@ -91,3 +91,42 @@ impl Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_election_takes_at_least_three_heartbeats() {
+        let of = |heartbeat: u64, election: u64| Config {
+            heartbeat_interval: Duration::from_millis(heartbeat),
+            election_timeout: Duration::from_millis(election),
+            ..Config::default()
+        };
+        assert_eq!(Config::default().validate(), Ok(()));
+        assert_eq!(of(100, 300).validate(), Ok(()));
+        for (heartbeat, election) in [(100, 299), (100, 50), (0, 300)] {
+            let refused = of(heartbeat, election).validate();
+            assert!(
+                matches!(refused, Err(ConfigError::Heartbeat { .. })),
+                "{heartbeat} {election}: {refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_limit_is_zero() {
+        let zero = |name, change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            assert_eq!(config.validate(), Err(ConfigError::Zero { name }));
+        };
+        zero("append_entries_max", |config| config.append_entries_max = 0);
+        zero("append_bytes_max", |config| config.append_bytes_max = 0);
+        zero("window_messages_max", |config| config.window_messages_max = 0);
+        zero("window_bytes_max", |config| config.window_bytes_max = 0);
+        zero("uncommitted_bytes_max", |config| config.uncommitted_bytes_max = 0);
+        zero("apply_window_entries_max", |config| config.apply_window_entries_max = 0);
+        zero("persist_stall_max", |config| config.persist_stall_max = Duration::ZERO);
+    }
+}

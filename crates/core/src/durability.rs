@@ -75,11 +75,6 @@ impl Durability {
         self.pending.front().map(|pending| pending.issued_at)
     }
 
-    /// Whether anything is under way.
-    pub fn is_idle(&self) -> bool {
-        self.pending.is_empty()
-    }
-
     /// Numbers a write and remembers it until it comes back.
     pub fn issue(
         &mut self,

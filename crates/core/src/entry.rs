@@ -346,6 +346,29 @@ mod tests {
         assert!(verify_run(Position::ORIGIN, &back).is_ok());
     }
 
+    /// The bytes on disk and on the wire are for ever: each kind has its own, and a length is the length.
+    #[test]
+    fn every_kind_comes_back_from_the_bytes_of_the_format() {
+        for (kind, byte) in [(EntryKind::Noop, 0), (EntryKind::Command, 1), (EntryKind::Membership, 2)] {
+            let payload = Bytes::from_static(b"payload");
+            let entry =
+                Entry::follow(Position::ORIGIN, Term(3), 17, kind, payload.clone(), Hash::of(&payload));
+            let mut bytes = BytesMut::new();
+            entry.encode(&mut bytes);
+            assert_eq!((bytes[0], bytes[1], bytes.len()), (ENTRY_VERSION, byte, entry.encoded_bytes()));
+            assert_eq!(Entry::decode(&bytes.freeze(), 0), Ok((entry.clone(), entry.encoded_bytes())));
+        }
+    }
+
+    #[test]
+    fn a_hash_is_printed_by_its_first_eight_bytes() {
+        let hash = Hash(std::array::from_fn(|at| at as u8));
+        assert_eq!(
+            (hash.to_string(), format!("{hash:?}")),
+            ("0001020304050607".into(), "0001020304050607".into())
+        );
+    }
+
     #[test]
     fn entries_at_the_end_of_all_indexes_are_refused_without_a_panic() {
         let before = Position { index: Index(u64::MAX - 1), term: Term(1), chain: Hash::default() };
