@@ -48,12 +48,14 @@ fn hears(candidate: &mut Candidate, from: usize, term: Term, body: Body) -> Effe
     candidate.step(Time(1), CandidateEvent::Common(Common::Message(message)))
 }
 
-fn said(effects: &Effects) -> Vec<&Body> {
-    let body = |effect| match effect {
-        &Effect::Send(ref message) => Some(&message.body),
-        _ => None,
-    };
-    effects.iter().filter_map(body).collect()
+fn said(effects: &[Effect]) -> Vec<&Body> {
+    let mut bodies = Vec::new();
+    for effect in effects {
+        if let Effect::Send(message) = effect {
+            bodies.push(&message.body);
+        }
+    }
+    bodies
 }
 
 fn becomes(effects: &Effects) -> Option<NextRole> {

@@ -26,6 +26,7 @@ mod clock;
 pub mod config;
 mod error;
 mod group;
+mod instance;
 pub mod machine;
 mod node;
 mod restarts;

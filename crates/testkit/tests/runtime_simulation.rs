@@ -39,13 +39,15 @@ type Kvs = Cluster<Groups>;
 const SEEDS: u64 = 80;
 
 /// What these must have met, or they prove little.
-const SOMETIMES: [&str; 16] = [
+const SOMETIMES: [&str; 18] = [
     "unknown",
     "refused",
     "replied read",
     "replied write",
     "replied cas",
     "replied delete",
+    "replied outside",
+    "unknown outside",
     "added after retries",
     "leadership handed over",
     "node stopped by its disk",

@@ -61,7 +61,7 @@ impl<M: StateMachine> RemoteGroup<M> {
     /// Replicates a command and returns the machine's reply. Retries under a session until the client's timeout, so
     /// that it takes effect at most once. `Unknown` means that it may have happened, or may yet happen.
     pub async fn propose(&self, command: impl Into<M::Command>) -> Result<Applied<M::Reply>, ProposeError> {
-        let mut session = self.sessions.take();
+        let mut session = self.sessions.take(|| self.client.inner.new_session());
         let key = session.next();
         let result = self.propose_under(&command.into(), Some(key)).await;
         self.sessions.give(session);

@@ -14,14 +14,14 @@ mod group;
 mod sessions;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use quorate_bridge::{Bridge, BridgeHandle, BridgeOptions, Identity, PeerAddress};
+use quorate_bridge::{Bridge, BridgeHandle, BridgeOptions, Identity, Net, PeerAddress, TokioNet};
 use tokio::sync::Semaphore;
 
-use crate::clock;
-use crate::machine::StateMachine;
+use crate::machine::{ClientId, StateMachine};
+use crate::{clock, instance};
 
 pub use group::RemoteGroup;
 
@@ -87,6 +87,9 @@ struct Inner {
     nodes: Vec<String>,
     /// The node that answered last.
     current: AtomicUsize,
+    /// What its sessions are named after, and how many there are.
+    entropy: u128,
+    sessions: AtomicU64,
     permits: Semaphore,
     options: ClientOptions,
 }
@@ -103,14 +106,25 @@ impl Client {
         addresses: impl IntoIterator<Item = A>,
         options: ClientOptions,
     ) -> Result<Self, ClientError> {
+        let entropy = u128::from(clock::entropy()) << 64 | u128::from(clock::entropy());
+        Self::connect_over(Arc::new(TokioNet::default()), entropy, addresses, options).await
+    }
+
+    /// As [`connect`](Self::connect), by another network than the system's TCP, and with `entropy` in place of the system's
+    /// chance: for simulation. No two clients of a cluster may ever have the same.
+    pub async fn connect_over<A: Into<String>>(
+        net: Arc<dyn Net>,
+        entropy: u128,
+        addresses: impl IntoIterator<Item = A>,
+        options: ClientOptions,
+    ) -> Result<Self, ClientError> {
         let peers: Vec<_> =
             addresses.into_iter().map(|address| PeerAddress::anyone(address.into())).collect();
         if peers.is_empty() {
             return Err(ClientError::NoAddress);
         }
-        let (seed, label) = (clock::entropy(), clock::entropy());
-        let mut bridge = BridgeOptions::new(format!("client/{label:016x}"), Identity::client());
-        bridge.seed = seed;
+        let mut bridge = BridgeOptions::new(instance::named("client"), Identity::client());
+        (bridge.seed, bridge.net) = (entropy as u64, net);
         let bridge = Bridge::start(bridge, None).await?;
         let nodes = peers.iter().map(|peer| peer.node.clone()).collect();
         for peer in peers {
@@ -121,7 +135,9 @@ impl Client {
             }
         }
         let permits = Semaphore::new(options.in_flight_max.clamp(1, Semaphore::MAX_PERMITS));
-        Ok(Self { inner: Arc::new(Inner { bridge, nodes, current: AtomicUsize::new(0), permits, options }) })
+        let (current, sessions) = (AtomicUsize::new(0), AtomicU64::new(0));
+        let inner = Inner { bridge, nodes, current, entropy, sessions, permits, options };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// A group of the cluster, by name and machine. Nothing is sent.
@@ -136,6 +152,12 @@ impl Client {
 }
 
 impl Inner {
+    /// The id of a session that nobody has.
+    fn new_session(&self) -> ClientId {
+        let count = self.sessions.fetch_add(1, Ordering::Relaxed);
+        ClientId::of_name(&format!("{:032x}/{count}", self.entropy))
+    }
+
     /// Which node is asked now.
     fn current(&self) -> usize {
         self.current.load(Ordering::Relaxed)

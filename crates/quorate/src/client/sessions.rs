@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 
 use quorate_core::Index;
 
-use crate::clock;
 use crate::machine::{ClientId, SessionKey};
 
 /// One session between two commands.
@@ -38,13 +37,10 @@ struct Pool {
 
 impl Sessions {
     /// One that is free, or a new one.
-    pub(super) fn take(&self) -> Session {
+    pub(super) fn take(&self, new: impl FnOnce() -> ClientId) -> Session {
         let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let since = pool.applied;
-        pool.free.pop().unwrap_or_else(|| {
-            let id = u128::from(clock::entropy()) << 64 | u128::from(clock::entropy());
-            Session { client: ClientId(id), sequence: 0, since }
-        })
+        pool.free.pop().unwrap_or_else(|| Session { client: new(), sequence: 0, since })
     }
 
     /// Gives it back once nothing of it will be sent any more.
@@ -66,11 +62,11 @@ mod tests {
     #[test]
     fn rule_12_no_two_commands_share_a_key() {
         let sessions = Sessions::default();
-        let (mut one, mut other) = (sessions.take(), sessions.take());
+        let (mut one, mut other) = (sessions.take(|| ClientId(1)), sessions.take(|| ClientId(2)));
         let (a, b) = (one.next(), other.next());
         assert_ne!(a.client, b.client, "two commands under way have two sessions");
         sessions.give(one);
-        let mut again = sessions.take();
+        let mut again = sessions.take(|| ClientId(3));
         let c = again.next();
         assert_eq!((c.client, c.sequence), (a.client, a.sequence + 1));
     }
@@ -80,6 +76,6 @@ mod tests {
         let sessions = Sessions::default();
         sessions.applied(7);
         sessions.applied(5);
-        assert_eq!(sessions.take().next().since, Some(Index(7)));
+        assert_eq!(sessions.take(|| ClientId(1)).next().since, Some(Index(7)));
     }
 }

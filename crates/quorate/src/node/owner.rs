@@ -17,6 +17,7 @@ use crate::clock::{Clock, WallClock};
 use crate::config::Config;
 use crate::error::NodeFailure;
 use crate::group::{Condition, GroupMessage, GroupStart, HandleInner, RouteReceiver};
+use crate::instance;
 use crate::node::actor::{NodeActor, NodeMessage};
 use crate::node::admission::Gate;
 use crate::node::builder::StartError;
@@ -25,9 +26,6 @@ use crate::restarts::{NODE, Restarts};
 use crate::store::{
     Disk, LogStore, OpenNotice, Store, StoreFatal, StoreHandle, StoreMessage, StoreOptions, StoreThread,
 };
-
-/// Tells nodes of one name in one process apart in ractor's registry.
-static INSTANCES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 /// How often the root supervisor is started, one try after the other, before the node gives up.
 const NODE_STARTS_MAX: usize = 10;
@@ -282,8 +280,7 @@ async fn open(plan: Plan, disk: Box<dyn Disk>) -> Result<Arc<Owner>, StartError>
         StoreThread::start(store, deadline, fatal)?
     };
     let identity = store.identity().clone();
-    let instance = INSTANCES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let name_prefix = format!("{}#{instance}", plan.id);
+    let name_prefix = instance::named(&plan.id);
     let (store_route, store_seen) = watch::channel(None);
     let bridge = match &plan.listen {
         Some(listen) => {

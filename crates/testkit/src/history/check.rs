@@ -5,8 +5,12 @@
 //! began; operations of unknown outcome never end, so that they hold nobody up, and need not be placed at all. A
 //! configuration seen before is not searched again. It is kept as: how many of the first are all placed, which beyond
 //! those, which unknown ones, and the state; so it is small whatever the length of the history.
+//!
+//! A cluster under attack leaves many operations of unknown outcome, and each of them could be anywhere later. Two things
+//! keep them from multiplying. One that nothing looks at before it is overwritten is not placed: the order without it is
+//! as good. And of those that do the same the one that began first is taken: the others can do later whatever it could.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::record::{Call, Ended, History, Operation, Reply};
 use super::register::{self, Observed, State};
@@ -135,6 +139,8 @@ struct Seen {
     beyond: Box<[u32]>,
     unknown: Box<[u64]>,
     state: State,
+    /// What came last is of unknown outcome: what comes next must look at it.
+    awaits_look: bool,
 }
 
 /// How far the search got where it got furthest.
@@ -149,6 +155,8 @@ struct Furthest {
 struct Search<'a> {
     replied: Vec<Replied<'a>>,
     unknown: Vec<&'a Operation>,
+    /// Of each unknown one, the one before it that does the same.
+    twin: Vec<Option<usize>>,
     placed: Vec<bool>,
     unknown_placed: Vec<bool>,
     /// All before it are placed.
@@ -181,7 +189,11 @@ impl<'a> Search<'a> {
             |operation: &&&Operation| operation.ended == Ended::Unknown && observed.needs(operation.call);
         let mut unknown: Vec<_> = operations.iter().filter(may_matter).copied().collect();
         unknown.sort_by_key(|operation| operation.start);
+        let mut newest = HashMap::new();
+        let same = |(at, operation): (usize, &&Operation)| newest.insert(observed.kind(operation.call), at);
+        let twin = unknown.iter().enumerate().map(same).collect();
         Self {
+            twin,
             placed: vec![false; replied.len()],
             unknown_placed: vec![false; unknown.len()],
             low: 0,
@@ -212,8 +224,9 @@ impl<'a> Search<'a> {
                 let frame = Frame { before: self.state, low_before: self.low, chosen, others: choices };
                 self.place(chosen, state);
                 path.push(frame);
-                choices =
-                    if self.seen.insert(self.configuration()) { self.choices(&path) } else { Vec::new() };
+                let to_be_seen = matches!(chosen, Next::Unknown(_));
+                let is_new = self.seen.insert(self.configuration(to_be_seen));
+                choices = if is_new { self.choices(&path) } else { Vec::new() };
             } else if let Some(frame) = path.pop() {
                 self.take_back(&frame);
                 choices = frame.others;
@@ -287,14 +300,28 @@ impl<'a> Search<'a> {
         if let Some(at) = looks {
             return vec![Next::Replied(at)];
         }
-        let may_come = |&at: &usize| !self.unknown_placed[at] && self.unknown[at].start < first_end;
+        let may_come = |&at: &usize| {
+            let has_begun = self.unknown[at].start < first_end;
+            has_begun
+                && !self.unknown_placed[at]
+                && self.twin[at].is_none_or(|twin| self.unknown_placed[twin])
+        };
         let unknown = (0..self.unknown.len()).filter(may_come).map(Next::Unknown);
         // Those that ended first are tried first: most often they came first.
         waiting.sort_by_key(|&at| std::cmp::Reverse(self.replied[at].end));
-        unknown.chain(waiting.into_iter().map(Next::Replied)).collect()
+        let to_be_seen = path.last().is_some_and(|frame| matches!(frame.chosen, Next::Unknown(_)));
+        let all = unknown.chain(waiting.into_iter().map(Next::Replied));
+        all.filter(|next| !to_be_seen || self.depends(*next)).collect()
     }
 
-    fn configuration(&self) -> Seen {
+    fn depends(&self, next: Next) -> bool {
+        match next {
+            Next::Replied(at) => register::depends(self.replied[at].call, Some(self.replied[at].reply)),
+            Next::Unknown(at) => register::depends(self.unknown[at].call, None),
+        }
+    }
+
+    fn configuration(&self, awaits_look: bool) -> Seen {
         let placed_beyond = self.replied.len() - self.left - self.low;
         let beyond = (self.low..self.replied.len()).filter(|&at| self.placed[at]);
         let beyond = beyond.map(|at| (at - self.low) as u32).take(placed_beyond).collect();
@@ -302,7 +329,7 @@ impl<'a> Search<'a> {
         for at in (0..self.unknown.len()).filter(|&at| self.unknown_placed[at]) {
             unknown[at / 64] |= 1 << (at % 64);
         }
-        Seen { low: self.low, beyond, unknown: unknown.into(), state: self.state }
+        Seen { low: self.low, beyond, unknown: unknown.into(), state: self.state, awaits_look }
     }
 
     fn window(&self, all: &[&'a Operation]) -> Window {

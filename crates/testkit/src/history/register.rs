@@ -49,6 +49,15 @@ pub(super) fn only_looks(reply: Reply) -> bool {
     }
 }
 
+/// Whether what comes of the operation, replied to or not, depends on what the register held before it. One that does not
+/// overwrites it unseen.
+pub(super) fn depends(call: Call, reply: Option<Reply>) -> bool {
+    match (call, reply) {
+        (Call::Read | Call::CompareAndSet { .. }, _) | (Call::Delete, Some(_)) => true,
+        (Call::Write(_), _) | (Call::Delete, None) => false,
+    }
+}
+
 /// The states that somebody's reply, or somebody's condition, depends on.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
@@ -73,6 +82,18 @@ impl Observed {
     pub(super) fn unknown(&mut self, call: Call) {
         if let Call::CompareAndSet { expected, .. } = call {
             self.states.insert(expected);
+        }
+    }
+
+    /// What an operation of unknown outcome does, as far as anybody can see: two of one kind do the same. A value that is
+    /// in nobody's reply or condition is as good as any other.
+    pub(super) fn kind(&self, call: Call) -> (Option<State>, Option<Value>, bool) {
+        let seen = |value| Some(value).filter(|value| self.states.contains(&Some(*value)));
+        match call {
+            Call::Write(value) => (None, seen(value), true),
+            Call::CompareAndSet { expected, value } => (Some(expected), seen(value), true),
+            // A read does nothing, and is never placed.
+            Call::Read | Call::Delete => (None, None, false),
         }
     }
 

@@ -2,15 +2,23 @@
 
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use quorate::store::{Crash, SimDisk};
-use quorate::{ActorStatus, Consistency, GroupHandle, Injury, Node, ProposeError, QueryError, StateMachine};
+use quorate::{
+    ActorStatus, Client, ClientOptions, Consistency, GroupHandle, Injury, Node, ProposeError, QueryError,
+    StateMachine,
+};
 use tokio::sync::oneshot;
 
-use super::host::{NodeState, Work};
+use super::host::{NodeState, PORT, Work};
+use super::net::SimNet;
 use super::world::{Order, World};
+
+/// The host of the script and its clients.
+pub(super) const SCRIPT: &str = "script";
 
 /// How long [`Cluster::restart`] waits for a node to be up.
 pub const START_MAX: Duration = Duration::from_secs(5);
@@ -150,6 +158,20 @@ impl<G> Cluster<G> {
         Self { world }
     }
 
+    /// A client outside of the cluster, as an application has one: it dials every node over the simulated network, finds
+    /// the leader and retries under a session. All clients are on the script's host; no partition between nodes reaches
+    /// them, [`partition_clients`](Self::partition_clients) does.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start, which only a mistake here can cause.
+    pub async fn client(&self, options: ClientOptions) -> Client {
+        let addresses: Vec<String> = self.world.names().iter().map(|name| format!("{name}:{PORT}")).collect();
+        let net = Arc::new(SimNet::default());
+        let client = Client::connect_over(net, self.world.client_entropy(), addresses, options).await;
+        client.expect("every node has an address")
+    }
+
     /// How many nodes there are.
     pub fn nodes(&self) -> usize {
         self.world.nodes()
@@ -245,12 +267,23 @@ impl<G> Cluster<G> {
         self.pairs(one, other, turmoil::hold);
     }
 
-    /// The network is whole again, between all nodes.
+    /// Nothing passes between any [client](Self::client) and these nodes.
+    pub fn partition_clients(&self, nodes: &[usize]) {
+        self.note(format_args!("cut clients from {nodes:?}"));
+        for at in nodes {
+            turmoil::partition(SCRIPT, self.world.host_mut(*at).name.as_str());
+        }
+    }
+
+    /// The network is whole again, between all nodes and all clients.
     pub fn heal(&self) {
         self.note(format_args!("the network is whole"));
         let all: Vec<usize> = (0..self.nodes()).collect();
         // Ends partitions too, and lets go what was held.
         self.pairs(&all, &all, turmoil::release);
+        for at in all {
+            turmoil::release(SCRIPT, self.world.host_mut(at).name.as_str());
+        }
     }
 
     fn pairs(&self, one: &[usize], other: &[usize], act: fn(String, String)) {

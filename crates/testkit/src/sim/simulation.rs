@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use quorate::store::{Crash, SimDisk};
 use quorate::{Config, GroupError, GroupHandle, Node, StateMachine};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, SCRIPT};
 use super::draw::Draw;
 use super::host::{NodeState, live};
 use super::net::SimNet;
@@ -212,7 +212,7 @@ impl Simulation {
         }
         let ended: Rc<RefCell<Option<Result<T, tokio::task::JoinError>>>> = Rc::default();
         let (tell, script) = (ended.clone(), script(Cluster::new(world.clone())));
-        sim.client("script", async move {
+        sim.client(SCRIPT, async move {
             let end = tokio::task::spawn_local(script).await;
             tell.replace(Some(end));
             Ok(())

@@ -36,6 +36,8 @@ pub(super) struct World<G> {
     /// Milliseconds between two steps.
     pub(super) tick_ms: u64,
     pub(super) disk_latency_ms: Cell<(u64, u64)>,
+    /// How many clients were ever connected.
+    clients: Cell<u64>,
     hosts: Vec<RefCell<Host<G>>>,
     orders: RefCell<VecDeque<Order>>,
 }
@@ -51,7 +53,7 @@ impl<G> World<G> {
     ) -> Self {
         let hosts = (0..nodes).map(|at| RefCell::new(Host::new(at))).collect();
         let (disk_latency_ms, orders) = (Cell::new((0, 0)), RefCell::default());
-        Self { seed, config, open, trace, tick_ms, disk_latency_ms, hosts, orders }
+        Self { seed, config, open, trace, tick_ms, disk_latency_ms, clients: Cell::new(0), hosts, orders }
     }
 
     pub(super) fn nodes(&self) -> usize {
@@ -70,6 +72,14 @@ impl<G> World<G> {
     /// Another number for every boot of every node.
     pub(super) fn entropy(&self, at: usize, boot: u64) -> u64 {
         Draw::new(self.seed ^ (at as u64) << 48 ^ boot << 32).number()
+    }
+
+    /// Another number for every client.
+    pub(super) fn client_entropy(&self) -> u128 {
+        let client = self.clients.get();
+        self.clients.set(client + 1);
+        let mut draw = Draw::new(self.seed ^ 0xc11e_c11e ^ client << 32);
+        u128::from(draw.number()) << 64 | u128::from(draw.number())
     }
 
     pub(super) fn order(&self, order: Order) {

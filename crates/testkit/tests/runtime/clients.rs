@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::machine::{
-    Add, ClientId, KvAnswer, KvCommand, KvExpected, KvQuery, KvReply, SessionKey, Versioned,
+    Add, ClientId, Kv, KvAnswer, KvCommand, KvExpected, KvQuery, KvReply, SessionKey, Versioned,
 };
-use quorate::{Consistency, Outcome, ProposeError, QueryError};
+use quorate::{ClientOptions, Consistency, Outcome, ProposeError, QueryError, RemoteGroup};
 use quorate_testkit::history::{Call, Pending, Recorder, Reply, Value};
 use quorate_testkit::sim::{Draw, NotDone};
 
 use super::coverage::Coverage;
 use super::options::{Options, Sabotage};
-use super::{Groups, Kvs};
+use super::{Groups, KV, Kvs};
 
 /// What the clients of a run have in common.
 #[derive(Clone)]
@@ -28,6 +28,24 @@ pub(crate) struct Load {
     /// What was added and acknowledged, all adders together.
     pub(crate) added: Rc<Cell<i64>>,
     pub(crate) acknowledged: Rc<RefCell<u64>>,
+}
+
+/// How an operation reaches the cluster.
+#[derive(Debug, Clone)]
+pub(crate) enum Via {
+    /// A handle on this node.
+    Node(usize),
+    /// A client outside, which looks for the leader and retries by itself.
+    Client(RemoteGroup<Kv>),
+}
+
+impl Via {
+    fn name(&self) -> String {
+        match self {
+            Self::Node(at) => format!("node{at}"),
+            Self::Client(_) => "outside".to_owned(),
+        }
+    }
 }
 
 enum End {
@@ -88,11 +106,11 @@ fn answered(result: Result<Result<KvAnswer, QueryError>, NotDone>) -> End {
 }
 
 impl Load {
-    /// One operation by way of one node, recorded. What was read or found, if anything was.
+    /// One operation, recorded. What was read or found, if anything was.
     pub(crate) async fn operate(
         &self,
         client: u32,
-        at: usize,
+        via: &Via,
         key: &str,
         call: Call,
     ) -> Option<Option<Value>> {
@@ -100,24 +118,35 @@ impl Load {
         let (name, patience) = (key.to_owned(), Duration::from_millis(self.options.call));
         let stale = self.options.sabotage == Some(Sabotage::StaleReads);
         let consistency = if stale { Consistency::Stale } else { Consistency::Linearizable };
-        let end = if let Some(command) = command(key, call) {
-            let work = move |_, (kv, _): Groups| async move {
-                kv.propose_by(command, patience).await.map(|applied| applied.reply)
-            };
-            replied(self.cluster.on(at, work).await)
-        } else {
-            let work = move |_, (kv, _): Groups| async move {
-                kv.query_by(KvQuery::get(name), consistency, patience).await
-            };
-            answered(self.cluster.on(at, work).await)
+        let end = match (via, command(key, call)) {
+            (Via::Node(at), Some(command)) => {
+                let work = move |_, (kv, _): Groups| async move {
+                    kv.propose_by(command, patience).await.map(|applied| applied.reply)
+                };
+                replied(self.cluster.on(*at, work).await)
+            }
+            (Via::Node(at), None) => {
+                let work = move |_, (kv, _): Groups| async move {
+                    kv.query_by(KvQuery::get(name), consistency, patience).await
+                };
+                answered(self.cluster.on(*at, work).await)
+            }
+            (Via::Client(kv), Some(command)) => {
+                replied(Ok(kv.propose(command).await.map(|applied| applied.reply)))
+            }
+            (Via::Client(kv), None) => answered(Ok(kv.query(KvQuery::get(name), consistency).await)),
         };
-        let note = |end: &str| self.cluster.note(format_args!("c{client} node{at} {key} {call:?}: {end}"));
+        let by = via.name();
+        let note = |end: &str| self.cluster.note(format_args!("c{client} {by} {key} {call:?}: {end}"));
         match end {
             End::Replied(reply) => {
                 note(&format!("{reply:?}"));
                 *self.acknowledged.borrow_mut() += 1;
                 pending.replied(reply);
                 self.coverage.note(format!("replied {}", kind(call)));
+                if matches!(via, Via::Client(_)) {
+                    self.coverage.note("replied outside");
+                }
                 match reply {
                     Reply::Value(value) | Reply::Kept { current: value } => Some(value),
                     Reply::Written | Reply::Swapped | Reply::Deleted { .. } => None,
@@ -133,9 +162,19 @@ impl Load {
                 note("unknown");
                 pending.unknown();
                 self.coverage.note("unknown");
+                if matches!(via, Via::Client(_)) {
+                    self.coverage.note("unknown outside");
+                }
                 None
             }
         }
+    }
+
+    /// A client of the cluster with connections of its own.
+    async fn outside(&self) -> RemoteGroup<Kv> {
+        let timeout = Duration::from_millis(self.options.call);
+        let client = self.cluster.client(ClientOptions { timeout, ..ClientOptions::default() }).await;
+        client.group(KV)
     }
 
     /// Reads and writes until it is over.
@@ -143,8 +182,10 @@ impl Load {
         let mut written: Value = 0;
         let mut seen: Option<Value> = None;
         let home = draw.place(self.options.nodes);
+        let outside = if draw.chance(self.options.outside) { Some(self.outside().await) } else { None };
         while !self.over.get() {
             let at = if draw.chance(700) { home } else { draw.place(self.options.nodes) };
+            let via = outside.clone().map_or(Via::Node(at), Via::Client);
             let key = format!("k{}", draw.below(self.options.keys));
             written += 1;
             let value = Value::from(client) << 32 | written;
@@ -154,7 +195,7 @@ impl Load {
                 70..92 => Call::CompareAndSet { expected: seen, value },
                 _ => Call::Delete,
             };
-            if let Some(found) = self.operate(client, at, &key, call).await {
+            if let Some(found) = self.operate(client, &via, &key, call).await {
                 seen = found;
             }
             self.cluster.pause(Duration::from_millis(draw.range(0, self.options.think))).await;

@@ -38,6 +38,8 @@ pub(crate) enum Attack {
     HalfIsolateLeader,
     /// Nothing is lost, and nothing arrives.
     Hold,
+    /// Clients outside reach some nodes only.
+    CutClients,
     /// Any one actor of any node.
     Injure,
     /// Any one actor of the leader's node.
@@ -49,7 +51,7 @@ pub(crate) enum Attack {
 }
 
 impl Attack {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Crash,
         Self::CrashLeader,
         Self::CrashAll,
@@ -66,6 +68,7 @@ impl Attack {
         Self::OneWay,
         Self::HalfIsolateLeader,
         Self::Hold,
+        Self::CutClients,
         Self::Injure,
         Self::InjureLeader,
         Self::InjureMany,
@@ -171,7 +174,8 @@ impl Nemesis {
             | Attack::Majorities
             | Attack::OneWay
             | Attack::HalfIsolateLeader
-            | Attack::Hold => {
+            | Attack::Hold
+            | Attack::CutClients => {
                 self.cut(attack, any, target);
                 let length = self.length();
                 self.cluster.pause(length).await;
@@ -226,6 +230,10 @@ impl Nemesis {
                     self.cluster.partition_one_way(&others, &[target]);
                 }
             }
+            Attack::CutClients => {
+                let cut: Vec<usize> = (0..nodes).filter(|_| self.draw.chance(600)).collect();
+                self.cluster.partition_clients(&cut);
+            }
             Attack::Hold => self.cluster.hold(&[any], &(0..nodes).collect::<Vec<_>>()),
             _ => self.cluster.isolate(target),
         }
@@ -256,7 +264,12 @@ impl Nemesis {
         if actors.is_empty() {
             return;
         }
-        let actor = &actors[self.draw.place(actors.len())];
+        // One in six or so is of a role: they are worth more.
+        let role = actors
+            .iter()
+            .position(|actor| matches!(actor.kind.as_str(), "leader" | "follower" | "candidate"));
+        let any = self.draw.place(actors.len());
+        let actor = &actors[role.filter(|_| self.draw.chance(250)).unwrap_or(any)];
         let injury = self.draw.pick(&[Injury::Panic, Injury::Stop, Injury::Kill]);
         if self.cluster.injure(at, &actor.name, injury).await {
             self.coverage.note(format!("{injury:?} {}", actor.kind));

@@ -23,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) attack_length: u64,
     pub(crate) safety: u64,
     pub(crate) clients: usize,
+    /// Of a thousand clients, so many are outside of the cluster.
+    pub(crate) outside: u64,
     pub(crate) adders: usize,
     pub(crate) keys: u64,
     pub(crate) think: u64,
@@ -59,6 +61,7 @@ impl Options {
             attack_length: election * draw.range(1, 10),
             safety: draw.range(6_000, 14_000),
             clients: draw.range(2, 5) as usize,
+            outside: draw.pick(&[0, 400, 400, 1_000]),
             adders: draw.range(1, 2) as usize,
             keys: draw.range(1, 4),
             think: draw.pick(&[10, 40, 120]),

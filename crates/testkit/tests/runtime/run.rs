@@ -10,7 +10,7 @@ use quorate_core::Hash;
 use quorate_testkit::history::{Budget, Call, Recorder, check};
 use quorate_testkit::sim::{Draw, Report};
 
-use super::clients::Load;
+use super::clients::{Load, Via};
 use super::coverage::Coverage;
 use super::nemesis::{Nemesis, attend, mend_all};
 use super::options::Options;
@@ -109,7 +109,7 @@ async fn settle(cluster: &Kvs, load: &Load, give_up: Duration) {
                 let before = *load.acknowledged.borrow();
                 while *load.acknowledged.borrow() == before {
                     assert!(cluster.now() < give_up, "liveness: node{at} does not answer {call:?}");
-                    load.operate(client, at, &key, call).await;
+                    load.operate(client, &Via::Node(at), &key, call).await;
                     cluster.pause(Duration::from_millis(50)).await;
                 }
             }
