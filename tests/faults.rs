@@ -9,9 +9,11 @@ use anyhow::{Context, Result};
 use quorate::machine::{Add, ApplyContext, Counter, RestoreError, Snapshot, SnapshotReader, Total};
 use quorate::store::{DiskError, SimDisk};
 use quorate::{
-    Consistency, Node, NodeFailure, Outcome, ProposeError, QueryError, Standing, StartError, StateMachine,
+    Consistency, Injury, Node, NodeFailure, Outcome, ProposeError, QueryError, Standing, StartError,
+    StateMachine,
 };
 use quorate_bridge::{Bridge, BridgeOptions, Identity, Kind, PeerAddress};
+use quorate_core::NodeId;
 use quorate_tests::cluster::{Cluster, eventually, quick, quiet_panics, same_digest};
 
 /// Counts, and panics on thirteen.
@@ -65,6 +67,69 @@ async fn rule_11_a_machine_that_panics_stops_its_own_group_only_with_the_index()
     for (at, count) in counts.iter().enumerate() {
         assert_eq!(count.propose(Add(1)).await?, at as i64 + 1, "the other group serves");
     }
+    cluster.stop_all().await;
+    Ok(())
+}
+
+/// Panics on thirteen if it is afraid of it; the others are not.
+#[derive(Default)]
+struct Afraid(bool);
+
+impl StateMachine for Afraid {
+    type Command = i64;
+    type Reply = i64;
+    type Query = ();
+    type Answer = i64;
+
+    fn apply(&mut self, _cx: &mut ApplyContext<'_>, amount: i64) -> i64 {
+        assert!(!self.0 || amount != 13, "told to panic");
+        amount
+    }
+
+    fn query(&self, (): ()) -> i64 {
+        0
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::from_value(self.0)
+    }
+
+    fn restore(reader: SnapshotReader<'_>) -> Result<Self, RestoreError> {
+        reader.only_value().map(Self)
+    }
+}
+
+/// One whose machine is down for good may win an election; it does not keep what it won, whatever was restarted meanwhile.
+#[tokio::test]
+async fn rule_11_a_leader_without_a_machine_gives_leadership_away_after_a_restart_of_its_group_too()
+-> Result<()> {
+    quiet_panics();
+    let cluster = Cluster::start(3, quick()).await?;
+    let made = std::cell::Cell::new(0);
+    let groups = cluster.group("afraid", || Afraid(made.replace(made.get() + 1) == 0)).await?;
+    let patience = Duration::from_secs(10);
+    assert_eq!(groups[1].propose_by(1, patience).await?.reply, 1);
+    // Unknown, where it was led by the one that panics.
+    let _ = groups[1].propose_by(13, patience).await;
+    eventually("node0 has no machine", async || groups[0].status().await.fault_here).await?;
+    let group = eventually("its group runs", async || {
+        cluster.node(0).actors().into_iter().find(|actor| actor.kind == "group").map(|actor| actor.name)
+    })
+    .await?;
+    assert!(cluster.node(0).injure(&group, Injury::Panic));
+    let node0 = NodeId::new("node0")?;
+    let mut led = false;
+    eventually("node0 leads for once", async || {
+        for group in &groups[1..] {
+            led |= group.transfer(Some(node0.clone()), Duration::from_secs(1)).await;
+        }
+        led.then_some(())
+    })
+    .await?;
+    eventually("another leads, and serves", async || {
+        groups[1].propose_by(2, Duration::from_secs(3)).await.ok()
+    })
+    .await?;
     cluster.stop_all().await;
     Ok(())
 }
@@ -240,6 +305,31 @@ async fn rule_16_a_full_disk_refuses_proposals_and_goes_on_reading() -> Result<(
     assert_eq!(count.query(Total, Consistency::Linearizable).await?, 1);
     disk.set_capacity(u64::MAX);
     let _total = eventually("space is back", async || count.propose(Add(1)).await.ok()).await?;
+    node.stop().await;
+    Ok(())
+}
+
+/// A disk that was full when the role was loaded, and is not any more when the next one is.
+#[tokio::test]
+async fn rule_16_a_role_that_is_loaded_again_knows_that_space_is_back() -> Result<()> {
+    quiet_panics();
+    let disk = SimDisk::new();
+    disk.set_capacity(200 << 20);
+    let node = Node::builder("node0", "unused").disk(Box::new(disk.clone())).config(quick()).start().await?;
+    let count = node.group("counter", Counter::default()).await?;
+    let full = eventually("proposals are refused", async || match count.propose(Add(0)).await {
+        Err(ProposeError::NoSpace) => Some(()),
+        _ => None,
+    });
+    full.await?;
+    disk.set_capacity(u64::MAX);
+    let _total = eventually("space is back", async || count.propose(Add(1)).await.ok()).await?;
+    let role = eventually("it leads", async || {
+        node.actors().into_iter().find(|actor| actor.kind == "leader").map(|actor| actor.name)
+    })
+    .await?;
+    assert!(node.injure(&role, Injury::Panic));
+    let _total = eventually("a later role knows it, too", async || count.propose(Add(1)).await.ok()).await?;
     node.stop().await;
     Ok(())
 }

@@ -366,6 +366,8 @@ impl GroupState {
     fn load(&mut self, me: &ActorRef<GroupMessage>) {
         self.epoch = Epoch(self.start.epoch.fetch_add(1, Ordering::Relaxed) + 1);
         self.loaded = None;
+        // The store says it again when it loads, if it is so: a role heard of the end of it, and this actor did not.
+        self.disk_full = false;
         self.leader.0 = None;
         self.publish(me);
         let (group, epoch) = (self.start.cx.id, self.epoch);
@@ -435,9 +437,6 @@ impl GroupState {
         };
         let state = Box::new(ReplicaState::new(loaded, self.start.cx.core.clone()));
         self.start_role(me, NextRole::Follower, state).await;
-        if self.disk_full {
-            self.tell_role(Common::DiskFull(true));
-        }
     }
 
     async fn start_role(&mut self, me: &ActorRef<GroupMessage>, next: NextRole, state: Box<ReplicaState>) {
@@ -465,6 +464,10 @@ impl GroupState {
             Ok((actor, join)) => {
                 let cell = actor.cell();
                 self.role = Some(Child { actor, cell, join });
+                // Before the route is known: what the store says to the role itself from then on is newer.
+                if self.disk_full && next == NextRole::Follower {
+                    self.tell_role(Common::DiskFull(true));
+                }
                 self.publish(me);
                 for (peer, incarnation) in &self.start.known {
                     let (peer, incarnation) = (peer.clone(), *incarnation);

@@ -23,6 +23,8 @@ use super::types::ANCHOR_LAG_MAX;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Entries in one batch, about.
 const BATCH_ENTRIES_MAX: usize = 1_024;
+/// Reads in one job, at most: each may walk far, and the silence of a job is taken for the disk's.
+const BATCH_READS_MAX: usize = 8;
 
 /// The actor. Spawn it with [`LogStore::spawn_linked`].
 #[derive(Debug)]
@@ -221,15 +223,16 @@ impl LogStoreState {
 
     fn gather(&mut self) -> Vec<StoreMessage> {
         let stats = self.handle.stats();
-        let (mut bytes, mut entries) = (0, 0);
+        let (mut bytes, mut entries, mut reads) = (0, 0, 0);
         let mut requests = Vec::new();
-        while bytes < BATCH_BYTES_MAX && entries < BATCH_ENTRIES_MAX {
+        while bytes < BATCH_BYTES_MAX && entries < BATCH_ENTRIES_MAX && reads < BATCH_READS_MAX {
             let Some(message) = self.queue.pop_front() else { break };
             let of_message = message.bytes();
             stats.queued_requests.fetch_sub(1, Ordering::Relaxed);
             stats.queued_bytes.fetch_sub(of_message as u64, Ordering::Relaxed);
             bytes += of_message;
             entries += message.entries();
+            reads += usize::from(matches!(message, StoreMessage::Read { .. } | StoreMessage::Locate { .. }));
             requests.push(message);
         }
         requests

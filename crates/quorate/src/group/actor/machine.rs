@@ -101,13 +101,14 @@ impl GroupState {
     }
 
     pub(super) fn repeat_fault(&mut self, me: &ActorRef<GroupMessage>) {
-        let (Some(index), Some(membership)) = (self.fault_here, self.membership.clone()) else { return };
-        let cx = &self.start.cx;
-        for remote in membership.peers_of(&cx.node).filter_map(|peer| cx.remote(peer)) {
-            let _ = remote.cast(&Request::Faulted { node: cx.node.clone(), index });
-        }
-        if self.condition == Condition::Open {
-            self.tell_leader(|| LeaderMessage::Transfer { to: None });
+        let Some(index) = self.fault_here else { return };
+        // Until the log is loaded nobody is known to be told; it goes on all the same, or nobody ever would be.
+        if let Some(membership) = &self.membership {
+            let cx = &self.start.cx;
+            for remote in membership.peers_of(&cx.node).filter_map(|peer| cx.remote(peer)) {
+                let _ = remote.cast(&Request::Faulted { node: cx.node.clone(), index });
+            }
+            self.faulted(me, self.start.cx.node.clone(), index);
         }
         drop(me.send_after(FAULT_REPEAT, || GroupMessage::RepeatFault));
     }
