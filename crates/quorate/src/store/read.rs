@@ -1,6 +1,7 @@
 //! Reading: everything that comes from disk was verified by the hash chain, or is an error that stops the node. A read
 //! never goes past the durable log, and never takes an error for its end (`known-bugs.md` 45).
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use quorate_core::{Entry, GroupId, Incarnation, Index, NodeId, Position, Tail};
@@ -26,13 +27,22 @@ impl Store {
         let (base, entries) = match state.runs.newest(tail_bytes_max as u64) {
             None => (state.start, Vec::new()),
             Some(boundary) => {
-                let mut entries = Vec::new();
+                // The boundary may lie far before: what is too much for the tail is checked on the way and let go.
+                let (mut base, mut entries, mut bytes) = (boundary.previous, VecDeque::new(), 0);
                 let reached = walk(&*self.disk, group, (boundary.key, boundary.previous), &mut |run| {
-                    entries.extend(run.entries);
+                    for entry in run.entries {
+                        bytes += entry.encoded_bytes();
+                        entries.push_back(entry);
+                        while bytes > tail_bytes_max && entries.len() > 1 {
+                            let gone: Entry = entries.pop_front().expect("more than one");
+                            bytes -= gone.encoded_bytes();
+                            base = gone.position();
+                        }
+                    }
                     ControlFlow::Continue(())
                 })?;
                 check_reached(state, reached, state.last)?;
-                (boundary.previous, entries)
+                (base, entries.into())
             }
         };
         Ok(LoadedGroup {

@@ -2,9 +2,8 @@
 //!
 //! A row's key is its group and the index of its first entry, its value the contiguous entries that one batch appended.
 //! Memory holds some run boundaries, each with the place before it, so that a read starts at a trusted hash and checks
-//! everything from there. Their number is bounded: above it every second one is forgotten, and a search walks twice as far
-//! at most as if they were spread evenly. (Were it those of the older half alone, the older ones would thin out again and
-//! again, until most of the log hung on its first boundary.)
+//! everything from there. Their number is bounded: above it every second one is forgotten, and from then on only every
+//! second run gets one, so that they lie evenly over the whole log and a search walks a bounded part of it.
 
 use std::ops::ControlFlow;
 
@@ -31,34 +30,50 @@ pub(super) struct Boundary {
 
 /// The boundaries of one log, ascending; empty if the log is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct RunIndex(Vec<Boundary>);
+pub(super) struct RunIndex {
+    boundaries: Vec<Boundary>,
+    /// Runs from one boundary to the next, as a power of two; fewer after a truncation, up to twice as many after a thinning.
+    stride: u32,
+    /// Runs from the last boundary on.
+    since: u64,
+}
 
 impl RunIndex {
     pub(super) fn push(&mut self, boundary: Boundary, boundaries_max: usize) {
-        self.0.push(boundary);
-        if self.0.len() > boundaries_max.max(4) {
+        if let Some(last) = self.boundaries.last_mut().filter(|_| self.since < 1 << self.stride) {
+            last.bytes += boundary.bytes;
+            self.since += 1;
+            return;
+        }
+        self.boundaries.push(boundary);
+        self.since = 1;
+        if self.boundaries.len() > boundaries_max.max(4) {
             self.thin();
         }
     }
 
     fn thin(&mut self) {
-        for pair in std::mem::take(&mut self.0).chunks(2) {
+        let is_even = self.boundaries.len().is_multiple_of(2);
+        for pair in std::mem::take(&mut self.boundaries).chunks(2) {
             let bytes = pair.iter().map(|boundary| boundary.bytes).sum();
-            self.0.push(Boundary { bytes, ..pair[0] });
+            self.boundaries.push(Boundary { bytes, ..pair[0] });
         }
+        // The run that was new has become the end of a longer stretch.
+        self.since += if is_even { 1 << self.stride } else { 0 };
+        self.stride += 1;
     }
 
     /// The boundary from which a walk reaches `index`.
     pub(super) fn find(&self, index: Index) -> Option<Boundary> {
-        let after = self.0.partition_point(|boundary| boundary.previous.index < index);
-        after.checked_sub(1).map(|at| self.0[at])
+        let after = self.boundaries.partition_point(|boundary| boundary.previous.index < index);
+        after.checked_sub(1).map(|at| self.boundaries[at])
     }
 
     /// The boundary from which about `bytes` of the newest entries follow.
     pub(super) fn newest(&self, bytes: u64) -> Option<Boundary> {
         let mut found = None;
         let mut sum = 0;
-        for boundary in self.0.iter().rev() {
+        for boundary in self.boundaries.iter().rev() {
             if found.is_some() && sum + boundary.bytes > bytes {
                 break;
             }
@@ -70,35 +85,37 @@ impl RunIndex {
 
     /// Forgets every boundary whose row begins at `from` or after, and says which of the rest is last.
     pub(super) fn truncate(&mut self, from: Index) -> Option<&mut Boundary> {
-        let keep = self.0.partition_point(|boundary| boundary.previous.index.next() < from);
-        self.0.truncate(keep);
-        self.0.last_mut()
+        let keep = self.boundaries.partition_point(|boundary| boundary.previous.index.next() < from);
+        self.boundaries.truncate(keep);
+        // How many runs are left in the last stretch is not known: the next run begins another.
+        self.since = 1 << self.stride;
+        self.boundaries.last_mut()
     }
 
     /// The log begins at `first` now, which lies in the row `key`, `previous` before it.
     pub(super) fn compact(&mut self, key: Index, previous: Position) {
-        let after = self.0.partition_point(|boundary| boundary.key < key);
-        let exact = self.0.get(after).is_some_and(|boundary| boundary.key == key);
+        let after = self.boundaries.partition_point(|boundary| boundary.key < key);
+        let exact = self.boundaries.get(after).is_some_and(|boundary| boundary.key == key);
         let drop = if exact { after } else { after.saturating_sub(1) };
-        self.0.drain(..drop);
-        if let Some(first) = self.0.first_mut() {
+        self.boundaries.drain(..drop);
+        if let Some(first) = self.boundaries.first_mut() {
             first.key = key;
             first.previous = previous;
         }
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 
     /// Bytes of all runs.
     pub(super) fn bytes(&self) -> u64 {
-        self.0.iter().map(|boundary| boundary.bytes).sum()
+        self.boundaries.iter().map(|boundary| boundary.bytes).sum()
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.boundaries.len()
     }
 }
 

@@ -223,6 +223,8 @@ fn rule_07_bug_41_the_run_index_is_bounded() {
         store.write(vec![write]).expect("it writes");
     }
     assert!(store.groups[&group()].runs.len() <= 17);
+    let tail = store.load(group(), 10 * 74).expect("it loads").tail;
+    assert_eq!((tail.base().index, tail.last()), (Index(490), last), "no more than was asked for");
     assert_eq!(store.space().expect("it answers").live_bytes, 500 * 74, "no run is forgotten in the sum");
     let cut = GroupWrite {
         group: group(),
