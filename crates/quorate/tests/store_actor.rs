@@ -343,7 +343,16 @@ async fn rule_16_roles_hear_of_a_full_disk_and_of_space() {
     let heard = tokio::time::timeout(Duration::from_secs(5), events.recv()).await;
     assert_eq!(heard.expect("in time"), Some(StoreEvent::DiskFull(true)));
     bench.disk.set_capacity(1 << 30);
-    let heard = tokio::time::timeout(Duration::from_secs(5), events.recv()).await;
-    assert_eq!(heard.expect("in time"), Some(StoreEvent::DiskFull(false)));
+    // While others keep it busy, too: it looks at the space when it is time, not only when there is nothing to do.
+    let mut heard = None;
+    for _ in 0..200 {
+        let space = ractor::call!(bench.store, |reply| StoreMessage::Space { reply });
+        space.expect("an answer").expect("it knows");
+        if let Ok(event) = tokio::time::timeout(Duration::from_millis(20), events.recv()).await {
+            heard = event;
+            break;
+        }
+    }
+    assert_eq!(heard, Some(StoreEvent::DiskFull(false)));
     bench.handle.stop();
 }

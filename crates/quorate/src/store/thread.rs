@@ -253,6 +253,7 @@ fn now() -> Instant {
 
 fn run(mut engine: Engine, inbox: &Receiver<Order>, shared: &Shared) {
     let mut behind_since: Option<Instant> = None;
+    let mut settled = now();
     loop {
         let wait = behind_since.map_or(SPACE_INTERVAL, |_| IDLE);
         match inbox.recv_timeout(wait) {
@@ -269,17 +270,21 @@ fn run(mut engine: Engine, inbox: &Receiver<Order>, shared: &Shared) {
             }
             Err(RecvTimeoutError::Timeout) => {
                 engine.settle();
-                behind_since = None;
+                (behind_since, settled) = (None, now());
             }
             Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => {
                 engine.settle();
                 return;
             }
         }
-        if !engine.is_behind() {
-            behind_since = None;
-        } else if now().duration_since(*behind_since.get_or_insert_with(now)) >= ANCHOR_LAG_MAX {
+        let lags = engine.is_behind()
+            && now().duration_since(*behind_since.get_or_insert_with(now)) >= ANCHOR_LAG_MAX;
+        // Also under jobs without a pause: space that is back is to be seen.
+        if lags || now().duration_since(settled) >= SPACE_INTERVAL {
             engine.settle();
+            (behind_since, settled) = (None, now());
+        }
+        if !engine.is_behind() {
             behind_since = None;
         }
     }
