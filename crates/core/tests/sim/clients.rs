@@ -28,6 +28,8 @@ pub(crate) struct Clients {
     pub(crate) acknowledged: Index,
     pub(crate) acks: u64,
     pub(crate) reads_answered: u64,
+    /// When the newest read was asked that each node answered.
+    pub(crate) answered: BTreeMap<usize, u64>,
     /// The newest proposal that was answered with its index.
     pub(crate) last_ack: Option<u64>,
 }
@@ -156,8 +158,10 @@ impl Cluster {
         self.nodes[at].ready = rest;
         let done: Vec<(Index, u64)> = done;
         for (_, id) in done {
-            if self.clients.reads.remove(&id).is_some() {
+            if let Some(read) = self.clients.reads.remove(&id) {
                 self.clients.reads_answered += 1;
+                let newest = self.clients.answered.entry(at).or_default();
+                *newest = read.asked_at.max(*newest);
                 // Who reads later must see at least what was seen here.
                 self.clients.acknowledged = self.clients.acknowledged.max(applied);
             }

@@ -119,7 +119,7 @@ impl Cluster {
             now: 0,
             network: Network::default(),
             clients: Clients::default(),
-            invariants: Invariants::new(options.voters),
+            invariants: Invariants::new(options.voters, options.config.clone()),
             coverage: Coverage::default(),
             founding,
             queue: BinaryHeap::new(),

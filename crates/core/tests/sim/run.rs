@@ -117,7 +117,10 @@ fn is_settled(cluster: &Cluster, goal: Index, healed_at: u64) -> bool {
     });
     let waits = |read: &Read| read.asked_at <= healed_at && cluster.nodes[read.at].frozen.is_none();
     let answered = !cluster.clients.reads.values().any(waits);
-    leads && level && cluster.clients.acknowledged >= goal && answered
+    // One that is refused for ever waits for nothing, and is not served.
+    let asked_later = |node: &Node| cluster.clients.answered.get(&node.at).is_some_and(|at| *at > healed_at);
+    let serves = mended(cluster).all(asked_later);
+    leads && level && cluster.clients.acknowledged >= goal && answered && serves
 }
 
 fn stuck(cluster: &Cluster, goal: Option<Index>) -> String {

@@ -15,7 +15,7 @@ mod recovered_is_whole;
 mod state_machine_safety;
 mod vote_once;
 
-use quorate_core::{Body, Index, Message, Notice, Persist, Position, ReplicaState, Term};
+use quorate_core::{Body, Config, Index, Message, Notice, Persist, Position, ReplicaState, Term};
 
 use super::coverage::Coverage;
 use super::node::Node;
@@ -46,6 +46,7 @@ impl Committed {
 #[derive(Debug)]
 pub(crate) struct Invariants {
     voters: usize,
+    config: Config,
     pub(crate) committed: Committed,
     election_safety: election_safety::ElectionSafety,
     leader_append_only: leader_append_only::LeaderAppendOnly,
@@ -58,9 +59,10 @@ pub(crate) struct Invariants {
 }
 
 impl Invariants {
-    pub(crate) fn new(voters: usize) -> Self {
+    pub(crate) fn new(voters: usize, config: Config) -> Self {
         Self {
             voters,
+            config,
             committed: Committed::default(),
             election_safety: election_safety::ElectionSafety::default(),
             leader_append_only: leader_append_only::LeaderAppendOnly::default(),
@@ -90,7 +92,7 @@ impl Invariants {
         self.leader_completeness.check(&self.committed, node, state);
         self.monotonic.check(node, state);
         self.order.check(node, state);
-        bounds::check(nodes, node, state);
+        bounds::check(nodes, node, state, &self.config);
     }
 
     /// A write is about to reach the disk.
