@@ -16,6 +16,7 @@ mod options;
 #[path = "runtime/run.rs"]
 mod run;
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 use std::time::Duration;
@@ -64,13 +65,19 @@ fn is_set(name: &str) -> bool {
     std::env::var(name).is_ok()
 }
 
-/// Actors that are told to panic do so by the hundred; only other panics are worth a look.
+thread_local! {
+    /// Panics that nobody ordered, of the simulation on this thread.
+    static PANICS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Actors that are told to panic do so by the hundred. Any other panic is a bug, although it costs but its actor.
 fn quiet() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let loud = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             if panic.payload().downcast_ref::<&str>() != Some(&"told to panic") {
+                PANICS.set(PANICS.get() + 1);
                 loud(panic);
             }
         }));
@@ -87,7 +94,10 @@ fn many_seeds_are_linearizable_and_make_progress() {
     let keep = is_set("QUORATE_SEED") && is_set("QUORATE_TRACE");
     for seed in seeds.clone() {
         // Every seed is run, so that one look shows whether a fault is rare.
-        let Ok(report) = catch_unwind(AssertUnwindSafe(|| run(seed, keep))) else {
+        let report = catch_unwind(AssertUnwindSafe(|| run(seed, keep)));
+        let Some(report) = report.ok().filter(|_| PANICS.replace(0) == 0) else {
+            PANICS.set(0);
+            eprintln!("seed {seed} failed, or an actor panicked that was not told to");
             failures.push(seed);
             continue;
         };

@@ -112,7 +112,7 @@ pub(crate) struct GroupState {
     applier_life: u64,
     /// Where the machine of this life left the entry it could not take, before its applier ended; zero: nowhere.
     poison: Arc<AtomicU64>,
-    /// Whether free space is below the reserve, for the role that comes next.
+    /// Free space is below the reserve, and no role was told yet. From then on the store tells the role itself.
     disk_full: bool,
     /// Appliers that did not even start, one after the other.
     failed_starts: u32,
@@ -305,10 +305,7 @@ impl GroupState {
     /// What came back from a stale route, or found no role.
     fn for_role(&mut self, me: &ActorRef<GroupMessage>, common: Common) {
         match common {
-            Common::DiskFull(full) => {
-                self.disk_full = full;
-                self.tell_role(Common::DiskFull(full));
-            }
+            Common::DiskFull(full) if self.role.is_none() => self.disk_full = full,
             // It may be the word of an applier that is gone: the one of now is asked.
             Common::Applied(_) => self.ask_applier(me),
             other => self.tell_role(other),
@@ -366,7 +363,7 @@ impl GroupState {
     fn load(&mut self, me: &ActorRef<GroupMessage>) {
         self.epoch = Epoch(self.start.epoch.fetch_add(1, Ordering::Relaxed) + 1);
         self.loaded = None;
-        // The store says it again when it loads, if it is so: a role heard of the end of it, and this actor did not.
+        // The store says it again when it loads, if it is so.
         self.disk_full = false;
         self.leader.0 = None;
         self.publish(me);
@@ -465,7 +462,7 @@ impl GroupState {
                 let cell = actor.cell();
                 self.role = Some(Child { actor, cell, join });
                 // Before the route is known: what the store says to the role itself from then on is newer.
-                if self.disk_full && next == NextRole::Follower {
+                if std::mem::take(&mut self.disk_full) {
                     self.tell_role(Common::DiskFull(true));
                 }
                 self.publish(me);

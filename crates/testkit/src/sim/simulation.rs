@@ -152,7 +152,8 @@ impl Simulation {
     ///
     /// # Panics
     ///
-    /// If the script panics or takes longer than its [`limit`](Self::limit); the seed is printed.
+    /// If the script panics or takes longer than its [`limit`](Self::limit), or a node says that a rule of Raft is broken;
+    /// the seed is printed.
     pub fn run<M, F, Fut, T>(self, machine: impl Fn() -> M + 'static, script: F) -> Report<T>
     where
         M: StateMachine,
@@ -190,6 +191,8 @@ impl Simulation {
                 World::new(self.seed, self.nodes, self.config.clone(), open, trace.clone(), self.tick_ms);
             self.drive(&Rc::new(world), script)
         });
+        let broken = trace.take_broken();
+        assert!(broken.is_empty(), "a node says that a rule is broken:\n{}", broken.join("\n"));
         drop(replay);
         let (events, digest) = trace.digest();
         let simulated = Duration::from_millis(trace.now_ms());

@@ -22,6 +22,7 @@ pub(super) struct Trace {
 
 #[derive(Debug, Default)]
 struct Written {
+    broken: Vec<String>,
     digest: DefaultHasher,
     events: u64,
     keeps: bool,
@@ -67,6 +68,12 @@ impl Trace {
         std::mem::take(&mut self.lock().lines)
     }
 
+    /// What the nodes said that they say of bugs alone. Nothing here damages a disk or forges a message, so that nothing
+    /// excuses it.
+    pub(super) fn take_broken(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().broken)
+    }
+
     fn write(&self, event: impl FnOnce(&mut String) -> fmt::Result) {
         let now_ms = self.now_ms();
         let mut written = self.lock();
@@ -83,6 +90,9 @@ impl Trace {
         if written.keeps {
             written.lines.push(line.clone());
         }
+        if is_broken(&line) && written.broken.len() < BROKEN_MAX {
+            written.broken.push(line.clone());
+        }
         written.line = line;
     }
 
@@ -90,6 +100,15 @@ impl Trace {
     fn lock(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// So many are enough to look at.
+const BROKEN_MAX: usize = 10;
+
+/// A rule that a peer broke, or entries that a crash alone cannot have cost. (A sector of the anchor that was torn is none.)
+fn is_broken(line: &str) -> bool {
+    line.contains("a peer breaks the rules")
+        || (line.contains("the store was damaged") && !line.contains("BadSlot"))
 }
 
 /// Fields as text, without what differs from one run in a process to the next.

@@ -1,6 +1,7 @@
 //! Clients of a run: some read and write a few registers and are recorded, some add to a counter exactly once.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(crate) struct Load {
     /// What was added and acknowledged, all adders together.
     pub(crate) added: Rc<Cell<i64>>,
     pub(crate) acknowledged: Rc<RefCell<u64>>,
+    /// What each addition was answered with.
+    pub(crate) totals: Rc<RefCell<BTreeSet<i64>>>,
 }
 
 /// How an operation reaches the cluster.
@@ -171,7 +174,7 @@ impl Load {
     }
 
     /// A client of the cluster with connections of its own.
-    async fn outside(&self) -> RemoteGroup<Kv> {
+    pub(crate) async fn outside(&self) -> RemoteGroup<Kv> {
         let timeout = Duration::from_millis(self.options.call);
         let client = self.cluster.client(ClientOptions { timeout, ..ClientOptions::default() }).await;
         client.group(KV)
@@ -224,7 +227,10 @@ impl Load {
                 };
                 let end = self.cluster.on(at, work).await;
                 self.cluster.note(format_args!("adder{name} node{at} {sequence}: {end:?}"));
-                if let Ok(Ok(_)) = end {
+                if let Ok(Ok(added)) = end {
+                    let total = added.total();
+                    let is_new = self.totals.borrow_mut().insert(total);
+                    assert!(is_new, "exactly once: two additions were answered with the total {total}");
                     break;
                 }
                 tries += 1;

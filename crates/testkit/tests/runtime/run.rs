@@ -55,6 +55,7 @@ async fn script(cluster: Kvs, seed: u64, options: Options) -> Shown {
         over: Rc::new(Cell::new(false)),
         added: Rc::default(),
         acknowledged: Rc::new(RefCell::new(0)),
+        totals: Rc::default(),
     };
     let mut working = Vec::new();
     for client in 0..options.clients as u64 {
@@ -103,13 +104,14 @@ fn joined(end: Result<(), tokio::task::JoinError>) {
 /// Every node takes a write and answers a read, then all are level and idle.
 async fn settle(cluster: &Kvs, load: &Load, give_up: Duration) {
     let mut client = 1_000;
-    for at in 0..cluster.nodes() {
+    let outside = Via::Client(load.outside().await);
+    for via in (0..cluster.nodes()).map(Via::Node).chain([outside]) {
         for key in (0..load.options.keys).map(|key| format!("k{key}")) {
             for call in [Call::Write(u64::from(client) << 32), Call::Read] {
                 let before = *load.acknowledged.borrow();
                 while *load.acknowledged.borrow() == before {
-                    assert!(cluster.now() < give_up, "liveness: node{at} does not answer {call:?}");
-                    load.operate(client, &Via::Node(at), &key, call).await;
+                    assert!(cluster.now() < give_up, "liveness: {via:?} does not answer {call:?}");
+                    load.operate(client, &via, &key, call).await;
                     cluster.pause(Duration::from_millis(50)).await;
                 }
             }
