@@ -174,6 +174,9 @@ async fn every_actor_may_die_at_any_moment() -> Result<()> {
         total <= (acknowledged + unknown) as i64,
         "{acknowledged} + {unknown} at most, {total} in the counter"
     );
+    for kind in KINDS {
+        assert!(hurt.keys().any(|(hurt, _)| hurt == kind), "no {kind} was hurt: {hurt:?}");
+    }
     assert!(acknowledged > 100, "too little happened for the test to mean anything: {acknowledged}");
     same_digest(&counts).await?;
     eventually("permits return to full when idle", async || {

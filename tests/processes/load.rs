@@ -22,7 +22,9 @@ const PROBE: u32 = CLIENTS + 1;
 const KEYS: [&str; 3] = ["a", "b", "c"];
 /// Operations of one client at most, and keys of the keeper: a bound on the history.
 const OPERATIONS_MAX: u64 = 5_000;
-const KEPT_MAX: u64 = 400;
+const KEPT_MAX: u64 = 2_000;
+/// A pause after each of the keeper's writes, so that it writes as long as the load lasts.
+const KEEPS_EVERY: Duration = Duration::from_millis(50);
 /// How long one load may last.
 const LOAD_MAX: Duration = Duration::from_secs(180);
 /// How long a request of the probe may take: short, so that one bad node does not hide the others.
@@ -201,6 +203,7 @@ impl Load {
             let call = Call::Write(self.value());
             let told = self.one(&mut client, &format!("kept/{kept}"), call, None);
             self.kept.store(kept + 1, Ordering::SeqCst);
+            std::thread::park_timeout(KEEPS_EVERY);
             if !matches!(told, Told::Reply(_)) {
                 client.go_to(self.nodes[kept as usize % self.nodes.len()]);
             }
@@ -238,6 +241,8 @@ impl Load {
         let wrote = wrote.count();
         println!("history: {replied} replied ({wrote} wrote), {unknown} unknown, {refused} refused");
         ensure!(replied > 50 && wrote > 20, "too little was done to show anything");
+        let kept = self.kept.load(Ordering::SeqCst);
+        ensure!(kept < KEPT_MAX, "the keeper ended before the load: what was lost after it would go unseen");
         let checked = check(&history, Budget::default()).map_err(|why| {
             let told = pictured(&why);
             anyhow::Error::new(why).context(told)

@@ -20,10 +20,10 @@ fn a_partition_of_the_leader_ends_without_a_stale_answer() -> Result<()> {
             let old = cluster.leader()?;
             let others: Vec<usize> = (0..3).filter(|at| *at != old.at).collect();
             for other in &others {
-                net.cut(old.at, *other)?;
-                // The second time, one way only: it is heard, and hears nothing.
+                net.cut(*other, old.at)?;
+                // The second time, one way only: it hears nothing, and its heartbeats are heard all the same.
                 if round != 1 {
-                    net.cut(*other, old.at)?;
+                    net.cut(old.at, *other)?;
                 }
             }
             let apis: Vec<_> = others.iter().map(|at| cluster.api(*at)).collect();
