@@ -1,68 +1,20 @@
 //! What a candidate answers, and what counts for it: one message at a time, against the table of the Raft paper.
 
-use std::collections::BTreeMap;
+mod alone;
 
-use bytes::Bytes;
+use alone::{LAST, TERM, becomes, message, node, said, state};
 use quorate_core::{
-    Append, AppendReply, AppendResult, Body, Boot, Candidate, CandidateEvent, Common, Config, Effect,
-    Effects, Entry, EntryKind, HardState, Hash, Index, Loaded, LogId, Member, Membership, MembershipLog,
-    Message, NextRole, NodeId, Phase, Position, ReplicaState, ReplicationSession, Round, Sequence, Tail,
-    Term, Time, VoteKind, VoteReply, VoteRequest,
+    Append, AppendReply, AppendResult, Body, Candidate, CandidateEvent, Common, Effect, Effects, Index,
+    LogId, NextRole, Phase, ReplicationSession, Round, Sequence, Term, Time, VoteKind, VoteReply,
+    VoteRequest,
 };
 
-/// The candidate's log: two entries of term 2, the first of them committed.
-const LAST: LogId = LogId { term: Term(2), index: Index(2) };
-const TERM: Term = Term(3);
-
-fn node(at: usize) -> NodeId {
-    NodeId::new(&format!("n{at}")).expect("a legal name")
-}
-
-/// n0, a voter beside n1 and n2, with a learner n3; `voted_for` in term 3.
 fn candidate(voted_for: Option<usize>, forced: bool) -> (Candidate, Effects) {
-    let mut founding =
-        Membership::of_voters((0..3).map(|at| (node(at), Member::default())).collect::<BTreeMap<_, _>>(), 7);
-    founding.members.insert(node(3), Member::default());
-    founding.learners.insert(node(3));
-    let mut tail = Tail::new(Position::ORIGIN);
-    for word in ["a", "b"] {
-        let payload = Bytes::from(word);
-        let leaf = Hash::of(&payload);
-        tail.push(Entry::follow(tail.last(), Term(2), 5, EntryKind::Command, payload, leaf));
-    }
-    let loaded = Loaded {
-        me: node(0),
-        boot: Boot::ZERO,
-        hard_state: HardState { term: TERM, voted_for: voted_for.map(node), recovering: false },
-        tail,
-        memberships: MembershipLog::new(Index::ZERO, founding),
-        commit: Index(1),
-        applied: Index::ZERO,
-        entropy: 9,
-    };
-    Candidate::start(ReplicaState::new(loaded, Config::default()), Time(0), forced)
+    Candidate::start(state(voted_for), Time(0), forced)
 }
 
 fn hears(candidate: &mut Candidate, from: usize, term: Term, body: Body) -> Effects {
-    let message = Message { from: node(from), to: node(0), boot: Boot::ZERO, term, body };
-    candidate.step(Time(1), CandidateEvent::Common(Common::Message(message)))
-}
-
-fn said(effects: &[Effect]) -> Vec<&Body> {
-    let mut bodies = Vec::new();
-    for effect in effects {
-        if let Effect::Send(message) = effect {
-            bodies.push(&message.body);
-        }
-    }
-    bodies
-}
-
-fn becomes(effects: &Effects) -> Option<NextRole> {
-    effects.iter().find_map(|effect| match effect {
-        Effect::Become(become_role) => Some(become_role.role),
-        _ => None,
-    })
+    candidate.step(Time(1), CandidateEvent::Common(message(from, term, body)))
 }
 
 /// Asked for a vote of this kind: yes, no.
@@ -187,15 +139,9 @@ fn bug_20_a_vote_that_its_disk_does_not_keep_ends_a_campaign_and_a_fresh_one_doe
 
     let (mut fresh, _) = candidate(None, false);
     let due = fresh.deadline().expect("it has patience");
-    let message = Message {
-        from: node(1),
-        to: node(0),
-        boot: Boot::ZERO,
-        term: TERM,
-        body: reply(VoteKind::Pre, Term(4), true),
-    };
     // Its vote is issued just before its patience ends.
-    fresh.step(Time(due.0 - 1), CandidateEvent::Common(Common::Message(message)));
+    let yes = message(1, TERM, reply(VoteKind::Pre, Term(4), true));
+    fresh.step(Time(due.0 - 1), CandidateEvent::Common(yes));
     let effects = fresh.step(due, CandidateEvent::Common(Common::Tick));
     assert_eq!(becomes(&effects), None, "it asks again");
     assert_eq!(fresh.phase(), Phase::PreVote);

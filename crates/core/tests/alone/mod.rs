@@ -1,0 +1,66 @@
+//! One replica state, and what a role that is stepped with it alone says.
+
+#![allow(dead_code, reason = "each test uses what it needs")]
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quorate_core::{
+    Body, Boot, Common, Config, Effect, Entry, EntryKind, HardState, Hash, Index, Loaded, LogId, Member,
+    Membership, MembershipLog, Message, NextRole, NodeId, Position, ReplicaState, Tail, Term,
+};
+
+/// The log: two entries of term 2, the first of them committed.
+pub(crate) const LAST: LogId = LogId { term: Term(2), index: Index(2) };
+pub(crate) const TERM: Term = Term(3);
+
+pub(crate) fn node(at: usize) -> NodeId {
+    NodeId::new(&format!("n{at}")).expect("a legal name")
+}
+
+/// n0, a voter beside n1 and n2, with a learner n3; `voted_for` in term 3.
+pub(crate) fn state(voted_for: Option<usize>) -> ReplicaState {
+    let mut founding =
+        Membership::of_voters((0..3).map(|at| (node(at), Member::default())).collect::<BTreeMap<_, _>>(), 7);
+    founding.members.insert(node(3), Member::default());
+    founding.learners.insert(node(3));
+    let mut tail = Tail::new(Position::ORIGIN);
+    for word in ["a", "b"] {
+        let payload = Bytes::from(word);
+        let leaf = Hash::of(&payload);
+        tail.push(Entry::follow(tail.last(), Term(2), 5, EntryKind::Command, payload, leaf));
+    }
+    let loaded = Loaded {
+        me: node(0),
+        boot: Boot::ZERO,
+        hard_state: HardState { term: TERM, voted_for: voted_for.map(node), recovering: false },
+        tail,
+        memberships: MembershipLog::new(Index::ZERO, founding),
+        commit: Index(1),
+        applied: Index::ZERO,
+        entropy: 9,
+    };
+    ReplicaState::new(loaded, Config::default())
+}
+
+/// A message to n0, as a role hears it.
+pub(crate) fn message(from: usize, term: Term, body: Body) -> Common {
+    Common::Message(Message { from: node(from), to: node(0), boot: Boot::ZERO, term, body })
+}
+
+pub(crate) fn said(effects: &[Effect]) -> Vec<&Body> {
+    let mut bodies = Vec::new();
+    for effect in effects {
+        if let Effect::Send(message) = effect {
+            bodies.push(&message.body);
+        }
+    }
+    bodies
+}
+
+pub(crate) fn becomes(effects: &[Effect]) -> Option<NextRole> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Become(become_role) => Some(become_role.role),
+        _ => None,
+    })
+}
