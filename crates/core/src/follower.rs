@@ -294,7 +294,10 @@ impl Follower {
                 return;
             }
         };
-        if !new.is_empty() && self.state.disk_full {
+        // A leader's no-op is taken, as term and vote are: without one of its own term a leader serves no reads, and where a
+        // majority is full none would ever be served. It is a hundred bytes, far above the end of the disk.
+        let takes_room = new.iter().any(|entry| entry.kind != EntryKind::Noop);
+        if takes_room && self.state.disk_full {
             self.state.persist(now, None, Vec::new(), effects);
             let result = if is_on(Mutant::FullDiskAcknowledges) {
                 AppendResult::Matched { index: verified }

@@ -3,7 +3,7 @@
 mod lab;
 
 use lab::{Lab, Link, name};
-use quorate_core::{Body, EntryKind, Incarnation, Index, Message, Role};
+use quorate_core::{Body, Common, EntryKind, Incarnation, Index, Message, ReadIndexRequest, Role};
 
 /// n0 was elected and its no-op is on no other disk.
 fn just_elected() -> Lab {
@@ -160,4 +160,56 @@ fn bug_59_every_read_is_answered_or_refused() {
     lab.tick_due(1);
     lab.settle();
     assert_eq!(lab.nodes[1].reads.get(&4), Some(&None));
+}
+
+/// Where a majority is full, leadership may go round among the full; whoever has it commits its no-op and serves reads.
+#[test]
+fn bug_73_a_majority_of_full_disks_takes_no_reads_away() {
+    let mut lab = Lab::elected(3);
+    lab.propose(0, "before");
+    lab.settle();
+    for at in [1, 2, 0] {
+        lab.common(at, Common::DiskFull(true));
+        lab.settle();
+    }
+    lab.elect(1);
+    lab.settle();
+    let leader = (0..3).find(|at| lab.leads(*at)).expect("one of them leads");
+    lab.propose(leader, "refused");
+    assert_eq!(lab.nodes[leader].accepted.len(), usize::from(leader == 0), "nothing new is taken");
+    for at in 0..3 {
+        lab.read(at, 100 + at as u64);
+        lab.settle();
+        let answered = lab.nodes[at].reads.get(&(100 + at as u64)).copied().flatten();
+        assert!(answered.is_some(), "n{at} answers a read: {:?}", lab.nodes[at].reads);
+    }
+}
+
+#[test]
+fn reads_that_peers_gave_up_do_not_gather_at_a_leader_that_cannot_commit() {
+    let mut lab = just_elected();
+    let gathered = |lab: &Lab| match lab.replica(0).role() {
+        Role::Leader(leader) => leader.gathering_reads(),
+        other => panic!("it leads: {other:?}"),
+    };
+    let timeout = lab.config.election_timeout;
+    let mut most = 0;
+    for id in 0..200 {
+        // The disks of the others do not keep the leader's no-op, and their answers keep it in touch. n1 asks ten times in
+        // each election timeout.
+        lab.wait(timeout / 10);
+        let term = lab.state(0).term();
+        let request = Body::ReadIndexRequest(ReadIndexRequest { id, recovering: false });
+        let boot = lab.state(1).boot();
+        let ask = Message { from: name(1), to: name(0), boot, term, body: request };
+        lab.common(0, Common::Message(ask));
+        lab.tick(0);
+        for peer in [1, 2] {
+            lab.deliver(0, peer);
+            lab.deliver(peer, 0);
+        }
+        assert!(lab.leads(0) && lab.commit(0) == 0, "it leads, and has committed nothing");
+        most = most.max(gathered(&lab));
+    }
+    assert!((5..=21).contains(&most), "{most} wait");
 }

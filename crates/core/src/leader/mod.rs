@@ -237,6 +237,7 @@ impl Leader {
             effects.push(become_role(NextRole::Follower, "its disk has stalled", None));
             return;
         }
+        self.forget_old_askers(now);
         self.check_transfer(now, effects);
     }
 
@@ -272,7 +273,7 @@ impl Leader {
             }
             Body::ReadIndexRequest(request) => {
                 if self.hears_boot(now, &from, message.boot, effects) {
-                    self.peer_read(from, &request, effects);
+                    self.peer_read(now, from, &request, effects);
                 }
             }
             Body::VoteRequest(request) => self.refuse_vote(from, &request, effects),

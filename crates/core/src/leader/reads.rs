@@ -5,7 +5,7 @@
 //! (`known-bugs.md` 55). Reads that come while a round is under way gather for the next one.
 
 use crate::effect::{Effect, Effects, ReadId, Refusal};
-use crate::ids::{Index, NodeId, Round};
+use crate::ids::{Index, NodeId, Round, Time};
 use crate::leader::Leader;
 use crate::message::{Body, ReadIndexReply, ReadIndexRequest};
 use crate::mutant::{Mutant, is_on};
@@ -17,7 +17,7 @@ enum Asker {
     /// This node.
     Here(ReadId),
     /// Another one.
-    Peer { peer: NodeId, id: u64, recovering: bool },
+    Peer { peer: NodeId, id: u64, recovering: bool, at: Time },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,7 +27,7 @@ struct Waiting {
     askers: Vec<Asker>,
 }
 
-/// Bound: askers are bounded by the permits of the handles on each node.
+/// Bound: those here by the permits of this node's handles, those of a peer by what it asks in one election timeout.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Reads {
     /// Not in a round yet.
@@ -44,8 +44,14 @@ impl Leader {
         self.begin_round(effects);
     }
 
-    pub(super) fn peer_read(&mut self, peer: NodeId, request: &ReadIndexRequest, effects: &mut Effects) {
-        let asker = Asker::Peer { peer, id: request.id, recovering: request.recovering };
+    pub(super) fn peer_read(
+        &mut self,
+        now: Time,
+        peer: NodeId,
+        request: &ReadIndexRequest,
+        effects: &mut Effects,
+    ) {
+        let asker = Asker::Peer { peer, id: request.id, recovering: request.recovering, at: now };
         self.reads.gathering.push(asker);
         self.begin_round(effects);
     }
@@ -73,6 +79,21 @@ impl Leader {
             self.reads.under_way = Some(Waiting { round, index, askers });
         }
         self.tell_all(&ReplicatorEvent::Confirm(round), effects);
+    }
+
+    /// A peer gives up what was not answered for an election timeout, and asks anew: the leader forgets it, too. It may wait
+    /// long for an entry of its own term.
+    pub(super) fn forget_old_askers(&mut self, now: Time) {
+        let timeout = self.state.config.election_timeout;
+        self.reads.gathering.retain(|asker| match asker {
+            Asker::Here(_) => true,
+            Asker::Peer { at, .. } => now.since(*at) < timeout,
+        });
+    }
+
+    /// How many reads wait for a round to begin.
+    pub fn gathering_reads(&self) -> usize {
+        self.reads.gathering.len()
     }
 
     /// The newest round a quorum has answered, not counting `without`.
