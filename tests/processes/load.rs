@@ -22,8 +22,8 @@ const PROBE: u32 = CLIENTS + 1;
 const KEYS: [&str; 3] = ["a", "b", "c"];
 /// Operations of one client at most, and keys of the keeper: a bound on the history.
 const OPERATIONS_MAX: u64 = 5_000;
-const KEPT_MAX: u64 = 2_000;
-/// A pause after each of the keeper's writes, so that it writes as long as the load lasts.
+const KEPT_MAX: u64 = 4_000;
+/// A pause after each of the keeper's writes: it cannot reach its bound before a load reaches its own.
 const KEEPS_EVERY: Duration = Duration::from_millis(50);
 /// How long one load may last.
 const LOAD_MAX: Duration = Duration::from_secs(180);
