@@ -40,7 +40,7 @@ type Kvs = Cluster<Groups>;
 const SEEDS: u64 = 80;
 
 /// What these must have met, or they prove little.
-const SOMETIMES: [&str; 18] = [
+const SOMETIMES: [&str; 21] = [
     "unknown",
     "refused",
     "replied read",
@@ -54,7 +54,10 @@ const SOMETIMES: [&str; 18] = [
     "node stopped by its disk",
     "stopped inside a write",
     "unsynced Lost",
+    "unsynced Kept",
     "unsynced Torn",
+    "unsynced Mixed",
+    "unsynced Process",
     "Panic leader",
     "Kill applier",
     "Panic log-store",

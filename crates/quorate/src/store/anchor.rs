@@ -126,6 +126,20 @@ impl Anchor {
         Ok((anchor, state))
     }
 
+    /// What was read may be in the page cache alone: the process before this one had not synced it yet, or its sync failed,
+    /// and then the system takes the pages for written and a sync does nothing. So the newest sector of each cell is
+    /// written once more, and synced, before anything stands on it.
+    pub(super) fn write_again(&self, disk: &mut dyn Disk) -> Result<(), DiskError> {
+        self.identity_cell.write_again(disk)?;
+        for group in &self.groups {
+            group.cell.write_again(disk)?;
+        }
+        for table in &self.tables {
+            table.cell.write_again(disk)?;
+        }
+        disk.sync_anchor()
+    }
+
     fn load_table(
         &mut self,
         disk: &dyn Disk,

@@ -60,6 +60,22 @@ impl Cell {
         disk.write_sector(sector, &bytes)
     }
 
+    /// Writes the newest sector once more where it is, the same bytes; not yet synced. Nothing if none is whole.
+    pub(super) fn write_again(&self, disk: &mut dyn Disk) -> Result<(), DiskError> {
+        if self.generation == 0 {
+            return Ok(());
+        }
+        let at = self.number * 2 + self.newest;
+        let bytes = disk.read_sector(at)?;
+        match sector::decode(self.kind, self.number, &bytes) {
+            Read::Good(content) if content.generation == self.generation => disk.write_sector(at, &bytes),
+            other => Err(DiskError::Damaged {
+                place: format!("sector {at} of the anchor of {}", disk.place()),
+                detail: format!("it was whole a moment ago, and now: {other:?}"),
+            }),
+        }
+    }
+
     /// Reads both sectors.
     pub(super) fn read(kind: SectorKind, number: u64, disk: &dyn Disk) -> Result<CellRead, DiskError> {
         let mut read =

@@ -263,6 +263,8 @@ impl Disk for FjallDisk {
 
     fn open_database(&mut self) -> Result<Option<TornTail>, DiskError> {
         self.open = None;
+        // Whoever made or renamed something here may have ended before it was synced.
+        self.sync_directory()?;
         let path = self.path("db");
         version::check(&path)?;
         version::check_trees(&path)?;

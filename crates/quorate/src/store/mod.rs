@@ -34,6 +34,7 @@ mod runs;
 mod sector;
 mod sim;
 mod sim_faults;
+mod sim_image;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -49,8 +50,9 @@ pub use self::fjall::{FjallDisk, FjallOptions};
 pub use self::message::{Answer, FatalSink, Internal, StoreEvent, StoreFatal, StoreMessage, StoreSink};
 pub use self::offline::{Offline, OfflineGroup, OfflineReport};
 pub use self::open::{Store, peek};
-pub use self::sim::{Crash, SimDisk, SimImage};
+pub use self::sim::SimDisk;
 pub use self::sim_faults::Rot;
+pub use self::sim_image::{Crash, SimImage};
 pub use self::thread::{StoreHandle, StoreThread};
 pub use self::types::{
     ANCHOR_LAG_MAX, GroupReport, GroupWrite, Identity, Install, LoadedGroup, OpenNotice, OpenReport,

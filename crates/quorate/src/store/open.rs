@@ -4,8 +4,9 @@
 //! 2. The database is checked, opened, and every log walked from its first entry.
 //! 3. Anchor and database are compared (`safety.md` 1, 5, 6): the greater term and vote holds; a log that is shorter
 //!    than its durable index, or has another hash there, was damaged.
-//! 4. Only when nothing can be refused any more the boot number rises, synced: a refusal that wrote the anchor would
-//!    wipe out its own evidence, and the next attempt would open.
+//! 4. Only when nothing can be refused any more the anchor is written: what was read once more, since it may be in the
+//!    page cache alone, then the boot number, synced. A refusal that wrote the anchor would wipe out its own evidence, and
+//!    the next attempt would open.
 //! 5. What is lesser is rewritten and synced; then the store is open.
 
 use std::collections::BTreeMap;
@@ -187,6 +188,7 @@ impl Opening {
             Phase::Ready => match self.inspect_twice() {
                 Ok(found) => {
                     // Every check has passed. A database with a later boot stands beside a damaged identity.
+                    self.anchor.write_again(&mut *self.disk)?;
                     self.anchor.identity.boot = self.boot_before.max(found.boot).next();
                     self.anchor.write_identity(&mut *self.disk)?;
                     Ok(found)
@@ -223,6 +225,7 @@ impl Opening {
             let anchor = format!("sector {}: {}", bad.sector, bad.detail);
             return Err(OpenError::BothDamaged { place: self.disk.place(), database: detail, anchor });
         }
+        self.anchor.write_again(&mut *self.disk)?;
         for slot in 0..self.anchor.groups.len() {
             let record = &self.anchor.groups[slot].record;
             // What is marked already is not put at risk once more.

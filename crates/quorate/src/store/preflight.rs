@@ -34,7 +34,7 @@ pub(super) enum Verdict {
     Damaged { at: u64, detail: String },
 }
 
-/// Checks every journal in `directory`; cuts a torn tail of the newest, and writes its last batch once more.
+/// Checks every journal in `directory`; cuts a torn tail of the newest, and writes the last batch of each once more.
 pub(super) fn run(directory: &Path) -> Result<Option<TornTail>, DiskError> {
     let journals = journals(directory)?;
     let damaged =
@@ -53,8 +53,10 @@ pub(super) fn run(directory: &Path) -> Result<Option<TornTail>, DiskError> {
     for (_, path) in &journals {
         let bytes = read(path)?;
         match check(&bytes, sequence) {
-            Verdict::Clean { end, .. } if path == newest => write_again(path, &bytes, end)?,
-            Verdict::Clean { last, .. } => sequence = last,
+            Verdict::Clean { end, last } => {
+                write_again(path, &bytes, end)?;
+                sequence = last;
+            }
             Verdict::Damaged { at, detail } => {
                 return Err(damaged(path, format!("at byte {at}: {detail}")));
             }
@@ -124,7 +126,8 @@ fn cut_at(path: &Path, end: u64) -> Result<(), DiskError> {
 }
 
 /// A batch whose sync failed may be in the page cache and not on the disk, and the system takes its pages for clean: a sync
-/// would answer Ok and write nothing. So the last batch is written once more, the same bytes, before anything builds on it.
+/// would answer Ok and write nothing. So the last batch is written once more, the same bytes, before anything builds on it;
+/// in each journal, since a thread of the engine may have begun another one just after the failure.
 fn write_again(path: &Path, bytes: &[u8], end: u64) -> Result<(), DiskError> {
     let failed = |source| DiskError::Io { action: "write", place: path.display().to_string(), source };
     let (mut last, mut at) = (0, 0);

@@ -13,55 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::disk::{Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
-
-type Rows = BTreeMap<(Keyspace, Vec<u8>), Bytes>;
-
-/// Batches the journal holds before half of them are folded into the base.
-const JOURNAL_MAX: usize = 1_024;
-
-/// What happens to writes that were not synced when the machine stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Crash {
-    /// They are lost.
-    Lost,
-    /// They are there.
-    Kept,
-    /// Sectors are half old, half new; a batch is a torn tail.
-    Torn,
-}
-
-/// One batch in the journal.
-#[derive(Debug, Clone)]
-pub(super) struct Journaled {
-    pub(super) batch: Batch,
-    pub(super) synced: bool,
-    /// Its bytes are not those that were written, and the engine sees it: fjall's "damaged in the middle".
-    pub(super) rotten: bool,
-}
-
-/// The database: a journal that is replayed over what was folded into `base` when it is opened.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Database {
-    base: Rows,
-    pub(super) journal: Vec<Journaled>,
-    /// The last write was unfinished: bytes of it.
-    torn: Option<u64>,
-}
-
-#[derive(Debug, Clone, Default)]
-pub(super) struct SectorState {
-    pub(super) durable: Option<Box<Sector>>,
-    pending: Option<Box<Sector>>,
-}
-
-/// What is on the disk.
-#[derive(Debug, Clone, Default)]
-pub struct SimImage {
-    pub(super) anchor: Option<BTreeMap<u64, SectorState>>,
-    pub(super) database: Option<Database>,
-    aside: u32,
-    ballast: u64,
-}
+use super::sim_image::{Crash, Database, Journaled, Reached, Rows, SectorState, SimImage, apply};
 
 /// The disk while it is in use.
 #[expect(clippy::struct_excessive_bools, reason = "each is one independent fault that a test switches")]
@@ -74,6 +26,7 @@ pub(super) struct State {
     stop_at: Option<u64>,
     stopped: bool,
     fail_sync_in: Option<u64>,
+    sync_failed: bool,
     poisoned: bool,
     capacity: u64,
     stalled: bool,
@@ -133,6 +86,7 @@ impl SimDisk {
             stop_at: None,
             stopped: false,
             fail_sync_in: None,
+            sync_failed: false,
             poisoned: false,
             capacity: 1 << 40,
             stalled: false,
@@ -162,6 +116,11 @@ impl SimDisk {
         self.lock().fail_sync_in = Some(syncs);
     }
 
+    /// Whether a sync was made to fail.
+    pub fn sync_failed(&self) -> bool {
+        self.lock().sync_failed
+    }
+
     /// The disk holds so many bytes.
     pub fn set_capacity(&self, bytes: u64) {
         self.lock().capacity = bytes;
@@ -184,32 +143,15 @@ impl SimDisk {
         self.lock().misdirect = true;
     }
 
-    /// The image that would be found if the machine stopped now.
+    /// Writes that a crash now could lose: sectors, and the last batch.
+    pub fn unsynced(&self) -> usize {
+        self.lock().image.unsynced()
+    }
+
+    /// The image that would be found if the machine, or the process alone, stopped now.
     pub fn crash(&self, crash: Crash) -> SimImage {
         let mut image = self.lock().image.clone();
-        for sector in image.anchor.iter_mut().flat_map(BTreeMap::values_mut) {
-            let Some(pending) = sector.pending.take() else { continue };
-            match crash {
-                Crash::Lost => {}
-                Crash::Kept => sector.durable = Some(pending),
-                Crash::Torn => {
-                    let old = sector.durable.get_or_insert_with(|| Box::new([0; SECTOR_BYTES]));
-                    old[..SECTOR_BYTES / 2].copy_from_slice(&pending[..SECTOR_BYTES / 2]);
-                }
-            }
-        }
-        if let Some(database) = &mut image.database {
-            let unsynced = database.journal.iter().filter(|entry| !entry.synced);
-            let bytes: usize = unsynced.map(|entry| entry.batch.bytes()).sum();
-            match crash {
-                Crash::Lost => database.journal.retain(|entry| entry.synced),
-                Crash::Kept => database.journal.iter_mut().for_each(|entry| entry.synced = true),
-                Crash::Torn => {
-                    database.journal.retain(|entry| entry.synced);
-                    database.torn = (bytes > 0).then_some(bytes as u64);
-                }
-            }
-        }
+        image.crash(crash);
         image
     }
 
@@ -248,6 +190,7 @@ impl State {
         match self.fail_sync_in {
             Some(0) => {
                 self.fail_sync_in = None;
+                self.sync_failed = true;
                 self.poisoned = true;
                 let source = std::io::Error::other("the simulated disk failed a sync");
                 Err(DiskError::Io { action: "sync", place: PLACE.to_owned(), source })
@@ -258,6 +201,14 @@ impl State {
             }
             None => Ok(()),
         }
+    }
+
+    fn sync_database(&mut self) -> Result<(), DiskError> {
+        let synced = self.sync();
+        if let Some(database) = &mut self.image.database {
+            database.synced(synced.is_ok());
+        }
+        synced
     }
 
     fn used(&self) -> u64 {
@@ -288,32 +239,6 @@ fn poisoned() -> DiskError {
     DiskError::Poisoned { place: PLACE.to_owned() }
 }
 
-/// Applies a batch and says how many bytes of rows came and went.
-fn apply(rows: &mut Rows, batch: &Batch) -> (u64, u64) {
-    let (mut came, mut went) = (0, 0);
-    for (keyspace, key, value) in batch.rows() {
-        let old = match value {
-            Some(value) => {
-                came += (key.len() + value.len()) as u64;
-                rows.insert((keyspace, key.to_vec()), value.clone())
-            }
-            None => rows.remove(&(keyspace, key.to_vec())),
-        };
-        went += old.map_or(0, |old| (key.len() + old.len()) as u64);
-    }
-    (came, went)
-}
-
-impl Database {
-    fn fold(&mut self) {
-        if self.journal.len() > JOURNAL_MAX {
-            for old in self.journal.drain(..JOURNAL_MAX / 2) {
-                apply(&mut self.base, &old.batch);
-            }
-        }
-    }
-}
-
 impl Disk for SimDisk {
     fn place(&self) -> String {
         PLACE.to_owned()
@@ -329,7 +254,7 @@ impl Disk for SimDisk {
         let whole = sectors
             .iter()
             .enumerate()
-            .map(|(at, sector)| (at as u64, SectorState { durable: Some(Box::new(*sector)), pending: None }));
+            .map(|(at, sector)| (at as u64, SectorState { durable: Some(Box::new(*sector)), cached: None }));
         state.image.anchor = Some(whole.collect());
         Ok(())
     }
@@ -343,7 +268,8 @@ impl Disk for SimDisk {
     fn read_sector(&self, sector: u64) -> Result<Box<Sector>, DiskError> {
         let state = self.lock();
         let found = state.image.anchor.as_ref().and_then(|sectors| sectors.get(&sector));
-        let bytes = found.and_then(|state| state.pending.as_ref().or(state.durable.as_ref()));
+        let cached = found.and_then(|state| state.cached.as_ref()).map(|(bytes, _)| bytes);
+        let bytes = cached.or(found.and_then(|state| state.durable.as_ref()));
         Ok(bytes.cloned().unwrap_or_else(|| Box::new([0; SECTOR_BYTES])))
     }
 
@@ -351,20 +277,18 @@ impl Disk for SimDisk {
         let mut state = self.step()?;
         let at = if std::mem::take(&mut state.misdirect) { sector + 1 } else { sector };
         let anchor = state.image.anchor.get_or_insert_default();
-        anchor.entry(at).or_default().pending = Some(Box::new(*bytes));
+        anchor.entry(at).or_default().cached = Some((Box::new(*bytes), Reached::Dirty));
         state.dies()
     }
 
     fn sync_anchor(&mut self) -> Result<(), DiskError> {
         let mut state = self.step()?;
         state.dies()?;
-        state.sync()?;
+        let synced = state.sync();
         for sector in state.image.anchor.iter_mut().flat_map(BTreeMap::values_mut) {
-            if let Some(pending) = sector.pending.take() {
-                sector.durable = Some(pending);
-            }
+            sector.synced(synced.is_ok());
         }
-        Ok(())
+        synced
     }
 
     fn database_exists(&self) -> Result<bool, DiskError> {
@@ -388,6 +312,12 @@ impl Disk for SimDisk {
             let detail = format!("batch {at} of {} does not fit its checksum", database.journal.len());
             return Err(DiskError::Damaged { place, detail });
         }
+        // As the preflight does with the real one: the last batch is written once more, the same bytes.
+        if let Some(last) = database.journal.last_mut().filter(|last| last.reached != Reached::Disk) {
+            last.reached = Reached::Dirty;
+            state.sync_database()?;
+        }
+        let database = state.image.database.as_mut().ok_or_else(stopped)?;
         let torn = database.torn.take().map(|cut_bytes| TornTail {
             journal: place,
             kept_bytes: database.journal.iter().map(|entry| entry.batch.bytes() as u64).sum(),
@@ -419,16 +349,13 @@ impl Disk for SimDisk {
             state.poisoned = true;
             return Err(DiskError::Full { place: PLACE.to_owned() });
         }
-        let entry = Journaled { batch: batch.clone(), synced: false, rotten: false };
+        let entry = Journaled { batch: batch.clone(), reached: Reached::Dirty, rotten: false };
         state.image.database.as_mut().ok_or_else(stopped)?.journal.push(entry);
         state.dies()?;
         drop(state);
         let mut state = self.step()?;
         state.dies()?;
-        state.sync()?;
-        for entry in state.image.database.iter_mut().flat_map(|database| &mut database.journal) {
-            entry.synced = true;
-        }
+        state.sync_database()?;
         if let Some(database) = &mut state.image.database {
             database.fold();
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::disk::{Keyspace, SECTOR_BYTES, Sector};
-use super::sim::SimImage;
+use super::sim_image::SimImage;
 
 /// Damage to a disk at rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +105,11 @@ impl SimImage {
         }
     }
 
-    fn with_journal(&mut self, batch: usize, damage: impl FnOnce(&mut Vec<super::sim::Journaled>, usize)) {
+    fn with_journal(
+        &mut self,
+        batch: usize,
+        damage: impl FnOnce(&mut Vec<super::sim_image::Journaled>, usize),
+    ) {
         if let Some(database) = self.database.as_mut().filter(|database| batch < database.journal.len()) {
             damage(&mut database.journal, batch);
         }
