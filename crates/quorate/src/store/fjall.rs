@@ -80,7 +80,7 @@ impl std::fmt::Debug for FjallDisk {
 impl FjallDisk {
     /// Locks a data directory, making it if it is not there. A second lock is [`DiskError::Locked`].
     pub fn lock(directory: &Path, options: FjallOptions) -> Result<Self, DiskError> {
-        std::fs::create_dir_all(directory).map_err(failed("make", directory))?;
+        make_directory(directory)?;
         let path = directory.join("lock");
         let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
         let lock = lock.map_err(failed("open", &path))?;
@@ -111,8 +111,7 @@ impl FjallDisk {
     }
 
     fn sync_directory(&self) -> Result<(), DiskError> {
-        let synced = File::open(&self.directory).and_then(|directory| directory.sync_all());
-        synced.map_err(failed("sync", &self.directory))
+        sync_directory(&self.directory)
     }
 
     fn open_fjall(&mut self) -> Result<(), DiskError> {
@@ -125,7 +124,19 @@ impl FjallDisk {
             detail: "fjall panicked while opening it".to_owned(),
         })?;
         self.open = Some(open.map_err(|error| self.fjall("open", error))?);
-        Ok(())
+        // fjall syncs the files it makes, and not the directory that names a new keyspace (seen by `kth_call.rs`); whoever
+        // made or renamed something here before us may have ended too early, too.
+        let keyspaces = path.join("keyspaces");
+        let listed = std::fs::read_dir(&keyspaces).map_err(failed("list", &keyspaces))?;
+        for keyspace in listed {
+            let keyspace = keyspace.map_err(failed("list", &keyspaces))?.path();
+            if keyspace.is_dir() {
+                sync_directory(&keyspace)?;
+            }
+        }
+        sync_directory(&keyspaces)?;
+        sync_directory(&path)?;
+        self.sync_directory()
     }
 
     /// Says what a fjall error means to us.
@@ -187,6 +198,19 @@ fn open_fjall(path: &Path, options: &FjallOptions) -> Result<Open, fjall::Error>
 /// Whether a file is there. One that cannot be looked at is not a missing one: the remedy for that would lose data.
 fn is_there(path: &Path) -> Result<bool, DiskError> {
     path.try_exists().map_err(failed("look at", path))
+}
+
+/// Makes a directory and what is missing above it; each is on the disk then, by its name in the one above.
+fn make_directory(path: &Path) -> Result<(), DiskError> {
+    let above =
+        path.ancestors().skip(1).map(|above| if above == Path::new("") { Path::new(".") } else { above });
+    let missing = path.ancestors().take_while(|path| *path != Path::new("") && !path.exists()).count();
+    std::fs::create_dir_all(path).map_err(failed("make", path))?;
+    above.take(missing).try_for_each(sync_directory)
+}
+
+fn sync_directory(path: &Path) -> Result<(), DiskError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(failed("sync", path))
 }
 
 fn open_anchor(path: &Path) -> Result<File, DiskError> {
@@ -257,14 +281,11 @@ impl Disk for FjallDisk {
     }
 
     fn create_database(&mut self) -> Result<(), DiskError> {
-        self.open_fjall()?;
-        self.sync_directory()
+        self.open_fjall()
     }
 
     fn open_database(&mut self) -> Result<Option<TornTail>, DiskError> {
         self.open = None;
-        // Whoever made or renamed something here may have ended before it was synced.
-        self.sync_directory()?;
         let path = self.path("db");
         version::check(&path)?;
         version::check_trees(&path)?;

@@ -11,6 +11,10 @@
  *   KTH_NUMBER     k, from 1
  *   KTH_KIND       eio, enospc: not carried out; short: half of the bytes, no error; torn: the same, and
  *                  then the next write to that descriptor is not carried out, EIO; late: carried out, and EIO told
+ *   KTH_SAYS       a file: a write to it acknowledges what was done until then. Where no call is chosen the report says
+ *                  "unsynced PATH" of every anchor, journal or directory that was written and not synced by then, and of
+ *                  every other file when a journal is deleted: what is in the journal alone would be lost
+ *   KTH_DEAF       a sync that is made counts as none: the audit must see it
  *   KTH_SECONDS    after so many the process ends by SIGALRM: it hung
  */
 #define _GNU_SOURCE
@@ -149,6 +153,123 @@ static long carry_out(const struct call *call, const long *a, int fails) {
     return -EIO;
 }
 
+/* What was written and is not synced yet, by path: the audit of a run in which no call is chosen. */
+#define FILES 512
+static struct file {
+    char path[256];
+    int is_directory;
+    int was_written;
+    int is_dirty;   /* written after its last sync */
+    int is_unnamed; /* made or renamed after the last sync of the directory that names it */
+} files[FILES];
+static int file_count;
+static char files_lock;
+static const char *says;
+static int is_deaf;
+
+static void say(const char *text);
+
+static int ends_with(const char *text, const char *end) {
+    size_t length = strlen(text), wanted = strlen(end);
+    return length >= wanted && strcmp(text + length - wanted, end) == 0;
+}
+
+static struct file *file_of(const char *path) {
+    static struct file spare;
+    for (int at = 0; at < file_count; at++) {
+        if (strcmp(files[at].path, path) == 0) return &files[at];
+    }
+    if (file_count == FILES || strlen(path) >= sizeof files[0].path) {
+        say("unsynced: the audit has no room for "), say(path), say("\n");
+        return &spare;
+    }
+    strcpy(files[file_count].path, path);
+    return &files[file_count++];
+}
+
+/* The names in a directory are on the disk. */
+static void name_all(const char *path) {
+    size_t length = strlen(path);
+    for (int at = 0; at < file_count; at++) {
+        const char *name = files[at].path;
+        if (strncmp(name, path, length) == 0 && name[length] == '/' && strchr(name + length + 1, '/') == NULL) {
+            files[at].is_unnamed = 0;
+        }
+    }
+}
+
+/* Says what a power cut would lose: of the anchor, the journals and the directories on the way to them and to tables, or of
+ * all other files, which a thread of the engine writes from what the journals have. */
+static void tell(int is_log, const char *when) {
+    for (int at = 0; at < file_count; at++) {
+        const struct file *file = &files[at];
+        int of_log = ends_with(file->path, ".jnl") || ends_with(file->path, "/anchor") ||
+                     (file->is_directory && strstr(file->path, "/keyspaces/") == NULL);
+        int is_lost = file->is_dirty || (file->is_unnamed && (file->is_directory || file->was_written));
+        if (is_lost && of_log == is_log) {
+            say("unsynced "), say(file->path), say(when), say("\n");
+        }
+    }
+}
+
+static int creates(const struct call *call, const long *a, const char *path) {
+    struct stat found;
+    int is_open = (call->number == SYS_openat && (a[2] & O_CREAT) != 0) || (call->number == SYS_open && (a[1] & O_CREAT) != 0);
+    int is_made = is_open || call->number == SYS_mkdir || call->number == SYS_mkdirat;
+    return is_made && kth_raw(SYS_stat, (long)path, (long)&found, 0, 0, 0, 0) < 0;
+}
+
+static void audit(const struct call *call, const long *a, const char *path, int is_new, long result) {
+    if (result < 0) return;
+    while (__atomic_test_and_set(&files_lock, __ATOMIC_ACQUIRE)) {}
+    if (is_new) {
+        struct file *made = file_of(path);
+        made->is_unnamed = 1;
+        made->is_directory = call->number == SYS_mkdir || call->number == SYS_mkdirat;
+    }
+    switch (call->number) {
+    case SYS_write:
+    case SYS_pwrite64:
+    case SYS_writev:
+        if (result > 0) file_of(path)->is_dirty = file_of(path)->was_written = 1;
+        break;
+    case SYS_fsync:
+    case SYS_fdatasync:
+        if (is_deaf) break;
+        file_of(path)->is_dirty = 0;
+        name_all(path);
+        break;
+    case SYS_rename:
+    case SYS_renameat: {
+        /* Whatever was at the new name is gone; what is there was written under the old one. */
+        struct file *from = file_of(path), *to = file_of((const char *)a[call->number == SYS_rename ? 1 : 3]);
+        to->is_dirty = from->is_dirty;
+        to->was_written = from->was_written;
+        to->is_directory = from->is_directory;
+        to->is_unnamed = 1;
+        from->is_dirty = from->was_written = from->is_unnamed = 0;
+        break;
+    }
+    case SYS_unlink:
+    case SYS_unlinkat: {
+        struct file *gone = file_of(path);
+        gone->is_dirty = gone->was_written = gone->is_unnamed = 0;
+        if (ends_with(path, ".jnl")) tell(0, " when a journal is deleted");
+        break;
+    }
+    default: break;
+    }
+    __atomic_clear(&files_lock, __ATOMIC_RELEASE);
+}
+
+static void audit_acknowledgement(const struct call *call, const long *a) {
+    char path[1024];
+    if (says == NULL || call->number != SYS_write || !path_of(a[0], path, sizeof path) || strcmp(path, says) != 0) return;
+    while (__atomic_test_and_set(&files_lock, __ATOMIC_ACQUIRE)) {}
+    tell(1, " when something is acknowledged");
+    __atomic_clear(&files_lock, __ATOMIC_RELEASE);
+}
+
 static void say(const char *text) { kth_raw(SYS_write, report, (long)text, (long)strlen(text), 0, 0, 0); }
 
 static void on_trap(int signal_number, siginfo_t *info, void *context) {
@@ -160,9 +281,18 @@ static void on_trap(int signal_number, siginfo_t *info, void *context) {
         struct call *call = &calls[at];
         if (call->number != info->si_syscall) continue;
         int fails = 0;
+        if (chosen == NULL) {
+            int is_ours = concerns(call, a, path, sizeof path);
+            if (is_ours) __atomic_add_fetch(&call->count, 1, __ATOMIC_SEQ_CST);
+            int is_new = is_ours && creates(call, a, path);
+            if (!is_ours) audit_acknowledgement(call, a);
+            r[REG_RAX] = carry_out(call, a, 0);
+            if (is_ours) audit(call, a, path, is_new, r[REG_RAX]);
+            return;
+        }
         if (concerns(call, a, path, sizeof path)) {
             long count = __atomic_add_fetch(&call->count, 1, __ATOMIC_SEQ_CST);
-            fails = chosen != NULL && strcmp(chosen, call->name) == 0 && count == chosen_number;
+            fails = strcmp(chosen, call->name) == 0 && count == chosen_number;
         }
         if (fails) {
             say("hit "), say(call->name), say(" "), say(path), say("\n");
@@ -217,6 +347,8 @@ __attribute__((constructor)) static void begin(void) {
                : strcmp(text, "torn") == 0   ? TORN_KIND
                                              : LATE_KIND;
     }
+    says = getenv("KTH_SAYS");
+    is_deaf = getenv("KTH_DEAF") != NULL;
     if ((text = getenv("KTH_REPORT")) != NULL) {
         report = open(text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     }

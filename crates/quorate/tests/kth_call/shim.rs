@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::cases::{Case, Ended, Outcome};
 use crate::promises::kept;
-use crate::worker::{DATA, FAILED, FINISHED, REFUSED, SAYS, actions, open, world_after};
+use crate::worker::{DATA, FAILED, FINISHED, LONG, NODE, REFUSED, SAYS, actions, open, world_after};
 use crate::workload::{Action, World, act, after, held};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kth_call/kth_call.c");
@@ -31,6 +31,8 @@ pub(crate) struct Shim {
 /// A directory and the files beside it.
 struct Place {
     _owner: TempDir,
+    /// The directory whose calls are watched.
+    watched: PathBuf,
     data: PathBuf,
     says: PathBuf,
     report: PathBuf,
@@ -41,7 +43,9 @@ impl Place {
         let owner = tempfile::tempdir().expect("a directory");
         let path = owner.path().canonicalize().expect("it is there");
         let at = |name: &str| path.join(name);
-        Self { data: at("data"), says: at("says"), report: at("report"), _owner: owner }
+        let watched = at("watched");
+        std::fs::create_dir(&watched).expect("made");
+        Self { data: watched.join(NODE), watched, says: at("says"), report: at("report"), _owner: owner }
     }
 
     fn read(path: &Path) -> String {
@@ -79,7 +83,7 @@ impl Shim {
         command.args(["--exact", "worker::worker_process", "--test-threads=1"]);
         command.env_remove("RUST_BACKTRACE");
         command.env("LD_PRELOAD", self.library()).env("KTH_SECONDS", WORKER_SECONDS_MAX);
-        command.env(DATA, &place.data).env(SAYS, &place.says).env("KTH_REPORT", &place.report);
+        command.env(DATA, &place.watched).env(SAYS, &place.says).env("KTH_REPORT", &place.report);
         command.envs(environment.iter().map(|(name, value)| (*name, value)));
         let output = command.output().expect("the test binary runs");
         (place, output)
@@ -94,6 +98,17 @@ impl Shim {
         counts.map(|(call, count)| (call.to_owned(), count.parse().expect("a number"))).collect()
     }
 
+    /// What was not synced when it was acknowledged, or when the journal that had it was deleted. A `deaf` audit takes no
+    /// sync for one.
+    pub(crate) fn unsynced(&self, deaf: bool) -> Vec<String> {
+        let hearing = [(LONG, String::new()), ("KTH_DEAF", String::new())];
+        let (place, output) = self.work(&hearing[..1 + usize::from(deaf)]);
+        assert!(output.status.success(), "without faults: {}\n{output:?}", Place::read(&place.says));
+        let report = Place::read(&place.report);
+        let found = report.lines().filter_map(|line| line.strip_prefix("unsynced"));
+        found.map(|line| line.replace(&place.watched.display().to_string(), "").trim().to_owned()).collect()
+    }
+
     /// Runs one case: what came of it, `None` if so many calls are not made, or what is wrong.
     pub(crate) fn run(&self, case: &Case) -> Result<Option<Outcome>, String> {
         let (place, output) = self.work(&[
@@ -103,7 +118,7 @@ impl Shim {
         ]);
         let (said, report) = (Place::read(&place.says), Place::read(&place.report));
         let hit = report.lines().find_map(|line| line.strip_prefix("hit "));
-        let place_of_hit = hit.map(|hit| hit.rsplit("/data").next().unwrap_or(hit));
+        let place_of_hit = hit.map(|hit| hit.rsplit("/watched").next().unwrap_or(hit));
         let last = said.lines().last().unwrap_or_default();
         let context = |why: String| format!("{why} [{}; it said: {last}]", place_of_hit.unwrap_or("no hit"));
         let ended = match output.status.code() {

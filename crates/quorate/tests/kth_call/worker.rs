@@ -8,9 +8,14 @@ use crate::workload::{Action, World, act, after, options, read, script};
 use quorate::store::{Disk, FjallDisk, FjallOptions, OpenError, OpenReport, Store, StoreOptions};
 use quorate_core::GroupId;
 
+/// The data directory, below the one whose calls are watched: that it is made is watched, too.
+pub(crate) const NODE: &str = "node";
+
 /// The environment that makes this test binary a worker.
 pub(crate) const DATA: &str = "KTH_DIRECTORY";
 pub(crate) const SAYS: &str = "KTH_SAYS";
+/// It goes on until the engine has deleted a journal.
+pub(crate) const LONG: &str = "KTH_LONG";
 
 /// Exit codes of the worker.
 pub(crate) const FINISHED: i32 = 0;
@@ -77,7 +82,7 @@ impl Says {
 fn worker_process() {
     let (Ok(data), Ok(says)) = (std::env::var(DATA), std::env::var(SAYS)) else { return };
     let mut says = Says(File::create(says).expect("a file for what it says"));
-    let data = PathBuf::from(data);
+    let data = PathBuf::from(data).join(NODE);
     let (actions, reopened) = actions();
     let mut world = World::new();
     let mut store = None;
@@ -104,8 +109,25 @@ fn worker_process() {
             look(store, &world, &mut says);
         }
     }
+    if let Some(store) = store.as_mut().filter(|_| std::env::var(LONG).is_ok()) {
+        outgrow_a_journal(store, world, &data, &mut says);
+    }
     drop(store);
     says.end(FINISHED, "finished");
+}
+
+/// A journal ends at 64 MB, and is deleted when tables have what is in it.
+fn outgrow_a_journal(store: &mut Store, mut world: World, data: &Path, says: &mut Says) {
+    for _ in 0..200 {
+        let action = Action::Write(vec![("a", 10, None, None, 100, 8_000), ("b", 7, None, None, 1, 100)]);
+        act(store, &world, &action).expect("a healthy disk writes");
+        world = after(&world, &action);
+        says.say("did");
+        if !data.join("db/0.jnl").exists() {
+            return;
+        }
+    }
+    panic!("160 MB were written, and the first journal is still there");
 }
 
 /// What is read is what was written, or a typed error.
