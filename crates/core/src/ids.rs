@@ -194,3 +194,29 @@ impl std::ops::Add<Duration> for Time {
         Time(self.0.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_and_plain() {
+        let longest = "x".repeat(NodeId::LENGTH_MAX);
+        for name in ["a", "node0", "db-eu_1.A", &longest] {
+            assert!(check_name(name).is_ok(), "{name}");
+            assert_eq!(NodeId::new(name).expect("a legal name").to_string(), name);
+        }
+        for name in ["", "a b", "a/b", "a:1", "\u{e4}", "a\n", &format!("{longest}x")] {
+            let error = check_name(name).expect_err(name).to_string();
+            assert!(error.contains("1 to 64 of the characters"), "{error}");
+        }
+        let told = check_name(&"y z".repeat(500)).expect_err("too long").name;
+        assert_eq!(told.len(), 80, "a name that is none is told in part");
+    }
+
+    #[test]
+    fn numbers_of_groups_are_told_in_one_length() {
+        assert_eq!(GroupId(0x2a).to_string(), "000000000000002a");
+        assert_eq!(Incarnation(0x2a).to_string(), "000000000000002a");
+    }
+}

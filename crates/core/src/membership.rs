@@ -47,11 +47,6 @@ impl Membership {
         Self { voters, outgoing: BTreeSet::new(), learners: BTreeSet::new(), members, fingerprint }
     }
 
-    /// Whether two majorities are needed.
-    pub fn is_joint(&self) -> bool {
-        !self.outgoing.is_empty()
-    }
-
     /// Whether this node's vote counts, in either half.
     pub fn is_voter(&self, id: &NodeId) -> bool {
         self.voters.contains(id) || self.outgoing.contains(id)
@@ -225,7 +220,25 @@ mod tests {
         assert_eq!(log.at(Index(6)), &of(&[0, 1]));
         log.truncate(Index(5));
         assert_eq!(log.current(), &of(&[0, 1]));
+        log.settle(Index(3));
+        assert_eq!(log.entries.len(), 2, "a truncation may still reach the newest");
         log.settle(Index(4));
-        assert_eq!(log.current_index(), Index(4));
+        assert_eq!((log.current_index(), log.entries.len()), (Index(4), 1), "and then never below it");
+    }
+
+    #[test]
+    fn bug_31_a_majority_is_more_than_half() {
+        for (count, needed) in [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (6, 4), (7, 4)] {
+            let membership = Membership { voters: ids(0..count), ..Default::default() };
+            for agreeing in 0..=count {
+                let agree = ids(0..agreeing);
+                assert_eq!(
+                    membership.is_quorum(|id| agree.contains(id)),
+                    agreeing >= needed,
+                    "{agreeing} of {count}"
+                );
+            }
+        }
+        assert!(!Membership::default().is_quorum(|_| true), "nobody is no majority of nobody");
     }
 }

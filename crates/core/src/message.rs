@@ -214,3 +214,28 @@ mod run {
         decode_run(&bytes).map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{EntryKind, Position};
+
+    #[test]
+    fn an_append_comes_out_as_it_went_in() {
+        let mut entries = Vec::new();
+        let mut place = Position::ORIGIN;
+        for payload in [&b"one"[..], b"", b"three"] {
+            let payload = Bytes::from_static(payload);
+            let leaf = crate::entry::Hash::of(&payload);
+            let entry = Entry::follow(place, Term(2), 7, EntryKind::Command, payload, leaf);
+            place = entry.position();
+            entries.push(entry);
+        }
+        let (session, prev, round) = (ReplicationSession(3), LogId::default(), Round(4));
+        let append = Append { session, prev, entries, commit: Index(1), round, sent_at: Time(5) };
+        let bytes = rmp_serde::to_vec_named(&append).expect("it is written");
+        assert_eq!(rmp_serde::from_slice::<Append>(&bytes).expect("it is read"), append);
+        let text = String::from_utf8_lossy(&bytes).replace("three", "three?");
+        assert!(rmp_serde::from_slice::<Append>(text.as_bytes()).is_err(), "a run of entries that is none");
+    }
+}

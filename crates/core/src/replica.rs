@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::candidate::{Candidate, CandidateEvent};
-use crate::effect::{Common, Effect, Effects, NextRole, ReadId, Reader, Refusal};
+use crate::effect::{Common, Effect, Effects, NextRole, ReadId, Refusal};
 use crate::entry::{Entry, LogId};
 use crate::follower::{Follower, FollowerEvent};
 use crate::ids::{Incarnation, NodeId, ReplicationSession, Time};
@@ -293,16 +293,5 @@ fn refuse(event: ReplicaEvent) -> Effects {
         | ReplicaEvent::Incarnation { .. }
         | ReplicaEvent::Link { .. }
         | ReplicaEvent::Fetched { .. } => Effects::new(),
-    }
-}
-
-impl Reader {
-    /// A short name for logs and transcripts.
-    pub fn name(&self) -> String {
-        match self {
-            Self::Replicator { peer, session } => format!("replicator({peer}, session {session})"),
-            Self::Applier => "applier".to_owned(),
-            Self::Role => "role".to_owned(),
-        }
     }
 }

@@ -75,6 +75,45 @@ fn a_message_that_was_lost_does_not_hold_the_window() {
     assert_eq!(replicator.in_flight(), (0, 0));
 }
 
+/// Neither earlier, which would send what is on its way again, nor later.
+#[test]
+fn patience_ends_after_an_election_timeout() {
+    let config = config();
+    let mut replicator = streaming(&config);
+    let asked_at = Time(1);
+    let over = asked_at + config.election_timeout;
+    let confirm = |round| ReplicatorEvent::Confirm(Round(round));
+    assert_eq!(
+        fetches(&replicator.step(Time(over.0 - 1), confirm(1))),
+        0,
+        "what was asked for may still come"
+    );
+    assert_eq!(fetches(&replicator.step(over, confirm(2))), 1);
+    assert_eq!(fetches(&replicator.step(Time(over.0 + 1), confirm(3))), 0);
+}
+
+/// A tick that comes too early, or without a link, says nothing.
+#[test]
+fn heartbeats_are_sent_when_they_are_due() {
+    let config = config();
+    for (wait, link, sent) in [
+        (config.heartbeat_interval, true, 1),
+        (config.heartbeat_interval - Duration::from_micros(1), true, 0),
+        (config.heartbeat_interval, false, 0),
+    ] {
+        let mut replicator = streaming(&config);
+        let since = Time(2);
+        replicator.step(since, ReplicatorEvent::Confirm(Round(1)));
+        if !link {
+            replicator.step(since, ReplicatorEvent::LinkDown);
+        }
+        assert_eq!(replicator.deadline(), link.then(|| since + config.heartbeat_interval));
+        let effects = replicator.step(since + wait, ReplicatorEvent::Tick);
+        let appends = effects.iter().filter(|effect| matches!(effect, ReplicatorEffect::Send(_)));
+        assert_eq!(appends.count(), sent, "after {wait:?}, link {link}");
+    }
+}
+
 fn config() -> Config {
     Config {
         election_timeout: Duration::from_millis(100),

@@ -20,16 +20,26 @@ pub(crate) fn node(at: usize) -> NodeId {
 
 /// n0, a voter beside n1 and n2, with a learner n3; `voted_for` in term 3.
 pub(crate) fn state(voted_for: Option<usize>) -> ReplicaState {
+    let mut tail = Tail::new(Position::ORIGIN);
+    for word in ["a", "b"] {
+        tail.push(entry(tail.last(), word));
+    }
+    state_of(voted_for, tail)
+}
+
+/// An entry of term 2 after this place.
+pub(crate) fn entry(after: Position, word: &'static str) -> Entry {
+    let payload = Bytes::from(word);
+    let leaf = Hash::of(&payload);
+    Entry::follow(after, Term(2), 5, EntryKind::Command, payload, leaf)
+}
+
+/// The same with another log.
+pub(crate) fn state_of(voted_for: Option<usize>, tail: Tail) -> ReplicaState {
     let mut founding =
         Membership::of_voters((0..3).map(|at| (node(at), Member::default())).collect::<BTreeMap<_, _>>(), 7);
     founding.members.insert(node(3), Member::default());
     founding.learners.insert(node(3));
-    let mut tail = Tail::new(Position::ORIGIN);
-    for word in ["a", "b"] {
-        let payload = Bytes::from(word);
-        let leaf = Hash::of(&payload);
-        tail.push(Entry::follow(tail.last(), Term(2), 5, EntryKind::Command, payload, leaf));
-    }
     let loaded = Loaded {
         me: node(0),
         boot: Boot::ZERO,

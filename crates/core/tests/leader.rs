@@ -1,0 +1,159 @@
+//! What a leader answers and when it wakes: one message at a time.
+
+mod alone;
+
+use std::time::Duration;
+
+use alone::{LAST, TERM, becomes, entry, message, node, said, state, state_of};
+use quorate_core::{
+    Append, AppendReply, AppendResult, Body, Common, Config, Effect, Effects, Index, Leader, LeaderEvent,
+    NextRole, Notice, Position, ReadId, Reader, ReplicationSession, ReplicatorEvent, Round, Sequence, Tail,
+    Term, Terms, Time, VoteKind, VoteRequest,
+};
+
+/// Leads in term 3 since `Time(0)`; its no-op is entry 3. Its replicators are sessions 1, 2 and 3.
+fn leader() -> Leader {
+    Leader::start(state(Some(0)), Time(0), 1_000).0
+}
+
+fn hears(leader: &mut Leader, at: Time, from: usize, term: Term, body: Body) -> Effects {
+    leader.step(at, LeaderEvent::Common(message(from, term, body)))
+}
+
+/// The peer `from` has everything, and says so of what was sent at `sent_at`.
+fn level(leader: &mut Leader, at: Time, from: usize, sent_at: Time, round: Round) -> Effects {
+    let result = AppendResult::Matched { index: Index(3) };
+    let reply = AppendReply { session: ReplicationSession(from as u64), round, sent_at, result };
+    hears(leader, at, from, TERM, Body::AppendReply(reply))
+}
+
+#[test]
+fn bug_20_a_leader_gives_way_only_to_who_was_told_to_stand() {
+    for (kind, forced, term, gives_way) in [
+        (VoteKind::Real, false, Term(9), false),
+        (VoteKind::Pre, false, Term(9), false),
+        (VoteKind::Pre, true, Term(9), false),
+        (VoteKind::Real, true, TERM, false),
+        (VoteKind::Real, true, Term(4), true),
+    ] {
+        let mut leader = leader();
+        let request = VoteRequest { kind, campaign: term, last: LAST, forced };
+        let effects = hears(&mut leader, Time(1), 1, term, Body::VoteRequest(request));
+        let what = format!("{kind:?} forced={forced} in {term:?}");
+        assert_eq!(matches!(becomes(&effects), Some(NextRole::Follower)), gives_way, "{what}");
+        match said(&effects)[..] {
+            [] => assert!(gives_way, "{what} has no answer"),
+            [Body::VoteReply(reply)] => {
+                assert!(!gives_way, "{what}: the follower it becomes answers");
+                assert_eq!((reply.kind, reply.campaign, reply.granted), (kind, term, false), "{what}");
+            }
+            ref other => panic!("{what}: {other:?}"),
+        }
+        assert_eq!(leader.state().term(), TERM, "a term is the next role's matter");
+    }
+}
+
+#[test]
+fn rule_11_a_leader_wakes_when_it_would_lose_its_quorum_its_disk_or_its_patience() {
+    let ms = |ms: u64| Time(0) + Duration::from_millis(ms);
+    let config = Config::default();
+    assert_eq!(
+        (config.election_timeout, config.persist_stall_max),
+        (ms(1_000).since(Time(0)), ms(3_000).since(Time(0)))
+    );
+    let mut leader = leader();
+    assert_eq!(leader.deadline(), Some(ms(1_000)), "everyone has an election timeout to answer");
+    level(&mut leader, ms(600), 2, ms(500), Round::ZERO);
+    assert_eq!(leader.deadline(), Some(ms(1_500)), "what counts is when it sent what was answered");
+    level(&mut leader, ms(2_500), 1, ms(2_400), Round::ZERO);
+    assert_eq!(leader.deadline(), Some(ms(3_000)), "its own disk stalls");
+    leader.step(ms(2_600), LeaderEvent::Common(Common::Persisted(Sequence(1))));
+    assert_eq!(leader.deadline(), Some(ms(3_400)));
+    // n3 learns and votes for nobody; n1 is level and told at once.
+    let effects = leader.step(ms(2_700), LeaderEvent::Transfer { to: Some(node(3)) });
+    assert!(matches!(said(&effects)[..], [Body::TimeoutNow]), "the best voter stands in for a learner");
+    assert_eq!(leader.transferring_to(), Some(&node(1)));
+    level(&mut leader, ms(2_900), 2, ms(2_800), Round::ZERO);
+    assert_eq!(leader.deadline(), Some(ms(3_700)), "the transfer has an election timeout, too");
+}
+
+#[test]
+fn bug_01_another_leader_of_the_same_term_is_told_and_not_obeyed() {
+    let append = |term| Append {
+        session: ReplicationSession(1),
+        prev: LAST,
+        entries: Vec::new(),
+        commit: Index(2),
+        round: Round::ZERO,
+        sent_at: Time(term),
+    };
+    let mut leader = leader();
+    let effects = hears(&mut leader, Time(1), 1, TERM, Body::Append(append(1)));
+    let told = |effect: &Effect| matches!(effect, Effect::Notice(Notice::TwoLeaders { term: TERM, known, other }) if *known == node(0) && *other == node(1));
+    assert!(
+        effects.iter().any(told) && said(&effects).is_empty() && becomes(&effects).is_none(),
+        "{effects:?}"
+    );
+    // An older one is told the term, so that it gives way.
+    let effects = hears(&mut leader, Time(1), 1, Term(2), Body::Append(append(1)));
+    assert!(matches!(said(&effects)[..], [Body::AppendReply(_)]), "{effects:?}");
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Notice(_))));
+}
+
+#[test]
+fn bug_55_each_gathering_of_reads_has_a_round_of_its_own() {
+    let mut leader = leader();
+    leader.step(Time(1), LeaderEvent::Common(Common::Persisted(Sequence(1))));
+    level(&mut leader, Time(2), 1, Time(0), Round::ZERO);
+    assert!(leader.has_committed_in_term() && leader.round() == Round::ZERO);
+    for round in 1..4 {
+        let effects = leader.step(Time(3), LeaderEvent::Read(vec![ReadId(round)]));
+        assert_eq!(leader.round(), Round(round));
+        let confirm = ReplicatorEvent::Confirm(Round(round));
+        let told = effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::ToReplicator { event, .. } if *event == confirm));
+        assert_eq!(told.count(), 3, "every peer is asked: {effects:?}");
+        let effects = level(&mut leader, Time(4), 1, Time(3), Round(round));
+        let ready = |effect: &Effect| matches!(effect, Effect::ReadReady { reads, index: Index(3) } if *reads == [ReadId(round)]);
+        assert!(effects.iter().any(ready), "{effects:?}");
+    }
+}
+
+/// What is in memory is given at once; what is not is read from disk, in messages of the same length.
+#[test]
+fn a_replicator_gets_entries_from_memory_and_from_disk() {
+    let (mut whole, mut terms, mut place) =
+        (Vec::new(), Terms::new(Position::ORIGIN.log_id()), Position::ORIGIN);
+    let entries_max = Config::default().append_entries_max as u64;
+    for _ in 0..3 * entries_max {
+        let next = entry(place, "x");
+        terms.push(next.log_id());
+        place = next.position();
+        whole.push(next);
+    }
+    let base = 2 * entries_max + 10;
+    let kept = whole.split_off(base as usize);
+    let tail = Tail::loaded(whole.last().expect("many").position(), kept, terms);
+    let (mut leader, _) = Leader::start(state_of(Some(0), tail), Time(0), 1_000);
+    let mut fetch = |session, from| {
+        let session = ReplicationSession(session);
+        leader.step(Time(1), LeaderEvent::Fetch { peer: node(1), session, from: Index(from) })
+    };
+    for (from, through) in [(1, entries_max), (7, entries_max + 6), (base - 3, base), (base, base)] {
+        let effects = fetch(1, from);
+        let [Effect::ReadLog { reader, from: first, through: last, .. }] = &effects[..] else {
+            panic!("entries from {from} on are on disk: {effects:?}")
+        };
+        assert_eq!((first, last), (&Index(from), &Index(through)));
+        assert_eq!(*reader, Reader::Replicator { peer: node(1), session: ReplicationSession(1) });
+    }
+    let effects = fetch(1, base + 1);
+    let [Effect::ToReplicator { event: ReplicatorEvent::Fetched { prev, entries, .. }, .. }] = &effects[..]
+    else {
+        panic!("entries from {base} on are in memory: {effects:?}")
+    };
+    assert_eq!((prev.index, entries[0].index), (Index(base), Index(base + 1)));
+    assert_eq!(entries.len() as u64, entries_max - 9, "all there is, with the no-op");
+    assert!(fetch(9, 1).is_empty(), "another session's replicator has ended");
+}
