@@ -3,4 +3,5 @@
 pub mod binary;
 pub mod cluster;
 pub mod servers;
+pub mod skip;
 pub mod wait;

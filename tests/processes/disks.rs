@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::cluster::{ANSWERS_WITHIN, Cluster};
 use crate::load::Load;
+use crate::skip::skipped;
 use crate::wait::{PATIENCE, until};
 
 #[test]
@@ -76,7 +77,7 @@ fn a_full_disk_holds_nobody_else_up_and_heals_when_there_is_space() -> Result<()
     let (small, hit) = match SmallDisk::mount(cluster.directory(), "small", 450) {
         Ok(small) => (small, 0),
         Err(why) => {
-            println!("SKIPPED: this machine cannot mount a tmpfs for a test: {why:#}");
+            skipped(&format!("this machine cannot mount a tmpfs for a test: {why:#}"));
             return Ok(());
         }
     };

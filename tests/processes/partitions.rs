@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 
 use crate::cluster::{ANSWERS_WITHIN, Cluster, Place};
 use crate::load::Load;
+use crate::skip::skipped;
 use crate::wait::{PATIENCE, until};
 
 #[test]
@@ -88,7 +89,7 @@ fn nodes_apart(count: usize) -> Result<Option<(Net, Cluster)>> {
             Ok(Some((net, cluster)))
         }
         Err(why) => {
-            println!("SKIPPED: this machine cannot make network namespaces for a test: {why:#}");
+            skipped(&format!("this machine cannot make network namespaces for a test: {why:#}"));
             Ok(None)
         }
     }

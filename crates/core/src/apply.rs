@@ -45,7 +45,7 @@ impl ApplyCursor {
     /// The applier (or the store it reads from) began anew after `applied`: everything above is handed over again.
     pub fn restart(&mut self, applied: Index) {
         self.applied = applied;
-        self.handed = if is_on(Mutant::AppliedTwice) { applied.prev() } else { applied };
+        self.handed = if is_on(Mutant::ApplySkips) { applied.next() } else { applied };
         self.reading = None;
     }
 

@@ -229,7 +229,7 @@ impl Follower {
         if granted && request.kind == VoteKind::Real {
             if self.state.hard_state.voted_for.is_none() {
                 self.state.hard_state.voted_for = Some(from.clone());
-                self.state.hard_state_dirty = !is_on(Mutant::VoteForgotten);
+                self.state.hard_state_dirty |= !is_on(Mutant::VoteForgotten);
             }
             self.reset_election_deadline(now);
         }

@@ -26,7 +26,7 @@ mutants! {
     VoteBeforeSync,
     /// Acknowledges entries before they are durable.
     AckBeforeSync,
-    /// The vote is kept in memory only, so a restart forgets it.
+    /// A vote in a term that is on disk already is kept in memory only, so a restart forgets it.
     VoteForgotten,
     /// Votes for everyone who asks in a term.
     VoteTwice,
@@ -86,8 +86,8 @@ mutants! {
     HigherTermIgnored,
     /// A new leader appends no no-op.
     NoNoop,
-    /// A restarted applier is handed again what it has applied.
-    AppliedTwice,
+    /// A restarted applier is not handed the first entry that it lacks.
+    ApplySkips,
     /// What was ordered from a store that restarted is not said again (rule 9).
     NotResent,
     /// Committed bytes stay counted as uncommitted (`known-bugs.md` 32).

@@ -69,7 +69,7 @@ fn by(mutant: Mutant) -> By {
         | Mutant::ReadBeforeOwnTerm
         | Mutant::ReadAfterStepDown
         | Mutant::NoNoop
-        | Mutant::AppliedTwice
+        | Mutant::ApplySkips
         | Mutant::UncommittedLeak
         | Mutant::InFlightLeak
         | Mutant::LeaderOfOldTerm => By::Simulation(200),
@@ -114,6 +114,12 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
 fn by_simulation(seeds: u64) -> Option<(String, String)> {
     (0..seeds).find_map(|seed| {
         let panic = std::panic::catch_unwind(|| sim::run::run(seed, false)).err()?;
+        // The same seed without the mutant: what caught it is the mutant and not the seed.
+        switch(None);
+        assert!(
+            std::panic::catch_unwind(|| sim::run::run(seed, false)).is_ok(),
+            "seed {seed} fails by itself"
+        );
         Some((format!("core simulation, seed {seed} of {seeds}"), words(&*panic)))
     })
 }
@@ -122,6 +128,8 @@ fn by_model(name: &str) -> Option<(String, String)> {
     let configs = model::configs::all(model::Search::Breadth, STATES_MAX);
     configs.iter().filter(|config| config.name == name).find_map(|config| {
         let violation = model::check(config).err()?;
+        switch(None);
+        assert!(model::check(config).is_ok(), "{:?} is violated without a mutant", config.name);
         let (states, steps) = (violation.unique, violation.steps.len());
         let place = format!("model check, {:?}, {states} states, {steps} steps", config.name);
         Some((place, violation.invariant.to_owned()))

@@ -38,7 +38,7 @@ impl Lab {
             Effect::Send(message) => format!("send {message}"),
             Effect::Apply { entries } => format!("apply{}", run(entries)),
             Effect::ReadLog { reader, from, through, .. } => {
-                format!("read log {from}..{through} for {}", reader.name())
+                format!("read log {from}..{through} for {reader:?}")
             }
             Effect::Accepted { first, term, count } => format!("accepted {count} from {first}@{term}"),
             Effect::Refused { count, reason } => format!("refused {count}: {reason:?}"),

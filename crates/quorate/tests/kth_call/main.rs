@@ -13,6 +13,8 @@ mod cases;
 #[allow(dead_code, reason = "shared with the tests of crash images, which need more of it")]
 mod promises;
 mod shim;
+#[path = "../../../../tests/skip.rs"]
+mod skip;
 mod worker;
 #[path = "../../src/store/tests/workload.rs"]
 #[allow(dead_code, reason = "shared with the tests of crash images, which need more of it")]
@@ -40,7 +42,7 @@ fn stride() -> u64 {
 fn shim() -> Option<Shim> {
     let built = Shim::build();
     if let Err(why) = &built {
-        println!("SKIPPED: disk sweep: {why}");
+        skip::skipped(&format!("disk sweep: {why}"));
     }
     built.ok()
 }
