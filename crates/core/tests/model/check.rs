@@ -13,45 +13,57 @@ use super::config::{Config, Search};
 use super::state::{Broken, State};
 use super::{start, step};
 
-/// What was met on the way; a check that met little proves little.
-#[derive(Debug, Default)]
-pub(crate) struct Met {
-    later_leaders: AtomicU64,
-    commands_committed: AtomicU64,
-    old_terms_committed: AtomicU64,
-    truncations: AtomicU64,
-    reads: AtomicU64,
+/// Something that must be met on the way; a check that met little proves little.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sight {
+    LaterLeader,
+    CommandCommits,
+    OldTermCommits,
+    Truncation,
+    ReadAnswered,
+    Duplicate,
+    TornCrash,
+    Recovered,
+    ForcedVote,
 }
 
+impl Sight {
+    const ALL: [(Self, &str); 9] = [
+        (Self::LaterLeader, "a leader in a later term"),
+        (Self::CommandCommits, "a command commits"),
+        (Self::OldTermCommits, "an entry of an earlier term commits"),
+        (Self::Truncation, "a conflict truncates"),
+        (Self::ReadAnswered, "a read is answered"),
+        (Self::Duplicate, "a message arrives twice"),
+        (Self::TornCrash, "a crash keeps a part of a write"),
+        (Self::Recovered, "who lost entries has them again"),
+        (Self::ForcedVote, "a vote is asked for on a leader's word"),
+    ];
+}
+
+/// How often each was met.
+#[derive(Debug, Default)]
+pub(crate) struct Met([AtomicU64; Sight::ALL.len()]);
+
 impl Met {
+    pub(crate) fn saw(&self, sight: Sight, times: u64) {
+        self.0[sight as usize].fetch_add(times, Relaxed);
+    }
+
     pub(crate) fn leader(&self, term: Term) {
-        self.later_leaders.fetch_add(u64::from(term.0 > 1), Relaxed);
+        self.saw(Sight::LaterLeader, u64::from(term.0 > 1));
     }
 
     pub(crate) fn committed<'a>(&self, entries: impl Iterator<Item = &'a Entry>) {
         let entries: Vec<&Entry> = entries.collect();
         let commands = entries.iter().filter(|entry| entry.kind == EntryKind::Command).count();
-        self.commands_committed.fetch_add(commands as u64, Relaxed);
+        self.saw(Sight::CommandCommits, commands as u64);
         let terms = entries.first().zip(entries.last()).is_some_and(|(first, last)| first.term < last.term);
-        self.old_terms_committed.fetch_add(u64::from(terms), Relaxed);
-    }
-
-    pub(crate) fn truncated(&self) {
-        self.truncations.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn read(&self) {
-        self.reads.fetch_add(1, Relaxed);
+        self.saw(Sight::OldTermCommits, u64::from(terms));
     }
 
     fn counts(&self) -> BTreeMap<&'static str, u64> {
-        BTreeMap::from([
-            ("a leader in a later term", self.later_leaders.load(Relaxed)),
-            ("a command commits", self.commands_committed.load(Relaxed)),
-            ("an entry of an earlier term commits", self.old_terms_committed.load(Relaxed)),
-            ("a conflict truncates", self.truncations.load(Relaxed)),
-            ("a read is answered", self.reads.load(Relaxed)),
-        ])
+        Sight::ALL.iter().map(|(sight, name)| (*name, self.0[*sight as usize].load(Relaxed))).collect()
     }
 }
 

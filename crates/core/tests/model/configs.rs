@@ -103,6 +103,70 @@ pub(crate) fn all(search: Search, states_max: u64) -> Vec<Config> {
         .collect()
 }
 
+/// So small that nothing within their bounds is left out.
+pub(crate) fn whole() -> Vec<Config> {
+    let whole = [
+        Config {
+            name: "a campaign",
+            terms_max: 1,
+            budget: Budget { duplicates: 1, ..Budget::NONE },
+            ..SMALL
+        },
+        Config {
+            name: "a campaign and a crash",
+            terms_max: 2,
+            budget: Budget { crashes: 1, ..Budget::NONE },
+            writes: Writes::Later,
+            ..SMALL
+        },
+        Config {
+            name: "a command and a read",
+            start: Start::Elected,
+            terms_max: 1,
+            budget: Budget { proposals: 1, reads: 1, ..Budget::NONE },
+            ..SMALL
+        },
+        Config {
+            name: "a command and a transfer",
+            start: Start::Elected,
+            terms_max: 2,
+            budget: Budget { transfers: 1, proposals: 1, ..Budget::NONE },
+            ..SMALL
+        },
+        Config {
+            name: "who is behind stands",
+            start: Start::Behind,
+            terms_max: 2,
+            budget: Budget { timeouts: 2, ..Budget::NONE },
+            ..SMALL
+        },
+        Config {
+            name: "who is behind meets who lost entries",
+            start: Start::Behind,
+            terms_max: 2,
+            budget: Budget { damages: 1, heartbeats: 1, ..Budget::NONE },
+            ..SMALL
+        },
+        Config {
+            name: "two logs, one election",
+            start: Start::Diverged,
+            terms_max: 3,
+            budget: Budget { timeouts: 2, ..Budget::NONE },
+            append_entries_max: 1,
+            ..SMALL
+        },
+        Config {
+            name: "figure 8 and a crash",
+            start: Start::Returned,
+            terms_max: 4,
+            budget: Budget { timeouts: 1, crashes: 1, ..Budget::NONE },
+            append_entries_max: 1,
+            ..SMALL
+        },
+    ];
+    whole.into_iter().map(|config| Config { states_max: 400_000, ..config }).collect()
+}
+
 /// One of which an invariant must break: a disk loses what it acknowledged, and nobody is told.
 pub(crate) fn broken() -> Config {
     Config {

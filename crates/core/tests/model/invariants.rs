@@ -9,6 +9,7 @@ use quorate_core::{
     VoteKind,
 };
 
+use super::check::Sight;
 use super::site::Site;
 use super::state::{Broken, State};
 use super::step::{Step, is_harmless};
@@ -184,7 +185,7 @@ pub(crate) fn persisting(step: &Step<'_>, at: usize, persist: &Persist) -> Held 
     holds("log matching", of_its_term, || format!("{} has an entry of a later term than its own", site.id))?;
     recovered_is_whole(&step.state, site, persist)?;
     let Some(from) = persist.truncate_from else { return Ok(()) };
-    step.met.truncated();
+    step.met.saw(Sight::Truncation, 1);
     let gone = site.disk.position(from);
     let known = step.state.history.committed_at(from);
     holds("committed immutable", gone.is_none() || gone != known, || {
@@ -303,7 +304,7 @@ pub(crate) fn read_ready(step: &mut Step<'_>, at: usize, id: ReadId, index: Inde
     holds("reads linearizable", index >= read.floor, || {
         format!("n{at} reads at {index}, but {} was acknowledged before", read.floor)
     })?;
-    step.met.read();
+    step.met.saw(Sight::ReadAnswered, 1);
     let history = Arc::make_mut(&mut step.state.history);
     history.reads.retain(|other| other.id != read.id);
     // Who reads later must see at least what was seen here.
@@ -311,6 +312,7 @@ pub(crate) fn read_ready(step: &mut Step<'_>, at: usize, id: ReadId, index: Inde
     Ok(())
 }
 
-pub(crate) fn notice(notice: &Notice) -> Held {
+pub(crate) fn notice(step: &Step<'_>, notice: &Notice) -> Held {
+    step.met.saw(Sight::Recovered, u64::from(matches!(notice, Notice::Recovered { .. })));
     holds("election safety, log matching or durability", is_harmless(notice), || format!("{notice:?}"))
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_core::{
-    Common, Effect, Effects, Index, Membership, Notice, Proposal, ReadId, ReplicaEvent, Sequence,
+    Body, Common, Effect, Effects, Index, Membership, Notice, Proposal, ReadId, ReplicaEvent, Sequence,
 };
 
 use super::action::Action;
-use super::check::Met;
+use super::check::{Met, Sight};
 use super::config::{Config, Writes};
 use super::history::Read;
 use super::invariants::{self, Before};
@@ -72,6 +72,7 @@ impl Step<'_> {
             }
             Action::Duplicate(packet) => {
                 left.duplicates -= 1;
+                self.met.saw(Sight::Duplicate, 1);
                 self.deliver(packet)
             }
             Action::Persisted(at) => {
@@ -110,6 +111,7 @@ impl Step<'_> {
             }
             Action::Crash { at, survive, torn } => {
                 left.crashes -= 1;
+                self.met.saw(Sight::TornCrash, u64::from(*torn > 0));
                 self.site(*at).disk.crash_keeping(*survive, *torn);
                 self.restart(*at)
             }
@@ -191,6 +193,8 @@ impl Step<'_> {
             }
             Effect::Send(message) => {
                 invariants::sending(self, at, &message)?;
+                let forced = matches!(&message.body, Body::VoteRequest(request) if request.forced);
+                self.met.saw(Sight::ForcedVote, u64::from(forced));
                 self.state.network.send(message, self.config.link_max);
                 Ok(())
             }
@@ -208,7 +212,7 @@ impl Step<'_> {
                 waiting.retain(|read| !reads.contains(&ReadId(read.id)));
                 Ok(())
             }
-            Effect::Notice(notice) => invariants::notice(&notice),
+            Effect::Notice(notice) => invariants::notice(self, &notice),
             Effect::Accepted { .. }
             | Effect::Refused { .. }
             | Effect::LeaderChanged { .. }
