@@ -1,7 +1,7 @@
 //! Processes of the real binary, harmed while clients are at work: whatever the harm, what the clients saw is
 //! linearizable, nothing acknowledged is lost, and once the harm is over the cluster answers in bounded time.
 
-use quorate_tests::wait;
+use quorate_tests::{skip, wait};
 
 #[path = "processes/client.rs"]
 mod client;

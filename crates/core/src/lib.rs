@@ -20,10 +20,8 @@ mod ids;
 mod leader;
 mod membership;
 mod message;
-#[cfg(feature = "mutants")]
+#[doc(hidden)]
 pub mod mutant;
-#[cfg(not(feature = "mutants"))]
-mod mutant;
 mod replica;
 mod replicator;
 mod state;

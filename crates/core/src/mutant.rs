@@ -1,15 +1,15 @@
 //! Known bugs, each put back behind a switch, to show that the simulation and the model check would see them.
 //!
-//! Only the feature `mutants` compiles the switches in, and only the tests of this crate turn it on; without it
-//! [`is_on`] is the constant `false`. A mutant is one place in the shipped code, so that what is proved is proved of
-//! that code. `tests/mutants.rs` says which must be caught by what, and within how many seeds.
+//! Only the feature `mutants` compiles the switches in, and only tests turn it on; without it [`is_on`] is the constant
+//! `false`. A mutant is one place in the shipped code, so that what is proved is proved of that code. `tests/mutants.rs`
+//! says which must be caught by what, and within how many seeds; those of the runtime are switched here, too, and caught by
+//! the runtime simulation (`quorate-testkit`).
 //!
 //! It is not: a list of all bugs there can be. `docs/known-bugs.md` has the tests for those that others shipped.
 
 macro_rules! mutants {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// A rule that is broken on purpose.
-        #[cfg_attr(not(feature = "mutants"), expect(unreachable_pub, reason = "public for the tests alone"))]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Mutant { $($(#[$doc])* $name,)* }
 
@@ -17,6 +17,11 @@ macro_rules! mutants {
         impl Mutant {
             /// Every one.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Whether it breaks the runtime, and not the core.
+            pub fn is_of_runtime(self) -> bool {
+                self >= Self::AppliedTwice
+            }
         }
     };
 }
@@ -102,6 +107,22 @@ mutants! {
     LeaderOfOldTerm,
     /// A leader that has lost its quorum goes on.
     NoCheckQuorum,
+    /// Runtime: a command reaches the machine twice.
+    AppliedTwice,
+    /// Runtime: a retry under a session's key is a new command.
+    SessionsIgnored,
+    /// Runtime: a confirmed read does not wait until its index is applied.
+    QueryBeforeApplied,
+    /// Runtime: a caller is answered with whatever was applied at its index, in any term (rule 12).
+    WaiterByIndex,
+    /// Runtime: what may have happened is told as refused.
+    UnknownToldRefused,
+    /// Runtime: a query keeps its permit.
+    PermitLeak,
+    /// Runtime: a write that failed is told as done.
+    FailedWriteTold,
+    /// Runtime: what an earlier epoch's role ordered counts in this one (rule 9).
+    OldEpochCounts,
 }
 
 #[cfg(feature = "mutants")]
@@ -115,12 +136,12 @@ pub fn switch(mutant: Option<Mutant>) {
 
 /// Whether this one is switched on.
 #[cfg(feature = "mutants")]
-pub(crate) fn is_on(mutant: Mutant) -> bool {
+pub fn is_on(mutant: Mutant) -> bool {
     ON.load(std::sync::atomic::Ordering::Relaxed) == mutant as usize
 }
 
 /// Never, outside this crate's own tests.
 #[cfg(not(feature = "mutants"))]
-pub(crate) const fn is_on(_: Mutant) -> bool {
+pub const fn is_on(_: Mutant) -> bool {
     false
 }

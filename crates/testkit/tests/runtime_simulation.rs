@@ -9,6 +9,9 @@
 mod clients;
 #[path = "runtime/coverage.rs"]
 mod coverage;
+#[cfg(feature = "mutants")]
+#[path = "runtime/mutants.rs"]
+mod mutants;
 #[path = "runtime/nemesis.rs"]
 mod nemesis;
 #[path = "runtime/options.rs"]

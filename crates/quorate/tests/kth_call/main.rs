@@ -14,6 +14,7 @@ mod cases;
 mod promises;
 mod shim;
 #[path = "../../../../tests/skip.rs"]
+#[allow(unreachable_pub, reason = "shared with the tests of processes, whose library shows it")]
 mod skip;
 mod worker;
 #[path = "../../src/store/tests/workload.rs"]

@@ -102,7 +102,7 @@ impl Shim {
     /// sync for one.
     pub(crate) fn unsynced(&self, deaf: bool) -> Vec<String> {
         let hearing = [(LONG, String::new()), ("KTH_DEAF", String::new())];
-        let (place, output) = self.work(&hearing[..1 + usize::from(deaf)]);
+        let (place, output) = self.work(&hearing[..=usize::from(deaf)]);
         assert!(output.status.success(), "without faults: {}\n{output:?}", Place::read(&place.says));
         let report = Place::read(&place.report);
         let found = report.lines().filter_map(|line| line.strip_prefix("unsynced"));
