@@ -121,8 +121,6 @@ mutants! {
     PermitLeak,
     /// Runtime: a write that failed is told as done.
     FailedWriteTold,
-    /// Runtime: what an earlier epoch's role ordered counts in this one (rule 9).
-    OldEpochCounts,
 }
 
 #[cfg(feature = "mutants")]

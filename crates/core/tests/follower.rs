@@ -2,10 +2,10 @@
 
 mod alone;
 
-use alone::{LAST, TERM, becomes, message, said, state};
+use alone::{LAST, TERM, becomes, booted, message, node, said, state};
 use quorate_core::{
-    Body, Common, Config, Follower, FollowerEvent, Index, LogId, NextRole, Sequence, Term, Time, VoteKind,
-    VoteRequest,
+    Append, Body, Boot, Common, Config, Follower, FollowerEvent, Index, LogId, NextRole, ReadId,
+    ReplicationSession, Round, Sequence, Term, Time, VoteKind, VoteRequest,
 };
 
 fn follower() -> Follower {
@@ -52,4 +52,43 @@ fn bug_10_a_pre_vote_is_granted_for_a_new_term_alone_and_changes_nothing() {
         assert_eq!(yes, granted, "campaign {campaign:?} in term {TERM:?}");
         assert_eq!((follower.state().hard_state().clone(), follower.deadline()), before);
     }
+}
+
+/// An answer to an earlier request must not be taken for one to this: neither in this process nor after a restart.
+#[test]
+fn bug_55_each_read_is_asked_for_with_a_number_of_its_own() {
+    let append = Append {
+        session: ReplicationSession(1),
+        prev: LAST,
+        entries: Vec::new(),
+        commit: Index(2),
+        round: Round::ZERO,
+        sent_at: Time(1),
+    };
+    let mut ids = Vec::new();
+    for boot in [1, 2] {
+        let (mut follower, _) = Follower::start(booted(None, Boot(boot)), Time(0));
+        follower.step(Time(1), FollowerEvent::Common(message(1, TERM, Body::Append(append.clone()))));
+        assert_eq!(follower.leader(), Some(&node(1)));
+        // Twice at one moment, then later; after the restart the clock begins anew.
+        for (read, at) in [(1, 5), (2, 5), (3, 9)] {
+            let effects = follower.step(Time(at), FollowerEvent::Read(vec![ReadId(read)]));
+            match said(&effects)[..] {
+                [Body::ReadIndexRequest(request)] => ids.push(request.id),
+                ref other => panic!("one request: {other:?}"),
+            }
+        }
+    }
+    assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
+    assert_eq!(ids.len(), 6);
+}
+
+#[test]
+fn what_the_applier_reports_is_what_is_told() {
+    let mut follower = follower();
+    assert_eq!(follower.state().applied(), Index::ZERO);
+    follower.step(Time(1), FollowerEvent::Common(Common::Applied(Index(1))));
+    assert_eq!(follower.state().applied(), Index(1));
+    follower.step(Time(1), FollowerEvent::Common(Common::ApplierRestarted(Index::ZERO)));
+    assert_eq!(follower.state().applied(), Index::ZERO);
 }

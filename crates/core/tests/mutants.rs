@@ -39,8 +39,7 @@ fn by(mutant: Mutant) -> By {
         | Mutant::WaiterByIndex
         | Mutant::UnknownToldRefused
         | Mutant::PermitLeak
-        | Mutant::FailedWriteTold
-        | Mutant::OldEpochCounts => unreachable!("the runtime simulation catches it"),
+        | Mutant::FailedWriteTold => unreachable!("the runtime simulation catches it"),
         Mutant::CommitOldTerm => By::Model("an old leader returned"),
         Mutant::ReadUnconfirmed | Mutant::ReadRoundReused => By::Model("two logs"),
         Mutant::AckOverTruncation => By::Scenario(a_late_completion),

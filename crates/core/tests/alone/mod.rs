@@ -20,11 +20,15 @@ pub(crate) fn node(at: usize) -> NodeId {
 
 /// n0, a voter beside n1 and n2, with a learner n3; `voted_for` in term 3.
 pub(crate) fn state(voted_for: Option<usize>) -> ReplicaState {
+    state_of(voted_for, two_entries())
+}
+
+fn two_entries() -> Tail {
     let mut tail = Tail::new(Position::ORIGIN);
     for word in ["a", "b"] {
         tail.push(entry(tail.last(), word));
     }
-    state_of(voted_for, tail)
+    tail
 }
 
 /// An entry of term 2 after this place.
@@ -36,13 +40,22 @@ pub(crate) fn entry(after: Position, word: &'static str) -> Entry {
 
 /// The same with another log.
 pub(crate) fn state_of(voted_for: Option<usize>, tail: Tail) -> ReplicaState {
+    start(voted_for, tail, Boot::ZERO)
+}
+
+/// The same after so many starts.
+pub(crate) fn booted(voted_for: Option<usize>, boot: Boot) -> ReplicaState {
+    start(voted_for, two_entries(), boot)
+}
+
+fn start(voted_for: Option<usize>, tail: Tail, boot: Boot) -> ReplicaState {
     let mut founding =
         Membership::of_voters((0..3).map(|at| (node(at), Member::default())).collect::<BTreeMap<_, _>>(), 7);
     founding.members.insert(node(3), Member::default());
     founding.learners.insert(node(3));
     let loaded = Loaded {
         me: node(0),
-        boot: Boot::ZERO,
+        boot,
         hard_state: HardState { term: TERM, voted_for: voted_for.map(node), recovering: false },
         tail,
         memberships: MembershipLog::new(Index::ZERO, founding),

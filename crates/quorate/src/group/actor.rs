@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quorate_bridge::kill_below;
-use quorate_core::mutant::{Mutant, is_on};
 use quorate_core::{
     Boot, Common, Entry, Epoch, Incarnation, Index, Loaded, Membership, NextRole, NodeId, Position,
     ReplicaState, Term,
@@ -188,7 +187,7 @@ impl Actor for GroupActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             GroupMessage::ForRole { epoch, common } => {
-                if epoch.is_none_or(|epoch| epoch == state.epoch || is_on(Mutant::OldEpochCounts)) {
+                if epoch.is_none_or(|epoch| epoch == state.epoch) {
                     state.for_role(&me, common);
                 }
             }
