@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -36,7 +37,10 @@ pub fn log_if_asked() {
     }
 }
 
-/// A panic on order is no news: its message is not printed.
+/// Panics that nobody ordered, in this process: each is a bug, although it costs but its actor.
+static UNORDERED: AtomicU64 = AtomicU64::new(0);
+
+/// A panic on order is no news: its message is not printed. Any other fails the test whose cluster ends next.
 pub fn quiet_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -46,9 +50,20 @@ pub fn quiet_panics() {
             .copied()
             .or_else(|| said.downcast_ref::<String>().map(String::as_str));
         if !text.is_some_and(|text| text.contains("told to panic")) {
+            UNORDERED.fetch_add(1, Ordering::Relaxed);
             usual(info);
         }
     }));
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let unordered = UNORDERED.load(Ordering::Relaxed);
+        assert!(
+            unordered == 0 || std::thread::panicking(),
+            "{unordered} panics that nobody ordered: their messages are above"
+        );
+    }
 }
 
 /// A cluster whose nodes can be stopped, killed and started again.
