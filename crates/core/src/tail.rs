@@ -154,3 +154,82 @@ impl Tail {
         self.entries.iter().rev().take_while(|entry| entry.index > index).map(Entry::encoded_bytes).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::entry::{EntryKind, Hash};
+
+    /// Entries 1, 2, .. with payloads of these lengths.
+    fn tail(payloads: &[usize]) -> Tail {
+        let mut tail = Tail::new(Position::ORIGIN);
+        for length in payloads {
+            let payload = Bytes::from(vec![1; *length]);
+            let leaf = Hash::of(&payload);
+            tail.push(Entry::follow(tail.last(), Term(1), 9, EntryKind::Command, payload, leaf));
+        }
+        tail
+    }
+
+    fn size(tail: &Tail, index: u64) -> usize {
+        tail.get(Index(index)).expect("in memory").encoded_bytes()
+    }
+
+    fn indexes(entries: &[Entry]) -> Vec<u64> {
+        entries.iter().map(|entry| entry.index.0).collect()
+    }
+
+    #[test]
+    fn a_slice_has_one_entry_at_least_and_no_more_bytes_than_asked_for() {
+        let tail = tail(&[10, 20, 30, 40]);
+        let three = size(&tail, 1) + size(&tail, 2) + size(&tail, 3);
+        let slice = |from, through, entries_max, bytes_max| {
+            tail.slice(Index(from), Index(through), entries_max, bytes_max).map(|entries| indexes(&entries))
+        };
+        assert_eq!(slice(1, 4, 9, three), Ok(vec![1, 2, 3]));
+        assert_eq!(slice(1, 4, 9, three - 1), Ok(vec![1, 2]));
+        assert_eq!(slice(1, 4, 9, 1), Ok(vec![1]));
+        assert_eq!(slice(2, 4, 2, usize::MAX), Ok(vec![2, 3]));
+        assert_eq!(slice(3, 3, 9, usize::MAX), Ok(vec![3]));
+        assert_eq!(slice(0, 4, 9, usize::MAX), Err(BelowBase));
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_entries_in_memory() {
+        let mut tail = tail(&[10, 20, 30, 40]);
+        let all: usize = (1..=4).map(|index| size(&tail, index)).sum();
+        let (first, second) = (size(&tail, 1), size(&tail, 2));
+        assert_eq!((tail.bytes(), tail.bytes_after(Index(1))), (all, all - first));
+        let before = tail.position_at(Index(2)).expect("in memory");
+        tail.truncate(Index(3), before);
+        assert_eq!((tail.bytes(), tail.bytes_after(Index::ZERO)), (first + second, first + second));
+        tail.truncate(Index(1), Position::ORIGIN);
+        assert_eq!((tail.bytes(), tail.last()), (0, Position::ORIGIN));
+    }
+
+    #[test]
+    fn trimming_forgets_the_oldest_while_there_is_too_much_and_never_the_newest() {
+        let whole = tail(&[10, 20, 30, 40]);
+        let sizes: Vec<usize> = (1..=4).map(|index| size(&whole, index)).collect();
+        let all: usize = sizes.iter().sum();
+        for (through, bytes_max, forgotten) in [
+            (4, all, 0),
+            (4, all - 1, 1),
+            (4, all - sizes[0], 1),
+            (4, all - sizes[0] - 1, 2),
+            (1, 0, 1),
+            (0, 0, 0),
+            (4, 0, 3),
+        ] {
+            let mut tail = whole.clone();
+            tail.trim(Index(through), bytes_max);
+            let base = Index(forgotten as u64);
+            assert_eq!(tail.base().index, base, "through {through}, {bytes_max} of {all} bytes");
+            assert_eq!(tail.bytes(), all - sizes[..forgotten].iter().sum::<usize>());
+            assert_eq!(tail.base(), whole.position_at(base).expect("it was in memory"));
+            assert_eq!((tail.last(), tail.term_at(Index(1))), (whole.last(), Some(Term(1))), "terms stay");
+        }
+    }
+}
