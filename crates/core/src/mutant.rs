@@ -107,6 +107,8 @@ mutants! {
     LeaderOfOldTerm,
     /// A leader that has lost its quorum goes on.
     NoCheckQuorum,
+    /// A truncation does not bring the earlier membership back (`known-bugs.md` 48).
+    MembershipKept,
     /// Runtime: a command reaches the machine twice.
     AppliedTwice,
     /// Runtime: a retry under a session's key is a new command.

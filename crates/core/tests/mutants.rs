@@ -52,6 +52,7 @@ fn by(mutant: Mutant) -> By {
         | Mutant::HigherTermIgnored
         | Mutant::PausedForever
         | Mutant::NoCheckQuorum
+        | Mutant::MembershipKept
         | Mutant::NotResent => By::Simulation(1_500),
         Mutant::VoteBeforeSync
         | Mutant::AckBeforeSync

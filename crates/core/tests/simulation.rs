@@ -12,7 +12,7 @@ use sim::nemesis::Attack;
 use sim::run::run;
 
 /// What a few hundred runs must have met, or they prove little.
-const SOMETIMES: [&str; 25] = [
+const SOMETIMES: [&str; 26] = [
     "TimeoutNow",
     "ReadIndexReply",
     "conflict below memory",
@@ -29,6 +29,7 @@ const SOMETIMES: [&str; 25] = [
     "peer without space",
     "progress without a minority",
     "recovered",
+    "a membership from the log",
     "refused NoSpace",
     "refused Transferring",
     "seven voters",

@@ -327,7 +327,7 @@ impl Cluster {
     }
 
     fn carry_out(&mut self, at: usize, effects: Effects) {
-        self.invariants.stepped(&self.nodes, at);
+        self.invariants.stepped(&self.nodes, at, &mut self.coverage);
         for effect in effects {
             if self.options.torn_step > 0 && self.rng.chance(self.options.torn_step) && self.nodes[at].is_up()
             {

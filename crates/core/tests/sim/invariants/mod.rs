@@ -8,6 +8,7 @@ mod election_safety;
 mod leader_append_only;
 mod leader_completeness;
 mod log_matching;
+mod membership_is_the_logs;
 mod monotonic;
 pub(crate) mod order;
 pub(crate) mod reads_linearizable;
@@ -52,6 +53,7 @@ pub(crate) struct Invariants {
     leader_append_only: leader_append_only::LeaderAppendOnly,
     leader_completeness: leader_completeness::LeaderCompleteness,
     log_matching: log_matching::LogMatching,
+    membership_is_the_logs: membership_is_the_logs::MembershipIsTheLogs,
     monotonic: monotonic::Monotonic,
     order: order::Order,
     pub(crate) state_machine_safety: state_machine_safety::StateMachineSafety,
@@ -68,6 +70,7 @@ impl Invariants {
             leader_append_only: leader_append_only::LeaderAppendOnly::default(),
             leader_completeness: leader_completeness::LeaderCompleteness::default(),
             log_matching: log_matching::LogMatching::default(),
+            membership_is_the_logs: membership_is_the_logs::MembershipIsTheLogs::default(),
             monotonic: monotonic::Monotonic::default(),
             order: order::Order::default(),
             state_machine_safety: state_machine_safety::StateMachineSafety::default(),
@@ -77,12 +80,13 @@ impl Invariants {
 
     /// A role is about to start from disk.
     pub(crate) fn started(&mut self, node: &Node, state: &ReplicaState) {
+        self.membership_is_the_logs.started(node, state);
         self.monotonic.started(node);
         self.order.started(node, state);
     }
 
     /// A replica was stepped; its effects have not been carried out.
-    pub(crate) fn stepped(&mut self, nodes: &[Node], at: usize) {
+    pub(crate) fn stepped(&mut self, nodes: &[Node], at: usize, coverage: &mut Coverage) {
         let node = &nodes[at];
         let Some(state) = node.state() else { return };
         self.election_safety.check(node, state);
@@ -90,6 +94,9 @@ impl Invariants {
         committed_on_quorum::check(&mut self.committed, nodes, node, state, self.voters);
         committed_immutable::check(&self.committed, node, state);
         self.leader_completeness.check(&self.committed, node, state);
+        if self.membership_is_the_logs.check(node, state) {
+            coverage.note("a membership from the log");
+        }
         self.monotonic.check(node, state);
         self.order.check(node, state);
         bounds::check(nodes, node, state, &self.config);
