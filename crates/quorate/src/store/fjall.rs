@@ -200,13 +200,18 @@ fn is_there(path: &Path) -> Result<bool, DiskError> {
     path.try_exists().map_err(failed("look at", path))
 }
 
-/// Makes a directory and what is missing above it; each is on the disk then, by its name in the one above.
+/// Makes a directory and what is missing above it; each is on the disk then, by its name in the one above. The one that was
+/// there may have been made by a process that ended before that.
 fn make_directory(path: &Path) -> Result<(), DiskError> {
     let above =
         path.ancestors().skip(1).map(|above| if above == Path::new("") { Path::new(".") } else { above });
     let missing = path.ancestors().take_while(|path| *path != Path::new("") && !path.exists()).count();
     std::fs::create_dir_all(path).map_err(failed("make", path))?;
-    above.take(missing).try_for_each(sync_directory)
+    above.take(missing.max(1)).try_for_each(|above| match sync_directory(above) {
+        // It may be written to and not read: nobody can sync it then.
+        Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    })
 }
 
 fn sync_directory(path: &Path) -> Result<(), DiskError> {

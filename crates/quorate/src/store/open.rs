@@ -124,8 +124,12 @@ impl Store {
         let mut notices = Vec::new();
         free_ballast(&mut *disk, &options, &mut notices)?;
         let first_start = peek(&*disk)?.is_none();
-        let anchor = if first_start { create_anchor(&mut *disk, &options)? } else { Anchor::load(&*disk)?.0 };
-        let state = if first_start { AnchorState::default() } else { Anchor::load(&*disk)?.1 };
+        // One look for both: two might differ, and damage that only one of them saw would go unsaid.
+        let (anchor, state) = if first_start {
+            (create_anchor(&mut *disk, &options)?, AnchorState::default())
+        } else {
+            Anchor::load(&*disk)?
+        };
         if anchor.identity.node != options.node {
             let (found, expected) = (anchor.identity.node, options.node);
             return Err(OpenError::OtherNode { place: disk.place(), found, expected });

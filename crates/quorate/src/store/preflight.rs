@@ -49,21 +49,19 @@ pub(super) fn run(directory: &Path) -> Result<Option<TornTail>, DiskError> {
             return Err(damaged(directory, detail));
         }
     }
-    let (mut torn, mut sequence) = (None, None);
+    let (mut changes, mut sequence) = (Vec::new(), None);
     for (_, path) in &journals {
         let bytes = read(path)?;
         match check(&bytes, sequence) {
             Verdict::Clean { end, last } => {
-                write_again(path, &bytes, end)?;
+                changes.push(Change::Again { path, end, bytes: blake3::hash(&bytes) });
                 sequence = last;
             }
             Verdict::Damaged { at, detail } => {
                 return Err(damaged(path, format!("at byte {at}: {detail}")));
             }
             Verdict::Torn { end, cut } if path == newest => {
-                cut_at(path, end)?;
-                let journal = path.display().to_string();
-                torn = Some(TornTail { journal, kept_bytes: end, cut_bytes: cut });
+                changes.push(Change::Cut { path, end, cut, bytes: blake3::hash(&bytes) });
             }
             Verdict::Torn { end, .. } => {
                 return Err(damaged(
@@ -73,7 +71,45 @@ pub(super) fn run(directory: &Path) -> Result<Option<TornTail>, DiskError> {
             }
         }
     }
+    let mut torn = None;
+    for change in changes {
+        torn = change.make()?.or(torn);
+    }
     Ok(torn)
+}
+
+/// What a look at a journal calls for. Nothing is written before all were looked at.
+enum Change<'a> {
+    /// Its last batch is written once more.
+    Again { path: &'a Path, end: u64, bytes: blake3::Hash },
+    /// Its torn tail is cut off.
+    Cut { path: &'a Path, end: u64, cut: u64, bytes: blake3::Hash },
+}
+
+impl Change<'_> {
+    fn make(self) -> Result<Option<TornTail>, DiskError> {
+        match self {
+            Self::Again { path, end, bytes } => {
+                write_again(path, &read_alike(path, bytes)?, end).map(|()| None)
+            }
+            Self::Cut { path, end, cut, bytes } => {
+                read_alike(path, bytes)?;
+                cut_at(path, end)?;
+                let journal = path.display().to_string();
+                Ok(Some(TornTail { journal, kept_bytes: end, cut_bytes: cut }))
+            }
+        }
+    }
+}
+
+/// What one bad read has brought must not go to the disk, nor be the reason for a cut: a second one must say the same.
+fn read_alike(path: &Path, hash: blake3::Hash) -> Result<Vec<u8>, DiskError> {
+    let bytes = read(path)?;
+    if blake3::hash(&bytes) == hash {
+        return Ok(bytes);
+    }
+    let detail = "it was read twice, in two ways: nothing was changed".to_owned();
+    Err(DiskError::Damaged { place: path.display().to_string(), detail })
 }
 
 fn journals(directory: &Path) -> Result<Vec<(u64, PathBuf)>, DiskError> {
