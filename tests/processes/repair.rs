@@ -74,8 +74,8 @@ fn run(seed: u64) -> Result<()> {
             comes_back(&mut cluster, hit, now.path(), &mut counted)?;
             // Of some files nothing that counts was damaged; of these it was.
             let must_be_seen = round == 0 || harm.starts_with("DatabaseRolledBack");
-            let seen = counted.recovered + counted.refused;
-            ensure!(seen > seen_before || !must_be_seen, "node{hit} takes this for no damage: {harm}");
+            let was_seen = counted.recovered + counted.refused > seen_before;
+            ensure!(was_seen || !must_be_seen, "node{hit} takes this for no damage: {harm}");
             saved.insert(hit, now);
             load.writes(20)?;
         }
