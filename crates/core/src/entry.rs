@@ -405,4 +405,20 @@ mod tests {
         let new = LogId { term: Term(2), index: Index(1) };
         assert!(new > old);
     }
+
+    #[test]
+    fn a_length_is_believed_up_to_the_longest_payload() {
+        let payload = Bytes::from(vec![7; PAYLOAD_BYTES_MAX]);
+        let leaf = Hash::of(&payload);
+        let longest = Entry::follow(Position::ORIGIN, Term(3), 17, EntryKind::Command, payload, leaf);
+        let whole = encode_run(std::slice::from_ref(&longest));
+        assert_eq!(decode_run(&whole), Ok(vec![longest]));
+        let (have, need) = (whole.len() - 1, HEADER_BYTES + PAYLOAD_BYTES_MAX);
+        let cut = decode_run(&whole.slice(..have));
+        assert_eq!(cut, Err(EntryError::Short { offset: 0, have, need }));
+        let mut longer = whole.to_vec();
+        let length = PAYLOAD_BYTES_MAX + 1;
+        longer[4..8].copy_from_slice(&u32::try_from(length).expect("it fits").to_be_bytes());
+        assert_eq!(decode_run(&longer.into()), Err(EntryError::Long { offset: 0, length }));
+    }
 }

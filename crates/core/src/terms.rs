@@ -99,6 +99,11 @@ mod tests {
         log
     }
 
+    #[test]
+    fn a_term_takes_one_step_however_many_entries_it_has() {
+        assert_eq!(of(&[1, 1, 1, 2, 2, 5]).steps.len(), 4, "the beginning and three terms");
+    }
+
     proptest! {
         #[test]
         fn terms_are_those_of_a_plain_list(

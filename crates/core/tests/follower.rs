@@ -2,10 +2,12 @@
 
 mod alone;
 
-use alone::{LAST, TERM, becomes, booted, message, node, said, state};
+use alone::{LAST, TERM, becomes, booted, entry, message, node, recovering_if, said, state, state_of};
+use bytes::Bytes;
 use quorate_core::{
-    Append, Body, Boot, Common, Config, Follower, FollowerEvent, Index, LogId, NextRole, ReadId,
-    ReplicationSession, Round, Sequence, Term, Time, VoteKind, VoteRequest,
+    Append, Body, Boot, Common, Config, Effect, Entry, EntryKind, Follower, FollowerEvent, Hash, Index,
+    LogId, NextRole, Position, ReadId, Reader, ReplicationSession, Round, Sequence, Tail, Term, Terms, Time,
+    VoteKind, VoteRequest,
 };
 
 fn follower() -> Follower {
@@ -91,4 +93,70 @@ fn what_the_applier_reports_is_what_is_told() {
     assert_eq!(follower.state().applied(), Index(1));
     follower.step(Time(1), FollowerEvent::Common(Common::ApplierRestarted(Index::ZERO)));
     assert_eq!(follower.state().applied(), Index::ZERO);
+}
+
+#[test]
+fn bug_23_only_the_leader_of_this_term_hands_over_and_only_to_a_voter() {
+    let heartbeat = Append {
+        session: ReplicationSession(1),
+        prev: LAST,
+        entries: Vec::new(),
+        commit: Index(1),
+        round: Round::ZERO,
+        sent_at: Time(1),
+    };
+    for (recovering, from, term, stands) in
+        [(false, 1, TERM, true), (false, 2, TERM, false), (false, 1, Term(2), false), (true, 1, TERM, false)]
+    {
+        let (mut follower, _) = Follower::start(recovering_if(recovering), Time(0));
+        follower.step(Time(1), FollowerEvent::Common(message(1, TERM, Body::Append(heartbeat.clone()))));
+        let effects = follower.step(Time(2), FollowerEvent::Common(message(from, term, Body::TimeoutNow)));
+        let forced = matches!(becomes(&effects), Some(NextRole::Candidate { forced: true }));
+        assert_eq!(forced, stands, "from n{from} in {term:?}, recovering: {recovering}");
+    }
+}
+
+/// The chain hash before a conflict may be on disk alone: it is read, and only what was asked for is taken.
+#[test]
+fn a_conflict_below_memory_takes_the_place_that_was_read() {
+    let (mut whole, mut terms, mut place) =
+        (Vec::new(), Terms::new(Position::ORIGIN.log_id()), Position::ORIGIN);
+    for _ in 0..6 {
+        let next = entry(place, "x");
+        terms.push(next.log_id());
+        place = next.position();
+        whole.push(next);
+    }
+    let kept = whole.split_off(4);
+    let tail = Tail::loaded(whole[3].position(), kept, terms);
+    let (mut follower, _) = Follower::start(state_of(None, tail), Time(0));
+    let at_2 = whole[1].position();
+    let payload = Bytes::from("other");
+    let other = Entry::follow(at_2, TERM, 5, EntryKind::Command, payload.clone(), Hash::of(&payload));
+    let append = Append {
+        session: ReplicationSession(1),
+        prev: at_2.log_id(),
+        entries: vec![other],
+        commit: Index(1),
+        round: Round::ZERO,
+        sent_at: Time(1),
+    };
+    let mut hears = |located: Option<Position>| {
+        if let Some(located) = located {
+            follower.step(Time(1), FollowerEvent::Common(Common::Located(located)));
+        }
+        let effects =
+            follower.step(Time(1), FollowerEvent::Common(message(1, TERM, Body::Append(append.clone()))));
+        let asks = effects.iter().any(|effect| {
+            matches!(effect, Effect::ReadLog { reader: Reader::Role, from: Index(2), through: Index(2), .. })
+        });
+        let cuts = effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Persist(write) if write.truncate_from == Some(Index(3))));
+        (asks, cuts)
+    };
+    assert_eq!(hears(None), (true, false));
+    assert_eq!(hears(Some(whole[2].position())), (true, false), "the place of another entry");
+    assert_eq!(hears(Some(Position { term: Term(1), ..at_2 })), (true, false), "of another log");
+    assert_eq!(hears(Some(at_2)), (false, true));
 }

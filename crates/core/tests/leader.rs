@@ -4,11 +4,14 @@ mod alone;
 
 use std::time::Duration;
 
-use alone::{LAST, TERM, becomes, entry, message, node, said, state, state_of};
+use bytes::Bytes;
+
+use alone::{LAST, TERM, becomes, configured, entry, message, node, said, state, state_of};
 use quorate_core::{
-    Append, AppendReply, AppendResult, Body, Common, Config, Effect, Effects, Index, Leader, LeaderEvent,
-    NextRole, Notice, Position, ReadId, Reader, ReplicationSession, ReplicatorEvent, Round, Sequence, Tail,
-    Term, Terms, Time, VoteKind, VoteRequest,
+    Append, AppendReply, AppendResult, Body, Boot, Common, Config, Effect, Effects, HEADER_BYTES, Index,
+    Leader, LeaderEvent, Message, NextRole, Notice, PAYLOAD_BYTES_MAX, Position, Proposal, ReadId,
+    ReadIndexRequest, Reader, Refusal, ReplicationSession, ReplicatorEvent, Round, Sequence, Tail, Term,
+    Terms, Time, VoteKind, VoteRequest,
 };
 
 /// Leads in term 3 since `Time(0)`; its no-op is entry 3. Its replicators are sessions 1, 2 and 3.
@@ -156,4 +159,133 @@ fn a_replicator_gets_entries_from_memory_and_from_disk() {
     assert_eq!((prev.index, entries[0].index), (Index(base), Index(base + 1)));
     assert_eq!(entries.len() as u64, entries_max - 9, "all there is, with the no-op");
     assert!(fetch(9, 1).is_empty(), "another session's replicator has ended");
+}
+
+fn propose(leader: &mut Leader, wall_ms: u64, lengths: &[usize]) -> Effects {
+    let proposals = lengths.iter().map(|length| Proposal::new(Bytes::from(vec![1; *length]))).collect();
+    leader.step(Time(5), LeaderEvent::Propose { wall_ms, proposals })
+}
+
+fn answers(effects: &[Effect]) -> Vec<(usize, Option<Refusal>)> {
+    let answer = |effect: &Effect| match effect {
+        Effect::Accepted { count, .. } => Some((*count, None)),
+        Effect::Refused { count, reason } => Some((*count, Some(*reason))),
+        _ => None,
+    };
+    effects.iter().filter_map(answer).collect()
+}
+
+#[test]
+fn bug_32_what_is_not_committed_is_bounded_by_bytes() {
+    let of_100 = Proposal::new(Bytes::from(vec![1; 100])).encoded_bytes();
+    assert_eq!(of_100, HEADER_BYTES + 100);
+    // The log has an entry that is not committed, and the no-op; then there is room for two, the second beyond the limit.
+    let (before, noop) = (HEADER_BYTES + 1, HEADER_BYTES);
+    let config = Config { uncommitted_bytes_max: before + noop + of_100 + 1, ..Config::default() };
+    let mut leader = Leader::start(configured(Some(0), config), Time(0), 1_000).0;
+    let effects = propose(&mut leader, 1_000, &[100, 100, 100, 100]);
+    assert_eq!(answers(&effects), [(2, None), (1, Some(Refusal::Busy)), (1, Some(Refusal::Busy))]);
+    // One of the two is committed: the other one still counts.
+    leader.step(Time(6), LeaderEvent::Common(Common::Persisted(Sequence(2))));
+    let matched = |index| AppendReply {
+        session: ReplicationSession(1),
+        round: Round::ZERO,
+        sent_at: Time(1),
+        result: AppendResult::Matched { index: Index(index) },
+    };
+    hears(&mut leader, Time(7), 1, TERM, Body::AppendReply(matched(4)));
+    assert_eq!(leader.state().commit(), Index(4));
+    let busy = (1, Some(Refusal::Busy));
+    assert_eq!(answers(&propose(&mut leader, 1_000, &[100; 3])), [(1, None), busy, busy]);
+    leader.step(Time(8), LeaderEvent::Common(Common::Persisted(Sequence(3))));
+    hears(&mut leader, Time(9), 1, TERM, Body::AppendReply(matched(6)));
+    assert_eq!(leader.state().commit(), Index(6), "all there was");
+    assert_eq!(answers(&propose(&mut leader, 1_000, &[100; 3])), [(2, None), busy]);
+}
+
+#[test]
+fn a_command_has_a_longest_length() {
+    for (length, taken) in [(PAYLOAD_BYTES_MAX, true), (PAYLOAD_BYTES_MAX + 1, false)] {
+        let effects = propose(&mut leader(), 1_000, &[length]);
+        assert_eq!(answers(&effects), [(1, (!taken).then_some(Refusal::TooLarge))]);
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_is_told() {
+    const HOUR: u64 = 3_600_000;
+    // The no-op stands at 1,000 ms.
+    for (wall_ms, told) in [
+        (1_000 + HOUR, None),
+        (1_001 + HOUR, Some(HOUR + 1)),
+        (500, None),
+        (9 * HOUR, Some(9 * HOUR - 1_000)),
+    ] {
+        let effects = propose(&mut leader(), wall_ms, &[1]);
+        let jump = effects.iter().find_map(|effect| match effect {
+            Effect::Notice(Notice::TimeJump { ahead_ms }) => Some(*ahead_ms),
+            _ => None,
+        });
+        assert_eq!(jump, told, "at {wall_ms}");
+    }
+}
+
+#[test]
+fn rule_05_what_an_earlier_boot_of_a_peer_says_counts_for_nothing() {
+    let mut leader = leader();
+    let reply = |index| AppendReply {
+        session: ReplicationSession(1),
+        round: Round::ZERO,
+        sent_at: Time(1),
+        result: AppendResult::Matched { index: Index(index) },
+    };
+    let mut from_boot = |boot, index| {
+        let body = Body::AppendReply(reply(index));
+        let told = Message { from: node(1), to: node(0), boot: Boot(boot), term: TERM, body };
+        leader.step(Time(2), LeaderEvent::Common(Common::Message(told)));
+        let status = leader.peers(Time(1_001));
+        assert_eq!(
+            status.iter().map(|peer| peer.peer.clone()).collect::<Vec<_>>(),
+            [node(1), node(2), node(3)]
+        );
+        (status[0].matched, status[0].contact_age_us, status[0].rolled_back)
+    };
+    assert_eq!(from_boot(4, 2), (Index(2), 1_000, false));
+    assert_eq!(from_boot(3, 3), (Index(2), 1_000, false), "late, from before its restart");
+    assert_eq!(from_boot(5, 3), (Index::ZERO, 1_000, false), "its session ended with its boot");
+}
+
+#[test]
+fn bug_27_a_log_that_went_back_is_told_from_a_late_rejection() {
+    for (sent_at, rolled_back) in [(4, false), (5, false), (6, true)] {
+        let mut leader = leader();
+        level(&mut leader, Time(5), 1, Time(3), Round::ZERO);
+        let result = AppendResult::Conflict { hint: LAST, last: Index(2) };
+        let reply = AppendReply {
+            session: ReplicationSession(1),
+            round: Round::ZERO,
+            sent_at: Time(sent_at),
+            result,
+        };
+        // The same acknowledgement once more does not make it later.
+        level(&mut leader, Time(8), 1, Time(3), Round::ZERO);
+        hears(&mut leader, Time(9), 1, TERM, Body::AppendReply(reply));
+        assert_eq!(leader.peers(Time(9))[0].rolled_back, rolled_back, "sent at {sent_at}");
+    }
+}
+
+#[test]
+fn reads_of_peers_are_forgotten_after_an_election_timeout() {
+    let timeout = Config::default().election_timeout;
+    let mut leader = leader();
+    let request = ReadIndexRequest { id: 9, recovering: false };
+    hears(&mut leader, Time(10), 1, TERM, Body::ReadIndexRequest(request));
+    assert_eq!(leader.gathering_reads(), 1, "nothing of this term is committed");
+    // It is in touch with its quorum all the while.
+    level(&mut leader, Time(20), 2, Time(15), Round::ZERO);
+    let due = Time(10) + timeout;
+    leader.step(Time(due.0 - 1), LeaderEvent::Common(Common::Tick));
+    assert_eq!(leader.gathering_reads(), 1);
+    leader.step(due, LeaderEvent::Common(Common::Tick));
+    assert_eq!(leader.gathering_reads(), 0);
 }

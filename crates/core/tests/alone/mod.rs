@@ -48,7 +48,27 @@ pub(crate) fn booted(voted_for: Option<usize>, boot: Boot) -> ReplicaState {
     start(voted_for, two_entries(), boot)
 }
 
+/// The same, of a node that lost entries, if it did.
+pub(crate) fn recovering_if(recovering: bool) -> ReplicaState {
+    start_with(None, two_entries(), Boot::ZERO, recovering, Config::default())
+}
+
+/// The same with other limits.
+pub(crate) fn configured(voted_for: Option<usize>, config: Config) -> ReplicaState {
+    start_with(voted_for, two_entries(), Boot::ZERO, false, config)
+}
+
 fn start(voted_for: Option<usize>, tail: Tail, boot: Boot) -> ReplicaState {
+    start_with(voted_for, tail, boot, false, Config::default())
+}
+
+fn start_with(
+    voted_for: Option<usize>,
+    tail: Tail,
+    boot: Boot,
+    recovering: bool,
+    config: Config,
+) -> ReplicaState {
     let mut founding =
         Membership::of_voters((0..3).map(|at| (node(at), Member::default())).collect::<BTreeMap<_, _>>(), 7);
     founding.members.insert(node(3), Member::default());
@@ -56,14 +76,14 @@ fn start(voted_for: Option<usize>, tail: Tail, boot: Boot) -> ReplicaState {
     let loaded = Loaded {
         me: node(0),
         boot,
-        hard_state: HardState { term: TERM, voted_for: voted_for.map(node), recovering: false },
+        hard_state: HardState { term: TERM, voted_for: voted_for.map(node), recovering },
         tail,
         memberships: MembershipLog::new(Index::ZERO, founding),
         commit: Index(1),
         applied: Index::ZERO,
         entropy: 9,
     };
-    ReplicaState::new(loaded, Config::default())
+    ReplicaState::new(loaded, config)
 }
 
 /// A message to n0, as a role hears it.
