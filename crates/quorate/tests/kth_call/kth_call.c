@@ -203,8 +203,11 @@ static void name_all(const char *path) {
 static void tell(int is_log, const char *when) {
     for (int at = 0; at < file_count; at++) {
         const struct file *file = &files[at];
+        /* keyspaces/N counts, since without it the journals' rows of it are left out; what is in it does not. */
+        const char *keyspace = strstr(file->path, "/keyspaces/");
+        int is_above = keyspace == NULL || strchr(keyspace + strlen("/keyspaces/"), '/') == NULL;
         int of_log = ends_with(file->path, ".jnl") || ends_with(file->path, "/anchor") ||
-                     (file->is_directory && strstr(file->path, "/keyspaces/") == NULL);
+                     (file->is_directory && is_above);
         int is_lost = file->is_dirty || (file->is_unnamed && (file->is_directory || file->was_written));
         if (is_lost && of_log == is_log) {
             say("unsynced "), say(file->path), say(when), say("\n");

@@ -251,6 +251,9 @@ impl Nemesis {
 
     async fn crash_for(&mut self, at: &[usize]) {
         for at in at {
+            if let NodeState::Ended { reason } = self.cluster.state(*at) {
+                was_ordered(*at, &reason);
+            }
             let crash = self.crash();
             note_unsynced(&self.cluster, *at, crash, &self.coverage);
             self.cluster.crash(*at, crash).await;
@@ -288,6 +291,11 @@ impl Nemesis {
     }
 }
 
+fn was_ordered(at: usize, reason: &str) {
+    let ordered = ORDERED.iter().any(|words| reason.contains(words));
+    assert!(ordered, "node{at} ended, and no attack was to end it: {reason}");
+}
+
 /// What became of unsynced writes counts where there were any.
 fn note_unsynced(cluster: &Kvs, at: usize, crash: Crash, coverage: &Coverage) {
     if cluster.disk(at).unsynced() > 0 {
@@ -299,8 +307,7 @@ fn note_unsynced(cluster: &Kvs, at: usize, crash: Crash, coverage: &Coverage) {
 async fn mend_ended(cluster: &Kvs, crash: Crash, coverage: &Coverage) {
     for at in 0..cluster.nodes() {
         if let NodeState::Ended { reason } = cluster.state(at) {
-            let ordered = ORDERED.iter().any(|words| reason.contains(words));
-            assert!(ordered, "node{at} ended, and no attack was to end it: {reason}");
+            was_ordered(at, &reason);
             if reason.contains("log store failed") {
                 coverage.note("node stopped by its disk");
             }
@@ -331,6 +338,10 @@ pub(crate) async fn mend_all(cluster: &Kvs) {
     for at in 0..cluster.nodes() {
         match cluster.state(at) {
             NodeState::Up | NodeState::Starting => {}
+            NodeState::Ended { reason } => {
+                was_ordered(at, &reason);
+                cluster.restart(at).await;
+            }
             _ => cluster.restart(at).await,
         }
     }
