@@ -113,7 +113,7 @@ async fn rule_11_a_leader_without_a_machine_gives_leadership_away_after_a_restar
 }
 
 #[tokio::test]
-async fn rule_14_a_wiped_disk_under_an_old_name_is_refused_with_the_remedy() -> Result<()> {
+async fn rule_14_bug_52_a_wiped_disk_under_an_old_name_is_refused_with_the_remedy() -> Result<()> {
     let mut cluster = Cluster::start(3, quick()).await?;
     let counts = cluster.group("counter", Counter::default).await?;
     assert_eq!(counts[0].propose(Add(1)).await?, 1);
