@@ -3,7 +3,7 @@
 //! `<dir>/lock`, `<dir>/anchor`, `<dir>/db/` (fjall), `<dir>/db.damaged-N/` (set aside), `<dir>/ballast`.
 //!
 //! fjall is used in few ways, each measured: batches with `SyncData`, `get`, `range` on the writing thread, `drop_range`.
-//! Never `insert`, `Buffer`, `clear`, `persist`, FIFO or deleted keyspaces (`docs/store.md` says what each does).
+//! Never `insert`, `Buffer`, `clear`, `persist`, FIFO or deleted keyspaces: they pin journals, tear or lose.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -13,9 +13,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use fjall::{AbstractTree, CompressionType, Database, KeyspaceCreateOptions, PersistMode};
+use fjall::{CompressionType, Database, KeyspaceCreateOptions, PersistMode};
 
 use super::disk::{Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
+use super::fjall_drop::{self, Undropped};
 use super::{preflight, version};
 
 /// Keyspaces keep the options they were made with for ever; another set gets another name.
@@ -27,7 +28,7 @@ const HARD: &str = "hard-1";
 pub struct FjallOptions {
     /// Block cache.
     pub cache_bytes: u64,
-    /// fjall's own threads.
+    /// fjall's own threads, to compare what more of them do: one is the fastest and the only safe number (decision 0016).
     pub worker_threads: usize,
     /// Memtable of the log; fixed when the database is made.
     pub log_memtable_bytes: u64,
@@ -39,7 +40,7 @@ impl Default for FjallOptions {
     fn default() -> Self {
         Self {
             cache_bytes: 32 << 20,
-            worker_threads: 2,
+            worker_threads: 1,
             log_memtable_bytes: 16 << 20,
             hard_memtable_bytes: 64 << 10,
         }
@@ -342,8 +343,15 @@ impl Disk for FjallDisk {
     }
 
     fn drop_range(&mut self, keyspace: Keyspace, from: &[u8], to: &[u8]) -> Result<(), DiskError> {
-        let dropped = self.open()?.keyspace(keyspace).tree.drop_range(from..to);
-        dropped.map_err(|error| self.fjall("drop rows of", fjall::Error::Storage(error)))
+        match fjall_drop::run(self.open()?.keyspace(keyspace), from, to) {
+            Ok(()) => Ok(()),
+            Err(Undropped::Before(error)) => Err(error),
+            Err(Undropped::Now(error)) => {
+                // Waits until its thread has ended.
+                self.open = None;
+                Err(self.fjall("drop rows of", error))
+            }
+        }
     }
 
     fn free_bytes(&self) -> Result<u64, DiskError> {

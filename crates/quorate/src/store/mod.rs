@@ -22,6 +22,7 @@ mod disk;
 mod engine;
 mod error;
 mod fjall;
+mod fjall_drop;
 mod group;
 mod lifecycle;
 mod message;

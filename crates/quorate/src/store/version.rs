@@ -54,22 +54,45 @@ pub(super) fn check_trees(database: &Path) -> Result<(), DiskError> {
 }
 
 fn check_tree(tree: &Path) -> Result<(), DiskError> {
-    let path = tree.join("current");
-    let bytes = std::fs::read(&path).map_err(unread(&path))?;
-    let damaged =
-        |path: &Path, detail: String| DiskError::Damaged { place: path.display().to_string(), detail };
-    let Ok(current) = <[u8; CURRENT]>::try_from(bytes.as_slice()) else {
-        return Err(damaged(&path, format!("it has {} bytes, not {CURRENT}", bytes.len())));
-    };
-    let (number, sum) = current[..CURRENT - 1].split_at(8);
-    let number = u64::from_le_bytes(number.try_into().expect("eight bytes"));
-    let sum = u128::from_le_bytes(sum.try_into().expect("sixteen bytes"));
-    let list = tree.join(format!("v{number}"));
+    let current = Current::read(tree)?;
+    let list = tree.join(format!("v{}", current.number));
     let found = xxhash_rust::xxh3::xxh3_128(&std::fs::read(&list).map_err(unread(&list))?);
-    if current[CURRENT - 1] == CHECKSUM_KIND && found == sum {
+    if current.kind == CHECKSUM_KIND && found == current.sum {
         return Ok(());
     }
     Err(damaged(&list, "it is not what `current` beside it has the checksum of".to_owned()))
+}
+
+/// Number of the newest list of tables of a keyspace.
+pub(super) fn newest(tree: &Path) -> Result<u64, DiskError> {
+    Ok(Current::read(tree)?.number)
+}
+
+/// The file of that name.
+struct Current {
+    number: u64,
+    sum: u128,
+    kind: u8,
+}
+
+impl Current {
+    fn read(tree: &Path) -> Result<Self, DiskError> {
+        let path = tree.join("current");
+        let bytes = std::fs::read(&path).map_err(unread(&path))?;
+        let Ok(current) = <[u8; CURRENT]>::try_from(bytes.as_slice()) else {
+            return Err(damaged(&path, format!("it has {} bytes, not {CURRENT}", bytes.len())));
+        };
+        let (number, sum) = current[..CURRENT - 1].split_at(8);
+        Ok(Self {
+            number: u64::from_le_bytes(number.try_into().expect("eight bytes")),
+            sum: u128::from_le_bytes(sum.try_into().expect("sixteen bytes")),
+            kind: current[CURRENT - 1],
+        })
+    }
+}
+
+fn damaged(path: &Path, detail: String) -> DiskError {
+    DiskError::Damaged { place: path.display().to_string(), detail }
 }
 
 /// What must be there and is not is damage; what cannot be read is not.

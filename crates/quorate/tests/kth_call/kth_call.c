@@ -15,6 +15,8 @@
  *                  "unsynced PATH" of every anchor, journal or directory that was written and not synced by then, and of
  *                  every other file when a journal is deleted: what is in the journal alone would be lost
  *   KTH_DEAF       a sync that is made counts as none: the audit must see it
+ *   KTH_SLOW       milliseconds that each later call of the chosen name on a list of tables (`vN`) waits before it is
+ *                  carried out: a thread that writes it again is still at it when the process ends
  *   KTH_SECONDS    after so many the process ends by SIGALRM: it hung
  */
 #define _GNU_SOURCE
@@ -32,6 +34,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -87,6 +90,8 @@ static const char *chosen;
 static long chosen_number;
 static enum { EIO_KIND, ENOSPC_KIND, SHORT_KIND, TORN_KIND, LATE_KIND } kind;
 static int report = -1;
+static long slow_milliseconds;
+static int was_hit;
 /* After a torn write: the descriptor whose next write fails. */
 static int torn = -1;
 
@@ -275,6 +280,12 @@ static void audit_acknowledgement(const struct call *call, const long *a) {
 
 static void say(const char *text) { kth_raw(SYS_write, report, (long)text, (long)strlen(text), 0, 0, 0); }
 
+/* `v` and a number. */
+static int is_list(const char *path) {
+    const char *name = strrchr(path, '/');
+    return name != NULL && name[1] == 'v' && name[2] >= '0' && name[2] <= '9';
+}
+
 static void on_trap(int signal_number, siginfo_t *info, void *context) {
     (void)signal_number;
     greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
@@ -293,11 +304,17 @@ static void on_trap(int signal_number, siginfo_t *info, void *context) {
             if (is_ours) audit(call, a, path, is_new, r[REG_RAX]);
             return;
         }
+        path[0] = '\0';
         if (concerns(call, a, path, sizeof path)) {
             long count = __atomic_add_fetch(&call->count, 1, __ATOMIC_SEQ_CST);
             fails = strcmp(chosen, call->name) == 0 && count == chosen_number;
         }
+        if (was_hit && slow_milliseconds > 0 && is_list(path)) {
+            struct timespec wait = {slow_milliseconds / 1000, slow_milliseconds % 1000 * 1000000};
+            kth_raw(SYS_nanosleep, (long)&wait, 0, 0, 0, 0, 0);
+        }
         if (fails) {
+            was_hit = 1;
             say("hit "), say(call->name), say(" "), say(path), say("\n");
         }
         int is_write = call->number == SYS_write || call->number == SYS_pwrite64;
@@ -343,6 +360,7 @@ __attribute__((constructor)) static void begin(void) {
     chosen = getenv("KTH_CALL");
     const char *text = getenv("KTH_NUMBER");
     chosen_number = text == NULL ? 0 : atol(text);
+    if ((text = getenv("KTH_SLOW")) != NULL) slow_milliseconds = atol(text);
     if ((text = getenv("KTH_KIND")) != NULL) {
         kind = strcmp(text, "eio") == 0      ? EIO_KIND
                : strcmp(text, "enospc") == 0 ? ENOSPC_KIND

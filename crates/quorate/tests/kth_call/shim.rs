@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::cases::{Case, Ended, Outcome};
 use crate::promises::kept;
-use crate::worker::{DATA, FAILED, FINISHED, LONG, NODE, REFUSED, SAYS, actions, open, world_after};
+use crate::worker::{DATA, FAILED, FINISHED, LONG, NODE, REFUSED, SAYS, SLOW, actions, open, world_after};
 use crate::workload::{Action, World, act, after, held};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kth_call/kth_call.c");
@@ -109,12 +109,14 @@ impl Shim {
         found.map(|line| line.replace(&place.watched.display().to_string(), "").trim().to_owned()).collect()
     }
 
-    /// Runs one case: what came of it, `None` if so many calls are not made, or what is wrong.
-    pub(crate) fn run(&self, case: &Case) -> Result<Option<Outcome>, String> {
+    /// Runs one case: what came of it, `None` if so many calls are not made, or what is wrong. After the failure each
+    /// call of that name waits for `slow`.
+    pub(crate) fn run(&self, case: &Case, slow: Duration) -> Result<Option<Outcome>, String> {
         let (place, output) = self.work(&[
             ("KTH_CALL", case.call.clone()),
             ("KTH_NUMBER", case.number.to_string()),
             ("KTH_KIND", case.kind.word().to_owned()),
+            (SLOW, slow.as_millis().to_string()),
         ]);
         let (said, report) = (Place::read(&place.says), Place::read(&place.report));
         let hit = report.lines().find_map(|line| line.strip_prefix("hit "));

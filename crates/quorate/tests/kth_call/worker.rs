@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::workload::{Action, World, act, after, options, read, script};
 use quorate::store::{Disk, FjallDisk, FjallOptions, OpenError, OpenReport, Store, StoreOptions};
@@ -16,6 +17,10 @@ pub(crate) const DATA: &str = "KTH_DIRECTORY";
 pub(crate) const SAYS: &str = "KTH_SAYS";
 /// It goes on until the engine has deleted a journal.
 pub(crate) const LONG: &str = "KTH_LONG";
+
+/// Milliseconds that the shim makes later calls wait.
+pub(crate) const SLOW: &str = "KTH_SLOW";
+const LINGER: Duration = Duration::from_millis(30);
 
 /// Exit codes of the worker.
 pub(crate) const FINISHED: i32 = 0;
@@ -73,6 +78,13 @@ impl Says {
 
     fn end(mut self, code: i32, what: &str) -> ! {
         self.say(what);
+        if code == FAILED && std::env::var(SLOW).is_ok_and(|slow| slow != "0") {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the engine's thread is to get to where it is slow"
+            )]
+            std::thread::sleep(LINGER);
+        }
         std::process::exit(code)
     }
 }

@@ -3,6 +3,7 @@
 
 mod crash;
 mod epochs;
+mod lists;
 mod newer;
 mod preflight;
 mod promises;
