@@ -16,7 +16,7 @@ use super::version;
 
 /// Why nothing, or not everything, was dropped.
 pub(super) enum Undropped {
-    /// The list of tables on the disk is not the one in memory: a change of it failed before. Nothing was done.
+    /// A change of the list of tables failed before, or whether it did cannot be read. Nothing was done.
     Before(DiskError),
     /// It failed now. The locks of the keyspace are poisoned: the database must be closed, and takes part in nothing more.
     Now(fjall::Error),
@@ -27,8 +27,7 @@ pub(super) fn run(keyspace: &Keyspace, from: &[u8], to: &[u8]) -> Result<(), Und
     let tree = &keyspace.tree;
     // Nobody flushes while we hold it; compactions are kept away by the lock that `drop_range` itself takes.
     let flushes = tree.get_flush_lock();
-    let on_disk = version::newest(keyspace.path()).map_err(Undropped::Before)?;
-    if on_disk != tree.current_version().id() {
+    if a_change_failed(keyspace).map_err(Undropped::Before)? {
         let place = keyspace.path().display().to_string();
         return Err(Undropped::Before(DiskError::Poisoned { place }));
     }
@@ -42,4 +41,20 @@ pub(super) fn run(keyspace: &Keyspace, from: &[u8], to: &[u8]) -> Result<(), Und
         }));
     }
     dropped.map_err(|error| Undropped::Now(fjall::Error::Storage(error)))
+}
+
+/// Whether `current` names another list than fjall has in memory.
+fn a_change_failed(keyspace: &Keyspace) -> Result<bool, DiskError> {
+    let in_memory = || keyspace.tree.current_version().id();
+    let mut before = in_memory();
+    loop {
+        let on_disk = version::newest(keyspace.path())?;
+        // Waits for a change that is under way. A compaction that succeeded meanwhile has another number: then again, and
+        // compactions come to an end.
+        let after = in_memory();
+        if after == before {
+            return Ok(on_disk != after);
+        }
+        before = after;
+    }
 }

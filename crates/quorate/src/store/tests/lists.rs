@@ -38,3 +38,25 @@ fn rule_06_nothing_is_dropped_after_a_change_of_the_list_of_tables_failed() {
     assert_eq!(disk.open_database().expect("it opens"), None);
     assert_eq!(disk.get(Keyspace::Log, &[1; 16]).expect("a read"), Some(vec![2; 300].into()));
 }
+
+/// The engine's thread flushes and compacts all the while: what it is in the middle of is no failure.
+#[test]
+fn what_the_engine_does_meanwhile_is_no_failed_change() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = FjallOptions { log_memtable_bytes: 4 << 10, ..FjallOptions::default() };
+    let mut disk = FjallDisk::lock(directory.path(), options).expect("a free directory");
+    disk.create_database().expect("a database");
+    for number in 0..600_u64 {
+        let mut batch = Batch::new();
+        for group in 0..3_u64 {
+            batch.put(
+                Keyspace::Log,
+                [group.to_be_bytes(), number.to_be_bytes()].concat(),
+                vec![7; 900].into(),
+            );
+        }
+        disk.commit(&batch).expect("a batch");
+        let (from, to) = ([0_u64.to_be_bytes(); 2].concat(), [0, number / 2].map(u64::to_be_bytes).concat());
+        disk.drop_range(Keyspace::Log, &from, &to).expect("nothing failed");
+    }
+}
