@@ -127,6 +127,14 @@ pub(crate) fn whole() -> Vec<Config> {
             ..SMALL
         },
         Config {
+            name: "a command, slow disks and duplicates",
+            start: Start::Elected,
+            terms_max: 1,
+            budget: Budget { proposals: 1, duplicates: 2, heartbeats: 1, ..Budget::NONE },
+            writes: Writes::Later,
+            ..SMALL
+        },
+        Config {
             name: "a command and a transfer",
             start: Start::Elected,
             terms_max: 2,
