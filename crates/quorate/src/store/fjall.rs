@@ -17,22 +17,30 @@ use fjall::{CompressionType, Database, KeyspaceCreateOptions, PersistMode};
 
 use super::disk::{Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
 use super::fjall_drop::{self, Undropped};
+use super::fjall_room::{self, Limit, NoRoom};
 use super::{preflight, version};
 
-/// Keyspaces keep the options they were made with for ever; another set gets another name.
-const LOG: &str = "log-1";
-const HARD: &str = "hard-1";
+/// Keyspaces keep the options they were made with for ever; another set gets another name. Of these fjall never seals a
+/// memtable by itself.
+const LOG: &str = "log-2";
+const HARD: &str = "hard-2";
+/// Until November 2026 it did: from 16 MiB and 64 KiB on, the default limits.
+const LOG_THAT_SEALS: &str = "log-1";
+const HARD_THAT_SEALS: &str = "hard-1";
+/// How far a memtable may grow beyond its limit while fjall's thread is busy.
+const BEYOND_BYTES: u64 = 16 << 20;
 
 /// How fjall is set up. The defaults are those of production.
 #[derive(Debug, Clone)]
 pub struct FjallOptions {
     /// Block cache.
     pub cache_bytes: u64,
+    #[doc(hidden)]
     /// fjall's own threads, to compare what more of them do: one is the fastest and the only safe number (decision 0016).
     pub worker_threads: usize,
-    /// Memtable of the log; fixed when the database is made.
+    /// From so many bytes on the memtable of the log is written to a table.
     pub log_memtable_bytes: u64,
-    /// Memtable of everything small: so little that it rotates, and pins no journals; fixed when it is made.
+    /// The same for everything small: so little that it happens, and pins no journals.
     pub hard_memtable_bytes: u64,
 }
 
@@ -51,6 +59,7 @@ struct Open {
     database: Database,
     log: fjall::Keyspace,
     hard: fjall::Keyspace,
+    beyond_bytes: u64,
 }
 
 impl Open {
@@ -140,6 +149,43 @@ impl FjallDisk {
         self.sync_directory()
     }
 
+    /// Waits until fjall's thread has ended. fjall panics while it closes if that thread did, holding a lock.
+    fn close(&mut self) {
+        let open = self.open.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(open)));
+    }
+
+    /// Waits until fjall has room for another batch.
+    fn make_room(&self) -> Result<(), DiskError> {
+        let open = self.open()?;
+        let limits = [self.options.log_memtable_bytes, self.options.hard_memtable_bytes];
+        for (keyspace, bytes) in [&open.log, &open.hard].into_iter().zip(limits) {
+            let limit = Limit { bytes, beyond_bytes: open.beyond_bytes };
+            fjall_room::make(&open.database, keyspace, limit).map_err(|error| match error {
+                NoRoom::Failed(error) => self.fjall("write", error),
+                NoRoom::Idle => failed("write", &self.path("db"))(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "fjall's thread did nothing for two minutes",
+                )),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Keeps fjall's thread from writing tables of the log until it is dropped.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> impl Drop + use<> {
+        fjall_room::hold(&self.open.as_ref().expect("it is open").log)
+    }
+
+    /// A database as it was made before keyspaces were without a limit.
+    #[cfg(test)]
+    pub(super) fn create_database_that_seals(&mut self) {
+        let options = self.options.clone();
+        let database = Database::builder(self.path("db")).worker_threads(1).open().expect("a database");
+        self.open = Some(open_keyspaces_that_seal(database, &options).expect("keyspaces"));
+    }
+
     /// Says what a fjall error means to us.
     fn fjall(&self, action: &'static str, error: fjall::Error) -> DiskError {
         let place = self.path("db").display().to_string();
@@ -189,11 +235,20 @@ fn open_fjall(path: &Path, options: &FjallOptions) -> Result<Open, fjall::Error>
         .cache_size(options.cache_bytes)
         .journal_compression(CompressionType::None)
         .open()?;
-    let log = database
-        .keyspace(LOG, || KeyspaceCreateOptions::default().max_memtable_size(options.log_memtable_bytes))?;
-    let hard = database
-        .keyspace(HARD, || KeyspaceCreateOptions::default().max_memtable_size(options.hard_memtable_bytes))?;
-    Ok(Open { database, log, hard })
+    if database.keyspace_exists(LOG_THAT_SEALS) {
+        return open_keyspaces_that_seal(database, options);
+    }
+    let unlimited = || KeyspaceCreateOptions::default().max_memtable_size(u64::MAX);
+    let (log, hard) = (database.keyspace(LOG, unlimited)?, database.keyspace(HARD, unlimited)?);
+    Ok(Open { database, log, hard, beyond_bytes: BEYOND_BYTES })
+}
+
+/// Those of before: no memtable may grow beyond its limit, for then fjall asks its thread with each commit.
+fn open_keyspaces_that_seal(database: Database, options: &FjallOptions) -> Result<Open, fjall::Error> {
+    let limited = |bytes| move || KeyspaceCreateOptions::default().max_memtable_size(bytes);
+    let log = database.keyspace(LOG_THAT_SEALS, limited(options.log_memtable_bytes))?;
+    let hard = database.keyspace(HARD_THAT_SEALS, limited(options.hard_memtable_bytes))?;
+    Ok(Open { database, log, hard, beyond_bytes: 0 })
 }
 
 /// Whether a file is there. One that cannot be looked at is not a missing one: the remedy for that would lose data.
@@ -291,7 +346,7 @@ impl Disk for FjallDisk {
     }
 
     fn open_database(&mut self) -> Result<Option<TornTail>, DiskError> {
-        self.open = None;
+        self.close();
         let path = self.path("db");
         version::check(&path)?;
         version::check_trees(&path)?;
@@ -306,7 +361,7 @@ impl Disk for FjallDisk {
     }
 
     fn set_database_aside(&mut self) -> Result<String, DiskError> {
-        self.open = None;
+        self.close();
         let free = (1..).map(|number| self.path(&format!("db.damaged-{number}")));
         let to = free.into_iter().find(|path| !path.exists()).expect("numbers do not run out");
         std::fs::rename(self.path("db"), &to).map_err(failed("rename", &self.path("db")))?;
@@ -315,6 +370,7 @@ impl Disk for FjallDisk {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), DiskError> {
+        self.make_room()?;
         let open = self.open()?;
         let mut write = open.database.batch().durability(Some(PersistMode::SyncData));
         for (keyspace, key, value) in batch.rows() {
@@ -347,8 +403,7 @@ impl Disk for FjallDisk {
             Ok(()) => Ok(()),
             Err(Undropped::Before(error)) => Err(error),
             Err(Undropped::Now(error)) => {
-                // Waits until its thread has ended.
-                self.open = None;
+                self.close();
                 Err(self.fjall("drop rows of", error))
             }
         }

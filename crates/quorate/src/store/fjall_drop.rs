@@ -4,8 +4,8 @@
 //! old one. Where the sync after that fails it keeps list N in memory, and whoever changes the list next writes `v(N+1)`
 //! anew, with other content, before `current` is renamed again: a process that ends in between leaves a `current` that does not
 //! fit, and a healthy database is set aside. Two threads change lists: the one of fjall, which ends at its first error,
-//! and ours, here. So ours changes nothing after an error of the other, and after an error of ours the other is made to
-//! end before it changes anything. That fjall has one thread, not two, is part of it.
+//! and ours, here. So ours changes nothing after an error of the other, and after an error of ours the other flushes nothing
+//! more and the database is closed. That fjall has one thread, not two, is part of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -18,7 +18,7 @@ use super::version;
 pub(super) enum Undropped {
     /// A change of the list of tables failed before, or whether it did cannot be read. Nothing was done.
     Before(DiskError),
-    /// It failed now. The locks of the keyspace are poisoned: the database must be closed, and takes part in nothing more.
+    /// It failed now. The lock of flushes is poisoned: the database must be closed before anything else.
     Now(fjall::Error),
 }
 
@@ -33,10 +33,10 @@ pub(super) fn run(keyspace: &Keyspace, from: &[u8], to: &[u8]) -> Result<(), Und
     }
     let dropped = tree.drop_range(from..to);
     if dropped.is_err() {
-        // A lock whose holder unwinds is poisoned, and fjall's thread ends at a poisoned lock.
+        // A lock whose holder unwinds is poisoned, and fjall's thread ends where it wants to flush. No other lock: there it
+        // would end while it holds what closing the database needs.
         let _unwound = catch_unwind(AssertUnwindSafe(|| {
             let _flushes = flushes;
-            let _lists = tree.get_version_history_lock();
             resume_unwind(Box::new("fjall's thread must end"));
         }));
     }

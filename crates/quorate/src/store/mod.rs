@@ -23,6 +23,7 @@ mod engine;
 mod error;
 mod fjall;
 mod fjall_drop;
+mod fjall_room;
 mod group;
 mod lifecycle;
 mod message;

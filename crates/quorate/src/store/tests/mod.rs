@@ -8,6 +8,7 @@ mod newer;
 mod preflight;
 mod promises;
 mod refusals;
+mod room;
 mod rules;
 mod votes;
 
