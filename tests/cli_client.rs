@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use quorate::machine::{Add, Counter, Total};
+use quorate::machine::{Add, CLIENTS_MAX, Counter, Total};
 use quorate::{Client, ClientError, ClientOptions, Consistency, Outcome, ProposeError};
 use quorate_tests::cluster::{Cluster, PATIENCE, free_ports, quick};
 use tokio::task::JoinSet;
@@ -48,6 +48,40 @@ async fn rule_12_what_a_session_retries_happens_once_whoever_leads() -> Result<(
     let total = count.query(Total, Consistency::Linearizable).await?;
     assert_eq!(total, i64::try_from(1 + CALLERS * EACH)?, "each acknowledged once, none twice");
     client.close().await;
+    cluster.stop_all().await;
+    Ok(())
+}
+
+/// The cluster remembers so many clients; then it forgets, and may not take who comes back for new.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_12_bug_76_a_forgotten_client_goes_on_and_a_new_one_begins() -> Result<()> {
+    let cluster = Cluster::start(1, quick()).await?;
+    let handles = cluster.group("counter", Counter::default).await?;
+    cluster.leader(&handles).await?;
+    let address = format!("127.0.0.1:{}", cluster.port(0));
+    let (mine, others) = (
+        Client::connect([address.clone()], options()).await?,
+        Client::connect([address.clone()], options()).await?,
+    );
+    let count = mine.group::<Counter>("counter");
+    assert_eq!(count.propose(Add(1)).await?.reply, 1);
+    // Proposals under way at once have a session each.
+    let mut callers = JoinSet::new();
+    for _ in 0..CLIENTS_MAX + 100 {
+        let count = others.group::<Counter>("counter");
+        callers.spawn(async move { count.propose(Add(0)).await });
+    }
+    while let Some(ended) = callers.join_next().await {
+        ended??;
+    }
+    assert_eq!(count.propose(Add(1)).await?.reply, 2, "it was forgotten");
+    assert_eq!(count.propose(Add(1)).await?.reply, 3);
+    let late = Client::connect([address], options()).await?;
+    assert_eq!(late.group::<Counter>("counter").propose(Add(1)).await?.reply, 4, "it knows no index yet");
+    assert_eq!(count.query(Total, Consistency::Linearizable).await?, 4);
+    for client in [mine, others, late] {
+        client.close().await;
+    }
     cluster.stop_all().await;
     Ok(())
 }

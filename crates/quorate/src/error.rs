@@ -112,6 +112,8 @@ pub enum ProposeError {
     SessionExpired {
         /// Up to here.
         forgotten_through: u64,
+        /// Where that was found out: what is sent from now on lies after it.
+        index: u64,
     },
     /// Unknown: it may have happened or may yet happen.
     #[error("outcome unknown: {detail}; retry only with a session")]

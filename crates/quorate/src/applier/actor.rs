@@ -248,7 +248,7 @@ fn reply<M: StateMachine>(port: ProposalPort, entry: &Entry, outcome: Execution<
         Execution::RepeatedWithoutReply { index } => Err(ProposeError::ReplyNotKept { index: index.0 }),
         Execution::Stale { last, index } => Err(ProposeError::StaleSequence { last, index: index.0 }),
         Execution::Expired { forgotten_through } => {
-            Err(ProposeError::SessionExpired { forgotten_through: forgotten_through.0 })
+            Err(ProposeError::SessionExpired { forgotten_through: forgotten_through.0, index })
         }
         Execution::Unreadable { detail } => Err(ProposeError::Unreadable { detail }),
         Execution::NotCommand => Err(ProposeError::unknown("the entry at its index is no command")),

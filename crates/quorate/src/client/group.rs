@@ -61,14 +61,28 @@ impl<M: StateMachine> RemoteGroup<M> {
     /// Replicates a command and returns the machine's reply. Retries under a session until the client's timeout, so
     /// that it takes effect at most once. `Unknown` means that it may have happened, or may yet happen.
     pub async fn propose(&self, command: impl Into<M::Command>) -> Result<Applied<M::Reply>, ProposeError> {
-        let mut session = self.sessions.take(|| self.client.inner.new_session());
-        let key = session.next();
-        let result = self.propose_under(&command.into(), Some(key)).await;
-        self.sessions.give(session);
-        if let Ok(applied) = &result {
-            self.sessions.applied(applied.index);
+        let (command, deadline) = (command.into(), self.deadline());
+        loop {
+            let mut session = self.sessions.take(|| self.client.inner.new_session());
+            let key = session.next();
+            let (result, in_doubt) = self.propose_under(&command, Some(key), deadline).await;
+            match &result {
+                // The cluster has forgotten clients since the last index that is known here, so it cannot say whether this
+                // is one. It was not seen before: it is not applied, and a later index is known now.
+                Err(ProposeError::SessionExpired { index, .. }) => {
+                    self.sessions.applied(*index);
+                    if !in_doubt && Instant::now() < deadline {
+                        continue;
+                    }
+                }
+                Ok(applied) => {
+                    self.sessions.applied(applied.index);
+                    self.sessions.give(session);
+                }
+                Err(_) => self.sessions.give(session),
+            }
+            return result;
         }
-        result
     }
 
     /// As [`propose`](Self::propose) without a session: not tried again once it may have been seen.
@@ -76,24 +90,46 @@ impl<M: StateMachine> RemoteGroup<M> {
         &self,
         command: impl Into<M::Command>,
     ) -> Result<Applied<M::Reply>, ProposeError> {
-        self.propose_under(&command.into(), None).await
+        self.propose_under(&command.into(), None, self.deadline()).await.0
     }
 
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.client.inner.options.timeout
+    }
+
+    /// How it ended, and whether an attempt before the last may have been seen.
     async fn propose_under(
         &self,
         command: &M::Command,
         key: Option<SessionKey>,
+        deadline: Instant,
+    ) -> (Result<Applied<M::Reply>, ProposeError>, bool) {
+        // What became of an attempt that may yet happen: from then on nothing may be called refused or failed.
+        let mut doubt: Option<String> = None;
+        let result = self.attempts(command, key, deadline, &mut doubt).await;
+        let in_doubt = doubt.is_some();
+        match (result, doubt) {
+            (Err(end), Some(detail)) if end.outcome() != Outcome::Unknown => {
+                (Err(ProposeError::unknown(detail)), in_doubt)
+            }
+            (result, _) => (result, in_doubt),
+        }
+    }
+
+    async fn attempts(
+        &self,
+        command: &M::Command,
+        key: Option<SessionKey>,
+        deadline: Instant,
+        doubt: &mut Option<String>,
     ) -> Result<Applied<M::Reply>, ProposeError> {
         let payload = self.encode(command, key)?;
         let started = Instant::now();
         let options = &self.client.inner.options;
-        let deadline = started + options.timeout;
         let Ok(Ok(_permit)) = tokio::time::timeout_at(deadline, self.client.inner.permits.acquire()).await
         else {
             return Err(ProposeError::Busy { in_flight: options.in_flight_max });
         };
-        // What became of an attempt that may yet happen: from then on nothing may be called refused or failed.
-        let mut doubt: Option<String> = None;
         loop {
             let end = match self.ask(&Request::Propose { payload: payload.clone() }, deadline).await {
                 Ok(Response::Applied { reply, index, term }) => return applied::<M>(&reply, index, term),
@@ -105,14 +141,11 @@ impl<M: StateMachine> RemoteGroup<M> {
                 Err(Missed::Unknown(detail)) => ProposeError::unknown(detail),
             };
             if let ProposeError::Unknown { detail } = &end {
-                doubt = Some(detail.clone());
+                *doubt = Some(detail.clone());
             }
             let over = Instant::now() >= deadline;
             if over || !may_try_again(&end, key.is_some()) {
-                return Err(match doubt {
-                    Some(detail) if end.outcome() != Outcome::Unknown => ProposeError::unknown(detail),
-                    _ => named(end, started),
-                });
+                return Err(named(end, started));
             }
         }
     }

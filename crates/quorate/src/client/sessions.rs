@@ -1,5 +1,6 @@
 //! Sessions that are free. Each carries one command at a time, and a command takes a greater sequence than the one
-//! before it.
+//! before it, and says since when it can have been applied at all: without that, a cluster that forgot the client in the
+//! meantime would take its retry for new and apply it twice (`machine/sessions.rs`).
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,15 +13,15 @@ use crate::machine::{ClientId, SessionKey};
 pub(super) struct Session {
     client: ClientId,
     sequence: u64,
-    since: Option<Index>,
+    /// Applied before the next command is sent.
+    since: Index,
 }
 
 impl Session {
     /// The key of its next command.
     pub(super) fn next(&mut self) -> SessionKey {
         self.sequence += 1;
-        let key = SessionKey::new(self.client, self.sequence);
-        self.since.map_or(key, |since| key.since(since))
+        SessionKey::new(self.client, self.sequence).since(self.since)
     }
 }
 
@@ -31,8 +32,8 @@ pub(super) struct Sessions(Mutex<Pool>);
 #[derive(Debug, Default)]
 struct Pool {
     free: Vec<Session>,
-    /// The newest index known to be applied: sessions drawn from now on were first used after it.
-    applied: Option<Index>,
+    /// The newest index known to be applied: what is sent from now on is applied after it. Zero says nothing and is true.
+    applied: Index,
 }
 
 impl Sessions {
@@ -40,7 +41,8 @@ impl Sessions {
     pub(super) fn take(&self, new: impl FnOnce() -> ClientId) -> Session {
         let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let since = pool.applied;
-        pool.free.pop().unwrap_or_else(|| Session { client: new(), sequence: 0, since })
+        let free = pool.free.pop().map(|session| Session { since, ..session });
+        free.unwrap_or_else(|| Session { client: new(), sequence: 0, since })
     }
 
     /// Gives it back once nothing of it will be sent any more.
@@ -51,7 +53,7 @@ impl Sessions {
     /// A reply said that this index is applied.
     pub(super) fn applied(&self, index: u64) {
         let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.applied = pool.applied.max(Some(Index(index)));
+        pool.applied = pool.applied.max(Index(index));
     }
 }
 
@@ -72,10 +74,15 @@ mod tests {
     }
 
     #[test]
-    fn a_session_drawn_late_says_since_when() {
+    fn rule_12_bug_76_every_command_says_since_when() {
         let sessions = Sessions::default();
+        let mut first = sessions.take(|| ClientId(1));
+        assert_eq!(first.next().since, Some(Index::ZERO), "before anything is known, too");
         sessions.applied(7);
         sessions.applied(5);
-        assert_eq!(sessions.take(|| ClientId(1)).next().since, Some(Index(7)));
+        assert_eq!(sessions.take(|| ClientId(2)).next().since, Some(Index(7)));
+        sessions.give(first);
+        let again = sessions.take(|| ClientId(3)).next();
+        assert_eq!((again.client, again.sequence, again.since), (ClientId(1), 2, Some(Index(7))));
     }
 }

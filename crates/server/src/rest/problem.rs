@@ -240,7 +240,7 @@ mod tests {
             ProposeError::Unreadable { detail: detail() },
             ProposeError::StaleSequence { last: 1, index: 1 },
             ProposeError::ReplyNotKept { index: 1 },
-            ProposeError::SessionExpired { forgotten_through: 1 },
+            ProposeError::SessionExpired { forgotten_through: 1, index: 2 },
             ProposeError::Unknown { detail: detail() },
         ];
         for error in errors {
