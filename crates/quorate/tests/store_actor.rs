@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::store::{
-    Crash, Disk, LoadedGroup, LogStore, SimDisk, Store, StoreError, StoreEvent, StoreFatal, StoreHandle,
-    StoreMessage, StoreOptions, StoreSink, StoreThread,
+    Batch, Crash, Disk, Keyspace, LoadedGroup, LogStore, SimDisk, Store, StoreError, StoreEvent, StoreFatal,
+    StoreHandle, StoreMessage, StoreOptions, StoreSink, StoreThread,
 };
 use quorate_core::{
     Entry, EntryKind, Epoch, GroupId, HardState, Hash, Index, Member, Membership, NodeId, Persist, Position,
@@ -288,6 +288,67 @@ async fn bug_72_after_a_failed_sync_nothing_is_answered() {
         assert!(late.is_err(), "the port is dropped");
         assert!(events.try_recv().is_err(), "no completion escapes");
         assert_eq!(bench.fatal.lock().expect("not poisoned").len(), 1, "it is said once");
+        bench.handle.stop();
+    }
+}
+
+/// A rotten entry is not an answer, nor an empty one: the store ends, and nothing more is acknowledged.
+#[tokio::test]
+async fn rule_08_bug_45_what_is_damaged_ends_the_store_whoever_asks() {
+    for (asks, deadline) in
+        ["read", "locate", "load"].into_iter().flat_map(|asks| [(asks, SECONDS), (asks, None)])
+    {
+        let bench = Bench::start(&format!("rotten-{asks}-{}", deadline.is_some()), deadline).await;
+        let group = bench.group().await;
+        let (_, mut events) = bench.load(group, 1).await;
+        let written = entries(Position::ORIGIN, 1, 3);
+        let last = written[2].position();
+        bench.persist(group, 1, order(1, 1, None, written));
+        until(&mut events, 1).await;
+        let key = [group.0.to_be_bytes(), 1_u64.to_be_bytes()].concat();
+        let mut row = bench.disk.get(Keyspace::Log, &key).expect("it reads").expect("the one run").to_vec();
+        row[100] ^= 1;
+        let mut rot = Batch::new();
+        rot.put(Keyspace::Log, key, row.into());
+        bench.disk.clone().commit(&rot).expect("it rots");
+        let (epoch, from, through) = (Epoch(1), Index(1), Index(3));
+        let answered = match asks {
+            "read" => ractor::call_t!(
+                bench.store,
+                |reply| StoreMessage::Read { group, epoch, from, through, bytes_max: usize::MAX, reply },
+                5_000
+            )
+            .is_ok(),
+            "locate" => ractor::call_t!(
+                bench.store,
+                |reply| StoreMessage::Locate { group, epoch, index: Index(2), reply },
+                5_000
+            )
+            .is_ok(),
+            _ => {
+                let sink: StoreSink = Arc::new(|_| {});
+                let (epoch, tail_bytes_max) = (Epoch(2), usize::MAX);
+                ractor::call_t!(
+                    bench.store,
+                    |reply| StoreMessage::Load { group, epoch, tail_bytes_max, sink, reply },
+                    5_000
+                )
+                .is_ok()
+            }
+        };
+        assert!(!answered, "{asks}: the port is dropped");
+        for _ in 0..500 {
+            if bench.handle.has_failed() {
+                break;
+            }
+            pause(2).await;
+        }
+        assert!(bench.handle.has_failed(), "{asks}");
+        bench.persist(group, 1, order(2, 1, None, entries(last, 1, 1)));
+        let late = ractor::call_t!(bench.store, |reply| StoreMessage::Space { reply }, 500);
+        assert!(late.is_err(), "{asks}: nothing is answered any more");
+        assert!(events.try_recv().is_err(), "{asks}: no completion escapes");
+        assert_eq!(bench.fatal.lock().expect("not poisoned").len(), 1, "{asks}: it is said once");
         bench.handle.stop();
     }
 }

@@ -164,7 +164,7 @@ fn cut_at(path: &Path, end: u64) -> Result<(), DiskError> {
 /// A batch whose sync failed may be in the page cache and not on the disk, and the system takes its pages for clean: a sync
 /// would answer Ok and write nothing. So the last batch is written once more, the same bytes, before anything builds on it;
 /// in each journal, since a thread of the engine may have begun another one just after the failure.
-fn write_again(path: &Path, bytes: &[u8], end: u64) -> Result<(), DiskError> {
+pub(super) fn write_again(path: &Path, bytes: &[u8], end: u64) -> Result<(), DiskError> {
     let failed = |source| DiskError::Io { action: "write", place: path.display().to_string(), source };
     let (mut last, mut at) = (0, 0);
     while let Some((next, _)) = batch(bytes, at) {

@@ -1,6 +1,6 @@
 //! The preflight against journals that fjall itself wrote: the guard of the record format.
 
-use super::super::preflight::{Verdict, check};
+use super::super::preflight::{Verdict, check, write_again};
 use super::super::{Batch, Disk, FjallDisk, FjallOptions, Keyspace};
 
 /// A journal of fjall with these many batches of ours after what opening wrote, and where each ends.
@@ -31,6 +31,28 @@ fn journal_of(values: Vec<Vec<u8>>) -> (Vec<u8>, Vec<usize>) {
     let bytes = read();
     let last = *ends.last().expect("at least one");
     (bytes[..last].to_vec(), ends)
+}
+
+/// What the system calls clean is not on the disk: exactly the last batch is, after this.
+#[test]
+fn bug_72_the_whole_last_batch_and_no_other_is_written_again() {
+    let (bytes, ends) = journal(4);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("0.jnl");
+    let (before, end) = (ends[2], ends[3]);
+    let mut lost = bytes.clone();
+    lost[before..].fill(0);
+    std::fs::write(&path, &lost).expect("written");
+    write_again(&path, &bytes, end as u64).expect("written again");
+    assert!(std::fs::read(&path).expect("it reads") == bytes, "the last batch is whole again");
+    lost[0] ^= 1;
+    std::fs::write(&path, &lost).expect("written");
+    write_again(&path, &bytes, end as u64).expect("written again");
+    let found = std::fs::read(&path).expect("it reads");
+    assert!(
+        found[..before] == lost[..before] && found[before..] == bytes[before..],
+        "and no other was touched"
+    );
 }
 
 #[test]
