@@ -4,7 +4,8 @@ mod lab;
 
 use lab::{Lab, Link, name};
 use quorate_core::{
-    Body, Boot, Common, LogId, Message, NodeId, Notice, Role, Term, VoteKind, VoteReply, VoteRequest,
+    Append, Body, Boot, Common, Index, LogId, Message, NodeId, Notice, ReplicationSession, Role, Round, Term,
+    VoteKind, VoteReply, VoteRequest,
 };
 
 fn request(
@@ -16,7 +17,7 @@ fn request(
     last: (u64, u64),
     forced: bool,
 ) {
-    let last = LogId { term: Term(last.0), index: quorate_core::Index(last.1) };
+    let last = LogId { term: Term(last.0), index: Index(last.1) };
     let term = Term(if kind == VoteKind::Pre { campaign - 1 } else { campaign });
     let body = Body::VoteRequest(VoteRequest { kind, campaign: Term(campaign), last, forced });
     lab.common(to, Common::Message(Message { from: name(from), to: name(to), boot: Boot(1), term, body }));
@@ -100,6 +101,10 @@ fn bug_04_a_longer_log_of_an_older_term_gets_no_vote() {
     request(&mut lab, 2, 1, VoteKind::Real, 4, (3, 2), false);
     lab.persist(1);
     assert_eq!((replies(&lab, 0), replies(&lab, 2)), (vec![false], vec![true]));
+    // And a shorter one of a later term gets it.
+    request(&mut lab, 0, 1, VoteKind::Real, 5, (4, 1), false);
+    lab.persist(1);
+    assert_eq!(replies(&lab, 0), [false, true]);
 }
 
 #[test]
@@ -140,6 +145,15 @@ fn bug_08_every_election_timeout_is_drawn_anew() {
     assert!(spans.len() >= 7, "{spans:?}");
     let base = lab.config.election_timeout;
     assert!(spans.iter().all(|span| *span >= base && *span < base * 2), "{spans:?}");
+    // A follower that hears its leader draws as well.
+    let mut lab = Lab::elected(3);
+    let mut spans = std::collections::BTreeSet::new();
+    for _ in 0..8 {
+        lab.heartbeat(0);
+        spans.insert(lab.replica(1).deadline().expect("it has one").since(lab.now));
+    }
+    assert!(spans.len() >= 7, "{spans:?}");
+    assert!(spans.iter().all(|span| *span >= base && *span < base * 2), "{spans:?}");
 }
 
 #[test]
@@ -152,6 +166,21 @@ fn bug_09_a_rejected_vote_or_a_pre_vote_does_not_put_off_the_own_election() {
     request(&mut lab, 0, 1, VoteKind::Pre, 2, (1, 1), false);
     request(&mut lab, 0, 1, VoteKind::Real, 2, (0, 0), false);
     assert_eq!(lab.replica(1).deadline(), due, "nothing was granted that binds");
+    lab.persist(1);
+    assert_eq!(lab.term(1), 2);
+    let body = Body::Append(Append {
+        session: ReplicationSession(1),
+        prev: LogId::default(),
+        entries: Vec::new(),
+        commit: Index::ZERO,
+        round: Round::ZERO,
+        sent_at: lab.now,
+    });
+    lab.common(
+        1,
+        Common::Message(Message { from: name(2), to: name(1), boot: Boot(1), term: Term(1), body }),
+    );
+    assert_eq!(lab.replica(1).deadline(), due, "nor is a leader of an older term one");
     request(&mut lab, 2, 1, VoteKind::Real, 3, (1, 1), false);
     assert!(lab.replica(1).deadline() > due, "a vote was");
 }
@@ -162,6 +191,13 @@ fn bug_10_a_pre_vote_changes_nothing() {
     let before = lab.replica(1).clone();
     request(&mut lab, 0, 1, VoteKind::Pre, 8, (0, 0), false);
     assert_eq!(replies(&lab, 0), [true]);
+    assert_eq!(*lab.replica(1), before);
+    assert!(lab.nodes[1].disk.pending.is_empty());
+    // Nor where there is a leader to forget.
+    let mut lab = Lab::elected(3);
+    let before = lab.replica(1).clone();
+    request(&mut lab, 2, 1, VoteKind::Pre, 8, (9, 9), false);
+    assert_eq!(replies(&lab, 2), [false]);
     assert_eq!(*lab.replica(1), before);
     assert!(lab.nodes[1].disk.pending.is_empty());
 }
@@ -240,12 +276,19 @@ fn bug_16_a_learner_never_stands() {
     lab.elect(0);
     let body = Body::TimeoutNow;
     let term = lab.state(0).term();
+    let begins = |lab: &mut Lab, when: &str| {
+        assert!(lab.follows(2), "{when}");
+        let asks = lab.wire.iter().any(|m| m.from == name(2) && matches!(m.body, Body::VoteRequest(_)));
+        // It may stand and give up within one step: then its term has grown.
+        let stood = asks || Term(lab.term(2)) != term || !lab.nodes[2].disk.pending.is_empty();
+        assert!(!stood, "it stood {when}: {}", lab.describe(2));
+    };
     lab.common(2, Common::Message(Message { from: name(0), to: name(2), boot: Boot(1), term, body }));
-    assert!(lab.follows(2));
+    begins(&mut lab, "when it was told to");
     for _ in 0..3 {
         lab.tick_due(2);
+        begins(&mut lab, "when it heard nobody");
     }
-    assert!(lab.follows(2));
 }
 
 #[test]
@@ -330,6 +373,21 @@ fn bug_22_a_candidate_follows_a_leader_of_its_term_or_a_later_one() {
     lab.settle();
     let Role::Follower(follower) = lab.replica(2).role() else { panic!("it stands beside a leader") };
     assert_eq!(follower.leader().map(NodeId::as_str), Some("n0"));
+    lab.isolate(2);
+    lab.campaign(2);
+    let term = Term(lab.term(2) + 2);
+    let body = Body::Append(Append {
+        session: ReplicationSession(1),
+        prev: LogId::default(),
+        entries: Vec::new(),
+        commit: Index::ZERO,
+        round: Round::ZERO,
+        sent_at: lab.now,
+    });
+    lab.common(2, Common::Message(Message { from: name(1), to: name(2), boot: Boot(1), term, body }));
+    let Role::Follower(follower) = lab.replica(2).role() else { panic!("it stands beside a later leader") };
+    assert_eq!(follower.leader().map(NodeId::as_str), Some("n1"));
+    assert_eq!(Term(lab.term(2)), term);
 }
 
 #[test]

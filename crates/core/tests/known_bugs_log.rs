@@ -108,6 +108,14 @@ fn bug_03_a_vote_is_not_overtaken_by_entries() {
     append(&mut lab, 0, 1, 1, Position::ORIGIN, entries(Position::ORIGIN, &[1], "x"), 0);
     lab.common(1, Common::Persisted(Sequence(2)));
     assert_eq!(said(&lab, 1), ["VoteReply", "AppendReply"]);
+    // An acknowledgement of nothing new waits for the term that it is given in.
+    let mut lab = Lab::new(3, 0);
+    lab.start_all();
+    append(&mut lab, 0, 1, 3, Position::ORIGIN, Vec::new(), 0);
+    assert!(!lab.nodes[1].disk.pending.is_empty(), "the term is being written");
+    assert!(said(&lab, 1).is_empty(), "nothing is said before it is");
+    lab.persist(1);
+    assert_eq!(said(&lab, 1), ["AppendReply"]);
 }
 
 #[test]
@@ -390,8 +398,12 @@ fn bug_40_an_idle_group_brings_a_follower_level() {
 
 #[test]
 fn bug_42_splitting_leaves_no_hole() {
-    for (entries_max, bytes_max, window) in [(1, 1 << 20, 1), (3, 1 << 20, 2), (64, 100, 64), (2, 150, 3)] {
+    let splits = [(1, 1 << 20, 1), (3, 1 << 20, 2), (64, 100, 64), (2, 150, 3)];
+    // With and without a tail in memory: without one everything is read from the disk.
+    let tails = [0, quorate_core::Config::default().tail_bytes_max];
+    for ((entries_max, bytes_max, window), tail) in splits.iter().flat_map(|s| tails.map(|tail| (*s, tail))) {
         let mut lab = Lab::new(3, 0);
+        lab.config.tail_bytes_max = tail;
         lab.config.append_entries_max = entries_max;
         lab.config.append_bytes_max = bytes_max;
         lab.config.window_messages_max = window;

@@ -63,6 +63,8 @@ fn bug_48_a_truncated_membership_gives_way_to_the_one_before() {
     lab.heartbeat(1);
     assert_eq!(lab.terms(0), lab.terms(1));
     assert_eq!(incarnation(&lab, 0, 1), 0);
+    let told = lab.nodes[0].memberships.last().expect("it was told when it changed, and changed back");
+    assert_eq!(told.members[&name(1)].incarnation, Incarnation(0));
 }
 
 #[test]
@@ -160,6 +162,16 @@ fn bug_59_every_read_is_answered_or_refused() {
     lab.tick_due(1);
     lab.settle();
     assert_eq!(lab.nodes[1].reads.get(&4), Some(&None));
+    // A leader whose no-op is not committed yet gathers reads, and refuses them when it hears no quorum.
+    let mut lab = just_elected();
+    lab.isolate(0);
+    lab.read(0, 5);
+    assert_eq!(lab.nodes[0].reads.get(&5), None, "it waits for the no-op");
+    for _ in 0..11 {
+        lab.heartbeat(0);
+    }
+    assert!(lab.follows(0));
+    assert_eq!(lab.nodes[0].reads.get(&5), Some(&None));
 }
 
 /// Where a majority is full, leadership may go round among the full; whoever has it commits its no-op and serves reads.

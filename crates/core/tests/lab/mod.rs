@@ -35,6 +35,8 @@ pub(crate) struct LabNode {
     pub(crate) refused: Vec<Refusal>,
     pub(crate) reads: BTreeMap<u64, Option<Index>>,
     pub(crate) notices: Vec<Notice>,
+    /// What it was told of changed memberships.
+    pub(crate) memberships: Vec<Membership>,
     away: bool,
     printed: String,
 }
@@ -81,6 +83,7 @@ impl Lab {
             refused: Vec::new(),
             reads: BTreeMap::new(),
             notices: Vec::new(),
+            memberships: Vec::new(),
             away: false,
             printed: String::new(),
         };
@@ -215,10 +218,10 @@ impl Lab {
                     node.reads.extend(reads.into_iter().map(|read| (read.0, None)));
                 }
                 Effect::Notice(notice) => node.notices.push(notice),
+                Effect::MembershipChanged(membership) => node.memberships.push(membership),
                 // A store that is away is told again when it is back.
                 Effect::Persist(_)
                 | Effect::LeaderChanged { .. }
-                | Effect::MembershipChanged(_)
                 | Effect::StartReplicator { .. }
                 | Effect::StopReplicator { .. }
                 | Effect::ToReplicator { .. }
