@@ -65,8 +65,15 @@ pub(crate) fn founding() -> Membership {
     Membership::of_voters([(node("node0"), Member::default())].into_iter().collect(), 7)
 }
 
-pub(crate) fn hard() -> HardState {
-    HardState { term: Term(2), voted_for: Some(node("node1")), recovering: false }
+/// What is written with the entry at `index`: an older copy of any file has an older term and another vote.
+fn hard_at(index: u64) -> HardState {
+    let (term, voted_for) = if index > ENTRIES / 2 { (3, "node2") } else { (2, "node1") };
+    HardState { term: Term(term), voted_for: Some(node(voted_for)), recovering: false }
+}
+
+/// What it is in the end.
+fn hard() -> HardState {
+    hard_at(ENTRIES)
 }
 
 /// Writes the entries from `from` on, one batch each, to both groups in turn; does not settle.
@@ -76,7 +83,8 @@ pub(crate) fn write(store: &mut Store, from: u64, through: u64) {
     for entry in &all[from as usize..] {
         for group in groups {
             let entries = vec![entry.clone()];
-            let write = GroupWrite { group, hard_state: hard(), truncate_from: None, entries };
+            let write =
+                GroupWrite { group, hard_state: hard_at(entry.index.0), truncate_from: None, entries };
             store.write(vec![write]).expect("a write");
         }
     }
