@@ -1,4 +1,4 @@
-//! The exhaustive model check of the shipped role types.
+//! The model check of the shipped role types.
 //!
 //! A normal run looks at over a million distinct states, breadth first: everything near the start. `QUORATE_STATES=n cargo
 //! test --release -p quorate-core --test model_check -- --nocapture` then looks at n more, depth first, in shares that are

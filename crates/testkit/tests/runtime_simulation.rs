@@ -67,6 +67,22 @@ const SOMETIMES: [&str; 21] = [
     "Stop node",
 ];
 
+/// Every kind of actor that has a name was ended in the midst of things.
+const ACTORS: [&str; 12] = [
+    "applier",
+    "bridge",
+    "candidate",
+    "follower",
+    "group",
+    "leader",
+    "link",
+    "listener",
+    "log-store",
+    "node",
+    "replicator",
+    "session",
+];
+
 fn is_set(name: &str) -> bool {
     std::env::var(name).is_ok()
 }
@@ -126,6 +142,10 @@ fn many_seeds_are_linearizable_and_make_progress() {
     let attacks = Attack::ALL.iter().map(|attack| format!("attack {attack:?}"));
     for what in SOMETIMES.iter().map(ToString::to_string).chain(attacks).filter(|_| count >= SEEDS) {
         assert!(coverage.of(&what) > 0, "no run of {count} met: {what}");
+    }
+    for actor in ACTORS.iter().filter(|_| count >= SEEDS) {
+        let ended = ["Panic", "Kill", "Stop"].map(|how| coverage.of(&format!("{how} {actor}")));
+        assert!(ended.iter().sum::<u64>() > 0, "no run of {count} ended the {actor}");
     }
     assert!(failures.is_empty(), "{} of {count} seeds failed: {failures:?}", failures.len());
 }

@@ -135,6 +135,14 @@ pub(crate) fn whole() -> Vec<Config> {
             ..SMALL
         },
         Config {
+            name: "two commands, a duplicate and a crash",
+            start: Start::Elected,
+            terms_max: 1,
+            budget: Budget { proposals: 2, duplicates: 1, crashes: 1, ..Budget::NONE },
+            link_max: 1,
+            ..SMALL
+        },
+        Config {
             name: "a command and a transfer",
             start: Start::Elected,
             terms_max: 2,
