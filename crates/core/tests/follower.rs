@@ -6,8 +6,8 @@ use alone::{LAST, TERM, becomes, booted, entry, message, node, recovering_if, sa
 use bytes::Bytes;
 use quorate_core::{
     Append, Body, Boot, Common, Config, Effect, Entry, EntryKind, Follower, FollowerEvent, Hash, Index,
-    LogId, NextRole, Position, ReadId, Reader, ReplicationSession, Round, Sequence, Tail, Term, Terms, Time,
-    VoteKind, VoteRequest,
+    LogId, NextRole, Notice, Position, ReadId, Reader, ReplicationSession, Round, Sequence, Tail, Term,
+    Terms, Time, VoteKind, VoteRequest,
 };
 
 fn follower() -> Follower {
@@ -159,4 +159,43 @@ fn a_conflict_below_memory_takes_the_place_that_was_read() {
     assert_eq!(hears(Some(whole[2].position())), (true, false), "the place of another entry");
     assert_eq!(hears(Some(Position { term: Term(1), ..at_2 })), (true, false), "of another log");
     assert_eq!(hears(Some(at_2)), (false, true));
+}
+
+/// A fault of its sender: it is told here, nothing is written, and nothing is acknowledged.
+#[test]
+fn an_append_that_no_leader_sends_changes_nothing() {
+    let at_2 = follower().state().tail().last().log_id();
+    assert_eq!(at_2, LAST);
+    let place = entry(entry(Position::ORIGIN, "a").position(), "b").position();
+    let after = |term: Term| {
+        let payload = Bytes::from("c");
+        Entry::follow(place, term, 5, EntryKind::Command, payload.clone(), Hash::of(&payload))
+    };
+    let skips = Entry { index: Index(4), ..after(TERM) };
+    let cases = [
+        ("it follows", vec![after(TERM)], true),
+        ("a place is left out", vec![skips], false),
+        ("of an earlier term than the one before", vec![Entry { term: Term(1), ..after(TERM) }], false),
+        ("of a later term than its leader's", vec![after(Term(4))], false),
+    ];
+    for (what, entries, counts) in cases {
+        let mut follower = follower();
+        let append = Append {
+            session: ReplicationSession(1),
+            prev: LAST,
+            entries,
+            commit: Index(1),
+            round: Round::ZERO,
+            sent_at: Time(1),
+        };
+        let asked = message(1, TERM, Body::Append(append));
+        let mut effects = follower.step(Time(1), FollowerEvent::Common(asked));
+        effects.extend(follower.step(Time(2), FollowerEvent::Common(Common::Persisted(Sequence(1)))));
+        let is_bad = |effect: &Effect| matches!(effect, Effect::Notice(Notice::BadEntries { from, .. }) if *from == node(1));
+        let writes = |effect: &Effect| matches!(effect, Effect::Persist(write) if !write.entries.is_empty());
+        assert_eq!(effects.iter().any(is_bad), !counts, "{what}");
+        assert_eq!(effects.iter().any(writes), counts, "{what}");
+        assert_eq!(follower.state().tail().last().index, Index(if counts { 3 } else { 2 }), "{what}");
+        assert_eq!(said(&effects).len(), usize::from(counts), "{what}");
+    }
 }
