@@ -112,7 +112,8 @@ pub enum ProposeError {
     SessionExpired {
         /// Up to here.
         forgotten_through: u64,
-        /// Where that was found out: what is sent from now on lies after it.
+        /// Where that was found out: what is sent from now on lies after it. Zero if the node does not say.
+        #[serde(default)]
         index: u64,
     },
     /// Unknown: it may have happened or may yet happen.

@@ -59,7 +59,8 @@ impl<M: StateMachine> RemoteGroup<M> {
     }
 
     /// Replicates a command and returns the machine's reply. Retries under a session until the client's timeout, so
-    /// that it takes effect at most once. `Unknown` means that it may have happened, or may yet happen.
+    /// that it takes effect at most once. `Unknown` means that it may have happened, or may yet happen; so does
+    /// `SessionExpired`, where a retry meets a cluster that has forgotten clients since the last reply to this group.
     pub async fn propose(&self, command: impl Into<M::Command>) -> Result<Applied<M::Reply>, ProposeError> {
         let (command, deadline) = (command.into(), self.deadline());
         loop {
@@ -71,7 +72,8 @@ impl<M: StateMachine> RemoteGroup<M> {
                 // is one. It was not seen before: it is not applied, and a later index is known now.
                 Err(ProposeError::SessionExpired { index, .. }) => {
                     self.sessions.applied(*index);
-                    if !in_doubt && Instant::now() < deadline {
+                    let is_later = key.since.is_none_or(|since| since.0 < *index);
+                    if !in_doubt && is_later && Instant::now() < deadline {
                         continue;
                     }
                 }

@@ -3,7 +3,8 @@
 //! `<dir>/lock`, `<dir>/anchor`, `<dir>/db/` (fjall), `<dir>/db.damaged-N/` (set aside), `<dir>/ballast`.
 //!
 //! fjall is used in few ways, each measured: batches with `SyncData`, `get`, `range` on the writing thread, `drop_range`.
-//! Never `insert`, `Buffer`, `clear`, `persist`, FIFO or deleted keyspaces: they pin journals, tear or lose.
+//! Never `insert`, `Buffer`, `clear`, `persist`, FIFO or deleted keyspaces: they pin journals, tear or lose. (`fjall_room.rs`
+//! calls `persist`, where nothing is left to sync, to hear whether fjall's thread has ended.)
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -235,7 +236,7 @@ fn open_fjall(path: &Path, options: &FjallOptions) -> Result<Open, fjall::Error>
         .cache_size(options.cache_bytes)
         .journal_compression(CompressionType::None)
         .open()?;
-    if database.keyspace_exists(LOG_THAT_SEALS) {
+    if database.keyspace_exists(LOG_THAT_SEALS) && !database.keyspace_exists(LOG) {
         return open_keyspaces_that_seal(database, options);
     }
     let unlimited = || KeyspaceCreateOptions::default().max_memtable_size(u64::MAX);
