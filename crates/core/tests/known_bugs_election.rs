@@ -23,6 +23,18 @@ fn request(
     lab.common(to, Common::Message(Message { from: name(from), to: name(to), boot: Boot(1), term, body }));
 }
 
+/// What a leader says that has nothing to send.
+fn heartbeat(lab: &Lab) -> Body {
+    Body::Append(Append {
+        session: ReplicationSession(1),
+        prev: LogId::default(),
+        entries: Vec::new(),
+        commit: Index::ZERO,
+        round: Round::ZERO,
+        sent_at: lab.now,
+    })
+}
+
 /// The votes `to` has been given on the wire, and whether each was granted.
 fn replies(lab: &Lab, to: usize) -> Vec<bool> {
     let granted = |m: &Message| match &m.body {
@@ -168,14 +180,7 @@ fn bug_09_a_rejected_vote_or_a_pre_vote_does_not_put_off_the_own_election() {
     assert_eq!(lab.replica(1).deadline(), due, "nothing was granted that binds");
     lab.persist(1);
     assert_eq!(lab.term(1), 2);
-    let body = Body::Append(Append {
-        session: ReplicationSession(1),
-        prev: LogId::default(),
-        entries: Vec::new(),
-        commit: Index::ZERO,
-        round: Round::ZERO,
-        sent_at: lab.now,
-    });
+    let body = heartbeat(&lab);
     lab.common(
         1,
         Common::Message(Message { from: name(2), to: name(1), boot: Boot(1), term: Term(1), body }),
@@ -376,14 +381,7 @@ fn bug_22_a_candidate_follows_a_leader_of_its_term_or_a_later_one() {
     lab.isolate(2);
     lab.campaign(2);
     let term = Term(lab.term(2) + 2);
-    let body = Body::Append(Append {
-        session: ReplicationSession(1),
-        prev: LogId::default(),
-        entries: Vec::new(),
-        commit: Index::ZERO,
-        round: Round::ZERO,
-        sent_at: lab.now,
-    });
+    let body = heartbeat(&lab);
     lab.common(2, Common::Message(Message { from: name(1), to: name(2), boot: Boot(1), term, body }));
     let Role::Follower(follower) = lab.replica(2).role() else { panic!("it stands beside a later leader") };
     assert_eq!(follower.leader().map(NodeId::as_str), Some("n1"));
