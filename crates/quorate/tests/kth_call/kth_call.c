@@ -6,7 +6,8 @@
  * Linux on x86-64 only. docs/decisions/0014-kth-call-shim.md says why this and not libfiu.
  *
  *   KTH_DIRECTORY  the directory, absolute, without links
- *   KTH_REPORT     a file: "hit CALL PATH" when the call was made to fail; "calls CALL N" of every call at the end
+ *   KTH_REPORT     a file: "hit CALL PATH" when the call was made to fail; "slow PATH" when one is made to wait;
+ *                  "calls CALL N" of every call at the end
  *   KTH_CALL       name of the call; without it all are counted and none fails
  *   KTH_NUMBER     k, from 1
  *   KTH_KIND       eio, enospc: not carried out; short: half of the bytes, no error; torn: the same, and
@@ -310,6 +311,7 @@ static void on_trap(int signal_number, siginfo_t *info, void *context) {
             fails = strcmp(chosen, call->name) == 0 && count == chosen_number;
         }
         if (was_hit && slow_milliseconds > 0 && is_list(path)) {
+            say("slow "), say(path), say("\n");
             struct timespec wait = {slow_milliseconds / 1000, slow_milliseconds % 1000 * 1000000};
             kth_raw(SYS_nanosleep, (long)&wait, 0, 0, 0, 0, 0);
         }
