@@ -1,6 +1,10 @@
 //! Supervision is the product's heart: every kind of actor is killed, by panic, by stop and by kill, at random moments,
 //! on random nodes, under load, hundreds of times. Nothing acknowledged is lost, nothing is applied twice, every caller
 //! gets an answer, every replica's chain hash agrees, and the tree is whole again.
+//!
+//! Blows are drawn among all, but every second falls on a kind and in a way that was not seen yet as long as there is one:
+//! a leader stands for half of the time and on one node of three, so that drawing alone left it unhurt in one of some
+//! hundred runs.
 
 #![allow(clippy::disallowed_methods, reason = "callers are tasks of their own")]
 #![allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "small counts")]
@@ -15,8 +19,10 @@ use quorate::machine::{Add, Counter, Total};
 use quorate::{Consistency, GroupHandle, Injury, Node, Outcome};
 use quorate_tests::cluster::{Cluster, eventually, quick, quiet_panics, same_digest};
 
-/// How many actors are hurt.
+/// How many times somebody is to be hurt, at least.
 const INJURIES: usize = 300;
+/// And at most, for a kind that was not there when its turn came.
+const INJURIES_MAX: usize = 3_000;
 /// Callers on each node.
 const CALLERS: usize = 4;
 
@@ -77,20 +83,54 @@ const KINDS: [&str; 11] = [
     "applier",
 ];
 
-fn hurt_one(nodes: &[&Node], draw: &mut Draw, hurt: &mut BTreeMap<(String, Injury), usize>) {
+const INJURY_KINDS: [Injury; 3] = [Injury::Panic, Injury::Stop, Injury::Kill];
+
+/// What was done to whom, and how often.
+type Hurt = BTreeMap<(String, Injury), usize>;
+
+/// The kinds and ways that nobody was hurt in yet.
+fn missing(hurt: &Hurt) -> Vec<(&'static str, Injury)> {
+    KINDS
+        .iter()
+        .flat_map(|kind| INJURY_KINDS.map(|injury| (*kind, injury)))
+        .filter(|(kind, injury)| !hurt.contains_key(&((*kind).to_owned(), *injury)))
+        .collect()
+}
+
+fn hurt_any(nodes: &[&Node], draw: &mut Draw, hurt: &mut Hurt) {
     let node = nodes[draw.below(nodes.len())];
     let actors = node.actors();
     // By kind first, so that the many replicators do not hide the one log store.
-    let kinds: BTreeSet<String> = actors.iter().map(|actor| actor.kind.clone()).collect();
+    let kinds: BTreeSet<&str> = actors.iter().map(|actor| actor.kind.as_str()).collect();
     if kinds.is_empty() {
         return;
     }
-    let kind = kinds.iter().nth(draw.below(kinds.len())).expect("below its length");
-    let of_kind: Vec<_> = actors.iter().filter(|actor| actor.kind == *kind).collect();
+    let kind = *kinds.iter().nth(draw.below(kinds.len())).expect("below its length");
+    let of_kind: Vec<_> = actors.iter().filter(|actor| actor.kind == kind).collect();
     let victim = of_kind[draw.below(of_kind.len())];
-    let injury = [Injury::Panic, Injury::Stop, Injury::Kill][draw.below(3)];
+    let injury = INJURY_KINDS[draw.below(3)];
     if node.injure(&victim.name, injury) {
-        *hurt.entry((kind.clone(), injury)).or_default() += 1;
+        *hurt.entry((kind.to_owned(), injury)).or_default() += 1;
+    }
+}
+
+/// Hurts somebody of a kind, or in a way, that is missing still, if anybody of such a kind is there.
+fn hurt_missing(nodes: &[&Node], draw: &mut Draw, hurt: &mut Hurt) {
+    let there: Vec<(&Node, String, &'static str, Injury)> = missing(hurt)
+        .into_iter()
+        .flat_map(|(kind, injury)| {
+            nodes.iter().flat_map(move |node| {
+                let of_kind = node.actors().into_iter().filter(move |actor| actor.kind == kind);
+                of_kind.map(move |actor| (*node, actor.name, kind, injury))
+            })
+        })
+        .collect();
+    if there.is_empty() {
+        return;
+    }
+    let (node, name, kind, injury) = &there[draw.below(there.len())];
+    if node.injure(name, *injury) {
+        *hurt.entry(((*kind).to_owned(), *injury)).or_default() += 1;
     }
 }
 
@@ -133,11 +173,18 @@ async fn every_actor_may_die_at_any_moment() -> Result<()> {
     }
 
     let nodes: Vec<&Node> = cluster.nodes().map(|(_, node)| node).collect();
-    let (mut draw, mut hurt) = (Draw(seed), BTreeMap::new());
+    let (mut draw, mut hurt) = (Draw(seed), Hurt::new());
     let mut every = tokio::time::interval(Duration::from_millis(40));
-    for injury in 0..INJURIES {
+    for injury in 0..INJURIES_MAX {
+        if injury >= INJURIES && missing(&hurt).is_empty() {
+            break;
+        }
         every.tick().await;
-        hurt_one(&nodes, &mut draw, &mut hurt);
+        if injury % 2 == 0 || missing(&hurt).is_empty() {
+            hurt_any(&nodes, &mut draw, &mut hurt);
+        } else {
+            hurt_missing(&nodes, &mut draw, &mut hurt);
+        }
         if injury % 50 == 49 {
             println!("{injury} injuries, {} acknowledged", tally.acknowledged.load(Ordering::Relaxed));
             // Progress in between: the blows are not so thick that nothing ever works.
@@ -174,9 +221,7 @@ async fn every_actor_may_die_at_any_moment() -> Result<()> {
         total <= (acknowledged + unknown) as i64,
         "{acknowledged} + {unknown} at most, {total} in the counter"
     );
-    for kind in KINDS {
-        assert!(hurt.keys().any(|(hurt, _)| hurt == kind), "no {kind} was hurt: {hurt:?}");
-    }
+    assert_eq!(missing(&hurt), [], "every kind was hurt in every way");
     assert!(acknowledged > 100, "too little happened for the test to mean anything: {acknowledged}");
     same_digest(&counts).await?;
     eventually("permits return to full when idle", async || {
