@@ -14,7 +14,7 @@ use quorate::{
 };
 use quorate_bridge::{Bridge, BridgeOptions, Identity, Kind, PeerAddress};
 use quorate_core::NodeId;
-use quorate_tests::cluster::{Cluster, eventually, quick, quiet_panics, same_digest};
+use quorate_tests::cluster::{Cluster, PATIENCE, eventually, quick, quiet_panics, same_digest};
 
 /// Counts, and panics on thirteen, unless it was told not to fear it.
 #[derive(Default)]
@@ -55,8 +55,8 @@ async fn rule_11_a_machine_that_panics_stops_its_own_group_only_with_the_index()
     let poisoned = cluster.group("poisoned", Superstitious::default).await?;
     let counts = cluster.group("healthy", Counter::default).await?;
     assert_eq!(poisoned[0].propose(1).await?, 1);
-    let before = poisoned[0].propose_by(2, Duration::from_secs(5)).await?;
-    let poison = poisoned[1].propose_by(13, Duration::from_secs(5)).await.expect_err("the machine panics");
+    let before = poisoned[0].propose_by(2, PATIENCE).await?;
+    let poison = poisoned[1].propose_by(13, PATIENCE).await.expect_err("the machine panics");
     assert_eq!(poison.outcome(), Outcome::Unknown, "{poison}");
     for group in &poisoned {
         let index = eventually("faulted on every node", async || group.status().await.faulted).await?;
@@ -84,10 +84,9 @@ async fn rule_11_a_leader_without_a_machine_gives_leadership_away_after_a_restar
     let groups = cluster
         .group("afraid", || Superstitious { total: 0, fearless: made.replace(made.get() + 1) > 0 })
         .await?;
-    let patience = Duration::from_secs(10);
-    assert_eq!(groups[1].propose_by(1, patience).await?.reply, 1);
+    assert_eq!(groups[1].propose_by(1, PATIENCE).await?.reply, 1);
     // Unknown, where it was led by the one that panics.
-    let _ = groups[1].propose_by(13, patience).await;
+    let _ = groups[1].propose_by(13, PATIENCE).await;
     eventually("node0 has no machine", async || groups[0].status().await.fault_here).await?;
     let group = eventually("its group runs", async || {
         cluster.node(0).actors().into_iter().find(|actor| actor.kind == "group").map(|actor| actor.name)
@@ -126,7 +125,7 @@ async fn rule_14_bug_52_a_wiped_disk_under_an_old_name_is_refused_with_the_remed
     cluster.stop(2).await;
     std::fs::remove_dir_all(cluster.data(2))?;
     let wiped = cluster.start_node(2).await?;
-    let failure = tokio::time::timeout(Duration::from_secs(20), wiped.failed()).await?.context("it stops")?;
+    let failure = tokio::time::timeout(PATIENCE, wiped.failed()).await?.context("it stops")?;
     assert!(matches!(failure, NodeFailure::Replaced { .. }), "{failure}");
     assert!(failure.to_string().contains("remove the node from the cluster and add it again"), "{failure}");
     assert_eq!(counts[0].propose(Add(1)).await?, 2, "the others go on");
@@ -325,7 +324,7 @@ async fn bug_77_stopping_answers_every_waiting_caller() -> Result<()> {
     cluster.stop(leader).await;
     let (mut done, mut unanswered) = (0, 0);
     for caller in waiting {
-        match tokio::time::timeout(Duration::from_secs(10), caller).await.context("answered")?? {
+        match tokio::time::timeout(PATIENCE, caller).await.context("answered")?? {
             Ok(_) => done += 1,
             Err(error) => {
                 assert_ne!(error.outcome(), Outcome::Failed, "{error}");
