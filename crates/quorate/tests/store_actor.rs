@@ -146,7 +146,18 @@ async fn until(events: &mut mpsc::Receiver<StoreEvent>, sequence: u64) -> Vec<u6
     seen
 }
 
-/// A real thread is at work beside the runtime: time has to pass.
+/// Waits for what a real thread does beside the runtime.
+async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let mut every = tokio::time::interval(Duration::from_millis(2));
+    let waited = tokio::time::timeout(Duration::from_secs(30), async {
+        while !is_so() {
+            every.tick().await;
+        }
+    });
+    assert!(waited.await.is_ok(), "not within 30 s: {what}");
+}
+
+/// Where no condition can be looked at: that nothing happens, or that a real thread has its own clock.
 #[expect(
     clippy::disallowed_methods,
     reason = "what is waited for is that nothing happens, or a thread's own clock"
@@ -278,12 +289,7 @@ async fn bug_72_after_a_failed_sync_nothing_is_answered() {
         let (_, mut events) = bench.load(group, 1).await;
         bench.disk.fail_sync_in(1);
         bench.persist(group, 1, order(1, 1, None, entries(Position::ORIGIN, 1, 1)));
-        for _ in 0..500 {
-            if bench.handle.has_failed() {
-                break;
-            }
-            pause(2).await;
-        }
+        eventually("the store has failed", || bench.handle.has_failed()).await;
         let late = ractor::call_t!(bench.store, |reply| StoreMessage::Space { reply }, 500);
         assert!(late.is_err(), "the port is dropped");
         assert!(events.try_recv().is_err(), "no completion escapes");
@@ -337,12 +343,7 @@ async fn rule_08_bug_45_what_is_damaged_ends_the_store_whoever_asks() {
             }
         };
         assert!(!answered, "{asks}: the port is dropped");
-        for _ in 0..500 {
-            if bench.handle.has_failed() {
-                break;
-            }
-            pause(2).await;
-        }
+        eventually("the store has failed", || bench.handle.has_failed()).await;
         assert!(bench.handle.has_failed(), "{asks}");
         bench.persist(group, 1, order(2, 1, None, entries(last, 1, 1)));
         let late = ractor::call_t!(bench.store, |reply| StoreMessage::Space { reply }, 500);
@@ -360,12 +361,7 @@ async fn bug_20_a_silent_disk_is_noticed() {
     let (_, mut events) = bench.load(group, 1).await;
     bench.disk.stall(true);
     bench.persist(group, 1, order(1, 1, None, entries(Position::ORIGIN, 1, 1)));
-    for _ in 0..500 {
-        if !bench.fatal.lock().expect("not poisoned").is_empty() {
-            break;
-        }
-        pause(20).await;
-    }
+    eventually("it is told", || !bench.fatal.lock().expect("not poisoned").is_empty()).await;
     let said = bench.fatal.lock().expect("not poisoned").clone();
     assert!(said.len() == 1 && said[0].contains("has not answered"), "{said:?}");
     // The disk comes back, too late: what it says now is not passed on.
