@@ -379,14 +379,16 @@ async fn rule_03_an_idle_store_brings_the_anchor_up_to_date() {
         let (_, mut events) = bench.load(group, 1).await;
         bench.persist(group, 1, order(1, 1, None, entries(Position::ORIGIN, 1, 5)));
         until(&mut events, 1).await;
-        pause(60).await;
-        let image = bench.disk.crash(Crash::Lost);
-        let batch = image.batches() - 1;
-        let lost = SimDisk::from_image(image.rot(&quorate::store::Rot::Suffix { batch }));
-        let boxed: Box<dyn Disk> = Box::new(lost);
-        let options = StoreOptions::new(node("node0"), None, 7);
-        let (_, report) = Store::open(boxed, options).expect("it recovers");
-        assert!(report.groups[0].recovering, "{name}: the loss is seen");
+        eventually("the loss of the last batch is seen", || {
+            let image = bench.disk.crash(Crash::Lost);
+            let batch = image.batches() - 1;
+            let lost = SimDisk::from_image(image.rot(&quorate::store::Rot::Suffix { batch }));
+            let boxed: Box<dyn Disk> = Box::new(lost);
+            let options = StoreOptions::new(node("node0"), None, 7);
+            let (_, report) = Store::open(boxed, options).expect("it recovers");
+            report.groups[0].recovering
+        })
+        .await;
         bench.handle.stop();
     }
 }
