@@ -1,4 +1,5 @@
-//! How far the applier has been handed committed entries, and how far it says it applied them.
+//! Stage 6 of 7, Applied, begins here: from the commit index to the applier. Tracks how far committed entries were handed
+//! to the applier, and how far it reports to have applied them.
 //!
 //! Entries leave for the applier from memory where they are there, else by a read of the store; never more than a
 //! window ahead of what it reports, so a slow state machine costs no memory here.

@@ -1,4 +1,4 @@
-//! What a role has asked the disk to keep, and what it holds back until the disk has.
+//! Stage 3 of 7, Persisted, as a role sees it: which writes it has ordered, and which replies wait for them.
 //!
 //! Every reply that depends on durability waits here and is released by the role when the completion comes back
 //! (`safety.md` 1, 9). Completions that belong to entries a later truncation removed do not raise the durable index
@@ -6,26 +6,11 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
-
 use crate::entry::Entry;
-use crate::ids::{Index, NodeId, Sequence, Term, Time};
+use crate::hard_state::HardState;
+use crate::ids::{Index, Sequence, Time};
 use crate::message::Message;
 use crate::mutant::{Mutant, is_on};
-
-/// What a replica must never forget: term and vote in one record (Raft paper, figure 2), and whether it is recovering
-/// from lost entries.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct HardState {
-    /// The newest term seen.
-    pub term: Term,
-    /// Whom this node voted for in that term.
-    pub voted_for: Option<NodeId>,
-    /// Entries this node may have acknowledged are gone: it neither votes nor stands until it caught up
-    /// (`safety.md` 5).
-    #[serde(default)]
-    pub recovering: bool,
-}
 
 /// One order to the store. Applied in sequence, each once; its completion releases what waits for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

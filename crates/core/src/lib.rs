@@ -16,6 +16,7 @@ mod durability;
 mod effect;
 mod entry;
 mod follower;
+mod hard_state;
 mod ids;
 mod leader;
 mod membership;
@@ -24,6 +25,7 @@ mod message;
 pub mod mutant;
 mod replica;
 mod replicator;
+mod stage;
 mod state;
 mod tail;
 mod terms;
@@ -31,13 +33,14 @@ mod terms;
 pub use apply::ApplyCursor;
 pub use candidate::{Candidate, CandidateEvent, Phase};
 pub use config::{Config, ConfigError};
-pub use durability::{Durability, HardState, Persist};
+pub use durability::{Durability, Persist};
 pub use effect::{Become, Common, Effect, Effects, NextRole, Notice, ReadId, Reader, Refusal};
 pub use entry::{
     ENTRY_VERSION, Entry, EntryError, EntryKind, HEADER_BYTES, Hash, LogId, PAYLOAD_BYTES_MAX, Position,
     decode_run, encode_run, verify_run,
 };
 pub use follower::{Follower, FollowerEvent};
+pub use hard_state::{BrokenPromise, HardRecordError, HardState, TwoVotes};
 pub use ids::{
     Boot, Epoch, GroupId, Incarnation, Index, NameError, NodeId, ReplicationSession, Round, Sequence, Term,
     Time, check_name,
@@ -50,6 +53,7 @@ pub use message::{
 };
 pub use replica::{Replica, ReplicaEvent, Role};
 pub use replicator::{ReplicationState, Replicator, ReplicatorEffect, ReplicatorEvent};
+pub use stage::Stage;
 pub use state::{Loaded, ReplicaState, Standing};
 pub use tail::{BelowBase, Tail};
 pub use terms::Terms;

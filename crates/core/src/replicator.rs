@@ -1,5 +1,5 @@
-//! The replicator: brings one peer's log up to the leader's. Probe until a place is found where both agree, then
-//! stream with a window in messages and bytes (etcd-io/raft's `Progress`).
+//! Stage 4 of 7, Replicated: from the leader's log to a peer, one replicator each. It probes until it finds a place
+//! where both logs agree, then streams with a window in messages and bytes (etcd-io/raft's `Progress`).
 //!
 //! It knows neither term nor vote and never answers for the leader: acknowledgements go to the leader, which tells it
 //! what they mean. It begins a session anew whenever the peer's earlier answers no longer count.

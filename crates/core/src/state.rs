@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::apply::ApplyCursor;
 use crate::config::Config;
-use crate::durability::{Durability, HardState};
+use crate::durability::Durability;
 use crate::effect::{Become, Common, Effect, Effects, NextRole};
 use crate::entry::{Entry, LogId};
+use crate::hard_state::HardState;
 use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Term, Time};
 use crate::membership::{Membership, MembershipLog};
 use crate::message::{AppendReply, AppendResult, Body, Message};

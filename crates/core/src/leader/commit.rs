@@ -1,4 +1,4 @@
-//! Stage 5 of 7, Committed: from acknowledgements and the own disk to the commit index; from here to Applied.
+//! Stage 5 of 7, Committed: from acknowledgements and the durable index of this node to the commit index.
 
 use crate::effect::Effects;
 use crate::entry::Entry;

@@ -1,5 +1,5 @@
-//! Stage 2 of 7, Appended: from a proposal to an entry with index and term; from here to Persisted and Replicated at
-//! once.
+//! Stage 2 of 7, Appended: from a proposal in the leader's mailbox to an entry of its log with index and term. Persisted
+//! and Replicated follow at the same time.
 
 use bytes::Bytes;
 
