@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use crate::effect::{Common, Effect, Effects, NextRole, ReadId, Refusal};
 use crate::ids::{NodeId, Term, Time};
 use crate::message::{Body, Message, ReadIndexReply, VoteKind, VoteReply, VoteRequest};
-use crate::mutant::{Mutant, is_on};
 use crate::state::{ReplicaState, Standing, become_role};
 
 /// What a candidate hears.
@@ -210,19 +209,13 @@ impl Candidate {
     fn vote_reply(&mut self, now: Time, from: NodeId, reply: &VoteReply, effects: &mut Effects) {
         let current = match self.phase {
             Phase::PreVote => reply.kind == VoteKind::Pre && reply.campaign == self.state.term().next(),
-            Phase::Vote => {
-                reply.kind == VoteKind::Real
-                    && (reply.campaign == self.state.term() || is_on(Mutant::VoteOfOldCampaign))
-            }
+            Phase::Vote => reply.kind == VoteKind::Real && reply.campaign == self.state.term(),
         };
         if !current || !self.state.membership().is_voter(&from) {
             return;
         }
         if reply.granted {
-            if !self.granted.insert(from) && is_on(Mutant::DuplicateVote) {
-                let absent = self.state.membership().all_voters().find(|id| !self.granted.contains(*id));
-                self.granted.extend(absent.cloned());
-            }
+            self.granted.insert(from);
             self.check_won(now, effects);
         } else {
             self.rejected.insert(from);
@@ -244,10 +237,7 @@ impl Candidate {
         match self.phase {
             Phase::PreVote => self.begin_vote(now, effects),
             // One's own vote counts once it is on disk, like everyone's.
-            Phase::Vote
-                if self.state.durability.hard_state_sequence().is_none()
-                    || is_on(Mutant::OwnVoteBeforeSync) =>
-            {
+            Phase::Vote if self.state.durability.hard_state_sequence().is_none() => {
                 effects.push(become_role(NextRole::Leader, "elected by a majority", None));
             }
             Phase::Vote => {}

@@ -10,7 +10,6 @@ use crate::entry::Entry;
 use crate::hard_state::HardState;
 use crate::ids::{Index, Sequence, Time};
 use crate::message::Message;
-use crate::mutant::{Mutant, is_on};
 
 /// One order to the store. Applied in sequence, each once; its completion releases what waits for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -70,10 +69,8 @@ impl Durability {
         entries: Vec<Entry>,
     ) -> Persist {
         if let Some(from) = truncate_from {
-            if !is_on(Mutant::DurableOverTruncation) {
-                self.durable = self.durable.min(from.prev());
-            }
-            for pending in self.pending.iter_mut().filter(|_| !is_on(Mutant::AckOverTruncation)) {
+            self.durable = self.durable.min(from.prev());
+            for pending in &mut self.pending {
                 pending.makes_durable = pending.makes_durable.map(|last| last.min(from.prev()));
             }
         }

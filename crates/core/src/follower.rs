@@ -14,7 +14,6 @@ use crate::message::{
     Append, AppendReply, AppendResult, Body, Message, ReadIndexReply, ReadIndexRequest, VoteKind, VoteReply,
     VoteRequest,
 };
-use crate::mutant::{Mutant, is_on};
 use crate::state::{ReplicaState, Standing, become_role};
 
 /// What a follower hears.
@@ -131,10 +130,7 @@ impl Follower {
         if matches!(effects.last(), Some(Effect::Become(_))) {
             return;
         }
-        let mut ceiling = self.state.commit.min(self.state.durable());
-        if is_on(Mutant::ApplyUndurable) {
-            ceiling = self.state.commit;
-        }
+        let ceiling = self.state.commit.min(self.state.durable());
         self.state.settle(ceiling, effects);
         if let Some(Recovery::Target(index)) = self.recovery
             && !self.state.hard_state.recovering
@@ -180,9 +176,7 @@ impl Follower {
         if message.term > self.state.term() && self.must_follow_term(now, &message) {
             self.state.raise_term(message.term);
             self.leader_heard_at = None;
-            if !is_on(Mutant::LeaderOfOldTerm) {
-                self.set_leader(None, effects);
-            }
+            self.set_leader(None, effects);
         }
         let (from, term) = (message.from, message.term);
         match message.body {
@@ -212,8 +206,7 @@ impl Follower {
 
     fn vote_request(&mut self, now: Time, from: NodeId, request: &VoteRequest, effects: &mut Effects) {
         let up_to_date = self.state.is_up_to_date(request.last);
-        let votes = matches!(self.state.standing(), Standing::Voter | Standing::Learner)
-            || is_on(Mutant::RecoveringVotes);
+        let votes = matches!(self.state.standing(), Standing::Voter | Standing::Learner);
         let granted = match request.kind {
             VoteKind::Pre => {
                 let free = request.forced || !self.hears_leader(now);
@@ -222,14 +215,13 @@ impl Follower {
             VoteKind::Real => {
                 let given = &self.state.hard_state.voted_for;
                 let free = given.as_ref().is_none_or(|candidate| *candidate == from);
-                let free = free || is_on(Mutant::VoteTwice);
                 votes && up_to_date && free && self.leader.is_none() && request.campaign == self.state.term()
             }
         };
         if granted && request.kind == VoteKind::Real {
             if self.state.hard_state.voted_for.is_none() {
                 self.state.hard_state.voted_for = Some(from.clone());
-                self.state.hard_state_dirty |= !is_on(Mutant::VoteForgotten);
+                self.state.hard_state_dirty = true;
             }
             self.reset_election_deadline(now);
         }
@@ -275,9 +267,7 @@ impl Follower {
             return;
         }
         let start = self.state.tail.start().index;
-        if append.prev.index >= start
-            && self.state.tail.term_at(append.prev.index) != Some(append.prev.term)
-            && !is_on(Mutant::NoPrevCheck)
+        if append.prev.index >= start && self.state.tail.term_at(append.prev.index) != Some(append.prev.term)
         {
             let hint = self.state.tail.terms().last_not_above(append.prev);
             let result = AppendResult::Conflict { hint, last: self.state.last().index };
@@ -299,12 +289,7 @@ impl Follower {
         let takes_room = new.iter().any(|entry| entry.kind != EntryKind::Noop);
         if takes_room && self.state.disk_full {
             self.state.persist(now, None, Vec::new(), effects);
-            let result = if is_on(Mutant::FullDiskAcknowledges) {
-                AppendResult::Matched { index: verified }
-            } else {
-                AppendResult::NoSpace
-            };
-            self.reply(from, append, result, effects);
+            self.reply(from, append, AppendResult::NoSpace, effects);
             return;
         }
         if !new.is_empty() && !self.append_new(now, &from, new, effects) {
@@ -312,9 +297,7 @@ impl Follower {
         }
         self.state.persist(now, None, Vec::new(), effects);
         // Only what this message verified is known to be the leader's (`known-bugs.md` 29).
-        let verified_commit =
-            if is_on(Mutant::CommitUnverified) { append.commit } else { append.commit.min(verified) };
-        let commit = verified_commit.min(self.state.last().index);
+        let commit = append.commit.min(verified).min(self.state.last().index);
         self.state.commit = self.state.commit.max(commit);
         let claim = if append.entries.is_empty() { verified.min(self.state.durable()) } else { verified };
         let claim = claim.min(self.state.last().index);
@@ -329,7 +312,7 @@ impl Follower {
                 continue;
             }
             match self.state.tail.term_at(entry.index) {
-                Some(term) if term == entry.term && !is_on(Mutant::StaleAppendTruncates) => {
+                Some(term) if term == entry.term => {
                     let ours = self.state.tail.get(entry.index);
                     if ours.is_some_and(|ours| ours.chain != entry.chain) {
                         return Err(entry.index);
@@ -406,8 +389,6 @@ impl Follower {
             AppendReply { session: append.session, round: append.round, sent_at: append.sent_at, result };
         let message = self.state.message(to, Body::AppendReply(reply));
         match claim {
-            // A mutant claims what was never ordered from the disk: nothing to wait for.
-            Some(_) if is_on(Mutant::FullDiskAcknowledges) => effects.push(Effect::Send(message)),
             Some(index) => self.state.send_after_log(index, message, effects),
             None => self.state.send_after_hard_state(message, effects),
         }
@@ -492,9 +473,6 @@ impl Follower {
 
     /// `safety.md` 5: only a log durable up to a read index confirmed after this boot ends it.
     fn leave_recovering(&mut self) {
-        if is_on(Mutant::RecoveringEndsEarly) && self.recovery.is_some() {
-            self.recovery = Some(Recovery::Target(self.state.durable().min(self.state.commit)));
-        }
         if let Some(Recovery::Target(index)) = self.recovery
             && self.state.hard_state.recovering
             && self.state.durable() >= index

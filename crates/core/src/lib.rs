@@ -21,8 +21,6 @@ mod ids;
 mod leader;
 mod membership;
 mod message;
-#[doc(hidden)]
-pub mod mutant;
 mod replica;
 mod replicator;
 mod stage;

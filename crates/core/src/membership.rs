@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Incarnation, Index, NodeId};
-use crate::mutant::{Mutant, is_on};
 
 /// One node of a group.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -71,9 +70,6 @@ impl Membership {
     /// The greatest value that a quorum has reached, `reached(id)` being what each voter has: the commit index by
     /// match index, the confirmed round by acknowledged round.
     pub fn quorum_value<T: Ord + Copy + Default>(&self, reached: impl Fn(&NodeId) -> T) -> T {
-        if is_on(Mutant::LearnerCounts) {
-            return value_of_half(&self.voters.union(&self.learners).cloned().collect(), &reached);
-        }
         let incoming = value_of_half(&self.voters, &reached);
         if self.outgoing.is_empty() {
             return incoming;
@@ -96,9 +92,6 @@ impl Membership {
 
 fn majority_of(voters: &BTreeSet<NodeId>, agrees: &impl Fn(&NodeId) -> bool) -> bool {
     let agreeing = voters.iter().filter(|id| agrees(id)).count();
-    if is_on(Mutant::HalfIsQuorum) {
-        return !voters.is_empty() && agreeing >= voters.len() / 2;
-    }
     !voters.is_empty() && agreeing > voters.len() / 2
 }
 
@@ -146,9 +139,6 @@ impl MembershipLog {
 
     /// Forgets what was appended at `from` or after.
     pub fn truncate(&mut self, from: Index) {
-        if is_on(Mutant::MembershipKept) {
-            return;
-        }
         let keep = self.entries.iter().take_while(|(at, _)| *at < from).count();
         assert!(keep > 0, "the founding membership is never truncated");
         self.entries.truncate(keep);

@@ -11,7 +11,6 @@ use crate::config::Config;
 use crate::entry::{Entry, LogId};
 use crate::ids::{Index, NodeId, ReplicationSession, Round, Time};
 use crate::message::Append;
-use crate::mutant::{Mutant, is_on};
 
 /// What a replicator hears, all of it from its leader but [`ReplicatorEvent::Fetched`], which may come from the store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -226,8 +225,7 @@ impl Replicator {
         if self.in_flight.front().is_some_and(|oldest| now.since(oldest.sent_at) >= patience) {
             self.reset_to_matched();
         }
-        let is_paused = |since: &Time| now.since(*since) < patience || is_on(Mutant::PausedForever);
-        self.paused = self.paused.filter(is_paused);
+        self.paused = self.paused.filter(|since| now.since(*since) < patience);
     }
 
     fn tick(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
@@ -343,9 +341,7 @@ impl Replicator {
     fn reset(&mut self, state: ReplicationState) {
         self.state = state;
         self.in_flight.clear();
-        if !is_on(Mutant::InFlightLeak) {
-            self.in_flight_bytes = 0;
-        }
+        self.in_flight_bytes = 0;
     }
 
     /// Asks for what is missing when there is room, and tells an idle peer the commit index.

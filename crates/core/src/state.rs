@@ -12,7 +12,6 @@ use crate::hard_state::HardState;
 use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Term, Time};
 use crate::membership::{Membership, MembershipLog};
 use crate::message::{AppendReply, AppendResult, Body, Message};
-use crate::mutant::{Mutant, is_on};
 use crate::tail::Tail;
 
 /// What was read from disk when a replica starts, and what the process knows besides.
@@ -205,9 +204,7 @@ impl ReplicaState {
     pub(crate) fn raise_term(&mut self, term: Term) {
         assert!(term > self.hard_state.term, "terms only rise");
         self.hard_state.term = term;
-        if !is_on(Mutant::VoteOutlivesTerm) {
-            self.hard_state.voted_for = None;
-        }
+        self.hard_state.voted_for = None;
         self.hard_state_dirty = true;
     }
 
@@ -231,16 +228,16 @@ impl ReplicaState {
     pub(crate) fn send_after_hard_state(&mut self, message: Message, effects: &mut Effects) {
         debug_assert!(!self.hard_state_dirty, "the write was ordered before the reply");
         match self.durability.hard_state_sequence() {
-            Some(after) if !is_on(Mutant::VoteBeforeSync) => self.durability.hold(after, message),
-            Some(_) | None => effects.push(Effect::Send(message)),
+            Some(after) => self.durability.hold(after, message),
+            None => effects.push(Effect::Send(message)),
         }
     }
 
     /// Sends a message that claims `index` is durable, once it is.
     pub(crate) fn send_after_log(&mut self, index: Index, message: Message, effects: &mut Effects) {
         match self.durability.log_sequence(index) {
-            Some(after) if !is_on(Mutant::AckBeforeSync) => self.durability.hold(after, message),
-            Some(_) | None => effects.push(Effect::Send(message)),
+            Some(after) => self.durability.hold(after, message),
+            None => effects.push(Effect::Send(message)),
         }
     }
 
@@ -273,9 +270,7 @@ impl ReplicaState {
             Common::StoreAway => self.store_away = true,
             Common::StoreBack => {
                 self.store_away = false;
-                if !is_on(Mutant::NotResent) {
-                    effects.extend(self.durability.resend().into_iter().map(Effect::Persist));
-                }
+                effects.extend(self.durability.resend().into_iter().map(Effect::Persist));
                 self.apply.restart(self.apply.applied());
             }
             Common::DiskFull(full) => self.disk_full = *full,
@@ -295,10 +290,7 @@ impl ReplicaState {
 
     /// Whether the entry `last` is at least as new as this log's end (Raft paper, section 5.4.1).
     pub(crate) fn is_up_to_date(&self, last: LogId) -> bool {
-        if is_on(Mutant::LogsByLength) {
-            return last.index >= self.last().index;
-        }
-        last >= self.last() || is_on(Mutant::VoteWithoutLog)
+        last >= self.last()
     }
 
     /// The end of a role: what it held back was its own promise.

@@ -3,6 +3,7 @@
 //! A normal run looks at over a million distinct states, breadth first: everything near the start. `QUORATE_STATES=n cargo
 //! test --release -p quorate-core --test model_check -- --nocapture` then looks at n more, depth first, in shares that are
 //! equal but for what a configuration does not have. Small worlds are looked at whole, whatever is asked for.
+//! `QUORATE_MODEL='two logs'` with the test `one_configuration` looks at that configuration alone, breadth first.
 
 mod model;
 mod sim;
@@ -34,6 +35,14 @@ fn no_reachable_state_breaks_an_invariant() {
         summaries.extend(deep);
     }
     met(&summaries, |what| what != RECOVERS);
+}
+
+/// The configuration that `QUORATE_MODEL` names, until `QUORATE_STATES` states (or as many as usual) were followed.
+#[test]
+fn one_configuration() {
+    let Ok(name) = std::env::var("QUORATE_MODEL") else { return };
+    let all = configs::all(Search::Breadth, asked().unwrap_or(EXPANDED));
+    run(all.iter().find(|config| config.name == name).expect("the name of a configuration"));
 }
 
 /// Takes more steps than a breadth of so many states has; [`configs::whole`] meets it.

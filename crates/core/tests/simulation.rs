@@ -1,7 +1,8 @@
 //! Seeded simulation of the core: safety under attack, then liveness after the healing.
 //!
 //! `QUORATE_SEED=n` runs that seed (with `QUORATE_TRACE=1` every event is printed), `QUORATE_SEEDS=n` asks for more
-//! seeds than the few hundred of a normal run, `QUORATE_FIRST=n` begins at another one.
+//! seeds than the few hundred of a normal run, `QUORATE_FIRST=n` begins at another one. `QUORATE_UNTIL_FAILURE=1` ends at the
+//! first seed that fails and looks at nothing else: that is how `.ci/mutants` asks whether seeds catch a broken rule.
 
 mod sim;
 
@@ -58,12 +59,14 @@ fn many_seeds_keep_every_invariant_and_make_progress() {
         return;
     }
     let (first, count) = (number("QUORATE_FIRST").unwrap_or(0), number("QUORATE_SEEDS").unwrap_or(300));
+    let until_failure = std::env::var_os("QUORATE_UNTIL_FAILURE").is_some();
     let (mut coverage, mut events, mut acks, mut reads) = (Coverage::default(), 0, 0, 0);
     let mut simulated = Duration::ZERO;
     let mut failures: Vec<u64> = Vec::new();
     for seed in first..first + count {
         // Every seed is run, so that one look shows whether a fault is rare.
         let Ok(report) = std::panic::catch_unwind(|| run(seed, false)) else {
+            assert!(!until_failure, "seed {seed} failed, the first from {first} on");
             failures.push(seed);
             continue;
         };
@@ -82,7 +85,9 @@ fn many_seeds_keep_every_invariant_and_make_progress() {
     );
     eprintln!("{coverage}");
     let attacks = Attack::ALL.iter().map(|attack| format!("attack {attack:?}"));
-    for what in SOMETIMES.iter().map(ToString::to_string).chain(attacks).filter(|_| count >= 300) {
+    for what in
+        SOMETIMES.iter().map(ToString::to_string).chain(attacks).filter(|_| count >= 300 && !until_failure)
+    {
         assert!(coverage.of(&what) > 0, "no run of {count} met: {what}");
     }
     assert!(failures.is_empty(), "{} of {count} seeds failed: {failures:?}", failures.len());

@@ -1,7 +1,6 @@
 //! What can go wrong, one enum per operation; every error says one of refused, failed, unknown, and never "refused"
 //! for what may yet happen (`docs/ARCHITECTURE.md`, "three outcomes").
 
-use quorate_core::mutant::{Mutant, is_on};
 use serde::{Deserialize, Serialize};
 
 /// What an error means for the command it answers.
@@ -146,8 +145,7 @@ impl ProposeError {
     }
 
     pub(crate) fn unknown(detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        if is_on(Mutant::UnknownToldRefused) { Self::Stopped { detail } } else { Self::Unknown { detail } }
+        Self::Unknown { detail: detail.into() }
     }
 
     pub(crate) fn not_ready(detail: impl Into<String>) -> Self {

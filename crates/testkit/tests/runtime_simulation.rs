@@ -3,15 +3,13 @@
 //! additions counted once, permits back.
 //!
 //! `QUORATE_SEED=n` runs that seed (with `QUORATE_TRACE=1` every event is printed), `QUORATE_SEEDS=n` asks for more seeds
-//! than those of a normal run, `QUORATE_FIRST=n` begins at another one.
+//! than those of a normal run, `QUORATE_FIRST=n` begins at another one. `QUORATE_UNTIL_FAILURE=1` ends at the first seed that
+//! fails and looks at nothing else: that is how `.ci/mutants` asks whether seeds catch a broken rule.
 
 #[path = "runtime/clients.rs"]
 mod clients;
 #[path = "runtime/coverage.rs"]
 mod coverage;
-#[cfg(feature = "mutants")]
-#[path = "runtime/mutants.rs"]
-mod mutants;
 #[path = "runtime/nemesis.rs"]
 mod nemesis;
 #[path = "runtime/options.rs"]
@@ -113,6 +111,7 @@ fn many_seeds_are_linearizable_and_make_progress() {
     let (coverage, mut simulated, mut checked, mut added) = (Coverage::default(), Duration::ZERO, 0, 0);
     let mut failures: Vec<u64> = Vec::new();
     let mut digest = 0;
+    let until_failure = is_set("QUORATE_UNTIL_FAILURE");
     let keep = is_set("QUORATE_SEED") && is_set("QUORATE_TRACE");
     for seed in seeds.clone() {
         // Every seed is run, so that one look shows whether a fault is rare.
@@ -120,6 +119,7 @@ fn many_seeds_are_linearizable_and_make_progress() {
         let Some(report) = report.ok().filter(|_| PANICS.replace(0) == 0) else {
             PANICS.set(0);
             eprintln!("seed {seed} failed, or an actor panicked that was not told to");
+            assert!(!until_failure, "seed {seed} failed, the first from {} on", seeds.start);
             failures.push(seed);
             continue;
         };
@@ -140,10 +140,12 @@ fn many_seeds_are_linearizable_and_make_progress() {
         coverage.line()
     );
     let attacks = Attack::ALL.iter().map(|attack| format!("attack {attack:?}"));
-    for what in SOMETIMES.iter().map(ToString::to_string).chain(attacks).filter(|_| count >= SEEDS) {
+    for what in
+        SOMETIMES.iter().map(ToString::to_string).chain(attacks).filter(|_| count >= SEEDS && !until_failure)
+    {
         assert!(coverage.of(&what) > 0, "no run of {count} met: {what}");
     }
-    for actor in ACTORS.iter().filter(|_| count >= SEEDS) {
+    for actor in ACTORS.iter().filter(|_| count >= SEEDS && !until_failure) {
         let ended = ["Panic", "Kill", "Stop"].map(|how| coverage.of(&format!("{how} {actor}")));
         assert!(ended.iter().sum::<u64>() > 0, "no run of {count} ended the {actor}");
     }

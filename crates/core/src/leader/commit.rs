@@ -4,16 +4,13 @@ use crate::effect::Effects;
 use crate::entry::Entry;
 use crate::ids::{Index, NodeId};
 use crate::leader::Leader;
-use crate::mutant::{Mutant, is_on};
 use crate::replicator::ReplicatorEvent;
 
 impl Leader {
     /// The last index that a majority of each half of the membership has on disk; this node counts by its own.
     fn majority_has(&self) -> Index {
         let matched = |id: &NodeId| {
-            if *id == self.state.me && is_on(Mutant::LeaderBeforeSync) {
-                self.state.last().index
-            } else if *id == self.state.me {
+            if *id == self.state.me {
                 self.state.durable()
             } else {
                 self.progress.get(id).map_or(Index::ZERO, |progress| progress.matched)
@@ -26,16 +23,13 @@ impl Leader {
     pub(super) fn advance_commit(&mut self, effects: &mut Effects) {
         let reached = self.majority_has();
         let of_this_term = self.state.tail.term_at(reached) == Some(self.state.term());
-        if reached <= self.state.commit || !(of_this_term || is_on(Mutant::CommitOldTerm)) {
+        if reached <= self.state.commit || !of_this_term {
             return;
         }
         let committed = self.state.commit.next().0..=reached.0;
         let bytes =
             committed.filter_map(|index| self.state.tail.get(Index(index))).map(Entry::encoded_bytes).sum();
         self.state.commit = reached;
-        if is_on(Mutant::UncommittedLeak) {
-            return self.tell_all(&ReplicatorEvent::Committed(reached), effects);
-        }
         self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(bytes);
         if reached == self.state.last().index {
             self.uncommitted_bytes = 0;

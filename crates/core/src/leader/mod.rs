@@ -17,7 +17,6 @@ use crate::effect::{Common, Effect, Effects, NextRole, Notice, ReadId, Reader};
 use crate::entry::EntryKind;
 use crate::ids::{Incarnation, Index, NodeId, ReplicationSession, Round, Time};
 use crate::message::{Body, Message, VoteKind, VoteReply, VoteRequest};
-use crate::mutant::{Mutant, is_on};
 use crate::replicator::ReplicatorEvent;
 use crate::state::{ReplicaState, become_role};
 
@@ -120,9 +119,7 @@ impl Leader {
             leader.start_replicator(now, peer, &mut effects);
         }
         let noop = vec![(EntryKind::Noop, Proposal::new(bytes::Bytes::new()))];
-        if !is_on(Mutant::NoNoop) {
-            leader.append(now, wall_ms, noop, &mut effects);
-        }
+        leader.append(now, wall_ms, noop, &mut effects);
         leader.finish(now, &mut effects);
         (leader, effects)
     }
@@ -155,8 +152,7 @@ impl Leader {
     /// When [`Common::Tick`] is due: when the quorum would be lost, the transfer fail or the disk count as stalled.
     pub fn deadline(&self) -> Option<Time> {
         let config = &self.state.config;
-        let contact = self.quorum_contact().filter(|_| !is_on(Mutant::NoCheckQuorum));
-        let quorum = contact.map(|at| at + config.election_timeout);
+        let quorum = self.quorum_contact().map(|at| at + config.election_timeout);
         // Alone, there is nobody to give way to: a deadline that `tick` does nothing about would be met again at once.
         let stalled = self.state.durability.oldest_issued_at().filter(|_| !self.progress.is_empty());
         let stall = stalled.map(|at| at + config.persist_stall_max);
@@ -226,7 +222,7 @@ impl Leader {
     fn tick(&mut self, now: Time, effects: &mut Effects) {
         let config = &self.state.config;
         let lost = self.quorum_contact().is_some_and(|at| now.since(at) >= config.election_timeout);
-        if lost && !is_on(Mutant::NoCheckQuorum) {
+        if lost {
             effects.push(become_role(NextRole::Follower, "lost touch with a quorum", None));
             return;
         }
@@ -259,16 +255,13 @@ impl Leader {
             }
             _ => {}
         }
-        if message.term > self.state.term() && is_on(Mutant::HigherTermIgnored) {
-            return;
-        }
         if message.term > self.state.term() {
             effects.push(become_role(NextRole::Follower, "saw a higher term", Some(message)));
             return;
         }
         let term = message.term;
         match message.body {
-            Body::AppendReply(reply) if term == self.state.term() || is_on(Mutant::TermOfReplyIgnored) => {
+            Body::AppendReply(reply) if term == self.state.term() => {
                 self.append_reply(now, from, message.boot, &reply, effects);
             }
             Body::ReadIndexRequest(request) => {

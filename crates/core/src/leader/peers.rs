@@ -7,7 +7,6 @@ use crate::entry::LogId;
 use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Time};
 use crate::leader::Leader;
 use crate::message::{AppendReply, AppendResult};
-use crate::mutant::{Mutant, is_on};
 use crate::replicator::ReplicatorEvent;
 
 /// One peer, as the leader counts it.
@@ -102,7 +101,6 @@ impl Leader {
     pub(super) fn hears_boot(&mut self, now: Time, from: &NodeId, boot: Boot, effects: &mut Effects) -> bool {
         let Some(progress) = self.progress.get_mut(from) else { return true };
         match progress.boot {
-            Some(_) if is_on(Mutant::BootIgnored) => {}
             Some(known) if boot < known => return false,
             Some(known) if boot > known => self.forget(now, from.clone(), boot, effects),
             _ => progress.boot = Some(boot),

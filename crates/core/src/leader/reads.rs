@@ -8,7 +8,6 @@ use crate::effect::{Effect, Effects, ReadId, Refusal};
 use crate::ids::{Index, NodeId, Round, Time};
 use crate::leader::Leader;
 use crate::message::{Body, ReadIndexReply, ReadIndexRequest};
-use crate::mutant::{Mutant, is_on};
 use crate::replicator::ReplicatorEvent;
 
 /// Who waits for a read index.
@@ -59,13 +58,11 @@ impl Leader {
     /// Before an entry of this term is committed the commit index may lag behind what an earlier leader answered
     /// (`known-bugs.md` 54): reads wait.
     fn begin_round(&mut self, effects: &mut Effects) {
-        let knows = self.has_committed_in_term() || is_on(Mutant::ReadBeforeOwnTerm);
-        if !knows || self.reads.under_way.is_some() || self.reads.gathering.is_empty() {
+        if !self.has_committed_in_term() || self.reads.under_way.is_some() || self.reads.gathering.is_empty()
+        {
             return;
         }
-        if !is_on(Mutant::ReadRoundReused) {
-            self.round = self.round.next();
-        }
+        self.round = self.round.next();
         let (round, index) = (self.round, self.state.commit);
         let (recovering, askers): (Vec<Asker>, Vec<Asker>) = std::mem::take(&mut self.reads.gathering)
             .into_iter()
@@ -107,9 +104,6 @@ impl Leader {
                 self.progress.get(id).map_or(Round::ZERO, |progress| progress.round)
             }
         };
-        if is_on(Mutant::ReadUnconfirmed) {
-            return self.round;
-        }
         self.state.membership().quorum_value(answered)
     }
 
@@ -126,8 +120,7 @@ impl Leader {
         }
         for waiting in std::mem::take(&mut self.reads.recovering) {
             let Asker::Peer { peer, .. } = &waiting.askers[0] else { continue };
-            let without = Some(peer).filter(|_| !is_on(Mutant::RecoveryCountsAsker));
-            if waiting.round <= self.confirmed_round(without) {
+            if waiting.round <= self.confirmed_round(Some(peer)) {
                 self.answer(waiting.askers, Some(waiting.index), effects);
             } else {
                 self.reads.recovering.push(waiting);
@@ -139,8 +132,7 @@ impl Leader {
         let reads = std::mem::take(&mut self.reads);
         let waiting = reads.under_way.into_iter().chain(reads.recovering).flat_map(|waiting| waiting.askers);
         let askers: Vec<Asker> = waiting.chain(reads.gathering).collect();
-        let index = is_on(Mutant::ReadAfterStepDown).then_some(self.state.commit);
-        self.answer(askers, index, effects);
+        self.answer(askers, None, effects);
     }
 
     fn answer(&mut self, askers: Vec<Asker>, index: Option<Index>, effects: &mut Effects) {

@@ -4,7 +4,6 @@ use crate::effect::{Effect, Effects, Notice};
 use crate::ids::{NodeId, Time};
 use crate::leader::Leader;
 use crate::message::Body;
-use crate::mutant::{Mutant, is_on};
 
 /// A transfer under way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -46,7 +45,7 @@ impl Leader {
 
     /// A transfer that did not happen in time is over: proposals are taken again (`known-bugs.md` 23).
     pub(super) fn check_transfer(&mut self, now: Time, effects: &mut Effects) {
-        let over = |transfer: &mut Transfer| now >= transfer.deadline && !is_on(Mutant::TransferForever);
+        let over = |transfer: &mut Transfer| now >= transfer.deadline;
         if let Some(failed) = self.transfer.take_if(over) {
             effects.push(Effect::Notice(Notice::TransferFailed { to: failed.to }));
         }

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use quorate_core::mutant::{Mutant, is_on};
 use quorate_core::{Common, Entry, Index, Term};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort};
 
@@ -129,7 +128,7 @@ impl<M: StateMachine> Actor for ApplierActor<M> {
             }
             ApplierMessage::Waiters { first, term, ports } => state.waiters.add(first, term, ports),
             ApplierMessage::Query { index, port } => {
-                if index <= state.applied() || is_on(Mutant::QueryBeforeApplied) {
+                if index <= state.applied() {
                     state.answer(port);
                 } else {
                     state.queries.entry(index).or_default().push(port);
@@ -194,11 +193,7 @@ impl<M: StateMachine> ApplierState<M> {
                 let TypedQuery { query, sender, permit } =
                     *typed.expect("a handle has its group's machine type");
                 let answer = self.executor.query(query).map_err(query_error);
-                if is_on(Mutant::PermitLeak) {
-                    std::mem::forget(permit);
-                } else {
-                    drop(permit);
-                }
+                drop(permit);
                 // A caller that no longer waits has answered itself.
                 let _ = sender.send(answer);
             }

@@ -4,7 +4,6 @@
 
 use std::collections::VecDeque;
 
-use quorate_core::mutant::{Mutant, is_on};
 use quorate_core::{Index, LogId, Term};
 
 use crate::error::ProposeError;
@@ -33,9 +32,6 @@ impl Waiters {
     /// one was superseded, wherever it had its place.
     pub(crate) fn take(&mut self, applied: LogId) -> Option<ProposalPort> {
         while let Some((at, _)) = self.waiting.front() {
-            if is_on(Mutant::WaiterByIndex) && at.index == applied.index {
-                return self.waiting.pop_front().map(|(_, port)| port);
-            }
             if at.term < applied.term {
                 let (at, port) = self.waiting.pop_front().expect("just seen");
                 port.fail(ProposeError::Superseded { index: at.index.0 });

@@ -19,7 +19,6 @@ mod image;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use quorate_core::mutant::{Mutant, is_on};
 use quorate_core::{Entry, EntryKind, Index, LogId, Position};
 
 pub use self::error::{ApplyError, CaptureError, Fault, QueryFailed};
@@ -241,8 +240,7 @@ impl<M: StateMachine> Executor<M> {
                 | EnvelopeError::TooLarge { .. }),
             ) => return self.refuse(entry.index, error.to_string()).map(quiet),
         };
-        let key = envelope.session.filter(|_| !is_on(Mutant::SessionsIgnored));
-        let Some(key) = key else { return self.run(entry, &envelope) };
+        let Some(key) = envelope.session else { return self.run(entry, &envelope) };
         match self.sessions.look_up(key, entry.index) {
             Lookup::New => self.run(entry, &envelope),
             Lookup::Repeated { index, reply } => Ok(quiet(repeated(index, reply))),
@@ -259,9 +257,6 @@ impl<M: StateMachine> Executor<M> {
         // The user's code all in one: a panic in a (de)serialiser is a fault too, for who knows whether all panic alike.
         let result = caught(|| -> Result<_, CodecError> {
             let command = envelope.command::<M::Command>()?;
-            if is_on(Mutant::AppliedTwice) {
-                machine.apply(&mut cx, envelope.command::<M::Command>()?);
-            }
             let reply = machine.apply(&mut cx, command);
             let kept = envelope.session.and_then(|_| codec::encode(&reply, REPLY_BYTES_MAX).ok());
             Ok((reply, kept))
