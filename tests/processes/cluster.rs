@@ -4,12 +4,12 @@ use std::fs::{File, OpenOptions};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use quorate_tests::binary;
 use quorate_tests::cluster::free_ports;
+use quorate_tests::turn::{self, Turn};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -26,9 +26,6 @@ pub(crate) const ANSWERS_WITHIN: Duration = ELECTION_TIMEOUT.saturating_mul(4).s
 
 /// How long a look at a node may take.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// Clusters run one after another: each is measured.
-static TURN: Mutex<()> = Mutex::new(());
 
 /// Where a node lives.
 #[derive(Debug, Clone)]
@@ -67,7 +64,7 @@ pub(crate) struct Cluster {
     members: Vec<Member>,
     list: String,
     directory: TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Cluster {
@@ -92,7 +89,8 @@ impl Cluster {
 
     /// A cluster of which no node runs yet.
     pub(crate) fn new(places: Vec<Place>) -> Result<Self> {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        // How soon it answers after a fault is measured.
+        let turn = turn::alone();
         println!("the binary: {}, built by cargo in this profile", binary::binary().display());
         let directory = tempfile::tempdir()?;
         let entry = |(at, place): (usize, &Place)| format!("node{at}={}:{}", place.host, place.port);

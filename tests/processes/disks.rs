@@ -18,7 +18,7 @@ fn a_byte_that_flipped_costs_nothing_acknowledged() -> Result<()> {
         for round in 0..3 {
             load.writes(40)?;
             let leader = cluster.leader()?;
-            // Whoever it hits: followers, and once the leader.
+            // Followers are hit, and once the leader.
             let hit = if round == 1 { leader.at } else { (leader.at + 1) % 3 };
             cluster.kill(hit)?;
             let file =
@@ -47,7 +47,7 @@ fn a_file_that_cannot_be_read_is_named_and_nothing_is_thrown_away() -> Result<()
         let hit = (cluster.leader()?.at + 1) % 3;
         cluster.kill(hit)?;
         let file = journal(cluster.data(hit))?;
-        // A link to itself: unlike a missing permission, it also keeps out whoever may read everything.
+        // A link to itself: unlike a missing permission, it also keeps out a user who may read everything.
         let aside = file.with_extension("aside");
         std::fs::rename(&file, &aside)?;
         std::os::unix::fs::symlink(&file, &file)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// What became of a request.
+/// How a request ended.
 #[derive(Debug)]
 pub(crate) enum Sent {
     /// A whole answer came.

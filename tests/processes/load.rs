@@ -126,7 +126,7 @@ impl Load {
         !self.is_over.load(Ordering::SeqCst) && Instant::now() < self.deadline
     }
 
-    /// One recorded operation. Under an idempotency key it is sent again while nobody knows what became of it.
+    /// One recorded operation. Under an idempotency key it is sent again while its outcome is unknown.
     fn one(&self, client: &mut Client, key: &str, call: Call, once: Option<u64>) -> Told {
         let pending = self.recorder.begin(client.id(), key, call);
         let mut told = client.call(key, call, once);
@@ -152,7 +152,7 @@ impl Load {
             Told::Unknown => pending.unknown(),
         }
         if !matches!(told, Told::Reply(_)) {
-            // Whoever is turned away at once comes back at once, and would only count refusals.
+            // A client that is refused at once would come back at once, and only count refusals.
             std::thread::park_timeout(TURNED_AWAY);
         }
         told

@@ -224,7 +224,7 @@ fn same_logs(cluster: &mut Cluster) -> Result<(u64, String)> {
     for at in 0..3 {
         logs.push(log(cluster.data(at)).with_context(|| format!("the log of node{at}"))?);
     }
-    // Whoever was ended later may have led once more.
+    // A node that was ended later may have led once more.
     let length = logs.iter().map(Vec::len).min().context("three logs")?;
     ensure!(length > 50, "the logs have only {length} entries");
     for (at, log) in logs.iter().enumerate() {

@@ -1,6 +1,8 @@
 //! Measurements, each a binary: `cargo run --release -p quorate-bench --bin hop_cost`. Figures are ratios within one run
 //! and medians of several; they are kept in `docs/evidence/` with their command.
 
+pub mod served;
+
 use std::time::Duration;
 
 /// The middle one.

@@ -1,9 +1,9 @@
-//! Test tools for quorate, and for state machines of one's own.
+//! Test tools for quorate, and for your own state machines.
 //!
 //! - [`assert_deterministic`] and [`assert_snapshot_roundtrip`]: whether a machine keeps its contract.
 //! - [`sim`]: whole clusters in simulated time, under partitions, crashes and bad disks, drawn from a seed.
 //! - [`history`]: what concurrent clients saw, and whether it is linearizable.
-//! - [`store_suite`]: what a disk of one's own has to promise.
+//! - [`store_suite`]: what your own disk has to promise.
 //!
 //! `docs/testkit.md` says how they are used, and what they do not show.
 

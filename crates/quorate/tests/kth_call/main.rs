@@ -14,7 +14,7 @@ mod cases;
 #[allow(dead_code, reason = "shared with the tests of crash images, which need more of it")]
 mod promises;
 mod shim;
-#[path = "../../../../tests/skip.rs"]
+#[path = "../../../../tests/src/skip.rs"]
 #[allow(unreachable_pub, reason = "shared with the tests of processes, whose library shows it")]
 mod skip;
 mod worker;

@@ -10,7 +10,7 @@
 mod history;
 // The generators say `quorate_testkit::history`, as any user would.
 extern crate self as quorate_testkit;
-#[path = "../../tests/histories/mod.rs"]
+#[path = "../../tests/testkit/histories/mod.rs"]
 mod histories;
 
 use std::process::ExitCode;

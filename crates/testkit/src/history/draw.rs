@@ -1,7 +1,7 @@
-//! The picture of what is to blame: an SVG file that needs nothing else, no network, no script, no font.
+//! Draws the contradiction as an SVG file that needs no network, script or font.
 //!
-//! One row for each operation, the rows of a client together; a bar from call to reply, open to the right where nobody
-//! knows the end. Only the order of moments counts, so each that is shown gets a column of the same width. Bound:
+//! One row for each operation, the rows of a client together; a bar from call to reply, open to the right where
+//! the end is unknown. Only the order of moments counts, so each that is shown gets a column of the same width. Bound:
 //! [`ROWS_MAX`] rows, those that matter most.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,7 +9,7 @@
 //! What a reply promises decides what the search may do:
 //! - replied: the operation took effect once, between its start and its end;
 //! - unknown: it took effect at any time after its start, or never;
-//! - refused: it never took effect, so that whoever sees its value shows a bug.
+//! - refused: it never took effect, so that a reply with its value shows a bug.
 //!
 //! The search is exponential in the worst case. It has a budget of steps, and running out of it is a failure: a check
 //! that gave up has shown nothing.
@@ -24,6 +24,7 @@ mod draw;
 mod print;
 mod record;
 mod register;
+mod search;
 mod shrink;
 mod window;
 

@@ -8,18 +8,18 @@ pub type Value = u64;
 /// What a client asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
-    /// The value.
+    /// Read the value.
     Read,
-    /// To hold this.
+    /// Set the value.
     Write(Value),
-    /// To hold `value` if it holds `expected` now; `None` is no value.
+    /// Set `value` if the register holds `expected`; `None` is no value.
     CompareAndSet {
-        /// What it must hold.
+        /// The value that the register must hold.
         expected: Option<Value>,
-        /// What it is to hold.
+        /// The value that is set.
         value: Value,
     },
-    /// To hold nothing.
+    /// Remove the value.
     Delete,
 }
 
@@ -30,11 +30,11 @@ pub enum Reply {
     Value(Option<Value>),
     /// To a write.
     Written,
-    /// To a compare-and-set: it was as expected and is changed.
+    /// To a compare-and-set: the value was as expected and is changed.
     Swapped,
-    /// To a compare-and-set: it was not as expected; it holds this.
+    /// To a compare-and-set: the value was not as expected and is kept.
     Kept {
-        /// What it holds.
+        /// The value that the register holds.
         current: Option<Value>,
     },
     /// To a delete.
@@ -47,14 +47,14 @@ pub enum Reply {
 /// How an operation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// With a reply, at this moment.
+    /// The operation took effect, and its reply arrived.
     Replied {
-        /// When.
+        /// The moment at which the reply arrived, on the scale of [`Operation::start`].
         at: u64,
-        /// What was said.
+        /// The reply.
         reply: Reply,
     },
-    /// Nobody knows: it may take effect at any time after its start, or never.
+    /// Not known: it may take effect at any time after its start, or never.
     Unknown,
     /// It never takes effect: the reply was refused, or failed.
     Refused,
@@ -63,22 +63,22 @@ pub enum Ended {
 /// One operation of one client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
-    /// Who.
+    /// The number of the client that called it.
     pub client: u32,
-    /// On which register.
+    /// The name of the register.
     pub key: String,
-    /// What was asked.
+    /// The call and its arguments.
     pub call: Call,
-    /// When it began. Moments are numbered: only their order counts, and no two are alike.
+    /// The moment at which it began. Moments are numbered in their order, and no two are equal.
     pub start: u64,
-    /// How it ended.
+    /// Its outcome as the client knows it.
     pub ended: Ended,
 }
 
 /// All operations of a run, in no particular order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// The operations.
+    /// The operations of all clients and registers.
     pub operations: Vec<Operation>,
 }
 
@@ -115,7 +115,7 @@ struct Recorded {
 }
 
 impl Recorder {
-    /// Nothing yet.
+    /// A recorder with an empty history.
     pub fn new() -> Self {
         Self::default()
     }
@@ -148,7 +148,7 @@ impl Recorded {
     }
 }
 
-/// An operation under way. Dropped without a word, its outcome is unknown.
+/// An operation under way. If it is dropped, its outcome is unknown.
 #[derive(Debug)]
 pub struct Pending {
     recorder: Recorder,
@@ -156,7 +156,7 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// It was replied to just now.
+    /// The reply has just arrived.
     pub fn replied(self, reply: Reply) {
         let mut recorded = self.recorder.lock();
         let at = recorded.tick();
@@ -168,7 +168,7 @@ impl Pending {
         self.recorder.lock().operations[self.at].ended = Ended::Refused;
     }
 
-    /// Nobody knows what became of it.
+    /// Its outcome is not known.
     pub fn unknown(self) {}
 }
 

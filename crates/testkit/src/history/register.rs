@@ -24,7 +24,7 @@ pub(super) fn replied(state: State, call: Call, reply: Reply) -> Option<State> {
     }
 }
 
-/// What the register holds after an operation of which nobody knows the reply.
+/// What the register holds after an operation whose outcome is not known.
 pub(super) fn unknown(state: State, call: Call) -> State {
     match call {
         Call::Read => state,
@@ -41,7 +41,7 @@ pub(super) fn unknown(state: State, call: Call) -> State {
 }
 
 /// Whether the reply says that nothing changed, whatever the state. Such an operation can be put in its place as soon
-/// as it fits: it is in nobody's way later.
+/// as it fits: no later operation depends on it.
 pub(super) fn only_looks(reply: Reply) -> bool {
     match reply {
         Reply::Value(_) | Reply::Kept { .. } | Reply::Deleted { existed: false } => true,
@@ -58,7 +58,7 @@ pub(super) fn depends(call: Call, reply: Option<Reply>) -> bool {
     }
 }
 
-/// The states that somebody's reply, or somebody's condition, depends on.
+/// The states that a reply or a condition depends on.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     states: BTreeSet<State>,
@@ -85,8 +85,8 @@ impl Observed {
         }
     }
 
-    /// What an operation of unknown outcome does, as far as anybody can see: two of one kind do the same. A value that is
-    /// in nobody's reply or condition is as good as any other.
+    /// What an operation of unknown outcome does, as far as replies show: two with the same effect are interchangeable. A value that is
+    /// in no reply and no condition is as good as any other.
     pub(super) fn kind(&self, call: Call) -> (Option<State>, Option<Value>, bool) {
         let seen = |value| Some(value).filter(|value| self.states.contains(&Some(*value)));
         match call {
@@ -97,7 +97,7 @@ impl Observed {
         }
     }
 
-    /// Whether an operation of unknown outcome can matter. If nobody depends on the state it leaves, any order with it
+    /// Whether an operation of unknown outcome can matter. If no reply depends on the state it leaves, any order with it
     /// is also one without it.
     pub(super) fn needs(&self, call: Call) -> bool {
         match call {

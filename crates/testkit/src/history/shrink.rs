@@ -8,9 +8,9 @@
 //!
 //! Bound: [`STEPS_MAX`] over all trials, [`TRIAL_STEPS_MAX`] for each; when they end, more than the fewest are left.
 
-use super::check::has_order;
 use super::record::{Ended, Operation};
 use super::register::only_looks;
+use super::search::has_order;
 
 /// Steps over all trials: about a second.
 const STEPS_MAX: u64 = 2_000_000;

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::host::{NodeState, PORT, Work};
 use super::net::SimNet;
-use super::world::{Order, World};
+use super::world::{Job, World};
 
 /// The host of the script and its clients.
 pub(super) const SCRIPT: &str = "script";
@@ -29,7 +29,7 @@ pub enum NotDone {
     /// It was not begun: nothing of it happens.
     #[error("the node does not run")]
     Down,
-    /// Nobody knows how far it came.
+    /// The node ended before the work was done; how much of it happened is not known.
     #[error("the node ended meanwhile")]
     Ended,
 }
@@ -96,7 +96,7 @@ impl<G: Clone + 'static> Cluster<G> {
     ///
     /// # Panics
     ///
-    /// If nobody does after so long.
+    /// If there is none within `patience` of simulated time.
     pub async fn wait_for_leader(&self, group: &str, patience: Duration) -> usize {
         self.wait_for("a leader", patience, async || self.leader(group).await).await
     }
@@ -105,7 +105,7 @@ impl<G: Clone + 'static> Cluster<G> {
     ///
     /// # Panics
     ///
-    /// If nobody does after so long.
+    /// If there is none within `patience` of simulated time.
     pub async fn wait_for_other_leader(&self, group: &str, old: usize, patience: Duration) -> usize {
         let other = async || self.leader(group).await.filter(|leader| *leader != old);
         self.wait_for("another leader", patience, other).await
@@ -115,7 +115,7 @@ impl<G: Clone + 'static> Cluster<G> {
     ///
     /// # Panics
     ///
-    /// If there is nothing after so long.
+    /// If there is no answer within `patience` of simulated time.
     pub async fn wait_for<T>(
         &self,
         what: &str,
@@ -198,7 +198,7 @@ impl<G> Cluster<G> {
     }
 
     /// Lets simulated time pass.
-    #[expect(clippy::disallowed_methods, reason = "simulated time: nobody waits for it")]
+    #[expect(clippy::disallowed_methods, reason = "simulated time: no real time passes")]
     pub async fn pause(&self, span: Duration) {
         tokio::time::sleep(span).await;
     }
@@ -217,14 +217,14 @@ impl<G> Cluster<G> {
     /// The machine stops: what was not synced is lost, kept or torn, and everything in memory is gone. Its peers see
     /// connections end, as when a process is killed; cut it off first for a machine that goes silent.
     pub async fn crash(&self, at: usize, crash: Crash) {
-        self.world.order(Order::Crash { at, crash });
+        self.world.ask(Job::Crash { at, crash });
         self.carried_out().await;
     }
 
     /// Starts a node again that was crashed or ended; one that runs is crashed first and loses what was not synced.
     /// Waits until it is up, or has ended again, for [`START_MAX`] at most: a disk may do nothing.
     pub async fn restart(&self, at: usize) {
-        self.world.order(Order::Restart { at });
+        self.world.ask(Job::Restart { at });
         self.carried_out().await;
         let give_up = self.now() + START_MAX;
         while self.state(at) == NodeState::Starting && self.now() < give_up {
@@ -232,10 +232,10 @@ impl<G> Cluster<G> {
         }
     }
 
-    /// Of a million segments on the network, so many break the connection between two hosts until it is found and made
-    /// anew. Zero at the beginning, unless the simulation was built otherwise.
+    /// Of a million segments on the network, so many break the connection between two hosts until the loss is noticed and
+    /// the connection made again. Zero at the beginning, unless the simulation was built otherwise.
     pub async fn lose(&self, per_million: u32) {
-        self.world.order(Order::Loss { per_million });
+        self.world.ask(Job::Loss { per_million });
         self.carried_out().await;
     }
 

@@ -29,6 +29,7 @@
 mod cluster;
 mod draw;
 mod host;
+mod life;
 mod net;
 mod seeds;
 mod simulation;

@@ -16,11 +16,12 @@ use quorate::{Config, GroupError, GroupHandle, Node, StateMachine};
 
 use super::cluster::{Cluster, SCRIPT};
 use super::draw::Draw;
-use super::host::{NodeState, live};
+use super::host::NodeState;
+use super::life::live;
 use super::net::SimNet;
 use super::seeds::Replay;
 use super::trace::Trace;
-use super::world::{Order, World};
+use super::world::{Job, World};
 
 /// The name of the group that [`Simulation::run`] opens.
 pub const GROUP: &str = "main";
@@ -168,7 +169,7 @@ impl Simulation {
         self.run_with(open, script)
     }
 
-    /// As [`run`](Self::run), with groups of one's own: `open` is called on every start of every node, and what it gives
+    /// As [`run`](Self::run), with your own groups: `open` is called on every start of every node, and what it gives
     /// is handed to what the script does [on](Cluster::on) that node.
     ///
     /// # Panics
@@ -240,8 +241,8 @@ impl Simulation {
                 None => {}
             }
             assert!(now_ms < self.limit.as_millis() as u64, "the script did not end in {:?}", self.limit);
-            while let Some(order) = world.next_order() {
-                carry_out(world, &mut sim, order);
+            while let Some(job) = world.next_job() {
+                carry_out(world, &mut sim, job);
             }
         }
     }
@@ -269,17 +270,17 @@ fn rate(per_million: u32) -> f64 {
     f64::from(per_million) / 1e6
 }
 
-fn carry_out<G: Clone + 'static>(world: &World<G>, sim: &mut turmoil::Sim<'_>, order: Order) {
-    match order {
-        Order::Crash { at, crash } => stop_machine(world, sim, at, crash),
-        Order::Restart { at } => {
+fn carry_out<G: Clone + 'static>(world: &World<G>, sim: &mut turmoil::Sim<'_>, job: Job) {
+    match job {
+        Job::Crash { at, crash } => stop_machine(world, sim, at, crash),
+        Job::Restart { at } => {
             if world.host_mut(at).state != NodeState::Down {
                 stop_machine(world, sim, at, Crash::Lost);
             }
             let name = world.host_mut(at).name.clone();
             sim.bounce(name);
         }
-        Order::Loss { per_million } => {
+        Job::Loss { per_million } => {
             world.trace.note(format_args!("of a million segments {per_million} are lost"));
             sim.set_fail_rate(rate(per_million));
         }
@@ -294,7 +295,7 @@ fn stop_machine<G>(world: &World<G>, sim: &mut turmoil::Sim<'_>, at: usize, cras
         (host.name.clone(), host.disk.crash(crash))
     };
     world.trace.note(format_args!("{name} crashes, unsynced writes {crash:?}"));
-    // What it logs while it is dropped, nobody would have seen.
+    // A crashed machine logs nothing: what is logged while it is dropped does not count.
     world.trace.mute(true);
     sim.crash(name.as_str());
     world.trace.mute(false);

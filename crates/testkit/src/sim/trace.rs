@@ -39,7 +39,7 @@ impl Trace {
         trace
     }
 
-    /// The simulated time, which whoever drives the simulation sets.
+    /// The simulated time, which the driver of the simulation sets.
     pub(super) fn clock(&self) -> Arc<AtomicU64> {
         self.now_ms.clone()
     }
@@ -96,7 +96,7 @@ impl Trace {
         written.line = line;
     }
 
-    /// A panic while an event was formatted leaves the trace whole: the line is begun anew each time.
+    /// A panic while an event was formatted leaves the trace whole: each event starts a new line.
     fn lock(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }

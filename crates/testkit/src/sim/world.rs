@@ -12,7 +12,7 @@ use super::trace::Trace;
 
 /// What only the driver can do, between two steps.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Order {
+pub(super) enum Job {
     Crash {
         at: usize,
         crash: Crash,
@@ -20,7 +20,7 @@ pub(super) enum Order {
     Restart {
         at: usize,
     },
-    /// Of a million segments, so many break a link for a moment.
+    /// Of a million segments, this many break a link for a moment.
     Loss {
         per_million: u32,
     },
@@ -39,7 +39,7 @@ pub(super) struct World<G> {
     /// How many clients were ever connected.
     clients: Cell<u64>,
     hosts: Vec<RefCell<Host<G>>>,
-    orders: RefCell<VecDeque<Order>>,
+    jobs: RefCell<VecDeque<Job>>,
 }
 
 impl<G> World<G> {
@@ -52,8 +52,8 @@ impl<G> World<G> {
         tick_ms: u64,
     ) -> Self {
         let hosts = (0..nodes).map(|at| RefCell::new(Host::new(at))).collect();
-        let (disk_latency_ms, orders) = (Cell::new((0, 0)), RefCell::default());
-        Self { seed, config, open, trace, tick_ms, disk_latency_ms, clients: Cell::new(0), hosts, orders }
+        let (disk_latency_ms, jobs) = (Cell::new((0, 0)), RefCell::default());
+        Self { seed, config, open, trace, tick_ms, disk_latency_ms, clients: Cell::new(0), hosts, jobs }
     }
 
     pub(super) fn nodes(&self) -> usize {
@@ -69,12 +69,12 @@ impl<G> World<G> {
         self.hosts.iter().map(|host| host.borrow().name.clone()).collect()
     }
 
-    /// Another number for every boot of every node.
+    /// A seed that differs for every boot of every node.
     pub(super) fn entropy(&self, at: usize, boot: u64) -> u64 {
         Draw::new(self.seed ^ (at as u64) << 48 ^ boot << 32).number()
     }
 
-    /// Another number for every client.
+    /// A seed that differs for every client.
     pub(super) fn client_entropy(&self) -> u128 {
         let client = self.clients.get();
         self.clients.set(client + 1);
@@ -82,15 +82,15 @@ impl<G> World<G> {
         u128::from(draw.number()) << 64 | u128::from(draw.number())
     }
 
-    pub(super) fn order(&self, order: Order) {
-        self.orders.borrow_mut().push_back(order);
+    pub(super) fn ask(&self, job: Job) {
+        self.jobs.borrow_mut().push_back(job);
     }
 
-    pub(super) fn next_order(&self) -> Option<Order> {
-        self.orders.borrow_mut().pop_front()
+    pub(super) fn next_job(&self) -> Option<Job> {
+        self.jobs.borrow_mut().pop_front()
     }
 
-    /// How fast a node's disk is, from now on.
+    /// Sets the latency of a node's disk after it was replaced.
     pub(super) fn pace(&self, at: usize) {
         let (min_ms, max_ms) = self.disk_latency_ms.get();
         let host = self.host_mut(at);

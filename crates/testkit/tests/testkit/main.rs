@@ -1,0 +1,10 @@
+//! The testkit's own tests, and the simulation of the whole runtime that is made with it.
+
+mod contract;
+mod histories;
+mod history;
+mod history_draw;
+mod history_random;
+mod runtime;
+mod simulation;
+mod store_suite;

@@ -1,0 +1,190 @@
+//! The whole runtime in simulated time: real actors, bridge and timers, simulated network and disks, clients that are
+//! recorded. Safety under attack, then liveness after the mending; at the end histories are linearizable, machines alike,
+//! additions counted once, permits back.
+//!
+//! `QUORATE_SEED=n` runs that seed (with `QUORATE_TRACE=1` every event is printed), `QUORATE_SEEDS=n` asks for more seeds
+//! than those of a normal run, `QUORATE_FIRST=n` begins at another one. `QUORATE_UNTIL_FAILURE=1` ends at the first seed that
+//! fails and looks at nothing else: that is how `.ci/mutants` asks whether seeds catch a broken rule.
+
+mod clients;
+mod coverage;
+mod nemesis;
+mod options;
+mod run;
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+use std::time::Duration;
+
+use coverage::Coverage;
+use nemesis::Attack;
+use options::{Options, Sabotage};
+use quorate::GroupHandle;
+use quorate::machine::{Counter, Kv};
+use quorate_testkit::sim::{Cluster, seeds};
+use run::{run, run_with};
+
+const REPLAY: &str = "cargo test -p quorate-testkit --test testkit -- --nocapture many_seeds";
+const KV: &str = "kv";
+const COUNT: &str = "count";
+
+type Groups = (GroupHandle<Kv>, GroupHandle<Counter>);
+type Kvs = Cluster<Groups>;
+
+/// Seeds of a normal run.
+const SEEDS: u64 = 80;
+
+/// What these must have met, or they prove little.
+const SOMETIMES: [&str; 21] = [
+    "unknown",
+    "refused",
+    "replied read",
+    "replied write",
+    "replied cas",
+    "replied delete",
+    "replied outside",
+    "unknown outside",
+    "added after retries",
+    "leadership handed over",
+    "node stopped by its disk",
+    "stopped inside a write",
+    "unsynced Lost",
+    "unsynced Kept",
+    "unsynced Torn",
+    "unsynced Mixed",
+    "unsynced Process",
+    "Panic leader",
+    "Kill applier",
+    "Panic log-store",
+    "Stop node",
+];
+
+/// Every kind of actor that has a name was ended in the midst of things.
+const ACTORS: [&str; 12] = [
+    "applier",
+    "bridge",
+    "candidate",
+    "follower",
+    "group",
+    "leader",
+    "link",
+    "listener",
+    "log-store",
+    "node",
+    "replicator",
+    "session",
+];
+
+fn is_set(name: &str) -> bool {
+    std::env::var(name).is_ok()
+}
+
+thread_local! {
+    /// Panics that no test ordered, of the simulation on this thread.
+    static PANICS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Actors that are told to panic do so by the hundred. Any other panic is a bug, although it costs but its actor.
+fn quiet() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if panic.payload().downcast_ref::<&str>() != Some(&"told to panic") {
+                PANICS.set(PANICS.get() + 1);
+                loud(panic);
+            }
+        }));
+    });
+}
+
+#[test]
+fn many_seeds_are_linearizable_and_make_progress() {
+    quiet();
+    let seeds = seeds(SEEDS);
+    let (coverage, mut simulated, mut checked, mut added) = (Coverage::default(), Duration::ZERO, 0, 0);
+    let mut failures: Vec<u64> = Vec::new();
+    let mut digest = 0;
+    let until_failure = is_set("QUORATE_UNTIL_FAILURE");
+    let keep = is_set("QUORATE_SEED") && is_set("QUORATE_TRACE");
+    for seed in seeds.clone() {
+        // Every seed is run, so that one look shows whether a fault is rare.
+        let report = catch_unwind(AssertUnwindSafe(|| run(seed, keep)));
+        let Some(report) = report.ok().filter(|_| PANICS.replace(0) == 0) else {
+            PANICS.set(0);
+            eprintln!("seed {seed} failed, or an actor panicked that was not told to");
+            assert!(!until_failure, "seed {seed} failed, the first from {} on", seeds.start);
+            failures.push(seed);
+            continue;
+        };
+        report.trace.iter().for_each(|line| eprintln!("{line}"));
+        coverage.merge(&report.value.coverage);
+        simulated += report.simulated;
+        digest ^= report.digest.rotate_left((seed % 64) as u32);
+        checked += report.value.checked;
+        added += report.value.added;
+    }
+    let (count, first) = (seeds.end - seeds.start, seeds.start);
+    println!(
+        "runtime simulation: {count} seeds from {first}, {} simulated s, {checked} operations checked, \
+         {added} additions counted, {} attacks, {} failures, digest {digest:016x}; {}",
+        simulated.as_secs(),
+        coverage.attacks(),
+        failures.len(),
+        coverage.line()
+    );
+    let attacks = Attack::ALL.iter().map(|attack| format!("attack {attack:?}"));
+    for what in
+        SOMETIMES.iter().map(ToString::to_string).chain(attacks).filter(|_| count >= SEEDS && !until_failure)
+    {
+        assert!(coverage.of(&what) > 0, "no run of {count} met: {what}");
+    }
+    for actor in ACTORS.iter().filter(|_| count >= SEEDS && !until_failure) {
+        let ended = ["Panic", "Kill", "Stop"].map(|how| coverage.of(&format!("{how} {actor}")));
+        assert!(ended.iter().sum::<u64>() > 0, "no run of {count} ended the {actor}");
+    }
+    assert!(failures.is_empty(), "{} of {count} seeds failed: {failures:?}", failures.len());
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    if is_set("QUORATE_SEED") {
+        return;
+    }
+    quiet();
+    for seed in [3, 4, 7] {
+        let (first, again) = (run(seed, true), run(seed, true));
+        for (at, (a, b)) in first.trace.iter().zip(&again.trace).enumerate() {
+            assert_eq!(a, b, "seed {seed} ran in two ways from event {at} on");
+        }
+        assert_eq!((first.events, first.digest), (again.events, again.digest), "seed {seed} ran in two ways");
+    }
+}
+
+/// What runs with clients that do it wrong say, as soon as one of them fails.
+fn caught(sabotage: Sabotage) -> String {
+    quiet();
+    let failure = (0..20).find_map(|seed| {
+        let options = Options { sabotage: Some(sabotage), nodes: 3, ..Options::draw(seed) };
+        catch_unwind(AssertUnwindSafe(|| run_with(seed, options, false))).err()
+    });
+    let panic = failure.unwrap_or_else(|| panic!("{sabotage:?} was caught by no seed of twenty"));
+    panic.downcast_ref::<String>().cloned().expect("a message")
+}
+
+#[test]
+fn stale_reads_are_caught() {
+    if !is_set("QUORATE_SEED") {
+        let said = caught(Sabotage::StaleReads);
+        assert!(said.contains("linearizable"), "{said}");
+    }
+}
+
+#[test]
+fn retries_without_a_key_are_caught() {
+    if !is_set("QUORATE_SEED") {
+        let said = caught(Sabotage::KeylessRetries);
+        assert!(said.contains("counts once"), "{said}");
+    }
+}

@@ -1,0 +1,101 @@
+//! `quorate::Client`, the way `quorate bench` goes into a cluster: it finds the leader, and what it retries under a
+//! session happens once.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use quorate::machine::{Add, CLIENTS_MAX, Counter, Total};
+use quorate::{Client, ClientError, ClientOptions, Consistency, Outcome, ProposeError};
+use quorate_tests::cluster::{Cluster, PATIENCE, free_ports, quick};
+use tokio::task::JoinSet;
+
+/// How many propose at once.
+const CALLERS: u64 = 8;
+/// How many each of them proposes.
+const EACH: u64 = 50;
+
+fn options() -> ClientOptions {
+    ClientOptions { timeout: PATIENCE, ..ClientOptions::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_12_what_a_session_retries_happens_once_whoever_leads() -> Result<()> {
+    let mut cluster = Cluster::start(3, quick()).await?;
+    let handles = cluster.group("counter", Counter::default).await?;
+    let first = cluster.leader(&handles).await?;
+    let addresses: Vec<String> = (0..3).map(|at| format!("127.0.0.1:{}", cluster.port(at))).collect();
+    let client = Client::connect(addresses, options()).await?;
+    let count = client.group::<Counter>("counter");
+    let total = count.propose(Add(1)).await?.reply;
+    assert_eq!(total, 1);
+
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let count = count.clone();
+        callers.spawn(async move {
+            for _ in 0..EACH {
+                count.propose(Add(1)).await?.reply.checked()?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    // The first caller to be done has seen the leader at work; the others see it die.
+    callers.join_next().await.context("there are callers")???;
+    cluster.kill(first).await;
+    while let Some(ended) = callers.join_next().await {
+        ended??;
+    }
+    let total = count.query(Total, Consistency::Linearizable).await?;
+    assert_eq!(total, i64::try_from(1 + CALLERS * EACH)?, "each acknowledged once, none twice");
+    client.close().await;
+    cluster.stop_all().await;
+    Ok(())
+}
+
+/// The cluster remembers so many clients; then it forgets, and may not take who comes back for new.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_12_bug_76_a_forgotten_client_goes_on_and_a_new_one_begins() -> Result<()> {
+    let cluster = Cluster::start(1, quick()).await?;
+    let handles = cluster.group("counter", Counter::default).await?;
+    cluster.leader(&handles).await?;
+    let address = format!("127.0.0.1:{}", cluster.port(0));
+    let (mine, others) = (
+        Client::connect([address.clone()], options()).await?,
+        Client::connect([address.clone()], options()).await?,
+    );
+    let count = mine.group::<Counter>("counter");
+    assert_eq!(count.propose(Add(1)).await?.reply, 1);
+    // Proposals under way at once have a session each.
+    let mut callers = JoinSet::new();
+    for _ in 0..CLIENTS_MAX + 100 {
+        let count = others.group::<Counter>("counter");
+        callers.spawn(async move { count.propose(Add(0)).await });
+    }
+    while let Some(ended) = callers.join_next().await {
+        ended??;
+    }
+    assert_eq!(count.propose(Add(1)).await?.reply, 2, "it was forgotten");
+    assert_eq!(count.propose(Add(1)).await?.reply, 3);
+    let late = Client::connect([address], options()).await?;
+    assert_eq!(late.group::<Counter>("counter").propose(Add(1)).await?.reply, 4, "it knows no index yet");
+    assert_eq!(count.query(Total, Consistency::Linearizable).await?, 4);
+    for client in [mine, others, late] {
+        client.close().await;
+    }
+    cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_there_is_refused_and_says_why() -> Result<()> {
+    let port = free_ports(1)?[0];
+    let options = ClientOptions { timeout: Duration::from_millis(300), ..options() };
+    let client = Client::connect([format!("127.0.0.1:{port}")], options).await?;
+    let error = client.group::<Counter>("counter").propose(Add(1)).await.err().context("no node is there")?;
+    assert_eq!(error.outcome(), Outcome::Refused, "{error}");
+    assert!(matches!(&error, ProposeError::NotReady { detail } if detail.contains("127.0.0.1")), "{error}");
+    client.close().await;
+    let none = Client::connect(Vec::<String>::new(), ClientOptions::default()).await;
+    assert!(matches!(none, Err(ClientError::NoAddress)));
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! Nodes of one cluster, all in the process of the test: what crosses crates and needs no process of its own.
+
+mod client;
+mod faults;
+mod rest_cluster;
+mod rest_contract;
+mod supervision;
+mod three_nodes;

@@ -1,0 +1,262 @@
+//! The arrows that are allowed, as data, each with its reason (`docs/ARCHITECTURE.md`).
+
+/// A crate of the workspace and the crates of the workspace it may depend on, in any kind of dependency.
+pub(crate) const CRATES: &[(&str, &[&str])] = &[
+    ("quorate-core", &[]),
+    ("quorate-bridge", &[]),
+    ("quorate", &["quorate-core", "quorate-bridge"]),
+    ("quorate-server", &["quorate"]),
+    ("quorate-testkit", &["quorate", "quorate-core"]),
+    ("quorate-examples", &["quorate", "quorate-bridge", "quorate-core", "quorate-server", "quorate-testkit"]),
+    ("quorate-tests", &["quorate", "quorate-bridge", "quorate-core", "quorate-server", "quorate-testkit"]),
+    ("quorate-fuzz", &["quorate", "quorate-bridge", "quorate-core", "quorate-server"]),
+    ("quorate-bench", &["quorate", "quorate-bridge", "quorate-core", "quorate-server", "quorate-testkit"]),
+];
+
+/// What core may depend on besides; the list is exact, so that an addition is a decision (`docs/decisions`).
+pub(crate) const CORE_DEPENDENCIES: &[&str] = &["blake3", "bytes", "rmp-serde", "serde", "thiserror"];
+
+/// What must not be anywhere below core.
+pub(crate) const NEVER_BELOW_CORE: &[&str] =
+    &["tokio", "ractor", "fjall", "rand", "fastrand", "mio", "socket2", "tempfile", "tracing", "chrono"];
+
+/// What is forbidden.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Forbidden {
+    /// This path and everything below it.
+    Path(&'static str),
+    /// This word, in any path.
+    Word(&'static str),
+    /// Any word that contains this, in small letters.
+    Part(&'static str),
+}
+
+/// What some files must not name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rule {
+    /// Files and directories, from the top of the repository.
+    pub(crate) within: &'static [&'static str],
+    /// But not these. Each must still need it.
+    pub(crate) except: &'static [&'static str],
+    /// What they must not name.
+    pub(crate) forbidden: &'static [Forbidden],
+    /// Why.
+    pub(crate) why: &'static str,
+}
+
+use Forbidden::{Part, Path, Word};
+
+/// The rules.
+pub(crate) const RULES: &[Rule] = &[
+    Rule {
+        within: &["crates/core/src"],
+        except: &[],
+        forbidden: &[
+            Path("tokio"),
+            Path("ractor"),
+            Path("fjall"),
+            Path("rand"),
+            Path("tracing"),
+            Path("std::time::Instant"),
+            Path("std::time::SystemTime"),
+            Path("std::fs"),
+            Path("std::net"),
+            Path("std::thread"),
+            Path("std::env"),
+            Path("std::process"),
+            Path("std::sync::Mutex"),
+            Path("std::sync::RwLock"),
+            Word("RandomState"),
+            Word("HashMap"),
+            Word("HashSet"),
+        ],
+        why: "core is a function of its arguments: no clock, chance, I/O, lock, or map whose order differs from run to run",
+    },
+    Rule {
+        within: &["crates/bridge/src"],
+        except: &[],
+        forbidden: &[
+            Path("quorate_core"),
+            Path("quorate"),
+            Path("fjall"),
+            Part("raft"),
+            Word("HardState"),
+            Word("voted_for"),
+            Word("Term"),
+        ],
+        why: "the bridge carries any typed actor and knows nothing of Raft",
+    },
+    Rule {
+        within: &["crates/quorate/src"],
+        except: &["crates/quorate/src/store"],
+        forbidden: &[Word("HardState"), Word("voted_for"), Word("raise_term")],
+        why: "term and vote belong to core's roles; the store writes them as they are given, all others pass them on unread",
+    },
+    Rule {
+        within: &["crates/quorate/src"],
+        except: &[],
+        forbidden: &[
+            Word("VoteRequest"),
+            Word("VoteReply"),
+            Word("AppendReply"),
+            Word("AppendResult"),
+            Word("raise_term"),
+        ],
+        why: "votes and acknowledgements are made in core: a shell that answered beside the role lost committed data elsewhere",
+    },
+    Rule {
+        within: &["crates/quorate/src/role"],
+        except: &[],
+        forbidden: &[
+            Path("crate::node"),
+            Path("crate::machine"),
+            Path("std::fs"),
+            Path("std::time::SystemTime"),
+        ],
+        why: "a role knows neither the process around it nor the machine its entries are for",
+    },
+    Rule {
+        within: &["crates/quorate/src/role/replicator.rs"],
+        except: &[],
+        forbidden: &[
+            Path("crate::store"),
+            Path("crate::applier"),
+            Path("crate::group"),
+            Word("StoreMessage"),
+            Word("GroupMessage"),
+            Word("ApplierMessage"),
+            Word("HardState"),
+        ],
+        why: "a replicator owns a window; what it needs it asks of its leader, and acknowledgements are not its business",
+    },
+    Rule {
+        within: &["crates/quorate/src/applier"],
+        except: &[],
+        forbidden: &[
+            Path("crate::store"),
+            Path("crate::node"),
+            Path("crate::clock"),
+            Path("crate::role::leader"),
+            Path("crate::role::runner"),
+            Path("crate::role::waiting"),
+            Path("crate::role::replicator"),
+            Word("LeaderMessage"),
+            Word("RoleMessage"),
+            Word("ReplicatorMessage"),
+            Word("Submission"),
+            Word("StoreMessage"),
+        ],
+        why: "the applier asks nothing: it is handed entries, and tells the role along the route how far it is",
+    },
+    Rule {
+        within: &["crates/quorate/src/store"],
+        except: &[],
+        forbidden: &[
+            Path("crate::group"),
+            Path("crate::role"),
+            Path("crate::applier"),
+            Path("crate::node"),
+            Path("crate::machine"),
+            Path("crate::wire"),
+            Path("quorate_bridge"),
+            Path("tokio::net"),
+        ],
+        why: "the store keeps bytes, never decides what they mean, and holds no reply back for a role",
+    },
+    Rule {
+        within: &["crates/quorate/src"],
+        except: &[
+            "crates/quorate/src/store/fjall.rs",
+            "crates/quorate/src/store/fjall_drop.rs",
+            "crates/quorate/src/store/fjall_room.rs",
+        ],
+        forbidden: &[Path("fjall")],
+        why: "fjall stores and we verify: three files know its API, all else goes through the `Disk` seam",
+    },
+    Rule {
+        within: &["crates/quorate/src/machine"],
+        except: &[],
+        forbidden: &[
+            Path("crate::group"),
+            Path("crate::role"),
+            Path("crate::applier"),
+            Path("crate::node"),
+            Path("crate::store"),
+            Path("crate::wire"),
+            Path("crate::clock"),
+            Path("tokio"),
+            Path("ractor"),
+            Path("quorate_bridge"),
+            Path("std::fs"),
+            Path("std::net"),
+            Path("std::thread"),
+            Path("std::time::Instant"),
+            Path("std::time::SystemTime"),
+            Word("HashMap"),
+            Word("HashSet"),
+        ],
+        why: "what is replicated must come out alike everywhere: no actor, clock, chance or I/O beside it",
+    },
+    Rule {
+        within: &["crates/quorate/src/group"],
+        except: &[],
+        forbidden: &[
+            Path("crate::node"),
+            Path("crate::store::Store"),
+            Path("crate::store::StoreThread"),
+            Path("crate::store::StoreHandle"),
+            Path("crate::store::Disk"),
+            Path("quorate_core::Follower"),
+            Path("quorate_core::Candidate"),
+            Path("quorate_core::Leader"),
+            Path("quorate_core::Replicator"),
+        ],
+        why: "Group is a switchboard: it starts roles and passes state on, it steps none and touches no disk",
+    },
+    Rule {
+        within: &["crates/quorate/src/client"],
+        except: &[],
+        forbidden: &[
+            Path("crate::node"),
+            Path("crate::role"),
+            Path("crate::applier"),
+            Path("crate::store"),
+            Path("quorate_core::Leader"),
+            Path("quorate_core::Follower"),
+            Path("quorate_core::Message"),
+        ],
+        why: "a client is outside the cluster: it knows the wire and nothing of a node's insides",
+    },
+    Rule {
+        within: &["crates/quorate/src/node"],
+        except: &[],
+        forbidden: &[
+            Path("quorate_core::Follower"),
+            Path("quorate_core::Candidate"),
+            Path("quorate_core::Leader"),
+            Path("quorate_core::Replicator"),
+            Path("quorate_core::ReplicaState"),
+            Path("quorate_core::Message"),
+            Path("quorate_core::Common"),
+        ],
+        why: "Node owns directories and restarts, and never touches Raft",
+    },
+    Rule {
+        within: &["crates/quorate/src"],
+        except: &["crates/quorate/src/clock.rs"],
+        forbidden: &[Path("std::time::SystemTime"), Word("RandomState")],
+        why: "one file reads the wall clock and the system's chance, so that a simulation can hold both",
+    },
+    Rule {
+        within: &["crates/quorate/src"],
+        except: &[
+            "crates/quorate/src/client/sessions.rs",
+            "crates/quorate/src/node/owner.rs",
+            "crates/quorate/src/node/admission.rs",
+            "crates/quorate/src/store/thread.rs",
+            "crates/quorate/src/store/sim.rs",
+        ],
+        forbidden: &[Word("Mutex"), Word("RwLock")],
+        why: "actors share nothing; what lives above or outside them is locked in the files named here and nowhere else",
+    },
+];

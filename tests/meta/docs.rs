@@ -1,0 +1,255 @@
+//! What the pages claim is looked up: the README's example is an example, the tables are those of the code, and every
+//! function, file, test and link that a page names is there.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::{Context, Result};
+use quorate::RESTART_RULES;
+
+use crate::repository::{files, from_top, read, top};
+
+/// All Rust of the crates and of this directory, one text.
+fn sources() -> Result<String> {
+    let all = files("crates", "rs")?.into_iter().chain(files("tests", "rs")?);
+    all.map(|path| Ok(fs::read_to_string(path)?)).collect()
+}
+
+/// What stands between single backticks, outside of code blocks.
+fn quoted(page: &str) -> Vec<&str> {
+    let outside = page.split("```").step_by(2);
+    outside.flat_map(|text| text.split('`').skip(1).step_by(2)).collect()
+}
+
+/// Words that are defined: after `fn`, `struct`, `enum`, `trait`, `const`, `type`, as fields, variants or modules.
+fn words(text: &str) -> BTreeSet<&str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').collect()
+}
+
+fn functions(text: &str) -> BTreeSet<&str> {
+    let after = text.split("fn ").skip(1);
+    after.filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()).collect()
+}
+
+#[test]
+fn the_readmes_example_is_an_example() -> Result<()> {
+    let (readme, example) = (read("README.md")?, read("examples/readme.rs")?);
+    let code = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next());
+    let without_header = example.split_once("\n\n").context("a header, then the code")?.1;
+    assert_eq!(code, Some(without_header), "README.md and examples/readme.rs differ");
+    Ok(())
+}
+
+#[test]
+fn the_readme_prints_the_commands_that_ci_runs() -> Result<()> {
+    let (readme, ci) = (read("README.md")?, read(".ci/run")?);
+    assert!(readme.lines().any(|line| line == "cargo test --workspace"));
+    assert!(ci.contains("local command=\"cargo test --workspace\""));
+    assert!(readme.lines().any(|line| line == "cargo run --release -- dev"));
+    for example in files("examples", "rs")? {
+        let name = example.file_stem().and_then(|stem| stem.to_str()).context("a name")?;
+        let listed = readme.contains(&format!("| `{name}` |")) || matches!(name, "lib" | "readme");
+        assert!(listed, "README.md does not list the example {name}");
+        let lines = fs::read_to_string(&example)?.lines().count();
+        assert!(lines < 150, "{name} has {lines} lines: one idea each");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_restart_rules_are_printed_as_they_are() -> Result<()> {
+    let page = read("docs/actors.md")?;
+    let rows: Vec<&str> = page
+        .split("## Restart rules")
+        .nth(1)
+        .context("there is the table")?
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| actor "))
+        .collect();
+    let expected: Vec<String> = RESTART_RULES
+        .iter()
+        .map(|rule| {
+            let (first, longest) = (rule.backoff_min.as_millis(), rule.backoff_max.as_millis());
+            let (actor, supervisor, with, why) = (rule.actor, rule.supervisor, rule.with, rule.why);
+            format!("| {actor} | {supervisor} | {with} | {first} ms | {longest} ms | {why} |")
+        })
+        .collect();
+    assert_eq!(rows, expected);
+    let window = RESTART_RULES[0].window.as_secs();
+    assert!(RESTART_RULES.iter().all(|rule| rule.window.as_secs() == window));
+    assert!(page.contains(&format!("the window of {window} s")));
+    Ok(())
+}
+
+/// A path is there; `Type::function` and `function` are in the sources.
+fn missing(page: &str, sources: &str) -> Vec<String> {
+    let (functions, words) = (functions(sources), words(sources));
+    let mut missing = Vec::new();
+    for name in quoted(page) {
+        let is_word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || c == '_');
+        if name.contains('/') && !name.contains(['*', ' ', '<']) {
+            let there = [name.to_owned(), format!("crates/quorate/src/{name}")];
+            if !there.iter().any(|path| top().join(path.trim_end_matches('/')).exists()) {
+                missing.push(name.to_owned());
+            }
+        } else if let Some((of, function)) = name.rsplit_once("::") {
+            if is_word(of) && is_word(function) && !(words.contains(of) && words.contains(function)) {
+                missing.push(name.to_owned());
+            }
+        } else {
+            let snake = is_word(name) && name.contains('_') && name.chars().all(|c| !c.is_uppercase());
+            if snake && !functions.contains(name) && !words.contains(name) {
+                missing.push(name.to_owned());
+            }
+        }
+    }
+    missing
+}
+
+#[test]
+fn what_the_pages_name_is_there() -> Result<()> {
+    let sources = sources()?;
+    for page in ["data-path.md", "safety.md", "actors.md", "ARCHITECTURE.md", "formats.md"] {
+        let missing = missing(&read(&format!("docs/{page}"))?, &sources);
+        assert!(missing.is_empty(), "docs/{page} names what is not there: {missing:?}");
+    }
+    Ok(())
+}
+
+/// The data path names functions: each of them is one, whatever else carries its name.
+#[test]
+fn every_stage_names_functions() -> Result<()> {
+    let (page, sources) = (read("docs/data-path.md")?, sources()?);
+    let functions = functions(&sources);
+    let named = quoted(&page).into_iter().filter_map(|name| name.rsplit("::").next());
+    let lower = |name: &&str| !name.is_empty() && name.chars().all(|c| c.is_lowercase() || c == '_');
+    let missing: Vec<&str> = named.filter(lower).filter(|name| !functions.contains(name)).collect();
+    assert!(missing.is_empty(), "docs/data-path.md names functions that are not there: {missing:?}");
+    for stage in ["Proposed", "Appended", "Persisted", "Replicated", "Committed", "Applied", "Replied"] {
+        assert!(page.contains(stage), "stage {stage} is missing");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_check_for_names_sees_what_is_missing() {
+    let sources = "impl Leader { fn propose_it() {} }";
+    let page = "`Leader::propose_it`, `propose_it`, `no_such_thing`, `Leader::no_such`, `crates/nowhere.rs`, `.ci/run`";
+    assert_eq!(missing(page, sources), ["no_such_thing", "Leader::no_such", "crates/nowhere.rs"]);
+}
+
+/// The numbers behind `word` in a test's name: `bug_28_55_no_x` has 28 and 55, `rule_07_bug_61_x` has rule 7 and bug 61.
+fn numbers_in(name: &str, word: &str) -> Vec<u8> {
+    let (mut numbers, mut behind) = (Vec::new(), false);
+    for part in name.split('_') {
+        let number = part.parse::<u8>().ok().filter(|_| behind);
+        behind = part == word || number.is_some();
+        numbers.extend(number);
+    }
+    numbers
+}
+
+/// The tests that carry numbers behind `word`, in order, as rows of a table.
+fn tests_by_number(word: &str) -> Result<BTreeSet<(u8, String, String)>> {
+    let mut found = BTreeSet::new();
+    for path in files("crates", "rs")?.into_iter().chain(files("tests", "rs")?) {
+        let text = fs::read_to_string(&path)?;
+        let file = from_top(&path);
+        for name in functions(&text) {
+            let numbers = numbers_in(name, word).into_iter();
+            found.extend(numbers.map(|number| (number, file.clone(), name.to_owned())));
+        }
+    }
+    Ok(found)
+}
+
+/// Compares the table at the end of a page with the tests there are, or writes it.
+fn check_table(page: &str, head: &str, tests: &BTreeSet<(u8, String, String)>) -> Result<()> {
+    let text = read(page)?;
+    let head = format!("| {head} | test | in |\n|---|---|---|\n");
+    let (before, listed) = text.split_once(&head).with_context(|| format!("{page} ends with the table"))?;
+    let row = |(number, file, name): &(u8, String, String)| format!("| {number} | `{name}` | `{file}` |\n");
+    let now: String = tests.iter().map(row).collect();
+    if std::env::var("REWRITE").is_ok() {
+        fs::write(top().join(page), [before, &head, &now].concat())?;
+    } else {
+        assert!(listed == now, "the table in {page} is not up to date: REWRITE=1 writes it");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_rule_is_there_and_every_rules_test_is_listed() -> Result<()> {
+    let (page, tests) = (read("docs/safety.md")?, tests_by_number("rule")?);
+    for rule in 1..=16 {
+        assert!(page.contains(&format!("\n**{rule}. ")), "rule {rule} is missing");
+        assert!(tests.iter().any(|(number, ..)| *number == rule), "rule {rule} has no test");
+    }
+    check_table("docs/safety.md", "rule", &tests)
+}
+
+/// Each of the bugs that others shipped has a test, or a word why not.
+#[test]
+fn every_known_bug_has_a_test_or_a_reason() -> Result<()> {
+    const BUGS: u8 = 78;
+    let (page, tests) = (read("docs/known-bugs.md")?, tests_by_number("bug")?);
+    let rows: Vec<(u8, &str)> = page
+        .lines()
+        .take_while(|line| *line != "## Tests by number")
+        .filter_map(|line| {
+            let (number, rest) = line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | ")?;
+            Some((number.parse().ok()?, rest.rsplit_once(" | ")?.1))
+        })
+        .collect();
+    assert_eq!(rows.iter().map(|(number, _)| *number).collect::<Vec<_>>(), (1..=BUGS).collect::<Vec<_>>());
+    for (number, here) in rows {
+        let tested = tests.iter().any(|(of, ..)| *of == number);
+        let reasoned =
+            ["waits for ", "cannot exist: ", "scenario: "].iter().any(|word| here.starts_with(word));
+        let is_tested = here == "test" || here.starts_with("test; waits for ");
+        assert!(if is_tested { tested } else { reasoned }, "bug {number}: {here}");
+    }
+    check_table("docs/known-bugs.md", "no.", &tests)
+}
+
+#[test]
+fn numbers_are_found_in_names() {
+    assert_eq!(numbers_in("bug_28_55_an_answer", "bug"), [28, 55]);
+    assert_eq!(numbers_in("rule_07_bug_61_an_install", "bug"), [61]);
+    assert_eq!(numbers_in("rule_07_bug_61_an_install", "rule"), [7]);
+    assert_eq!(numbers_in("rule_06_bug_70_bug_71_any_9", "bug"), [70, 71]);
+    assert!(numbers_in("debug_12", "bug").is_empty() && numbers_in("bug_report", "bug").is_empty());
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() -> Result<()> {
+    let mut pages = files("docs", "md")?;
+    pages.push(top().join("README.md"));
+    let mut broken = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(&page)?;
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or(link);
+            let there = target.is_empty() || page.parent().is_some_and(|at| at.join(target).exists());
+            if !there && !link.starts_with("http") {
+                broken.push(format!("{} -> {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    Ok(())
+}
+
+/// Pages and scripts are for every machine.
+#[test]
+fn no_page_names_a_machine() -> Result<()> {
+    let mut pages = files("docs", "md")?;
+    pages.extend(["README.md", ".ci/run", ".ci/soak"].map(|path| top().join(path)));
+    for page in pages {
+        let text = fs::read_to_string(&page)?;
+        for place in ["home", "root", "work", "Users"].map(|top| format!("/{top}/")) {
+            assert!(!text.contains(&place), "{} names {place}", page.display());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Every patch of `tests/mutants` still applies to the product's code, and names the test that must catch it. `.ci/mutants`
+//! applies, builds and runs them; this test only shows at once that a change of the code has made a patch stale.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::repository::top;
+
+/// The old text of each hunk, by file. What stands before the first `---` is the header.
+fn hunks(patch: &str) -> Result<BTreeMap<&str, Vec<String>>> {
+    let mut hunks: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let (mut file, mut in_hunk) = ("", false);
+    for line in patch.lines() {
+        if let Some(path) = line.strip_prefix("--- a/") {
+            (file, in_hunk) = (path, false);
+        } else if line.starts_with("+++ ") && !in_hunk {
+            ensure!(line.strip_prefix("+++ b/") == Some(file), "{file} is renamed");
+        } else if line.starts_with("@@ ") {
+            in_hunk = true;
+            hunks.entry(file).or_default().push(String::new());
+        } else if in_hunk && !line.starts_with('+') {
+            let old =
+                line.strip_prefix([' ', '-']).with_context(|| format!("not a line of a diff: {line}"))?;
+            let hunk = hunks.get_mut(file).and_then(|hunks| hunks.last_mut()).context("a hunk")?;
+            hunk.push_str(old);
+            hunk.push('\n');
+        }
+    }
+    Ok(hunks)
+}
+
+/// Why a patch is stale, if it is.
+fn check(patch: &str) -> Result<()> {
+    let commands: Vec<&str> = patch.lines().filter_map(|line| line.strip_prefix("Caught-by: ")).collect();
+    let [command] = commands[..] else { bail!("one line says 'Caught-by: '") };
+    ensure!(command.contains("cargo test -p quorate"), "no command of one package: {command}");
+    ensure!(!patch.starts_with("Caught-by"), "it says which rule it breaks");
+    let hunks = hunks(patch)?;
+    ensure!(!hunks.is_empty(), "it changes nothing");
+    for (file, hunks) in hunks {
+        ensure!(file.starts_with("crates/") && file.contains("/src/"), "{file} is not the product's");
+        let text = fs::read_to_string(top().join(file)).with_context(|| file.to_owned())?;
+        let mut after = 0;
+        for hunk in hunks {
+            let found = text[after..].find(&hunk).with_context(|| format!("{file} no longer has\n{hunk}"))?;
+            after += found + hunk.len();
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_mutant_still_applies() -> Result<()> {
+    let (mut count, mut stale) = (0, Vec::new());
+    for entry in fs::read_dir(top().join("tests/mutants"))? {
+        let path = entry?.path();
+        count += 1;
+        if let Err(error) = check(&fs::read_to_string(&path)?) {
+            stale.push(format!("{}: {error:#}", path.display()));
+        }
+    }
+    assert!(stale.is_empty(), "renew these patches, they break a rule no longer:\n{}", stale.join("\n"));
+    assert!(count >= 48, "only {count} patches are left");
+    Ok(())
+}
