@@ -27,13 +27,22 @@ pub mod config;
 mod error;
 mod group;
 mod instance;
+mod log_store;
 pub mod machine;
+mod messages;
 mod node;
 mod restarts;
 mod role;
-pub mod store;
 mod supervision;
 mod wire;
+
+/// The log store: the crate `quorate-store`, and the actor that drives it.
+pub mod store {
+    pub use quorate_store::*;
+
+    pub use crate::log_store::{LogStore, LogStoreState};
+    pub use crate::messages::store::{AnswerPort, Internal, StoreMessage, answer};
+}
 
 pub use client::{Client, ClientError, ClientOptions, RemoteGroup};
 pub use config::Config;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::store::{
     Batch, Crash, Disk, Keyspace, LoadedGroup, LogStore, SimDisk, Store, StoreError, StoreEvent, StoreFatal,
-    StoreHandle, StoreMessage, StoreOptions, StoreSink, StoreThread,
+    StoreHandle, StoreMessage, StoreOptions, StoreRequest, StoreSink, StoreThread, answer,
 };
 use quorate_core::{
     Entry, EntryKind, Epoch, GroupId, HardState, Hash, Index, Member, Membership, NodeId, Persist, Position,
@@ -85,7 +85,12 @@ impl Bench {
     async fn group(&self) -> GroupId {
         let founding = Membership::of_voters([(node("node0"), Member::default())].into_iter().collect(), 7);
         let name = "orders".to_owned();
-        let opened = ractor::call!(self.store, |reply| StoreMessage::OpenGroup { name, founding, reply });
+        let opened = ractor::call!(self.store, |reply| StoreRequest::OpenGroup {
+            name,
+            founding,
+            reply: answer(reply),
+        }
+        .into());
         opened.expect("an answer").expect("a group")
     }
 
@@ -96,19 +101,32 @@ impl Bench {
     ) -> (Result<LoadedGroup, StoreError>, mpsc::Receiver<StoreEvent>) {
         let (sender, events) = mpsc::channel(1_000);
         let sink: StoreSink = Arc::new(move |event| sender.try_send(event).expect("room"));
-        let loaded = ractor::call!(self.store, |reply| StoreMessage::Load {
+        let loaded = ractor::call!(self.store, |reply| StoreRequest::Load {
             group,
             epoch: Epoch(epoch),
             tail_bytes_max: usize::MAX,
             sink,
-            reply
-        });
+            reply: answer(reply),
+        }
+        .into());
         (loaded.expect("an answer"), events)
     }
 
+    /// Any request that only reads: where the log begins.
+    async fn locate(
+        &self,
+        group: GroupId,
+        epoch: u64,
+        timeout_ms: u64,
+    ) -> Result<Result<Position, StoreError>, ractor::RactorErr<StoreMessage>> {
+        let (epoch, index) = (Epoch(epoch), Index::ZERO);
+        let ask = |reply| StoreRequest::Locate { group, epoch, index, reply: answer(reply) }.into();
+        ractor::call_t!(self.store, ask, timeout_ms)
+    }
+
     fn persist(&self, group: GroupId, epoch: u64, persist: Persist) {
-        let message = StoreMessage::Persist { group, epoch: Epoch(epoch), persist };
-        self.store.cast(message).expect("it lives");
+        let request = StoreRequest::Persist { group, epoch: Epoch(epoch), persist };
+        self.store.cast(request.into()).expect("it lives");
     }
 }
 
@@ -193,14 +211,15 @@ async fn rule_09_writes_gather_while_the_thread_works() {
         if deadline.is_some() {
             assert!(batches < 20, "100 writes went in {batches} batches");
         }
-        let read = ractor::call!(bench.store, |reply| StoreMessage::Read {
+        let read = ractor::call!(bench.store, |reply| StoreRequest::Read {
             group,
             epoch: Epoch(1),
             from: Index(1),
             through: Index(200),
             bytes_max: usize::MAX,
-            reply
-        });
+            reply: answer(reply),
+        }
+        .into());
         assert_eq!(read.expect("an answer").expect("entries"), all);
         bench.store.stop(None);
         bench.handle.stop();
@@ -290,8 +309,7 @@ async fn bug_72_after_a_failed_sync_nothing_is_answered() {
         bench.disk.fail_sync_in(1);
         bench.persist(group, 1, order(1, 1, None, entries(Position::ORIGIN, 1, 1)));
         eventually("the store has failed", || bench.handle.has_failed()).await;
-        let late = ractor::call_t!(bench.store, |reply| StoreMessage::Space { reply }, 500);
-        assert!(late.is_err(), "the port is dropped");
+        assert!(bench.locate(group, 1, 500).await.is_err(), "the port is dropped");
         assert!(events.try_recv().is_err(), "no completion escapes");
         assert_eq!(bench.fatal.lock().expect("not poisoned").len(), 1, "it is said once");
         bench.handle.stop();
@@ -321,13 +339,16 @@ async fn rule_08_bug_45_what_is_damaged_ends_the_store_whoever_asks() {
         let answered = match asks {
             "read" => ractor::call_t!(
                 bench.store,
-                |reply| StoreMessage::Read { group, epoch, from, through, bytes_max: usize::MAX, reply },
+                |reply| {
+                    let (bytes_max, reply) = (usize::MAX, answer(reply));
+                    StoreRequest::Read { group, epoch, from, through, bytes_max, reply }.into()
+                },
                 5_000
             )
             .is_ok(),
             "locate" => ractor::call_t!(
                 bench.store,
-                |reply| StoreMessage::Locate { group, epoch, index: Index(2), reply },
+                |reply| StoreRequest::Locate { group, epoch, index: Index(2), reply: answer(reply) }.into(),
                 5_000
             )
             .is_ok(),
@@ -336,7 +357,10 @@ async fn rule_08_bug_45_what_is_damaged_ends_the_store_whoever_asks() {
                 let (epoch, tail_bytes_max) = (Epoch(2), usize::MAX);
                 ractor::call_t!(
                     bench.store,
-                    |reply| StoreMessage::Load { group, epoch, tail_bytes_max, sink, reply },
+                    |reply| {
+                        let reply = answer(reply);
+                        StoreRequest::Load { group, epoch, tail_bytes_max, sink, reply }.into()
+                    },
                     5_000
                 )
                 .is_ok()
@@ -346,8 +370,7 @@ async fn rule_08_bug_45_what_is_damaged_ends_the_store_whoever_asks() {
         eventually("the store has failed", || bench.handle.has_failed()).await;
         assert!(bench.handle.has_failed(), "{asks}");
         bench.persist(group, 1, order(2, 1, None, entries(last, 1, 1)));
-        let late = ractor::call_t!(bench.store, |reply| StoreMessage::Space { reply }, 500);
-        assert!(late.is_err(), "{asks}: nothing is answered any more");
+        assert!(bench.locate(group, 1, 500).await.is_err(), "{asks}: nothing is answered any more");
         assert!(events.try_recv().is_err(), "{asks}: no completion escapes");
         assert_eq!(bench.fatal.lock().expect("not poisoned").len(), 1, "{asks}: it is said once");
         bench.handle.stop();
@@ -405,8 +428,8 @@ async fn rule_16_roles_hear_of_a_full_disk_and_of_space() {
     // While others keep it busy, too: it looks at the space when it is time, not only when there is nothing to do.
     let mut heard = None;
     for _ in 0..200 {
-        let space = ractor::call!(bench.store, |reply| StoreMessage::Space { reply });
-        space.expect("an answer").expect("it knows");
+        let located = bench.locate(group, 1, 10_000).await;
+        assert_eq!(located.expect("an answer").expect("its beginning"), Position::ORIGIN);
         if let Ok(event) = tokio::time::timeout(Duration::from_millis(20), events.recv()).await {
             heard = event;
             break;

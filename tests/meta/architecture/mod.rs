@@ -219,8 +219,9 @@ fn the_checker_sees_what_it_must() {
         ("crates/quorate/src/role/replicator.rs", "use super::super::store;"),
         ("crates/quorate/src/applier/actor.rs", "use crate::role::{GroupContext, LeaderMessage};"),
         ("crates/quorate/src/applier/actor.rs", "use super::super::role::runner::Runner;"),
-        ("crates/quorate/src/store/actor.rs", "use crate::{group, error};"),
-        ("crates/quorate/src/store/actor.rs", "fn f() { fjall::Database::builder(p); }"),
+        ("crates/quorate/src/log_store/actor.rs", "use crate::{group, error};"),
+        ("crates/store/src/write.rs", "fn f() { fjall::Database::builder(p); }"),
+        ("crates/store/src/write.rs", "use ractor::ActorRef;"),
         ("crates/quorate/src/machine/mod.rs", "use std::collections::HashMap;"),
         ("crates/quorate/src/role/runner.rs", "use std::sync::Mutex;"),
     ] {
@@ -232,8 +233,8 @@ fn the_checker_sees_what_it_must() {
             "// use tokio::time;\nuse std::time::Duration;\nconst T: &str = \"std::fs\";",
         ),
         ("crates/bridge/src/core.rs", "/// Raft rides on it.\nuse tokio::net::TcpStream; struct Fragment;"),
-        ("crates/quorate/src/store/fjall.rs", "use fjall::Database;"),
-        ("crates/quorate/src/store/mod.rs", "mod fjall;\npub use self::fjall::FjallDisk;"),
+        ("crates/store/src/fjall.rs", "use fjall::Database;"),
+        ("crates/store/src/lib.rs", "mod fjall;\npub use self::fjall::FjallDisk;"),
         ("crates/quorate/src/applier/actor.rs", "use crate::role::GroupContext;"),
         ("crates/quorate/src/restarts.rs", "#[cfg(test)] mod tests { use super::*; }"),
     ] {

@@ -18,18 +18,18 @@ use quorate_core::{
     ReplicaState, Term,
 };
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::applier::{ApplierFactory, ApplierMessage};
 use crate::group::faults::Faults;
 use crate::group::{Condition, LOOK_BYTES_MAX, LeaderRoute, RoleRef, Route};
+use crate::messages::store::{AnswerPort, answer};
 use crate::restarts::{APPLIER, ROLE, Restarts};
 use crate::role::{
     CandidateActor, Ended, FollowerActor, GroupContext, LeaderActor, LeaderMessage, RoleMessage, RoleStart,
     RoleStatus,
 };
-use crate::store::{Answer, LoadedGroup, StoreError, StoreEvent, StoreMessage};
+use crate::store::{Answer, LoadedGroup, StoreError, StoreEvent, StoreRequest};
 use crate::supervision::ended;
 
 /// How long the end of a child's task is waited for before it is replaced.
@@ -68,7 +68,7 @@ pub(crate) enum GroupMessage {
     /// From handles and the node's status.
     Inspect(RpcReplyPort<RoleStatus>),
     /// From a handle: what is in the log, for people to look at.
-    Look { from: Index, through: Index, reply: Answer<Vec<Entry>> },
+    Look { from: Index, through: Index, reply: AnswerPort<Vec<Entry>> },
     /// From Node: take nothing any more; answered when every waiting caller was, or cannot be.
     Close { detail: String, reply: RpcReplyPort<()> },
     /// From its own timer: start the role again.
@@ -326,12 +326,11 @@ impl GroupState {
         if let Some(store) = self.start.cx.store() {
             let known = membership.members.iter().filter(|(_, member)| member.incarnation.0 != 0);
             for (peer, member) in known.filter(|(peer, _)| **peer != self.start.cx.node) {
-                let (reply, _) = oneshot::channel();
                 let (peer, incarnation) = (peer.clone(), member.incarnation);
                 // Lost with the store's actor, it is said again when the next role is loaded.
-                let record =
-                    StoreMessage::RecordPeer { peer, incarnation, replace: true, reply: reply.into() };
-                let _ = store.cast(record);
+                let reply = Answer::new(drop);
+                let record = StoreRequest::RecordPeer { peer, incarnation, replace: true, reply };
+                let _ = store.cast(record.into());
             }
         }
         self.membership = Some(membership);
@@ -345,11 +344,12 @@ impl GroupState {
     }
 
     /// Passes the question on; without a store its port is dropped, and the asker told so.
-    fn look(&self, from: Index, through: Index, reply: Answer<Vec<Entry>>) {
+    fn look(&self, from: Index, through: Index, reply: AnswerPort<Vec<Entry>>) {
         let (group, epoch) = (self.start.cx.id, self.epoch);
         if let Some(store) = self.start.cx.store() {
-            let read = StoreMessage::Read { group, epoch, from, through, bytes_max: LOOK_BYTES_MAX, reply };
-            let _ = store.cast(read);
+            let (bytes_max, reply) = (LOOK_BYTES_MAX, answer(reply));
+            let read = StoreRequest::Read { group, epoch, from, through, bytes_max, reply };
+            let _ = store.cast(read.into());
         }
     }
 
@@ -382,7 +382,9 @@ impl GroupState {
             self.ask_applier(me);
         }
         let tail_bytes_max = self.start.cx.core.tail_bytes_max;
-        let ask = move |reply| StoreMessage::Load { group, epoch, tail_bytes_max, sink, reply };
+        let ask = move |reply| {
+            StoreRequest::Load { group, epoch, tail_bytes_max, sink, reply: answer(reply) }.into()
+        };
         drop(store.call_and_forward(ask, me, move |result| GroupMessage::Loaded { epoch, result }, None));
     }
 

@@ -20,10 +20,11 @@ use crate::applier::{ApplierFactory, MachineFactory};
 use crate::error::{GroupError, NodeFailure};
 use crate::group::{GroupActor, GroupMessage, GroupStart, RouteReceiver, RouteSender, deliver};
 use crate::machine::{SnapshotZero, StateMachine};
+use crate::messages::store::answer;
 use crate::node::owner::{Owner, spawn_store};
 use crate::restarts::{BRIDGE, GROUP, LOG_STORE, Restarts};
 use crate::role::GroupContext;
-use crate::store::{GroupError as StoreGroupError, StoreMessage};
+use crate::store::{GroupError as StoreGroupError, StoreRequest};
 use crate::supervision::ended;
 use crate::wire::{GroupProtocol, exposed_name};
 
@@ -232,7 +233,7 @@ impl NodeState {
             return;
         };
         let founding = self.owner.founding.clone();
-        let ask = move |reply| StoreMessage::OpenGroup { name, founding, reply };
+        let ask = move |reply| StoreRequest::OpenGroup { name, founding, reply: answer(reply) }.into();
         drop(store.call_and_forward(ask, me, move |result| NodeMessage::Opened { open, result }, None));
     }
 

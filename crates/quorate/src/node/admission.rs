@@ -10,8 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use quorate_bridge::{Admission, Admitting, Direction, Hello, Kind, Refusal, RefusalCode};
 use quorate_core::{Incarnation, NodeId};
 
+use crate::messages::store::answer;
 use crate::role::StoreRoute;
-use crate::store::StoreMessage;
+use quorate_store::StoreRequest;
 
 pub(crate) struct Gate {
     me: NodeId,
@@ -64,12 +65,13 @@ impl Gate {
         let not_now =
             |what: &str| Refusal::new(RefusalCode::NotNow, what.to_owned(), "it will be tried again");
         let store = self.store.borrow().clone().ok_or_else(|| not_now("the log store is being restarted"))?;
-        let asked = ractor::call!(store, |reply| StoreMessage::RecordPeer {
+        let asked = ractor::call!(store, |reply| StoreRequest::RecordPeer {
             peer: peer.clone(),
             incarnation,
             replace: false,
-            reply
-        });
+            reply: answer(reply),
+        }
+        .into());
         let known = asked
             .map_err(|_| not_now("the log store did not answer"))?
             .map_err(|error| not_now(&format!("the log store cannot keep the incarnation: {error}")))?;

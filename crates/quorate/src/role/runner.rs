@@ -17,10 +17,11 @@ use serde::{Deserialize, Serialize};
 use crate::applier::ApplierMessage;
 use crate::error::QueryError;
 use crate::group::{GroupMessage, QueryPort};
+use crate::messages::store::answer;
 use crate::role::context::Remotes;
 use crate::role::timer::Timer;
 use crate::role::{GroupContext, ReplicatorMessage};
-use crate::store::{StoreError, StoreMessage};
+use crate::store::{StoreError, StoreRequest};
 use crate::wire::Request;
 
 /// What a role actor starts with.
@@ -174,7 +175,7 @@ impl<R: CoreRole> Runner<R> {
             Effect::Persist(persist) => {
                 let (group, epoch) = (self.cx.id, self.epoch);
                 if let Some(store) = self.cx.store() {
-                    let _ = store.cast(StoreMessage::Persist { group, epoch, persist });
+                    let _ = store.cast(StoreRequest::Persist { group, epoch, persist }.into());
                 }
             }
             Effect::Send(message) => self.send(message),
@@ -271,7 +272,9 @@ impl<R: CoreRole> Runner<R> {
         let Some((store, applier)) = self.cx.store().zip(self.cx.route.borrow().applier.clone()) else {
             return;
         };
-        let ask = move |reply| StoreMessage::Read { group, epoch, from, through, bytes_max, reply };
+        let ask = move |reply| {
+            StoreRequest::Read { group, epoch, from, through, bytes_max, reply: answer(reply) }.into()
+        };
         let tell = |read: Result<Vec<Entry>, StoreError>| ApplierMessage::Apply {
             entries: read.unwrap_or_default(),
         };
@@ -281,7 +284,7 @@ impl<R: CoreRole> Runner<R> {
     fn locate(&self, index: Index) {
         let (group, epoch) = (self.cx.id, self.epoch);
         let Some(store) = self.cx.store() else { return };
-        let ask = move |reply| StoreMessage::Locate { group, epoch, index, reply };
+        let ask = move |reply| StoreRequest::Locate { group, epoch, index, reply: answer(reply) }.into();
         drop(store.call_and_forward(ask, &self.group, |located| GroupMessage::Located(located.ok()), None));
     }
 
@@ -297,7 +300,9 @@ impl<R: CoreRole> Runner<R> {
         let Some(prev) = state.and_then(|state| state.tail().log_id_at(from.prev())) else { return };
         let (group, epoch) = (self.cx.id, self.epoch);
         let Some(store) = self.cx.store() else { return };
-        let ask = move |reply| StoreMessage::Read { group, epoch, from, through, bytes_max, reply };
+        let ask = move |reply| {
+            StoreRequest::Read { group, epoch, from, through, bytes_max, reply: answer(reply) }.into()
+        };
         let tell = move |read: Result<Vec<Entry>, StoreError>| {
             let entries = read.unwrap_or_default();
             ReplicatorMessage::Event(ReplicatorEvent::Fetched { session, prev, entries })

@@ -4,12 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use quorate::store::{DiskError, OpenError, OpenNotice};
 use quorate_core::{GroupId, Index, Position};
 
 use self::directory::{
     ENTRIES, GROUP, OTHER, Outcome, copy, directory, entries, fill, lock, open, open_with, write,
 };
+use crate::{DiskError, OpenError, OpenNotice};
 
 mod damage;
 mod directory;

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use quorate::store::{DiskError, OpenError, OpenReport, Store};
+use quorate_store::{DiskError, OpenError, OpenReport, Store};
 use tempfile::TempDir;
-use tokio::time::Instant;
 
 use crate::cases::{Case, Ended, Outcome};
 use crate::promises::kept;
-use crate::worker::{DATA, FAILED, FINISHED, LONG, NODE, REFUSED, SAYS, SLOW, actions, open, world_after};
+use crate::worker::{
+    DATA, FAILED, FINISHED, LONG, NODE, REFUSED, SAYS, SLOW, actions, now, open, world_after,
+};
 use crate::workload::{Action, World, act, after, held};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kth_call/kth_call.c");
@@ -146,7 +147,7 @@ impl Shim {
 
 /// Opens a directory that nobody has open. A process that another thread starts holds the lock from its fork to its exec.
 fn reopen(data: &Path) -> Result<(Store, OpenReport), OpenError> {
-    let start = Instant::now();
+    let start = now();
     loop {
         match open(data) {
             Err(OpenError::Disk(DiskError::Locked { .. })) if start.elapsed() < UNLOCKED_WITHIN => {

@@ -6,10 +6,11 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use bytes::Bytes;
-use quorate::store::{Crash, Disk, GroupWrite, Keyspace, SimDisk, SimImage, Store, StoreOptions};
 use quorate_core::{
     Entry, EntryKind, HardState, Hash, Incarnation, Index, Member, Membership, NodeId, Position, Term,
 };
+
+use crate::{Crash, Disk, GroupWrite, Keyspace, SimDisk, SimImage, Store, StoreOptions};
 
 fn node(name: &str) -> NodeId {
     NodeId::new(name).expect("a legal name")
@@ -72,7 +73,7 @@ fn dump(title: &str, bytes: &[u8], out: &mut String) {
 }
 
 fn compare(name: &str, found: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/golden").join(name);
     if std::env::var("QUORATE_GOLDEN").is_ok_and(|mode| mode == "write") {
         std::fs::write(&path, found).expect("a golden file is written");
     }

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use quorate::store::{
-    Disk, DiskError, FjallDisk, FjallOptions, GroupWrite, OpenError, OpenReport, Store, StoreOptions,
-};
 use quorate_core::{
     Entry, EntryKind, GroupId, HardState, Hash, Index, Member, Membership, NodeId, Position, Term,
 };
 use tempfile::TempDir;
+
+use crate::{
+    Disk, DiskError, FjallDisk, FjallOptions, GroupWrite, OpenError, OpenReport, Store, StoreOptions,
+};
 
 pub(crate) const GROUP: &str = "orders";
 pub(crate) const OTHER: &str = "stock";

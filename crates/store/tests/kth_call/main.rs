@@ -10,7 +10,7 @@
 //! `QUORATE_KTH_SLOW` one of the sweep in which later calls are slow.
 
 mod cases;
-#[path = "../../src/store/tests/promises.rs"]
+#[path = "../../src/tests/promises.rs"]
 #[allow(dead_code, reason = "shared with the tests of crash images, which need more of it")]
 mod promises;
 mod shim;
@@ -18,18 +18,15 @@ mod shim;
 #[allow(unreachable_pub, reason = "shared with the tests of processes, whose library shows it")]
 mod skip;
 mod worker;
-#[path = "../../src/store/tests/workload.rs"]
+#[path = "../../src/tests/workload.rs"]
 #[allow(dead_code, reason = "shared with the tests of crash images, which need more of it")]
 mod workload;
-
-/// What the shared modules call it.
-mod store {
-    pub(crate) use quorate::store::*;
-}
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
+
+use quorate_store::*;
 
 use self::cases::{Case, Kind, Outcome, cases};
 use self::shim::Shim;
@@ -131,7 +128,7 @@ impl Swept {
         let case = first.split(' ').next().unwrap_or_default().trim_end_matches(':');
         assert!(
             self.wrong.is_empty(),
-            "{first}\nreplay: {variable}={case} cargo test -p quorate --test kth_call rule_06 -- --nocapture"
+            "{first}\nreplay: {variable}={case} cargo test -p quorate-store --test kth_call rule_06 -- --nocapture"
         );
         let failed: u64 = self.outcomes.values().sum();
         assert!(failed >= 30, "too few calls failed to show anything: {:?}", self.outcomes);

@@ -13,7 +13,8 @@ use quorate_core::{Epoch, GroupId, Persist, Sequence};
 
 use super::Store;
 use super::error::{GroupError, StoreError};
-use super::message::{Answer, FatalSink, StoreEvent, StoreFatal, StoreMessage, StoreSink};
+use super::event::{FatalSink, StoreEvent, StoreFatal, StoreSink};
+use super::request::{Answer, StoreRequest};
 use super::types::GroupWrite;
 
 /// Counted by the store; read by metrics.
@@ -89,7 +90,7 @@ impl Engine {
     }
 
     /// Carries out everything, in order. After a failure nothing is answered: ports are dropped.
-    pub(super) fn execute(&mut self, requests: Vec<StoreMessage>) {
+    pub(super) fn execute(&mut self, requests: Vec<StoreRequest>) {
         if self.shared.has_failed() {
             return;
         }
@@ -143,34 +144,25 @@ impl Engine {
         Ok(())
     }
 
-    fn run(&mut self, requests: Vec<StoreMessage>) -> Result<(), StoreError> {
+    fn run(&mut self, requests: Vec<StoreRequest>) -> Result<(), StoreError> {
         let mut writes: Vec<Order> = Vec::new();
         let mut reads = Vec::new();
         for request in requests {
             match request {
-                StoreMessage::Persist { group, epoch, persist } => writes.push((group, epoch, persist)),
-                StoreMessage::Read { .. }
-                | StoreMessage::Locate { .. }
-                | StoreMessage::Peers { .. }
-                | StoreMessage::Space { .. } => reads.push(request),
-                StoreMessage::OpenGroup { .. }
-                | StoreMessage::Load { .. }
-                | StoreMessage::Install { .. }
-                | StoreMessage::Compact { .. }
-                | StoreMessage::RecordPeer { .. }
-                | StoreMessage::Scrub { .. } => {
+                StoreRequest::Persist { group, epoch, persist } => writes.push((group, epoch, persist)),
+                read if read.is_read() => reads.push(read),
+                barrier => {
                     self.segment(&mut writes, &mut reads)?;
-                    self.barrier(request)?;
+                    self.carry_out(barrier)?;
                 }
-                StoreMessage::Internal(_) => {}
             }
         }
         self.segment(&mut writes, &mut reads)
     }
 
-    fn segment(&mut self, writes: &mut Vec<Order>, reads: &mut Vec<StoreMessage>) -> Result<(), StoreError> {
+    fn segment(&mut self, writes: &mut Vec<Order>, reads: &mut Vec<StoreRequest>) -> Result<(), StoreError> {
         self.write(std::mem::take(writes))?;
-        reads.drain(..).try_for_each(|read| self.read(read))
+        reads.drain(..).try_for_each(|read| self.carry_out(read))
     }
 
     fn write(&mut self, orders: Vec<Order>) -> Result<(), StoreError> {
@@ -211,39 +203,25 @@ impl Engine {
         Ok(())
     }
 
-    fn read(&mut self, request: StoreMessage) -> Result<(), StoreError> {
+    fn carry_out(&mut self, request: StoreRequest) -> Result<(), StoreError> {
         match request {
-            StoreMessage::Read { group, epoch, from, through, bytes_max, reply } => {
+            StoreRequest::Persist { group, epoch, persist } => self.write(vec![(group, epoch, persist)]),
+            StoreRequest::Read { group, epoch, from, through, bytes_max, reply } => {
                 let current = self.check_epoch(group, epoch);
                 self.answer(reply, current.and_then(|()| self.store.read(group, from, through, bytes_max)))
             }
-            StoreMessage::Locate { group, epoch, index, reply } => {
+            StoreRequest::Locate { group, epoch, index, reply } => {
                 let current = self.check_epoch(group, epoch);
                 self.answer(reply, current.and_then(|()| self.store.locate(group, index)))
             }
-            StoreMessage::Peers { reply } => self.answer(reply, Ok(self.store.peers())),
-            StoreMessage::Space { reply } => self.answer(reply, self.store.space()),
-            StoreMessage::OpenGroup { .. }
-            | StoreMessage::Load { .. }
-            | StoreMessage::Persist { .. }
-            | StoreMessage::Install { .. }
-            | StoreMessage::Compact { .. }
-            | StoreMessage::RecordPeer { .. }
-            | StoreMessage::Scrub { .. }
-            | StoreMessage::Internal(_) => unreachable!("run() sends only reads here"),
-        }
-    }
-
-    fn barrier(&mut self, request: StoreMessage) -> Result<(), StoreError> {
-        match request {
-            StoreMessage::OpenGroup { name, founding, reply } => {
+            StoreRequest::OpenGroup { name, founding, reply } => {
                 match self.store.open_group(&name, &founding) {
                     Err(GroupError::Store(error)) if error.is_fatal() => return Err(error),
                     result => self.send(reply, result),
                 }
                 Ok(())
             }
-            StoreMessage::Load { group, epoch, tail_bytes_max, sink, reply } => {
+            StoreRequest::Load { group, epoch, tail_bytes_max, sink, reply } => {
                 if self.sessions.get(&group).is_some_and(|session| session.epoch >= epoch) {
                     return self.answer(reply, Err(StoreError::Stale { group }));
                 }
@@ -256,30 +234,20 @@ impl Engine {
                 }
                 self.answer(reply, loaded)
             }
-            StoreMessage::Install { group, epoch, install, reply } => {
+            StoreRequest::Install { group, epoch, install, reply } => {
                 let current = self.check_epoch(group, epoch);
                 let done = current.and_then(|()| self.store.install(group, &install));
                 self.answer(reply, done)
             }
-            StoreMessage::Compact { group, epoch, through, reply } => {
+            StoreRequest::Compact { group, epoch, through, reply } => {
                 let current = self.check_epoch(group, epoch);
                 let done = current.and_then(|()| self.store.compact(group, through));
                 self.answer(reply, done)
             }
-            StoreMessage::RecordPeer { peer, incarnation, replace, reply } => {
+            StoreRequest::RecordPeer { peer, incarnation, replace, reply } => {
                 let done = self.store.record_peer(&peer, incarnation, replace);
                 self.answer(reply, done)
             }
-            StoreMessage::Scrub { reply } => {
-                let done = self.store.scrub();
-                self.answer(reply, done)
-            }
-            StoreMessage::Persist { .. }
-            | StoreMessage::Read { .. }
-            | StoreMessage::Locate { .. }
-            | StoreMessage::Peers { .. }
-            | StoreMessage::Space { .. }
-            | StoreMessage::Internal(_) => unreachable!("run() sends only barriers here"),
         }
     }
 
@@ -302,11 +270,7 @@ impl Engine {
     }
 
     /// A fatal error is never an answer: the port is dropped and the store stops.
-    fn answer<T: Send + 'static>(
-        &self,
-        reply: Answer<T>,
-        result: Result<T, StoreError>,
-    ) -> Result<(), StoreError> {
+    fn answer<T>(&self, reply: Answer<T>, result: Result<T, StoreError>) -> Result<(), StoreError> {
         match result {
             Err(error) if error.is_fatal() => Err(error),
             result => {
@@ -316,10 +280,9 @@ impl Engine {
         }
     }
 
-    fn send<T: Send + 'static, E: Send + 'static>(&self, reply: Answer<T, E>, result: Result<T, E>) {
+    fn send<T, E>(&self, reply: Answer<T, E>, result: Result<T, E>) {
         if !self.shared.has_failed() {
-            // Whoever asked may be gone: a role that was restarted.
-            let _ = reply.send(result);
+            reply.send(result);
         }
     }
 

@@ -10,10 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use quorate::store::SECTOR_BYTES;
 use tempfile::TempDir;
 
-use crate::directory::{ENTRIES, Outcome, copy, files, fill, goes_on, outcome};
+use super::directory::{ENTRIES, Outcome, copy, files, fill, goes_on, outcome};
+use crate::SECTOR_BYTES;
 
 /// Every so many bytes a bit is flipped, where nobody says otherwise: a few seconds' worth.
 const STRIDE: usize = 997;
@@ -285,7 +285,7 @@ fn damage_each(ground: &Ground, all: &[(PathBuf, Damage)]) -> BTreeMap<Outcome, 
     let (case, why) = wrong.first().cloned().unwrap_or_default();
     assert!(
         wrong.is_empty(),
-        "{case}: {why}\nreplay: QUORATE_DISK_STRIDE={} QUORATE_DAMAGE='{case}' cargo test -p quorate --test store_files \
+        "{case}: {why}\nreplay: QUORATE_DISK_STRIDE={} QUORATE_DAMAGE='{case}' cargo test -p quorate-store --lib \
          any_damage -- --nocapture",
         stride()
     );

@@ -10,11 +10,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ractor::ActorRef;
-
 use super::engine::{Engine, Shared, StoreStats};
 use super::error::StoreError;
-use super::message::{FatalSink, Internal, InternalKind, StoreFatal, StoreMessage};
+use super::event::{FatalSink, StoreFatal};
+use super::request::StoreRequest;
 use super::types::{ANCHOR_LAG_MAX, Identity};
 use super::{DiskError, Store};
 
@@ -23,9 +22,21 @@ const IDLE: Duration = Duration::from_millis(5);
 /// How often free space is looked at while nothing is written.
 const SPACE_INTERVAL: Duration = Duration::from_millis(500);
 
+/// What the thread says to the actor in front of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The thread is idle and knows the actor of this store epoch.
+    Attached(u64),
+    /// The thread has finished this job.
+    Done(u64),
+}
+
+/// Where [`Progress`] goes. Called on the I/O thread: it must only hand on.
+pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
+
 enum Order {
-    Attach { store_epoch: u64, actor: ActorRef<StoreMessage> },
-    Job { number: u64, requests: Vec<StoreMessage>, actor: ActorRef<StoreMessage> },
+    Attach { store_epoch: u64, actor: ProgressSink },
+    Job { number: u64, requests: Vec<StoreRequest>, actor: ProgressSink },
     Stop,
 }
 
@@ -53,13 +64,14 @@ impl std::fmt::Debug for StoreHandle {
 }
 
 /// What became of a job that was handed over.
-pub(super) enum Submitted {
+#[derive(Debug)]
+pub enum Submitted {
     /// It is done.
     Done,
-    /// The thread has it; [`InternalKind::Done`] will say when it is done.
+    /// The thread has it; [`Progress::Done`] will say when it is done.
     UnderWay,
     /// Inline, on a simulated disk that takes its time: the actor keeps it and tries again after a while.
-    Later(Vec<StoreMessage>, Duration),
+    Later(Vec<StoreRequest>, Duration),
 }
 
 /// How often a simulated disk that does nothing is looked at.
@@ -142,44 +154,40 @@ impl StoreHandle {
         }
     }
 
-    /// What the actor's watch says when the thread is silent.
-    pub(super) fn shared(&self) -> &Shared {
-        &self.0.shared
+    /// The actor's watch: the thread has been silent for this long, beyond its deadline. The store ends.
+    pub fn fail_silent(&self, silent: Duration) {
+        self.0.shared.fail(StoreFatal::Silent(silent));
     }
 
-    pub(super) fn deadline(&self) -> Duration {
+    /// How long the thread may be silent.
+    pub fn deadline(&self) -> Duration {
         self.0.deadline
     }
 
-    pub(super) fn is_inline(&self) -> bool {
+    /// Whether there is no thread, and jobs are carried out by the caller.
+    pub fn is_inline(&self) -> bool {
         matches!(self.0.mode, Mode::Inline { .. })
     }
 
-    /// A new actor: it may hand over work once [`InternalKind::Attached`] comes back, when the thread is idle.
-    pub(super) fn attach(&self, actor: &ActorRef<StoreMessage>) -> u64 {
+    /// A new actor: it may hand over work once [`Progress::Attached`] comes back, when the thread is idle.
+    pub fn attach(&self, actor: &ProgressSink) -> u64 {
         let store_epoch = self.0.store_epoch.fetch_add(1, Ordering::SeqCst) + 1;
         match &self.0.mode {
             Mode::Thread { orders, .. } => {
-                self.order(orders, Order::Attach { store_epoch, actor: actor.clone() });
+                self.order(orders, Order::Attach { store_epoch, actor: Arc::clone(actor) });
             }
             Mode::Inline { .. } => {
-                let attached = StoreMessage::Internal(Internal(InternalKind::Attached(store_epoch)));
-                let _ = actor.cast(attached);
+                actor(Progress::Attached(store_epoch));
             }
         }
         store_epoch
     }
 
     /// Hands over a job.
-    pub(super) fn submit(
-        &self,
-        number: u64,
-        requests: Vec<StoreMessage>,
-        actor: &ActorRef<StoreMessage>,
-    ) -> Submitted {
+    pub fn submit(&self, number: u64, requests: Vec<StoreRequest>, actor: &ProgressSink) -> Submitted {
         match &self.0.mode {
             Mode::Thread { orders, .. } => {
-                self.order(orders, Order::Job { number, requests, actor: actor.clone() });
+                self.order(orders, Order::Job { number, requests, actor: Arc::clone(actor) });
                 Submitted::UnderWay
             }
             Mode::Inline { engine } => match lock(engine).as_mut() {
@@ -196,7 +204,7 @@ impl StoreHandle {
     }
 
     /// Inline only: a job that had to wait. Given back if the disk does nothing now.
-    pub(super) fn submit_late(&self, requests: Vec<StoreMessage>) -> Submitted {
+    pub fn submit_late(&self, requests: Vec<StoreRequest>) -> Submitted {
         match &self.0.mode {
             Mode::Thread { .. } => Submitted::Done,
             Mode::Inline { engine } => match lock(engine).as_mut() {
@@ -212,15 +220,16 @@ impl StoreHandle {
         }
     }
 
-    /// Inline only: whether a settle timer is wanted, and the settling itself.
-    pub(super) fn inline_behind(&self) -> bool {
+    /// Inline only: whether a settle timer is wanted.
+    pub fn inline_behind(&self) -> bool {
         match &self.0.mode {
             Mode::Thread { .. } => false,
             Mode::Inline { engine } => lock(engine).as_ref().is_some_and(|engine| engine.wants_settling()),
         }
     }
 
-    pub(super) fn inline_settle(&self) {
+    /// Inline only: brings the anchor up to date, unless the disk does nothing.
+    pub fn inline_settle(&self) {
         match &self.0.mode {
             Mode::Thread { .. } => {}
             Mode::Inline { engine } => {
@@ -258,14 +267,12 @@ fn run(mut engine: Engine, inbox: &Receiver<Order>, shared: &Shared) {
         let wait = behind_since.map_or(SPACE_INTERVAL, |_| IDLE);
         match inbox.recv_timeout(wait) {
             Ok(Order::Attach { store_epoch, actor }) => {
-                let attached = InternalKind::Attached(store_epoch);
-                let _ = actor.cast(StoreMessage::Internal(Internal(attached)));
+                actor(Progress::Attached(store_epoch));
             }
             Ok(Order::Job { number, requests, actor }) => {
                 engine.execute(requests);
                 if !shared.has_failed() {
-                    let done = InternalKind::Done(number);
-                    let _ = actor.cast(StoreMessage::Internal(Internal(done)));
+                    actor(Progress::Done(number));
                 }
             }
             Err(RecvTimeoutError::Timeout) => {

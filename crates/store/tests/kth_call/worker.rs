@@ -3,12 +3,11 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::workload::{Action, World, act, after, options, read, script};
-use quorate::store::{Disk, FjallDisk, FjallOptions, OpenError, OpenReport, Store, StoreOptions};
 use quorate_core::GroupId;
-use tokio::time::Instant;
+use quorate_store::{Disk, FjallDisk, FjallOptions, OpenError, OpenReport, Store, StoreOptions};
 
 /// The data directory, below the one whose calls are watched: that it is made is watched, too.
 pub(crate) const NODE: &str = "node";
@@ -28,6 +27,14 @@ pub(crate) const FINISHED: i32 = 0;
 pub(crate) const REFUSED: i32 = 3;
 pub(crate) const FAILED: i32 = 4;
 pub(crate) const WRONG: i32 = 5;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a real disk beside no runtime: how long its calls take is what is measured"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
 
 /// The script, and where the directory is closed and opened again: before the actions of these numbers.
 pub(crate) fn actions() -> (Vec<Action>, Vec<usize>) {
@@ -92,7 +99,7 @@ impl Says {
 /// Until the engine's thread is where it is slow, as the shim says, or has had the time to get there.
 fn until_slow() {
     let report = std::env::var("KTH_REPORT").expect("the shim has one");
-    let start = Instant::now();
+    let start = now();
     while start.elapsed() < LINGER {
         if std::fs::read_to_string(&report)
             .is_ok_and(|said| said.lines().any(|line| line.starts_with("slow ")))

@@ -1,13 +1,13 @@
 //! `safety.md` 9 at the engine: what a role that is over had ordered does not land behind the one that follows it.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use quorate_core::{Entry, Epoch, GroupId, Index, Persist, Position, Sequence};
-use tokio::sync::oneshot;
 
 use super::super::engine::{Engine, Shared};
-use super::super::message::{StoreEvent, StoreMessage};
+use super::super::event::StoreEvent;
+use super::super::request::{Answer, StoreRequest};
 use super::super::{LoadedGroup, SimDisk, StoreError};
 use super::workload::{entries, founding, hard, open};
 
@@ -26,15 +26,16 @@ fn persist(sequence: u64, entries: Vec<Entry>) -> Persist {
     }
 }
 
-type Loading = oneshot::Receiver<Result<LoadedGroup, StoreError>>;
+type Loading = Receiver<Result<LoadedGroup, StoreError>>;
 
 /// A role begins under this epoch; what it hears goes to `heard`.
-fn load(epoch: u64, heard: Sender<StoreEvent>) -> (StoreMessage, Loading) {
-    let (reply, answer) = oneshot::channel();
+fn load(epoch: u64, heard: Sender<StoreEvent>) -> (StoreRequest, Loading) {
+    let (told, answer) = channel();
+    let reply = Answer::new(move |loaded| drop(told.send(loaded)));
     // Who listens no more has seen enough.
     let sink = Arc::new(move |event| drop(heard.send(event)));
     let (group, epoch) = (group(), Epoch(epoch));
-    (StoreMessage::Load { group, epoch, tail_bytes_max: 1 << 20, sink, reply: reply.into() }, answer)
+    (StoreRequest::Load { group, epoch, tail_bytes_max: 1 << 20, sink, reply }, answer)
 }
 
 /// The role of epoch 1 orders `old` and dies; epoch 2 begins, and then the order arrives. What the new role was told, and
@@ -44,20 +45,16 @@ fn late_order(no_epochs: bool) -> (Vec<StoreEvent>, Index) {
     let failed = |fatal| panic!("the disk is healthy: {fatal:?}");
     let mut engine = Engine::new(store, Arc::new(Shared::new(Arc::new(failed))));
     engine.mutant_no_epochs = no_epochs;
-    let (reply, _opened) = oneshot::channel();
-    engine.execute(vec![StoreMessage::OpenGroup {
-        name: "a".into(),
-        founding: founding(),
-        reply: reply.into(),
-    }]);
+    let reply = Answer::new(drop);
+    engine.execute(vec![StoreRequest::OpenGroup { name: "a".into(), founding: founding(), reply }]);
     let (second, heard) = channel();
     let (begin_first, _first) = load(1, channel().0);
     let (begin_second, _second) = load(2, second);
     engine.execute(vec![begin_first]);
     let old = entries(Position::ORIGIN, 1, 2, 10);
     engine.execute(vec![begin_second]);
-    engine.execute(vec![StoreMessage::Persist { group: group(), epoch: Epoch(1), persist: persist(1, old) }]);
-    let (look, mut found) = load(3, channel().0);
+    engine.execute(vec![StoreRequest::Persist { group: group(), epoch: Epoch(1), persist: persist(1, old) }]);
+    let (look, found) = load(3, channel().0);
     engine.execute(vec![look]);
     let loaded = found.try_recv().expect("inline").expect("it loads");
     (heard.try_iter().collect(), loaded.tail.last().index)

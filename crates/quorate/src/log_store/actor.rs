@@ -5,19 +5,19 @@
 //! A crash loses what waits; database, anchor, thread and sessions live above it in the [`StoreHandle`]. Node restarts
 //! it; the new one takes a store epoch, waits until the thread is idle, and the roles say again what has not come back.
 //! Bound: each role's own limits (uncommitted bytes of a leader, the sender's window at a follower); nothing is dropped
-//! here for being too much. What waits is counted in [`StoreStats`](super::StoreStats).
+//! here for being too much. What waits is counted in [`StoreStats`](quorate_store::StoreStats).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use quorate_core::{Entry, Epoch, GroupId};
+use quorate_core::{Epoch, GroupId};
+use quorate_store::{ANCHOR_LAG_MAX, Progress, ProgressSink, StoreHandle, StoreRequest, Submitted};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 use tokio::time::Instant;
 
-use super::message::{Internal, InternalKind, StoreFatal, StoreMessage};
-use super::thread::{StoreHandle, Submitted};
-use super::types::ANCHOR_LAG_MAX;
+use crate::messages::store::{Internal, InternalKind, StoreMessage};
 
 /// Bytes of entries in one batch, about.
 const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -31,24 +31,25 @@ const BATCH_READS_MAX: usize = 8;
 pub struct LogStore;
 
 /// What waits, and what the thread is doing.
-#[derive(Debug)]
 pub struct LogStoreState {
     handle: StoreHandle,
+    /// Where the thread says how far it is: this actor's mailbox.
+    progress: ProgressSink,
     store_epoch: u64,
     attached: bool,
-    queue: VecDeque<StoreMessage>,
+    queue: VecDeque<StoreRequest>,
     /// The job under way and since when.
     busy: Option<(u64, Instant)>,
     jobs: u64,
     /// The job under way, if a simulated disk takes its time for it.
-    slow: Vec<StoreMessage>,
+    slow: Vec<StoreRequest>,
     watching: bool,
     settling: bool,
 }
 
-impl std::fmt::Debug for StoreMessage {
+impl std::fmt::Debug for LogStoreState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
+        f.debug_struct("LogStoreState").field("queue", &self.queue).finish_non_exhaustive()
     }
 }
 
@@ -73,9 +74,14 @@ impl Actor for LogStore {
         me: ActorRef<StoreMessage>,
         handle: StoreHandle,
     ) -> Result<LogStoreState, ActorProcessingErr> {
-        let store_epoch = handle.attach(&me);
+        let actor = me.clone();
+        let progress: ProgressSink = Arc::new(move |progress| {
+            let _ = actor.cast(StoreMessage::Internal(Internal(InternalKind::Progress(progress))));
+        });
+        let store_epoch = handle.attach(&progress);
         let mut state = LogStoreState {
             handle,
+            progress,
             store_epoch,
             attached: false,
             queue: VecDeque::new(),
@@ -98,20 +104,12 @@ impl Actor for LogStore {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             StoreMessage::Internal(Internal(internal)) => state.internal(&me, &internal),
-            StoreMessage::Load { group, epoch, .. } => {
-                state.forget_older(group, epoch);
-                state.enqueue(message);
+            StoreMessage::Request(request) => {
+                if let StoreRequest::Load { group, epoch, .. } = request {
+                    state.forget_older(group, epoch);
+                }
+                state.enqueue(request);
             }
-            StoreMessage::OpenGroup { .. }
-            | StoreMessage::Persist { .. }
-            | StoreMessage::Read { .. }
-            | StoreMessage::Locate { .. }
-            | StoreMessage::Install { .. }
-            | StoreMessage::Compact { .. }
-            | StoreMessage::RecordPeer { .. }
-            | StoreMessage::Peers { .. }
-            | StoreMessage::Space { .. }
-            | StoreMessage::Scrub { .. } => state.enqueue(message),
         }
         state.pump(&me);
         Ok(())
@@ -119,47 +117,43 @@ impl Actor for LogStore {
 }
 
 impl LogStoreState {
-    fn enqueue(&mut self, message: StoreMessage) {
+    fn enqueue(&mut self, request: StoreRequest) {
         let stats = self.handle.stats();
         stats.queued_requests.fetch_add(1, Ordering::Relaxed);
-        stats.queued_bytes.fetch_add(message.bytes() as u64, Ordering::Relaxed);
-        self.queue.push_back(message);
+        stats.queued_bytes.fetch_add(request.bytes() as u64, Ordering::Relaxed);
+        self.queue.push_back(request);
     }
 
     /// A role is being started: what its predecessors ordered and nobody has begun is void.
     fn forget_older(&mut self, group: GroupId, epoch: Epoch) {
         let stats = self.handle.stats();
-        self.queue.retain(|message| match message {
-            StoreMessage::Persist { group: of, epoch: old, .. } if *of == group && *old < epoch => {
+        self.queue.retain(|request| match request {
+            StoreRequest::Persist { group: of, epoch: old, .. } if *of == group && *old < epoch => {
                 stats.queued_requests.fetch_sub(1, Ordering::Relaxed);
-                stats.queued_bytes.fetch_sub(message.bytes() as u64, Ordering::Relaxed);
+                stats.queued_bytes.fetch_sub(request.bytes() as u64, Ordering::Relaxed);
                 stats.dropped.fetch_add(1, Ordering::Relaxed);
                 false
             }
-            StoreMessage::Persist { .. }
-            | StoreMessage::OpenGroup { .. }
-            | StoreMessage::Load { .. }
-            | StoreMessage::Read { .. }
-            | StoreMessage::Locate { .. }
-            | StoreMessage::Install { .. }
-            | StoreMessage::Compact { .. }
-            | StoreMessage::RecordPeer { .. }
-            | StoreMessage::Peers { .. }
-            | StoreMessage::Space { .. }
-            | StoreMessage::Scrub { .. }
-            | StoreMessage::Internal(_) => true,
+            StoreRequest::Persist { .. }
+            | StoreRequest::OpenGroup { .. }
+            | StoreRequest::Load { .. }
+            | StoreRequest::Read { .. }
+            | StoreRequest::Locate { .. }
+            | StoreRequest::Install { .. }
+            | StoreRequest::Compact { .. }
+            | StoreRequest::RecordPeer { .. } => true,
         });
     }
 
     fn internal(&mut self, me: &ActorRef<StoreMessage>, internal: &InternalKind) {
         match *internal {
-            InternalKind::Attached(store_epoch) => {
+            InternalKind::Progress(Progress::Attached(store_epoch)) => {
                 if store_epoch == self.store_epoch {
                     self.attached = true;
                     self.busy = None;
                 }
             }
-            InternalKind::Done(number) => {
+            InternalKind::Progress(Progress::Done(number)) => {
                 if self.busy.is_some_and(|(under_way, _)| under_way == number) {
                     self.busy = None;
                 }
@@ -192,7 +186,7 @@ impl LogStoreState {
             }
             let requests = self.gather();
             self.jobs += 1;
-            let submitted = self.handle.submit(self.jobs, requests, me);
+            let submitted = self.handle.submit(self.jobs, requests, &self.progress);
             self.submitted(me, submitted);
         }
         if self.handle.is_inline() && !self.settling && self.handle.inline_behind() {
@@ -221,19 +215,19 @@ impl LogStoreState {
         self.arm(me, self.handle.deadline());
     }
 
-    fn gather(&mut self) -> Vec<StoreMessage> {
+    fn gather(&mut self) -> Vec<StoreRequest> {
         let stats = self.handle.stats();
         let (mut bytes, mut entries, mut reads) = (0, 0, 0);
         let mut requests = Vec::new();
         while bytes < BATCH_BYTES_MAX && entries < BATCH_ENTRIES_MAX && reads < BATCH_READS_MAX {
-            let Some(message) = self.queue.pop_front() else { break };
-            let of_message = message.bytes();
+            let Some(request) = self.queue.pop_front() else { break };
+            let of_request = request.bytes();
             stats.queued_requests.fetch_sub(1, Ordering::Relaxed);
-            stats.queued_bytes.fetch_sub(of_message as u64, Ordering::Relaxed);
-            bytes += of_message;
-            entries += message.entries();
-            reads += usize::from(matches!(message, StoreMessage::Read { .. } | StoreMessage::Locate { .. }));
-            requests.push(message);
+            stats.queued_bytes.fetch_sub(of_request as u64, Ordering::Relaxed);
+            bytes += of_request;
+            entries += request.entries().len();
+            reads += usize::from(request.is_read());
+            requests.push(request);
         }
         requests
     }
@@ -244,7 +238,7 @@ impl LogStoreState {
         let deadline = self.handle.deadline();
         let silent = since.elapsed();
         if under_way == number && silent >= deadline {
-            self.handle.shared().fail(StoreFatal::Silent(silent));
+            self.handle.fail_silent(silent);
             self.queue.clear();
         } else {
             self.arm(me, deadline.saturating_sub(silent));
@@ -258,50 +252,6 @@ impl LogStoreState {
         if let Some((number, _)) = self.busy {
             self.watching = true;
             me.send_after(after, move || StoreMessage::Internal(Internal(InternalKind::Watch(number))));
-        }
-    }
-}
-
-impl StoreMessage {
-    fn bytes(&self) -> usize {
-        self.of_persist().iter().map(Entry::encoded_bytes).sum()
-    }
-
-    fn entries(&self) -> usize {
-        self.of_persist().len()
-    }
-
-    fn of_persist(&self) -> &[Entry] {
-        match self {
-            Self::Persist { persist, .. } => &persist.entries,
-            Self::OpenGroup { .. }
-            | Self::Load { .. }
-            | Self::Read { .. }
-            | Self::Locate { .. }
-            | Self::Install { .. }
-            | Self::Compact { .. }
-            | Self::RecordPeer { .. }
-            | Self::Peers { .. }
-            | Self::Space { .. }
-            | Self::Scrub { .. }
-            | Self::Internal(_) => &[],
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Persist { .. } => "Persist",
-            Self::OpenGroup { .. } => "OpenGroup",
-            Self::Load { .. } => "Load",
-            Self::Read { .. } => "Read",
-            Self::Locate { .. } => "Locate",
-            Self::Install { .. } => "Install",
-            Self::Compact { .. } => "Compact",
-            Self::RecordPeer { .. } => "RecordPeer",
-            Self::Peers { .. } => "Peers",
-            Self::Space { .. } => "Space",
-            Self::Scrub { .. } => "Scrub",
-            Self::Internal(_) => "Internal",
         }
     }
 }

@@ -2,7 +2,7 @@
 //! there whole or not at all, and nothing of it looks like damage.
 
 use super::workload::{World, held};
-use crate::store::{OpenNotice, OpenReport, Store};
+use crate::{OpenNotice, OpenReport, Store};
 
 /// Says what is wrong. `promised` was acknowledged; `next` would hold had what was under way finished.
 pub(super) fn kept(store: &Store, report: &OpenReport, promised: &World, next: &World) -> Result<(), String> {

@@ -8,7 +8,7 @@ use quorate_core::{
     Term,
 };
 
-use crate::store::{
+use crate::{
     Disk, GroupError, GroupWrite, Install, OpenError, OpenReport, SimDisk, Store, StoreError, StoreOptions,
 };
 
