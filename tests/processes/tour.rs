@@ -155,13 +155,13 @@ fn the_tour_prints_what_its_page_prints() -> Result<()> {
         if step.section != section {
             section.clone_from(&step.section);
             match section.as_str() {
-                // "Start it again with the command of before."
+                // "Start that node again with the same command as before."
                 "Bring it back" => {
                     let id: String = killed.take().context("a node was killed before")?;
                     let command = visitor.nodes[&id].0.clone();
                     visitor.serve(&command)?;
                 }
-                // "End node0 with Ctrl-C."
+                // "Stop node0 with Ctrl-C."
                 "Look at the disk" => visitor.signal("node0", "INT")?,
                 _ => {}
             }
