@@ -1,5 +1,5 @@
 //! Bytes that other versions have on their wires: one file per kind in `tests/golden`, compared on every run.
-//! `QUORATE_GOLDEN=write cargo test -p quorate-bridge golden` makes them anew; a change of one is a new protocol.
+//! `REWRITE=1 cargo test -p quorate-bridge golden` writes them; a change of one is a new protocol.
 
 use super::*;
 use crate::handshake::{Hello, MAGIC};
@@ -82,7 +82,7 @@ fn frames_of_each_kind_are_byte_for_byte_as_ever() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     for kind in Kind::ALL {
         let (path, bytes) = (directory.join(format!("{}.bin", kind.name())), sample(*kind));
-        if std::env::var("QUORATE_GOLDEN").is_ok_and(|value| value == "write") {
+        if std::env::var("REWRITE").is_ok() {
             std::fs::write(&path, &bytes).unwrap();
         }
         let golden = std::fs::read(&path).unwrap();

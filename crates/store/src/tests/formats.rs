@@ -1,5 +1,5 @@
 //! Every byte the store writes, against golden files: `docs/formats-store.md` explains them. To accept a change of
-//! format (with a new version number, and a way to read the old one): `QUORATE_GOLDEN=write cargo test`.
+//! format (with a new version number, and a way to read the old one): `REWRITE=1 cargo test -p quorate-store formats`.
 
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
@@ -74,7 +74,7 @@ fn dump(title: &str, bytes: &[u8], out: &mut String) {
 
 fn compare(name: &str, found: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/golden").join(name);
-    if std::env::var("QUORATE_GOLDEN").is_ok_and(|mode| mode == "write") {
+    if std::env::var("REWRITE").is_ok() {
         std::fs::write(&path, found).expect("a golden file is written");
     }
     let golden = std::fs::read_to_string(&path).expect("a golden file is checked in");
