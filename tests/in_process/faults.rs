@@ -12,7 +12,7 @@ use quorate::{
     Consistency, Injury, Node, NodeFailure, Outcome, ProposeError, QueryError, Standing, StartError,
     StateMachine,
 };
-use quorate_bridge::{Bridge, BridgeOptions, Identity, Kind, PeerAddress};
+use quorate_bridge::{Bridge, BridgeOptions, Identity, PeerAddress, PeerKind};
 use quorate_core::NodeId;
 use quorate_tests::cluster::{Cluster, PATIENCE, eventually, quick, quiet_panics, same_digest};
 
@@ -169,7 +169,7 @@ async fn rule_15_other_cluster_settings_are_refused_and_named() -> Result<()> {
 async fn rule_14_a_stranger_is_refused() -> Result<()> {
     let cluster = Cluster::start(1, quick()).await?;
     let identity = Identity {
-        kind: Kind::Peer,
+        kind: PeerKind::Peer,
         fingerprint: quick().cluster.fingerprint(),
         ..Identity::peer(cluster.node(0).identity().cluster.0, "stranger", 7, 1)
     };

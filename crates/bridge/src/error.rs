@@ -1,26 +1,36 @@
-//! What can go wrong, one enum per operation. Each says whether the message may still have an effect.
+//! The errors, one type per operation. Those of calls and casts say whether the message may still have an effect.
 
-use std::io;
+use std::{fmt, io};
 
 /// Whether a message that failed may have reached its actor, or may yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// Certainly no actor saw it and none will: not one byte was handed to the socket writer, or the receiving bridge
-    /// answered that it turned the message away. Safe to say "refused".
+    /// No actor has seen it or will: no byte was handed to the socket writer, or the receiving bridge answered that it
+    /// did not deliver it. Safe to report as refused.
     NotSent,
-    /// It may have been handled, or may yet be. Never say "refused".
+    /// It may have been handled, or may yet be. Never to be reported as refused.
     Unknown,
 }
 
-/// Which message of a call was malformed.
+/// The step of a call that found a malformed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// The request could not be written here: it does not serialise, or is too large.
+pub enum CallStep {
+    /// The request was not encoded here: it does not serialise, or is too large.
     Encode,
-    /// The receiver could not read the request; no actor saw it.
+    /// The receiver could not decode the request; no actor saw it.
     Request,
-    /// The reply could not be read here; the actor has done its work.
+    /// The reply could not be decoded here; the actor has handled the request.
     Reply,
+}
+
+impl fmt::Display for CallStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CallStep::Encode => "request not sent",
+            CallStep::Request => "request not understood by the receiver",
+            CallStep::Reply => "reply not understood",
+        })
+    }
 }
 
 /// Why a call has no reply. Every call ends with a reply or exactly one of these.
@@ -30,75 +40,75 @@ pub enum CallError {
     /// Nothing is exposed under that name there, or its actor had ended before. `NotSent`.
     #[error("node {node} exposes no actor {name}: check the name, or wait until it is exposed")]
     NoSuchActor {
-        /// Where.
+        /// The node called.
         node: String,
-        /// The name asked for.
+        /// The name called.
         name: String,
     },
     /// The actor ended, or dropped the call unanswered. `Unknown`.
     #[error("actor {name} on node {node} ended without answering: {detail}")]
     Died {
-        /// Where.
+        /// The node called.
         node: String,
-        /// The actor's name.
+        /// The name called.
         name: String,
-        /// What the receiver said.
+        /// How it ended, in the receiver's words.
         detail: String,
     },
     /// No answer in time. `NotSent` if the call was still in this process's queue and was taken out of it.
     #[error("no answer from {name} on node {node} within {after_ms} ms")]
     TimedOut {
-        /// Where.
+        /// The node called.
         node: String,
-        /// The actor's name.
+        /// The name called.
         name: String,
-        /// How long it was waited.
+        /// The timeout of the call, in milliseconds.
         after_ms: u64,
-        /// What is known.
+        /// Whether the actor may have seen it.
         sent: Sent,
     },
     /// The connection ended while the call was under way. `NotSent` only if it was still queued here.
     #[error("the link to node {node} was lost during the call: {reason}")]
     LinkLost {
-        /// Where.
+        /// The node called.
         node: String,
         /// Why the connection ended.
         reason: String,
-        /// What is known.
+        /// Whether the actor may have seen it.
         sent: Sent,
     },
     /// A queue is full, here or (inbound calls of the connection) there. `NotSent`; try again later.
     #[error("node {node} is busy: {detail}")]
     Busy {
-        /// Where to.
+        /// The node it was for.
         node: String,
-        /// Which bound was met.
+        /// The bound that was reached.
         detail: String,
     },
-    /// No link at this moment. `NotSent`.
+    /// The link is not up. `NotSent`.
     #[error("no link to node {node}: {reason}")]
     NotConnected {
-        /// Where to.
+        /// The node it was for.
         node: String,
-        /// The last reason known.
+        /// Why the link is not up.
         reason: String,
     },
     /// The receiver speaks another protocol, or not this version of it. `NotSent`.
     #[error("actor {name} on node {node} does not understand this: {detail}")]
     Unsupported {
-        /// Where.
+        /// The node called.
         node: String,
-        /// The actor's name.
+        /// The name called.
         name: String,
-        /// What it said.
+        /// What the receiver speaks.
         detail: String,
     },
-    /// A message does not encode or decode. `Unknown` only at [`Stage::Reply`].
-    #[error("malformed message at stage {stage:?}: {detail}")]
+    /// A message does not encode or decode. `Unknown` only at [`CallStep::Reply`].
+    #[error("{step}: {detail}")]
     Malformed {
-        /// Where in the call.
-        stage: Stage,
-        /// What the codec said.
+        /// The step that failed.
+        step: CallStep,
+        /// What the codec reports, with both lengths if it is too large.
         detail: String,
     },
 }
@@ -111,31 +121,31 @@ impl CallError {
             | CallError::Busy { .. }
             | CallError::NotConnected { .. }
             | CallError::Unsupported { .. }
-            | CallError::Malformed { stage: Stage::Encode | Stage::Request, .. } => Sent::NotSent,
-            CallError::Died { .. } | CallError::Malformed { stage: Stage::Reply, .. } => Sent::Unknown,
+            | CallError::Malformed { step: CallStep::Encode | CallStep::Request, .. } => Sent::NotSent,
+            CallError::Died { .. } | CallError::Malformed { step: CallStep::Reply, .. } => Sent::Unknown,
             CallError::TimedOut { sent, .. } | CallError::LinkLost { sent, .. } => *sent,
         }
     }
 }
 
-/// Why a cast was not queued. All are [`Sent::NotSent`]; a cast that was queued gives no error (at most once).
+/// Why a cast was not queued. A cast that was queued may still be lost without an error (at most once).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CastError {
     /// The peer's queue is full.
     #[error("node {node} is busy: {detail}")]
     Busy {
-        /// Where to.
+        /// The node it was for.
         node: String,
-        /// Which bound was met.
+        /// The bound that was reached.
         detail: String,
     },
-    /// No link at this moment.
+    /// The link is not up.
     #[error("no link to node {node}: {reason}")]
     NotConnected {
-        /// Where to.
+        /// The node it was for.
         node: String,
-        /// The last reason known.
+        /// Why the link is not up.
         reason: String,
     },
     /// The message does not serialise, or is too large.
@@ -158,16 +168,16 @@ impl From<CastError> for CallError {
         match error {
             CastError::Busy { node, detail } => CallError::Busy { node, detail },
             CastError::NotConnected { node, reason } => CallError::NotConnected { node, reason },
-            CastError::Malformed { detail } => CallError::Malformed { stage: Stage::Encode, detail },
+            CastError::Malformed { detail } => CallError::Malformed { step: CallStep::Encode, detail },
         }
     }
 }
 
-/// Why a reply did not leave.
+/// Why a reply was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplyError {
-    /// The connection the call came on has ended; the caller knows.
+    /// The connection the call came on has ended; the call ended with it as `LinkLost`.
     #[error("the connection the call came on has ended")]
     LinkLost,
     /// The caller does not read its replies fast enough.
@@ -179,7 +189,7 @@ pub enum ReplyError {
     /// The reply does not serialise, or is too large.
     #[error("reply not sent: {detail}")]
     Malformed {
-        /// What is wrong.
+        /// What is wrong and what to do.
         detail: String,
     },
 }
@@ -191,7 +201,7 @@ pub enum StartError {
     /// An option is out of range.
     #[error("bridge option {option}: {problem}")]
     Options {
-        /// Its name.
+        /// The field of `BridgeOptions`.
         option: &'static str,
         /// What is wrong and what is allowed.
         problem: String,
@@ -199,37 +209,36 @@ pub enum StartError {
     /// The listening address cannot be bound.
     #[error("cannot listen on {address}: choose a free address of this machine")]
     Listen {
-        /// The address asked for.
+        /// `BridgeOptions::listen`.
         address: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The actor could not be spawned.
     #[error("cannot spawn the bridge actor: is the name prefix {prefix} in use in this process?")]
     Spawn {
-        /// The name prefix.
+        /// `BridgeOptions::name_prefix`.
         prefix: String,
-        /// What ractor said.
+        /// The error of ractor.
         source: ractor::SpawnErr,
     },
 }
 
-/// Why a name was not exposed, or a peer not added.
+impl StartError {
+    /// True if another socket listens on the address.
+    pub fn is_address_in_use(&self) -> bool {
+        matches!(self, StartError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+    }
+}
+
+/// Why a name was not exposed, or a peer not added: the name is empty or too long.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NameError {
-    /// Empty or too long.
-    #[error("{what} {name:?} has {length} bytes, must have 1 to {cap}")]
-    Length {
-        /// What kind of name.
-        what: &'static str,
-        /// The name.
-        name: String,
-        /// Its length in bytes.
-        length: usize,
-        /// The cap.
-        cap: usize,
-    },
+#[error("{what} {name:?} has {length} bytes, must have 1 to {cap}")]
+pub struct NameError {
+    what: &'static str,
+    name: String,
+    length: usize,
+    cap: usize,
 }
 
 pub(crate) fn check_name(what: &'static str, name: &str, cap: usize) -> Result<(), NameError> {
@@ -237,5 +246,5 @@ pub(crate) fn check_name(what: &'static str, name: &str, cap: usize) -> Result<(
         return Ok(());
     }
     let shown = name.chars().take(80).collect();
-    Err(NameError::Length { what, name: shown, length: name.len(), cap })
+    Err(NameError { what, name: shown, length: name.len(), cap })
 }

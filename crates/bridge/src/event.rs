@@ -1,19 +1,19 @@
-//! What the bridge tells: how a link stands, what changed, and how a monitored actor fares.
+//! What the bridge reports: the state of a link, its changes, and the changes of a monitored actor.
 
-use crate::protocol::PeerInfo;
+use crate::identity::{PeerInfo, RefusalCode};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How a link stands.
+/// The state of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkState {
     /// No address: the peer was not added, or was removed.
     Idle,
     /// Connecting or shaking hands.
     Connecting,
-    /// Admitted on both sides, messages flow.
+    /// Admitted on both sides: messages flow.
     Up,
-    /// Waiting to try again.
+    /// Waiting before the next attempt.
     Backoff,
 }
 
@@ -25,33 +25,33 @@ pub struct LinkStatus {
     pub node: String,
     /// Where it is dialled; empty when idle.
     pub address: String,
-    /// How it stands.
+    /// Whether it is up, and if not, what it does.
     pub state: LinkState,
     /// Who answered, while the link is up.
     pub peer: Option<Arc<PeerInfo>>,
-    /// Waiting to be written.
+    /// Bytes waiting to be written.
     pub bytes_queued: usize,
-    /// Read from its connections.
+    /// Bytes read.
     pub bytes_in: u64,
-    /// Written to its connections.
+    /// Bytes written.
     pub bytes_out: u64,
     /// Times the link came up after the first.
     pub reconnects: u64,
-    /// The last ping's.
+    /// Of the last answered ping; `None` before the first.
     pub round_trip: Option<Duration>,
-    /// Why it is not up, or why it last went down; with the remedy for a refusal.
+    /// Why it is not up, with the remedy for a refusal; `None` while it is up.
     pub last_error: Option<String>,
-    /// Control messages that gave way to newer ones.
+    /// Control messages dropped from the full queue to make room for newer ones.
     pub control_dropped: u64,
     /// Casts still queued when a connection ended: certainly not delivered.
     pub casts_lost: u64,
-    /// Casts the other end turned away: no such actor, or not understood.
+    /// Casts the other end did not deliver: no such actor, or not understood.
     pub casts_undelivered: u64,
     /// Frames that closed a connection.
     pub malformed: u64,
 }
 
-/// Tells that a link changed. Sent in order for one link.
+/// A change of a link. Reported in order for one link.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LinkEvent {
@@ -69,10 +69,9 @@ pub struct LinkEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkChange {
-    /// Messages flow. After an earlier Down, all that was cast in between was refused to its sender, and `gap` says
-    /// what the earlier connection left open.
+    /// Messages flow. Casts made while the link was down were refused to their senders.
     Up {
-        /// From the connection before; `None` on the first.
+        /// What the previous connection left open; `None` on the first.
         gap: Option<Gap>,
     },
     /// The connection ended.
@@ -82,32 +81,36 @@ pub enum LinkChange {
         /// What it left open.
         gap: Gap,
     },
-    /// No connection came about; sent when the reason changes, not for each try.
+    /// No connection came up. Reported when the reason changes, not for each attempt.
     Refused {
+        /// Which side refused, and under which rule.
+        refusal: LinkRefusal,
         /// Why, with the remedy.
         reason: String,
     },
-    /// Casts found no actor. At most one per keepalive interval; the counter in [`LinkStatus`] is exact.
-    Undelivered {
-        /// The name they were for (the last one, if several).
-        name: String,
-        /// How many since the last such event.
-        count: u64,
-        /// Why.
-        detail: String,
-    },
 }
 
-/// What a connection that ended left open. Calls are told individually.
+/// What kept a link from coming up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkRefusal {
+    /// The peer refused this node.
+    ByPeer(RefusalCode),
+    /// This node refused the peer.
+    ByUs(RefusalCode),
+    /// The peer was not reached, or the handshake broke off.
+    Unreachable,
+}
+
+/// What a connection that ended left open. Each call is told its own end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Gap {
     /// Casts that never left this process.
     pub casts_unsent: u64,
-    /// Casts handed to the socket since the last answered ping: they may have arrived or not.
+    /// Casts handed to the socket writer since the last answered ping: they may have arrived or not.
     pub casts_unknown: u64,
 }
 
-/// Tells how a monitored name fares. The first event comes at once and says how it stands; then one per change.
+/// A change of a monitored name. The first event comes at once and gives its present state; then one per change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MonitorEvent {
@@ -130,7 +133,7 @@ pub enum MonitorChange {
         /// The node's boot number.
         boot: u64,
     },
-    /// It cannot.
+    /// The name cannot be reached.
     Down {
         /// Why.
         reason: DownReason,
@@ -151,7 +154,7 @@ pub enum DownReason {
     NodeLost(String),
 }
 
-/// Names one monitor, to end it.
+/// Identifies one monitor, for `BridgeHandle::demonitor`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MonitorId {
     pub(crate) node: String,

@@ -1,29 +1,29 @@
-//! The handle of a bridge: everything callers do with it.
+//! The public face of a bridge: starting it, and everything callers do with it.
 
-use crate::actors::bridge::{BridgeArguments, BridgeMessage};
-use crate::core::Core;
+use crate::actors::{BridgeActor, BridgeMessage, Tables};
+use crate::endpoint::{Exposed, Protocol, RemoteRef, Target};
 use crate::error::{NameError, StartError, check_name};
 use crate::event::{LinkEvent, LinkStatus, MonitorEvent, MonitorId};
-use crate::expose::Exposed;
 use crate::frame::{NAME_BYTES_MAX, NODE_BYTES_MAX, TEXT_BYTES_MAX};
-use crate::options::{Identity, check_identity};
-use crate::protocol::{PeerInfo, Protocol};
-use crate::remote::RemoteRef;
-use crate::slot::Target;
-use ractor::ActorRef;
+use crate::identity::PeerInfo;
+use crate::options::BridgeOptions;
+use ractor::ActorCell;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+/// How long `stop` waits for the children; after that ractor kills them with the Bridge actor.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where a peer is dialled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerAddress {
-    /// Its node id. With `any_node`, only our label for the link.
+    /// Its node id. With `any_node`, only a local name for the link.
     pub node: String,
-    /// `host:port`, resolved at each connect; all addresses of the host are tried.
+    /// `host:port`, resolved at each attempt; all addresses of the host are tried.
     pub address: String,
-    /// Accept whichever node answers: for clients and joiners that know addresses only.
+    /// Accept any node that answers: for clients and joiners, which know addresses only.
     pub any_node: bool,
 }
 
@@ -33,83 +33,126 @@ impl PeerAddress {
         Self { node: node.into(), address: address.into(), any_node: false }
     }
 
-    /// Whichever node answers at `address`; the address is the link's name too.
-    pub fn anyone(address: impl Into<String>) -> Self {
+    /// Any node that answers at `address`; the address is the link's name, too.
+    pub fn any_node(address: impl Into<String>) -> Self {
         let address = address.into();
         let node = address.chars().take(NODE_BYTES_MAX).collect();
         Self { node, address, any_node: true }
     }
 }
 
-/// A bridge, as its owner sees it. Cheap to clone; it works on across restarts of the Bridge actor.
+/// Starts bridges. The supervision tree of one: Bridge above the Listener, a Session per inbound connection and a Link
+/// per peer.
+pub struct Bridge;
+
+impl Bridge {
+    /// Checks the options, binds the listening address and spawns the Bridge actor, linked to the supervisor if one is
+    /// given. To be called on the runtime the bridge shall run on.
+    pub async fn start(
+        options: BridgeOptions,
+        supervisor: Option<ActorCell>,
+    ) -> Result<BridgeHandle, StartError> {
+        boxed_start(options, supervisor).await
+    }
+
+    /// Spawns a Bridge actor over the tables of `handle`, after the previous one has ended. For its supervisor: a crash
+    /// of the actor loses the node's connections; remote refs, monitors, exposures and peers stay.
+    pub async fn respawn(
+        handle: &BridgeHandle,
+        supervisor: Option<ActorCell>,
+    ) -> Result<ActorCell, StartError> {
+        let tables = handle.tables.clone();
+        let prefix = tables.options.name_prefix.clone();
+        BridgeActor::spawn(tables, supervisor).await.map_err(|source| StartError::Spawn { prefix, source })
+    }
+}
+
+/// In a box, so that it is compiled with this crate and not where it is awaited.
+fn boxed_start(
+    options: BridgeOptions,
+    supervisor: Option<ActorCell>,
+) -> Pin<Box<dyn Future<Output = Result<BridgeHandle, StartError>> + Send>> {
+    Box::pin(async move {
+        options.validate()?;
+        let (mut acceptor, mut local_addr) = (None, None);
+        if let Some(address) = &options.listen {
+            let failed = |source| StartError::Listen { address: address.clone(), source };
+            let bound = options.net.bind(address).await.map_err(failed)?;
+            local_addr = Some(bound.local_addr().map_err(failed)?);
+            acceptor = Some(Arc::from(bound));
+        }
+        let handle = BridgeHandle { tables: Tables::new(options, acceptor, local_addr) };
+        Bridge::respawn(&handle, supervisor).await?;
+        Ok(handle)
+    })
+}
+
+/// A bridge, as its owner sees it. Cheap to clone; it keeps working across restarts of the Bridge actor.
 #[derive(Clone)]
 pub struct BridgeHandle {
-    pub(crate) core: Arc<Core>,
+    tables: Arc<Tables>,
 }
 
 impl BridgeHandle {
     /// Where it listens; `None` if it only dials.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.core.local_addr
+        self.tables.local_addr
     }
 
-    /// The Bridge actor of the moment. It may be dead, while its supervisor starts the next.
-    pub fn actor(&self) -> ActorRef<BridgeMessage> {
-        self.core
-            .actor
-            .borrow()
-            .clone()
-            .expect("a handle exists only once the first Bridge actor was spawned")
+    /// The current Bridge actor. It may have ended, while its supervisor starts the next one.
+    pub fn actor(&self) -> ActorCell {
+        let actor = self.tables.bridge.get();
+        actor.expect("a handle exists only once the first Bridge actor was spawned").get_cell()
     }
 
-    /// What the next Bridge actor is spawned with, for a supervisor that spawns it itself.
-    pub fn arguments(&self) -> BridgeArguments {
-        BridgeArguments { core: self.core.clone() }
-    }
-
-    /// Makes an actor or sink reachable under `name`, instead of what had the name before.
+    /// Makes an actor or sink reachable under `name`, in place of what had the name before.
     pub fn expose(&self, name: &str, exposed: Exposed) -> Result<(), NameError> {
         check_name("actor name", name, NAME_BYTES_MAX)?;
-        self.core.expose(name, exposed);
+        self.tables.exposures.expose(name, exposed);
+        self.tables.bridge.tell(BridgeMessage::Exposed { name: name.to_owned() });
         Ok(())
     }
 
-    /// Ends the reachability of `name`; false if there was none. Those who monitor it are told.
+    /// Makes `name` unreachable, which its monitors are told; false if it was not exposed.
     pub fn withdraw(&self, name: &str) -> bool {
-        self.core.withdraw(name)
+        let Some(removed) = self.tables.exposures.withdraw(name) else { return false };
+        if let Some(actor) = removed.cell.clone() {
+            self.tables.bridge.tell(BridgeMessage::Withdrawn { actor });
+        }
+        true
     }
 
-    /// Keeps a link to this peer from now on. For a peer that has one: under the new address, if that changed.
+    /// Keeps a link to this peer from now on. A peer that has one is redialled if the address changed.
     pub fn add_peer(&self, peer: PeerAddress) -> Result<(), NameError> {
         let PeerAddress { node, address, any_node } = peer;
         check_name("node id", &node, NODE_BYTES_MAX)?;
         check_name("address", &address, TEXT_BYTES_MAX)?;
-        self.core.slot(&node).info.lock().target = Some(Target { address, any_node });
-        self.core.tell(BridgeMessage::PeerAdded { node });
+        self.tables.peers.get_or_insert(&node).set_target(Some(Target { address, any_node }));
+        self.tables.bridge.tell(BridgeMessage::PeerAdded { node });
         Ok(())
     }
 
-    /// Ends the link to this peer and forgets the boot number seen. Refs to it stay valid and say `NotConnected`.
+    /// Ends the link to this peer and forgets the boot number seen. Refs to it stay valid and return `NotConnected`.
     pub fn remove_peer(&self, node: &str) {
-        self.core.slot(node).info.lock().target = None;
-        self.core.forget(node);
-        self.core.tell(BridgeMessage::PeerRemoved { node: node.to_owned() });
+        self.tables.peers.get_or_insert(node).set_target(None);
+        self.tables.handshake.boots.forget(node);
+        self.tables.bridge.tell(BridgeMessage::PeerRemoved { node: node.to_owned() });
     }
 
     /// A reference to the actor called `name` on `node`. Neither needs to exist yet.
     pub fn remote<P: Protocol>(&self, node: &str, name: &str) -> Result<RemoteRef<P>, NameError> {
         check_name("node id", node, NODE_BYTES_MAX)?;
         check_name("actor name", name, NAME_BYTES_MAX)?;
-        Ok(RemoteRef::new(self.core.slot(node), name))
+        Ok(RemoteRef::new(self.tables.peers.get_or_insert(node), name))
     }
 
-    /// Tells `subscriber` how the actor called `name` on `node` fares: how it stands at once, then every change.
-    /// The loss of the link counts as the end of all actors of the node, since nothing is known of them then; when it
-    /// is back, `Up` follows if the name is exposed.
+    /// Reports the present state of the actor called `name` on `node` to `subscriber`, then each change. The loss of the
+    /// link counts as the end of all actors of the node, since nothing is known of them then; when the link is back,
+    /// `Up` follows if the name is exposed.
     ///
-    /// The subscriber runs on the connection's task: it must not block; cast to an actor. The end of an actor that was
-    /// told `Up` is always told, even if its successor is there at once; a life that begins and ends between two looks
-    /// of the connection may go untold as a whole.
+    /// The subscriber runs on the connection's task: it must not block, only cast to an actor. The end of an actor that
+    /// was reported `Up` is always reported, even if its successor starts at once; an actor that starts and ends between
+    /// two looks of the connection may not be reported at all.
     pub fn monitor(
         &self,
         node: &str,
@@ -118,56 +161,44 @@ impl BridgeHandle {
     ) -> Result<MonitorId, NameError> {
         check_name("node id", node, NODE_BYTES_MAX)?;
         check_name("actor name", name, NAME_BYTES_MAX)?;
-        let id = self.core.slot(node).monitor(name, Arc::new(subscriber));
+        let id = self.tables.peers.get_or_insert(node).monitor(name, Arc::new(subscriber));
         Ok(MonitorId { node: node.to_owned(), id })
     }
 
-    /// Ends a monitor. An event under way on another thread may still arrive.
+    /// Ends a monitor. An event that another thread is delivering may still arrive.
     pub fn demonitor(&self, monitor: &MonitorId) {
-        self.core.slot(&monitor.node).demonitor(monitor.id);
+        self.tables.peers.get_or_insert(&monitor.node).demonitor(monitor.id);
     }
 
-    /// Tells `subscriber` of every change of any link from now on, for the life of the bridge. It must not block.
+    /// Reports every change of any link to `subscriber`, for the life of the bridge. It must not block.
     pub fn on_link_event(&self, subscriber: impl Fn(LinkEvent) + Send + Sync + 'static) {
-        self.core.subscribe(Arc::new(subscriber));
+        self.tables.observers.subscribe(Arc::new(subscriber));
     }
 
     /// Every link, by node id.
     pub fn links(&self) -> Vec<LinkStatus> {
-        let slots: Vec<_> = self.core.slots.lock().values().cloned().collect();
-        slots.into_iter().map(|slot| slot.status()).collect()
+        self.tables.peers.all().into_iter().map(|peer| peer.status()).collect()
     }
 
-    /// The link to one node, if it was ever named.
+    /// The link to one node; `None` if the node was never named to this bridge.
     pub fn link(&self, node: &str) -> Option<LinkStatus> {
-        let slot = self.core.slots.lock().get(node).cloned();
-        slot.map(|slot| slot.status())
+        self.tables.peers.get(node).map(|peer| peer.status())
     }
 
     /// The nodes (peers and joiners) that have a connection to us, by id.
     pub fn sessions(&self) -> Vec<Arc<PeerInfo>> {
-        self.core.sessions()
+        self.tables.inbound.peers()
     }
 
-    /// Frames of inbound connections that closed them, and handshakes that failed, since the start.
+    /// Malformed frames on inbound connections since the start; each closed its connection.
     pub fn inbound_malformed(&self) -> u64 {
-        self.core.inbound.malformed.load(Ordering::Relaxed)
+        self.tables.inbound.counters.malformed.get()
     }
 
-    /// What we say we are in handshakes from now on; connections that are up stay as they are.
-    pub fn set_identity(&self, identity: Identity) -> Result<(), StartError> {
-        check_identity(&identity)?;
-        self.core.set_identity(identity);
-        Ok(())
-    }
-
-    /// Ends the bridge for good: Listener, Sessions, Links, then the listening socket.
+    /// Ends the bridge permanently: Listener, Sessions, Links, then the listening socket.
     pub async fn stop(&self) {
-        self.core.stopping.store(true, Ordering::Release);
-        let actor = self.actor();
-        // Past the limit the children are killed by ractor, with the actor.
-        let limit = Duration::from_secs(5);
-        let _ = actor.get_cell().stop_and_wait(Some("stopped by its owner".into()), Some(limit)).await;
-        self.core.acceptor.lock().take();
+        self.tables.stop();
+        let _ = self.actor().stop_and_wait(Some("stopped by its owner".into()), Some(STOP_TIMEOUT)).await;
+        self.tables.acceptor.lock().take();
     }
 }

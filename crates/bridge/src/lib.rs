@@ -4,7 +4,7 @@
 //! deadline, and `monitor` it. The bridge knows nothing of Raft.
 //!
 //! ```
-//! use quorate_bridge::{Bridge, BridgeOptions, Exposed, Gone, Identity, Inbound, PeerAddress, Protocol};
+//! use quorate_bridge::{Bridge, BridgeOptions, Exposed, Identity, Inbound, PeerAddress, Protocol, SinkClosed};
 //! use std::time::Duration;
 //!
 //! struct Echo;
@@ -23,7 +23,7 @@
 //! a.expose("echo", Exposed::sink::<Echo>(|batch: Vec<Inbound<Echo>>| {
 //!     for inbound in batch {
 //!         if let Some(reply) = inbound.reply {
-//!             reply.send(&inbound.message).map_err(|_| Gone)?;
+//!             reply.send(&inbound.message).map_err(|_| SinkClosed)?;
 //!         }
 //!     }
 //!     Ok(())
@@ -44,60 +44,53 @@
 //! # }
 //! ```
 //!
-//! # What holds
+//! # Guarantees
 //!
-//! - **At most once.** Nothing is sent again by the bridge.
-//! - **Order.** Per sender, target and [`Class`], as long as one connection lasts. A new connection of a node ends the
-//!   older one before its first message is delivered. Gaps are told by [`LinkEvent`].
+//! - **At most once.** The bridge never resends a message.
+//! - **Order.** Kept per sender, target and [`Class`], as long as one connection lasts. A new connection of a node ends
+//!   the older one before its first message is delivered. Gaps are reported by [`LinkEvent`].
 //! - **Every call ends**: by its reply or one [`CallError`], whose `outcome()` says whether the actor may have seen it.
 //! - **Bounds.** Each connection's queue is bounded in bytes: control messages keep their own small reserve, where the
 //!   newest win; bulk is refused as `Busy`. Frames, depth, names, calls, monitors and connections are capped.
 //! - **Malformed input** closes the connection it came on, with a logged reason. A well-formed payload that its
 //!   protocol does not understand is answered, not fatal: versions differ during an upgrade.
-//! - **Both directions have their own connection.** A node's Link carries its requests and their answers; the peer's
-//!   Link carries the peer's.
+//! - **Each direction has its own connection.** A node's Link carries its requests and their answers; the peer's Link
+//!   carries the peer's.
 //!
 //! It is not: encrypted or authenticated (wrap [`Net`]), a gossip or a discovery service, a broker that stores.
+//!
+//! # Floors
+//!
+//! Each floor imports only those before it: `identity` (who is at the other end) -> `frame` (bytes) -> `connection`
+//! (one TCP connection) -> `endpoint` (what is exposed and called over it) -> `actors` (what runs it). A lower floor
+//! reaches a higher one through a seam of its own: `Admission`, `Net`, and the connection's `Receiver`.
 
 #![warn(clippy::large_futures)]
 
 mod actors;
-mod admission;
-mod core;
+mod backoff;
+mod connection;
+mod endpoint;
 mod error;
 mod event;
-mod expose;
 mod frame;
 mod handle;
-mod handshake;
-mod inspect;
-mod jitter;
+mod identity;
 mod lock;
-mod net;
 mod options;
-mod outbox;
-mod protocol;
-mod remote;
-mod slot;
 mod task;
-mod wire;
 
-pub use actors::bridge::{Bridge, BridgeArguments, BridgeMessage, BridgeState, Inlet, Revival};
 pub use actors::{kill_below, panic_in};
-pub use admission::{Admission, AdmitAll, Admitting, Direction, Refusal, RefusalCode, Roster};
-pub use error::{CallError, CastError, NameError, ReplyError, Sent, Stage, StartError};
+pub use connection::{Acceptor, Net, NetFuture, Stream, TokioNet};
+pub use endpoint::{Exposed, Inbound, Parcel, Protocol, RemoteRef, ReplyPort, SinkClosed};
+pub use error::{CallError, CallStep, CastError, NameError, ReplyError, Sent, StartError};
 pub use event::{
-    DownReason, Gap, LinkChange, LinkEvent, LinkState, LinkStatus, MonitorChange, MonitorEvent, MonitorId,
+    DownReason, Gap, LinkChange, LinkEvent, LinkRefusal, LinkState, LinkStatus, MonitorChange, MonitorEvent,
+    MonitorId,
 };
-pub use expose::{Exposed, Gone};
-pub use frame::{
-    DEPTH_MAX, FRAGMENT_BYTES, FrameError, HELLO_FRAME_BYTES_MAX, NAME_BYTES_MAX, NODE_BYTES_MAX,
-    TEXT_BYTES_MAX, WIRE_FRAME_BYTES_MAX,
+pub use frame::{Class, Encoding, FrameError, Inspector, WIRE_FRAME_BYTES_MAX};
+pub use handle::{Bridge, BridgeHandle, PeerAddress};
+pub use identity::{
+    Admission, Admitting, Direction, Hello, Identity, PeerInfo, PeerKind, Refusal, RefusalCode,
 };
-pub use handle::{BridgeHandle, PeerAddress};
-pub use handshake::Hello;
-pub use inspect::{Inspected, Inspector};
-pub use net::{Acceptor, Connection, Net, NetFuture, TokioNet};
-pub use options::{BridgeOptions, Identity, PROTOCOL_MAX, PROTOCOL_MIN};
-pub use protocol::{Class, Encoding, Inbound, Kind, PeerInfo, Protocol, ReplyPort};
-pub use remote::{Parcel, RemoteRef};
+pub use options::BridgeOptions;

@@ -1,7 +1,7 @@
-//! A std mutex for state shared between handles and the tasks of one connection.
+//! A std mutex for state shared between handles and the tasks of a connection. The one place that handles poisoning.
 //!
-//! Invariant: never held across an `.await`, never while calling foreign code. A panic elsewhere must cost its own
-//! actor only, so poisoning is ignored: every critical section leaves its data consistent at each step.
+//! Invariant: never held across an `.await` and never while a caller's code runs. Poisoning is ignored: every critical
+//! section leaves its data consistent at each step, so a panic costs only the actor that panicked.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

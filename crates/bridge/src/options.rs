@@ -1,69 +1,36 @@
-//! What one bridge may choose. Validated once, at start.
+//! What the owner of a bridge may choose. Validated once, at start.
 
-use crate::admission::{Admission, AdmitAll};
+use crate::connection::{Handshake, Limits, Net, TokioNet};
 use crate::error::StartError;
 use crate::frame::{NODE_BYTES_MAX, TEXT_BYTES_MAX};
-use crate::net::{Net, TokioNet};
-use crate::protocol::Kind;
+use crate::identity::{Admission, AdmitAll, Boots, Identity, PeerKind};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Who we say we are in every Hello.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// Peer, client or joiner.
-    pub kind: Kind,
-    /// The cluster's id; all zero for a client or for a joiner that was not told.
-    pub cluster: [u8; 32],
-    /// Our node id, at most 64 bytes; empty for a client.
-    pub node: String,
-    /// Made with our data directory.
-    pub incarnation: u64,
-    /// Counts our starts.
-    pub boot: u64,
-    /// Of the configuration that must agree between peers.
-    pub fingerprint: u64,
-    /// Where our API listens; may be empty.
-    pub api_address: String,
-}
-
-impl Identity {
-    /// A peer of a cluster.
-    pub fn peer(cluster: [u8; 32], node: impl Into<String>, incarnation: u64, boot: u64) -> Self {
-        let (node, api_address) = (node.into(), String::new());
-        Self { kind: Kind::Peer, cluster, node, incarnation, boot, fingerprint: 0, api_address }
-    }
-
-    /// A client: no id, any cluster.
-    pub fn client() -> Self {
-        Self { kind: Kind::Client, ..Self::peer([0; 32], "", 0, 0) }
-    }
-}
 
 /// Everything a bridge is started with. Start from [`BridgeOptions::new`] and change fields.
 #[derive(Clone)]
 pub struct BridgeOptions {
-    /// Before every actor name, since ractor's registry is one per process: node and instance.
+    /// Prefix of every actor name: node and instance, since ractor's registry is one per process.
     pub name_prefix: String,
     /// Who we are.
     pub identity: Identity,
     /// `host:port` to listen on (port 0: any free one); `None` for a process that only dials.
     pub listen: Option<String>,
-    /// Decides who may connect.
+    /// Decides which nodes may connect. By default all.
     pub admission: Arc<dyn Admission>,
     /// How connections are made.
     pub net: Arc<dyn Net>,
     /// The only source of randomness (backoff jitter).
     pub seed: u64,
-    /// Between two pings of a link.
+    /// Time between two pings of a connection.
     pub keepalive_interval_ms: u64,
-    /// Silence after which a connection is given up, though TCP says nothing.
+    /// Silence after which a connection is given up, even if TCP reports nothing.
     pub keepalive_timeout_ms: u64,
-    /// To resolve and connect.
+    /// Longest time to resolve an address and connect.
     pub connect_timeout_ms: u64,
-    /// From connected to both Hellos exchanged, admission not counted.
+    /// Longest time from connected to both Hellos exchanged, admission not counted.
     pub handshake_timeout_ms: u64,
-    /// For [`Admission::admit`].
+    /// Longest time for [`Admission::admit`].
     pub admission_timeout_ms: u64,
     /// First pause before a reconnect.
     pub backoff_min_ms: u64,
@@ -71,9 +38,9 @@ pub struct BridgeOptions {
     pub backoff_max_ms: u64,
     /// Bulk bytes queued per connection; above, casts and calls are refused as `Busy`.
     pub queue_bytes_max: usize,
-    /// Control bytes queued per connection; above, the oldest gives way.
+    /// Control bytes queued per connection; above, the oldest messages are dropped for the newest.
     pub control_bytes_max: usize,
-    /// Longest message, sent or accepted.
+    /// Longest message sent or accepted, in bytes.
     pub message_bytes_max: usize,
     /// Calls of one inbound connection that may wait for their reply; above, `Busy` is answered.
     pub calls_inbound_max: usize,
@@ -92,9 +59,9 @@ pub struct BridgeOptions {
 }
 
 /// Oldest protocol version this build speaks.
-pub const PROTOCOL_MIN: u16 = 1;
+const PROTOCOL_MIN: u16 = 1;
 /// Newest protocol version this build speaks.
-pub const PROTOCOL_MAX: u16 = 1;
+const PROTOCOL_MAX: u16 = 1;
 
 impl BridgeOptions {
     /// Defaults for a local network; no listener.
@@ -128,7 +95,6 @@ impl BridgeOptions {
 
     /// The first option out of range, if any.
     pub fn validate(&self) -> Result<(), StartError> {
-        let fail = |option, problem: String| Err(StartError::Options { option, problem });
         check_identity(&self.identity)?;
         let positive = [
             ("keepalive_interval_ms", self.keepalive_interval_ms),
@@ -141,16 +107,14 @@ impl BridgeOptions {
             ("sessions_max", self.sessions_max as u64),
         ];
         if let Some((option, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
-            return fail(option, "is 0, must be at least 1".into());
+            return fail(option, "is 0, must be at least 1");
         }
-        if self.keepalive_timeout_ms < 2 * self.keepalive_interval_ms {
-            let (timeout, interval) = (self.keepalive_timeout_ms, self.keepalive_interval_ms);
-            return fail(
-                "keepalive_timeout_ms",
-                format!(
-                    "is {timeout}, must be at least twice keepalive_interval_ms ({interval}) or one late ping ends a link"
-                ),
+        let (timeout, interval) = (self.keepalive_timeout_ms, self.keepalive_interval_ms);
+        if timeout < 2 * interval {
+            let problem = format!(
+                "is {timeout}, must be at least twice keepalive_interval_ms ({interval}) or one late ping ends a link"
             );
+            return fail("keepalive_timeout_ms", problem);
         }
         if self.backoff_max_ms < self.backoff_min_ms {
             return fail("backoff_max_ms", format!("is {}, below backoff_min_ms", self.backoff_max_ms));
@@ -158,20 +122,14 @@ impl BridgeOptions {
         if self.restart_max_ms < self.restart_min_ms {
             return fail("restart_max_ms", format!("is {}, below restart_min_ms", self.restart_max_ms));
         }
-        if !(1024..=1 << 30).contains(&self.message_bytes_max) {
-            return fail(
-                "message_bytes_max",
-                format!("is {}, must be 1 KiB to 1 GiB", self.message_bytes_max),
-            );
+        let (message, queue) = (self.message_bytes_max, self.queue_bytes_max);
+        if !(1024..=1 << 30).contains(&message) {
+            return fail("message_bytes_max", format!("is {message}, must be 1 KiB to 1 GiB"));
         }
-        if self.queue_bytes_max < self.message_bytes_max {
-            return fail(
-                "queue_bytes_max",
-                format!(
-                    "is {}, below message_bytes_max: the largest message would never be sent",
-                    self.queue_bytes_max
-                ),
-            );
+        if queue < message {
+            let problem =
+                format!("is {queue}, below message_bytes_max: the largest message would never be sent");
+            return fail("queue_bytes_max", problem);
         }
         if self.control_bytes_max < 4096 {
             return fail(
@@ -185,29 +143,51 @@ impl BridgeOptions {
         Ok(())
     }
 
-    pub(crate) fn keepalive_timeout(&self) -> Duration {
-        Duration::from_millis(self.keepalive_timeout_ms)
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            control_bytes_max: self.control_bytes_max,
+            queue_bytes_max: self.queue_bytes_max,
+            message_bytes_max: self.message_bytes_max,
+            calls_inbound_max: self.calls_inbound_max,
+            monitors_max: self.monitors_max,
+            keepalive_interval: Duration::from_millis(self.keepalive_interval_ms),
+            keepalive_timeout: Duration::from_millis(self.keepalive_timeout_ms),
+        }
+    }
+
+    pub(crate) fn handshake(&self) -> Handshake {
+        Handshake {
+            identity: self.identity.clone(),
+            protocol_min: self.protocol_min,
+            protocol_max: self.protocol_max,
+            message_bytes_max: self.message_bytes_max,
+            timeout_ms: self.handshake_timeout_ms,
+            admission_timeout_ms: self.admission_timeout_ms,
+            admission: self.admission.clone(),
+            boots: Boots::default(),
+        }
     }
 }
 
-pub(crate) fn check_identity(identity: &Identity) -> Result<(), StartError> {
-    let fail = |option, problem: String| Err(StartError::Options { option, problem });
+fn fail<T>(option: &'static str, problem: impl Into<String>) -> Result<T, StartError> {
+    Err(StartError::Options { option, problem: problem.into() })
+}
+
+fn check_identity(identity: &Identity) -> Result<(), StartError> {
+    let length = identity.node.len();
     match identity.kind {
-        Kind::Client if identity.node.is_empty() => {}
-        Kind::Client => return fail("identity.node", "is set, but a client has no node id".into()),
-        Kind::Peer | Kind::Joiner => {
-            let length = identity.node.len();
-            if !(1..=NODE_BYTES_MAX).contains(&length) {
-                return fail("identity.node", format!("has {length} bytes, must have 1 to {NODE_BYTES_MAX}"));
-            }
+        PeerKind::Client if length > 0 => {
+            return fail("identity.node", "is set, but a client has no node id");
         }
+        PeerKind::Peer | PeerKind::Joiner if !(1..=NODE_BYTES_MAX).contains(&length) => {
+            return fail("identity.node", format!("has {length} bytes, must have 1 to {NODE_BYTES_MAX}"));
+        }
+        PeerKind::Client | PeerKind::Peer | PeerKind::Joiner => {}
     }
     let length = identity.api_address.len();
     if length > TEXT_BYTES_MAX {
-        return fail(
-            "identity.api_address",
-            format!("has {length} bytes, must have at most {TEXT_BYTES_MAX}"),
-        );
+        let problem = format!("has {length} bytes, must have at most {TEXT_BYTES_MAX}");
+        return fail("identity.api_address", problem);
     }
     Ok(())
 }

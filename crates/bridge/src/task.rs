@@ -1,11 +1,11 @@
-//! A task that belongs to an actor: it ends when its owner's state is dropped, and its owner is told when it ends,
-//! by panic too.
+//! A task with an owner: it is aborted when the owner's state is dropped, and the owner is told when it ends, even by
+//! a panic.
 
 use ractor::{ActorRef, Message};
 use std::future::Future;
 use tokio::task::JoinHandle;
 
-/// Aborts the task on drop; kept in the owning actor's state (or in the task that owns this one).
+/// Aborts the task on drop. Kept in the owning actor's state, or in the task that owns this one.
 pub(crate) struct OwnedTask(Option<JoinHandle<()>>);
 
 impl OwnedTask {
@@ -25,24 +25,19 @@ impl OwnedTask {
         }
     }
 
-    /// Lets the task run to its end, which must be bounded by itself.
-    pub(crate) fn detach(mut self) {
-        self.0.take();
-    }
-
-    /// Runs `work` and casts its result to `owner`; `lost` is cast instead if the task panics or is aborted.
-    pub(crate) fn spawn_telling<M: Message, T: Send + 'static>(
+    /// Runs `work` and casts `done` of its result to `owner`; casts `lost` instead if the task panics or is aborted.
+    pub(crate) fn spawn_reporting<M: Message, T: Send + 'static>(
         owner: ActorRef<M>,
         work: impl Future<Output = T> + Send + 'static,
         done: impl FnOnce(T) -> M + Send + 'static,
         lost: impl FnOnce() -> M + Send + 'static,
     ) -> Self {
         Self::spawn(async move {
-            let mut tell = Tell { owner, lost: Some(lost) };
+            let mut report = ReportLost { owner, lost: Some(lost) };
             let result = work.await;
-            tell.lost = None;
+            report.lost = None;
             // A dead owner has no use for the result.
-            let _ = tell.owner.send_message(done(result));
+            let _ = report.owner.send_message(done(result));
         })
     }
 }
@@ -55,12 +50,12 @@ impl Drop for OwnedTask {
     }
 }
 
-struct Tell<M: Message, L: FnOnce() -> M> {
+struct ReportLost<M: Message, L: FnOnce() -> M> {
     owner: ActorRef<M>,
     lost: Option<L>,
 }
 
-impl<M: Message, L: FnOnce() -> M> Drop for Tell<M, L> {
+impl<M: Message, L: FnOnce() -> M> Drop for ReportLost<M, L> {
     fn drop(&mut self) {
         if let Some(lost) = self.lost.take() {
             let _ = self.owner.send_message(lost());

@@ -50,7 +50,7 @@ pub use error::{GroupError, NodeFailure, Outcome, ProposeError, QueryError};
 pub use group::{Applied, Consistency, FacadeMessage, GroupHandle, GroupStatus, LogEntry};
 pub use machine::StateMachine;
 pub use node::{ActorStatus, Injury, Node, NodeBuilder, StartError};
-pub use quorate_bridge::{Acceptor, Connection, Net, NetFuture};
+pub use quorate_bridge::{Acceptor, Net, NetFuture, Stream};
 pub use quorate_core::{Entry, EntryKind, Index, NodeId, PeerStatus, Standing};
 pub use restarts::{RESTART_RULES, RestartRule};
 pub use role::{MemberStatus, RoleStatus};

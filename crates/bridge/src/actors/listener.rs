@@ -1,37 +1,31 @@
 //! The Listener: accepts connections and hands them to the Bridge.
 //!
-//! - Owns: its accepting task. The socket belongs to `Core`, so its restart never meets "address in use".
+//! - Owns: its accepting task. The socket lives above it, so a restarted Listener never finds its own address in use.
 //! - Hears: [`ListenerMessage`].
+//! - Asks: nothing.
 //! - Never: reads from a connection; the handshake is the Session's.
-//! - A crash loses nothing: connections wait in the socket's backlog. The Bridge starts it again.
-//! - Bound: `sessions_max` permits; without one a connection is closed at once and logged.
+//! - A crash loses nothing: connections wait in the socket's backlog. The Bridge restarts it.
+//! - Bound: `sessions_max` permits; a connection without one is closed at once and logged.
 
-use super::bridge::{BridgeMessage, Inlet};
-use crate::core::Core;
-use crate::net::Acceptor;
+use super::messages::{BridgeMessage, ListenerMessage};
+use crate::connection::Acceptor;
 use crate::task::OwnedTask;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
-/// After a failed accept (no file descriptors, say) a pause, or the loop would burn the CPU.
+/// Pause after a failed accept (no file descriptors, say), so that the loop does not spin.
 const ACCEPT_PAUSE_MS: u64 = 50;
 
 pub(crate) struct Listener;
 
 pub(crate) struct Arguments {
-    pub(crate) core: Arc<Core>,
     pub(crate) acceptor: Arc<dyn Acceptor>,
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) sessions_max: usize,
     pub(crate) bridge: ActorRef<BridgeMessage>,
-}
-
-/// What the Listener hears.
-pub(crate) enum ListenerMessage {
-    /// From its task, which never ends by itself: it panicked.
-    TaskLost,
-    /// From [`panic_in`](super::panic_in): panic, as a bug would.
-    Panic,
 }
 
 impl Actor for Listener {
@@ -45,7 +39,7 @@ impl Actor for Listener {
         arguments: Arguments,
     ) -> Result<OwnedTask, ActorProcessingErr> {
         let lost = || ListenerMessage::TaskLost;
-        Ok(OwnedTask::spawn_telling(myself, accept_loop(arguments), |()| ListenerMessage::TaskLost, lost))
+        Ok(OwnedTask::spawn_reporting(myself, accept_loop(arguments), |()| ListenerMessage::TaskLost, lost))
     }
 
     async fn handle(
@@ -56,29 +50,29 @@ impl Actor for Listener {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             ListenerMessage::Panic => panic!("told to panic"),
-            ListenerMessage::TaskLost => Err("the accepting task died".into()),
+            ListenerMessage::TaskLost => Err("the accepting task panicked".into()),
         }
     }
 }
 
 async fn accept_loop(arguments: Arguments) {
-    let Arguments { core, acceptor, bridge } = arguments;
+    let Arguments { acceptor, permits, sessions_max, bridge } = arguments;
     loop {
         match acceptor.accept().await {
-            Ok(connection) => {
-                let Ok(permit) = core.permits.clone().try_acquire_owned() else {
+            Ok(stream) => {
+                let Ok(permit) = permits.clone().try_acquire_owned() else {
                     tracing::warn!(
-                        address = %connection.address, sessions_max = core.options.sessions_max,
+                        address = %stream.address, sessions_max,
                         "connection closed: too many; raise sessions_max or look for clients that do not hang up"
                     );
                     continue;
                 };
-                if bridge.send_message(BridgeMessage::Accepted(Inlet { connection, permit })).is_err() {
+                if bridge.send_message(BridgeMessage::Accepted { stream, permit }).is_err() {
                     return;
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "accept failed, trying again; check the limit of open files");
+                tracing::warn!(%error, "accept failed, retrying; check the limit of open files");
                 sleep_until(Instant::now() + Duration::from_millis(ACCEPT_PAUSE_MS)).await;
             }
         }

@@ -4,32 +4,26 @@
 //! - Hears: [`SessionMessage`] from its task.
 //! - Asks: admission, in its task.
 //! - Never: answers for an exposed actor; messages go from the reading task straight to the actors, batched.
-//! - A crash loses the connection. Nobody restarts it: the peer's Link connects anew and gets another Session.
-//! - Bound: `calls_inbound_max` calls, `monitors_max` names, two messages in fragments, the send queue's bytes.
+//! - A crash loses the connection. It is not restarted: the peer's Link reconnects and gets another Session.
+//! - Bound: `calls_inbound_max` calls, `monitors_max` names, two incomplete messages, the send queue's bytes.
 
-use super::bridge::Inlet;
-use crate::core::Core;
-use crate::handshake;
+use super::messages::SessionMessage;
+use crate::connection::{Admitted, Connection, Handshake, InboundConnections, Limits, Stream};
+use crate::endpoint::{Exposures, serve_inbound};
 use crate::task::OwnedTask;
-use crate::wire::{Side, Wire, serve};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 pub(crate) struct Session;
 
 pub(crate) struct Arguments {
-    pub(crate) core: Arc<Core>,
-    pub(crate) inlet: Inlet,
-}
-
-/// What a Session hears.
-pub(crate) enum SessionMessage {
-    /// From its task: the connection is over, and why.
-    Ended { reason: String },
-    /// Its task panicked.
-    TaskLost,
-    /// From [`panic_in`](super::panic_in): panic, as a bug would.
-    Panic,
+    pub(crate) stream: Stream,
+    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) limits: Limits,
+    pub(crate) handshake: Arc<Handshake>,
+    pub(crate) inbound: Arc<InboundConnections>,
+    pub(crate) exposures: Arc<Exposures>,
 }
 
 impl Actor for Session {
@@ -43,7 +37,7 @@ impl Actor for Session {
         arguments: Arguments,
     ) -> Result<OwnedTask, ActorProcessingErr> {
         let done = |reason| SessionMessage::Ended { reason };
-        Ok(OwnedTask::spawn_telling(myself, run(arguments), done, || SessionMessage::TaskLost))
+        Ok(OwnedTask::spawn_reporting(myself, run(arguments), done, || SessionMessage::TaskLost))
     }
 
     async fn handle(
@@ -58,38 +52,27 @@ impl Actor for Session {
                 Ok(())
             }
             SessionMessage::Panic => panic!("told to panic"),
-            SessionMessage::TaskLost => Err("the task of the connection died".into()),
+            SessionMessage::TaskLost => Err("the task of the connection panicked".into()),
         }
     }
 }
 
-/// Takes the wire out of the table of sessions when the task ends, by abort too.
-struct SessionUp {
-    core: Arc<Core>,
-    wire: Arc<Wire>,
-}
-
-impl Drop for SessionUp {
-    fn drop(&mut self) {
-        self.core.session_down(&self.wire);
-    }
-}
-
+/// One connection from handshake to end; returns the reason.
 async fn run(arguments: Arguments) -> String {
-    let Arguments { core, inlet: Inlet { mut connection, permit: _permit } } = arguments;
-    let address = connection.address.clone();
-    let admitted = match handshake::accept(&core, &mut connection).await {
+    let Arguments { mut stream, permit: _permit, limits, handshake, inbound, exposures } = arguments;
+    let address = stream.address.clone();
+    let Admitted { peer, buffer } = match handshake.accept(&mut stream).await {
         Ok(admitted) => admitted,
         Err(error) => {
-            core.handshake_failed(&address, &error);
+            inbound.handshake_failed(&address, &error);
             return error.to_string();
         }
     };
-    let wire = Wire::new(admitted.peer, &core.options, core.inbound.clone());
-    core.session_up(&wire);
-    let _up = SessionUp { core: core.clone(), wire: wire.clone() };
-    tracing::info!(node = %wire.peer.node, kind = ?wire.peer.kind, %address, "inbound connection up");
-    let reason = serve(core, wire.clone(), connection, admitted.buffer, Side::Acceptor).await;
-    tracing::info!(node = %wire.peer.node, %address, %reason, "inbound connection ended");
+    let connection = Connection::new(peer, limits, inbound.counters.clone());
+    let _entered = inbound.enter(&connection);
+    let peer = connection.peer.clone();
+    tracing::info!(node = %peer.node, kind = ?peer.kind, %address, "inbound connection up");
+    let reason = serve_inbound(exposures, connection, stream, buffer).await;
+    tracing::info!(node = %peer.node, %address, %reason, "inbound connection ended");
     reason
 }

@@ -1,19 +1,26 @@
-//! The bodies, one struct per kind. Cold ones are serde structs sent as named maps; hot ones are read by [`Unpack`].
+//! The bodies, one struct per kind. Cold ones are serde structs sent as named maps; hot ones are written and read by
+//! hand (`pack.rs`).
 
-use super::{FrameError, Kind, NAME_BYTES_MAX, TEXT_BYTES_MAX, cap_text, pack, pack::Unpack, read_cold};
-use crate::handshake::Hello;
-use crate::protocol::Class;
+use super::caps::{NAME_BYTES_MAX, TEXT_BYTES_MAX};
+use super::cold::{cap_text, read_cold};
+use super::error::FrameError;
+use super::kind::{Class, FrameKind};
+use super::pack::{self, Unpack};
+use crate::identity::Hello;
 use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 
-/// Hello as it travels: the magic first, so that another protocol is recognised as such.
+/// The magic of the Hello frame.
+pub(crate) const MAGIC: &str = "quorate-bridge";
+
+/// The Hello frame: the magic first, so that another protocol is recognised as such.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Hail {
+pub(crate) struct HelloBody {
     pub(crate) magic: String,
     pub(crate) hello: Hello,
 }
 
-/// See `Refusal`.
+/// A [`crate::Refusal`] as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Refused {
     pub(crate) code: String,
@@ -50,7 +57,7 @@ pub(crate) enum FailCode {
     Busy,
     Unsupported,
     Malformed,
-    /// One we do not know: a newer peer's.
+    /// A code of a newer version.
     #[serde(other)]
     Other,
 }
@@ -76,7 +83,7 @@ pub(crate) struct Unsupported {
 }
 
 impl Name {
-    pub(crate) fn read(kind: Kind, body: &[u8]) -> Result<String, FrameError> {
+    pub(crate) fn read(kind: FrameKind, body: &[u8]) -> Result<String, FrameError> {
         let Name { name } = read_cold(kind, body)?;
         cap_text(kind, "name", &name, NAME_BYTES_MAX)?;
         Ok(name)
@@ -85,9 +92,9 @@ impl Name {
 
 impl Down {
     pub(crate) fn read(body: &[u8]) -> Result<Self, FrameError> {
-        let down: Down = read_cold(Kind::Down, body)?;
-        cap_text(Kind::Down, "name", &down.name, NAME_BYTES_MAX)?;
-        cap_text(Kind::Down, "detail", &down.detail, TEXT_BYTES_MAX)?;
+        let down: Down = read_cold(FrameKind::Down, body)?;
+        cap_text(FrameKind::Down, "name", &down.name, NAME_BYTES_MAX)?;
+        cap_text(FrameKind::Down, "detail", &down.detail, TEXT_BYTES_MAX)?;
         Ok(down)
     }
 }
@@ -116,7 +123,7 @@ impl<'a> CastBody<'a> {
         let mut unpack = Unpack::new(body, "Cast");
         unpack.array(4)?;
         let (name, protocol, version) = (unpack.string()?, unpack.u32()?, unpack.u32()?);
-        cap_text(Kind::Cast, "name", name, NAME_BYTES_MAX)?;
+        cap_text(FrameKind::Cast, "name", name, NAME_BYTES_MAX)?;
         Ok(CastBody { name, protocol, version, payload: unpack.last_bin()? })
     }
 }
@@ -125,7 +132,7 @@ impl<'a> CastBody<'a> {
 pub(crate) struct CallBody<'a> {
     pub(crate) call: u64,
     pub(crate) class: Class,
-    /// What the caller still waits, so that the receiver can leave out work nobody waits for.
+    /// How much longer the caller waits, so that the receiver can skip work that no caller waits for.
     pub(crate) timeout_ms: u64,
     pub(crate) to: CastBody<'a>,
 }
@@ -153,7 +160,7 @@ impl<'a> CallBody<'a> {
         unpack.array(7)?;
         let (call, class, timeout_ms) = (unpack.u64()?, read_class("Call", unpack.u32()?)?, unpack.u64()?);
         let (name, protocol, version) = (unpack.string()?, unpack.u32()?, unpack.u32()?);
-        cap_text(Kind::Call, "name", name, NAME_BYTES_MAX)?;
+        cap_text(FrameKind::Call, "name", name, NAME_BYTES_MAX)?;
         let to = CastBody { name, protocol, version, payload: unpack.last_bin()? };
         Ok(CallBody { call, class, timeout_ms, to })
     }

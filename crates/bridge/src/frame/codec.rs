@@ -1,10 +1,20 @@
 //! MessagePack with the checks `rmp_serde::from_slice` leaves out: depth, and bytes after the value.
 
-use super::DEPTH_MAX;
-use crate::protocol::Encoding;
+use super::caps::DEPTH_MAX;
+use super::error::FrameError;
+use super::kind::FrameKind;
 use bytes::{BufMut, BytesMut};
 use rmp_serde::decode::Error;
 use serde::{Deserialize, Serialize};
+
+/// How a protocol's structs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// Maps with field names: fields may be added and reordered. The default.
+    Named,
+    /// Arrays: smaller and 45 % cheaper, but any change of fields needs a new `VERSION`. For hot records only.
+    Positional,
+}
 
 /// Why a value did not decode.
 #[derive(Debug)]
@@ -27,6 +37,17 @@ impl PayloadError {
             PayloadError::Mismatch(_) => false,
         }
     }
+
+    pub(crate) fn in_frame(self, kind: FrameKind) -> FrameError {
+        let kind = kind.name();
+        match self {
+            PayloadError::Depth => FrameError::Depth { kind },
+            PayloadError::Trailing => FrameError::Trailing { kind, bytes: None },
+            PayloadError::Truncated(detail) | PayloadError::Mismatch(detail) => {
+                FrameError::Body { kind, detail }
+            }
+        }
+    }
 }
 
 impl std::fmt::Display for PayloadError {
@@ -40,6 +61,7 @@ impl std::fmt::Display for PayloadError {
     }
 }
 
+/// Decodes a cold body, or a message or reply of a protocol.
 pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, PayloadError> {
     let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
     decoder.set_max_depth(DEPTH_MAX);
@@ -48,16 +70,11 @@ pub(crate) fn decode<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Pa
         Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => PayloadError::Truncated(error.to_string()),
         other => PayloadError::Mismatch(other.to_string()),
     })?;
-    // The decoder does not say how far it got; but a further value fails at its marker only if nothing is left.
+    // The decoder does not say where it stopped, but reading a further value fails at its marker only at the end.
     match bool::deserialize(&mut decoder) {
         Err(Error::InvalidMarkerRead(_)) => Ok(value),
         Ok(_) | Err(_) => Err(PayloadError::Trailing),
     }
-}
-
-/// A message or reply of a protocol.
-pub(crate) fn decode_payload<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, PayloadError> {
-    decode(bytes)
 }
 
 /// Appends a message behind its envelope.

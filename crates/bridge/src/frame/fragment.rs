@@ -1,11 +1,15 @@
 //! Messages above 64 KiB in pieces.
 //!
-//! Only the writer makes fragments, one message per lane at a time, so the receiver keeps at most two messages in the
-//! making (one per class). Bound: `message_bytes_max` each, and the buffer grows with the bytes that arrive, never
+//! Only the writer makes fragments, one message per lane at a time, so the receiver holds at most two incomplete messages
+//! (one per class). Bound: `message_bytes_max` each, and the buffer grows with the bytes that arrive, never
 //! with what the first fragment claims.
 
-use super::{Fragment, Frame, FrameError, HEADER_BYTES, Kind, fill_header, open, pack, whole_frame};
-use crate::protocol::Class;
+use super::body::Fragment;
+use super::caps::HEADER_BYTES;
+use super::error::FrameError;
+use super::header::{Frame, fill_header, open, whole_frame};
+use super::kind::{Class, FrameKind};
+use super::pack;
 use bytes::BytesMut;
 
 /// Header and envelope of a fragment whose bytes are `piece`, which the caller sends right behind (uncopied).
@@ -17,7 +21,7 @@ pub(crate) fn fragment_head(class: Class, offset: usize, total: usize, piece: &[
     pack::u64(&mut buffer, total as u64);
     let at = pack::open_bin(&mut buffer);
     buffer[at..at + 4].copy_from_slice(&(piece.len() as u32).to_be_bytes());
-    fill_header(&mut buffer, Kind::Fragment, piece);
+    fill_header(&mut buffer, FrameKind::Fragment, piece);
     buffer
 }
 
@@ -76,7 +80,7 @@ impl Reassembly {
         let whole = lane.take().expect("it was just filled").bytes.freeze();
         let frame = whole_frame(&whole)?;
         // A fragment of fragments would let a peer recurse.
-        if frame.kind == Kind::Fragment as u8 {
+        if frame.kind == FrameKind::Fragment as u8 {
             return Err(FrameError::Fragment { what: "a fragment inside a fragment" });
         }
         Ok(Some(frame))

@@ -1,17 +1,26 @@
-//! Bytes that other versions have on their wires: one file per kind in `tests/golden`, compared on every run.
-//! `REWRITE=1 cargo test -p quorate-bridge golden` writes them; a change of one is a new protocol.
+//! The frozen wire format: one file per frame kind in `tests/golden`, compared on every run.
+//! `REWRITE=1 cargo test -p quorate-bridge golden` rewrites them; a change of one is a new protocol.
 
-use super::*;
-use crate::handshake::{Hello, MAGIC};
-use crate::protocol::{Class, Encoding};
+use super::body::*;
+use super::caps::{HEADER_BYTES, WIRE_FRAME_BYTES_MAX};
+use super::codec::{Encoding, decode, encode_payload};
+use super::cold::{cold, read_cold};
+use super::fragment::{Reassembly, fragment_head};
+use super::header::{next_frame, open, seal, whole_frame};
+use super::inspect::Inspector;
+use super::kind::{Class, FrameKind};
+use super::pack;
+use crate::identity::{Hello, PeerKind};
+use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
+use serde::Serialize;
 use std::path::Path;
 
-fn hello() -> Hail {
+fn hello() -> HelloBody {
     let hello = Hello {
         protocol_min: 1,
         protocol_max: 2,
-        kind: crate::Kind::Peer,
+        kind: PeerKind::Peer,
         cluster: std::array::from_fn(|n| n as u8),
         node: "node0".into(),
         incarnation: 0x0102_0304_0506_0708,
@@ -21,10 +30,10 @@ fn hello() -> Hail {
         expected_peer: "node1".into(),
         message_bytes_max: 16 << 20,
     };
-    Hail { magic: MAGIC.into(), hello }
+    HelloBody { magic: MAGIC.into(), hello }
 }
 
-fn hot(kind: Kind, open_body: impl FnOnce(&mut BytesMut) -> usize, payload: &[u8]) -> Bytes {
+fn hot(kind: FrameKind, open_body: impl FnOnce(&mut BytesMut) -> usize, payload: &[u8]) -> Bytes {
     let mut buffer = open(64);
     let at = open_body(&mut buffer);
     let mut buffer = encode_payload(buffer, Encoding::Named, &serde_bytes::Bytes::new(payload)).unwrap();
@@ -33,18 +42,18 @@ fn hot(kind: Kind, open_body: impl FnOnce(&mut BytesMut) -> usize, payload: &[u8
 }
 
 fn cast(name: &str, protocol: u32, version: u32, payload: &[u8]) -> Bytes {
-    hot(Kind::Cast, |buffer| CastBody::open(buffer, name, protocol, version), payload)
+    hot(FrameKind::Cast, |buffer| CastBody::open(buffer, name, protocol, version), payload)
 }
 
 fn call(head: (u64, Class, u64), name: &str, payload: &[u8]) -> Bytes {
-    hot(Kind::Call, |buffer| CallBody::open(buffer, head, name, 7, 1), payload)
+    hot(FrameKind::Call, |buffer| CallBody::open(buffer, head, name, 7, 1), payload)
 }
 
-fn sample(kind: Kind) -> Bytes {
+fn sample(kind: FrameKind) -> Bytes {
     let name = || Name { name: "orders".into() };
     match kind {
-        Kind::Hello => cold(kind, &hello()),
-        Kind::Refused => cold(
+        FrameKind::Hello => cold(kind, &hello()),
+        FrameKind::Refused => cold(
             kind,
             &Refused {
                 code: "wrong_node".into(),
@@ -52,24 +61,24 @@ fn sample(kind: Kind) -> Bytes {
                 remedy: "correct it".into(),
             },
         ),
-        Kind::Cast => cast("orders", 7, 1, b"hello"),
-        Kind::Call => call((9, Class::Control, 1_000), "orders", b"hello"),
-        Kind::Reply => hot(kind, |buffer| ReplyBody::open(buffer, 9), b"world"),
-        Kind::CallFailed => cold(
+        FrameKind::Cast => cast("orders", 7, 1, b"hello"),
+        FrameKind::Call => call((9, Class::Control, 1_000), "orders", b"hello"),
+        FrameKind::Reply => hot(kind, |buffer| ReplyBody::open(buffer, 9), b"world"),
+        FrameKind::CallFailed => cold(
             kind,
             &CallFailed { call: 9, code: FailCode::NoSuchActor, detail: "orders is not exposed".into() },
         ),
-        Kind::Ping | Kind::Pong => cold(kind, &Token { token: 77 }),
-        Kind::Monitor | Kind::Demonitor | Kind::Up => cold(kind, &name()),
-        Kind::Down => {
+        FrameKind::Ping | FrameKind::Pong => cold(kind, &Token { token: 77 }),
+        FrameKind::Monitor | FrameKind::Demonitor | FrameKind::Up => cold(kind, &name()),
+        FrameKind::Down => {
             cold(kind, &Down { name: "orders".into(), reason: "died".into(), detail: "failed: x".into() })
         }
-        Kind::CastFailed => {
+        FrameKind::CastFailed => {
             let detail = "orders is not exposed".into();
             cold(kind, &CastFailed { name: "orders".into(), code: FailCode::NoSuchActor, count: 3, detail })
         }
-        Kind::Unsupported => cold(kind, &Unsupported { kind: 99 }),
-        Kind::Fragment => {
+        FrameKind::Unsupported => cold(kind, &Unsupported { kind: 99 }),
+        FrameKind::Fragment => {
             let mut buffer = fragment_head(Class::Bulk, 65_536, 200_000, b"piece");
             buffer.extend_from_slice(b"piece");
             buffer.freeze()
@@ -80,7 +89,7 @@ fn sample(kind: Kind) -> Bytes {
 #[test]
 fn frames_of_each_kind_are_byte_for_byte_as_ever() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    for kind in Kind::ALL {
+    for kind in FrameKind::ALL {
         let (path, bytes) = (directory.join(format!("{}.bin", kind.name())), sample(*kind));
         if std::env::var("REWRITE").is_ok() {
             std::fs::write(&path, &bytes).unwrap();
@@ -88,11 +97,11 @@ fn frames_of_each_kind_are_byte_for_byte_as_ever() {
         let golden = std::fs::read(&path).unwrap();
         assert_eq!(golden, bytes, "{}: the wire format changed; see the header of golden.rs", kind.name());
         // And they are read back, so that the files are not merely written.
-        let mut inspector = crate::Inspector::new(1 << 20);
+        let mut inspector = Inspector::new(1 << 20);
         match inspector.feed(&golden) {
-            Ok(found) => assert_eq!(found[0].kind, Some(kind.name())),
+            Ok(found) => assert_eq!(found[0], Some(kind.name())),
             Err(error) => {
-                assert!(*kind == Kind::Fragment, "{error}: only this one is the middle of something");
+                assert!(*kind == FrameKind::Fragment, "{error}: only this one is the middle of something");
             }
         }
     }
@@ -106,9 +115,9 @@ fn the_hello_of_a_newer_version_with_more_fields_is_read() {
         token: &'static str,
         hello: Hello,
     }
-    let bytes = cold(Kind::Hello, &Newer { magic: MAGIC, token: "later", hello: hello().hello });
+    let bytes = cold(FrameKind::Hello, &Newer { magic: MAGIC, token: "later", hello: hello().hello });
     let frame = whole_frame(&bytes).unwrap();
-    assert_eq!(read_cold::<Hail>(Kind::Hello, &frame.body).unwrap(), hello());
+    assert_eq!(read_cold::<HelloBody>(FrameKind::Hello, &frame.body).unwrap(), hello());
 }
 
 #[test]
@@ -119,9 +128,9 @@ fn a_failure_code_of_a_newer_version_is_not_fatal() {
         code: &'static str,
         detail: &'static str,
     }
-    let bytes = cold(Kind::CallFailed, &Newer { call: 1, code: "too_sleepy", detail: "" });
+    let bytes = cold(FrameKind::CallFailed, &Newer { call: 1, code: "too_sleepy", detail: "" });
     let frame = whole_frame(&bytes).unwrap();
-    assert_eq!(read_cold::<CallFailed>(Kind::CallFailed, &frame.body).unwrap().code, FailCode::Other);
+    assert_eq!(read_cold::<CallFailed>(FrameKind::CallFailed, &frame.body).unwrap().code, FailCode::Other);
 }
 
 proptest! {
@@ -150,7 +159,7 @@ proptest! {
         prop_assert_eq!(frames.len(), messages.len());
         for (frame, (name, protocol, version, payload)) in frames.iter().zip(&messages) {
             let read = CastBody::read(&frame.body).unwrap();
-            let bytes: serde_bytes::ByteBuf = decode_payload(read.payload).unwrap();
+            let bytes: serde_bytes::ByteBuf = decode(read.payload).unwrap();
             prop_assert_eq!((read.name, read.protocol, read.version, &bytes[..]), (name.as_str(), *protocol, *version, &payload[..]));
         }
     }
@@ -179,7 +188,7 @@ proptest! {
             found = reassembly.add(&frame.body).unwrap();
         }
         let found = found.unwrap();
-        prop_assert_eq!((&found.body[..], found.kind), (&whole[HEADER_BYTES..], Kind::Cast as u8));
+        prop_assert_eq!((&found.body[..], found.kind), (&whole[HEADER_BYTES..], FrameKind::Cast as u8));
         prop_assert_eq!(reassembly.held_bytes(), 0);
     }
 }

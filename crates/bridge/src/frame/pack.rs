@@ -3,7 +3,7 @@
 //! Fixed widths (`str 8`, `uint 32`, `uint 64`, `bin 32`) let the payload be serialised straight behind its envelope
 //! and its length filled in afterwards: one buffer, one pass, no copy.
 
-use super::FrameError;
+use super::error::FrameError;
 use bytes::{BufMut, BytesMut};
 
 const STR8: u8 = 0xd9;

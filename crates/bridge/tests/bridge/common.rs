@@ -1,9 +1,9 @@
-//! What the integration tests share: bridges on loopback, waiting for conditions, frames made by hand.
+//! Shared by the integration tests: bridges on loopback, waiting for conditions, hand-made frames.
 
 use bytes::{BufMut, BytesMut};
 use quorate_bridge::{
-    Bridge, BridgeHandle, BridgeOptions, CallError, Exposed, Gone, Identity, Inbound, LinkState, PeerAddress,
-    Protocol, RemoteRef,
+    Bridge, BridgeHandle, BridgeOptions, CallError, Exposed, Identity, Inbound, LinkState, PeerAddress,
+    Protocol, RemoteRef, SinkClosed,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,7 +98,7 @@ pub(crate) fn echo(log: &Log) -> Exposed {
                 (None, _) => {}
                 (Some(reply), Say::Keep) => kept.lock().unwrap().push(reply),
                 (Some(reply), Say::Forget) => drop(reply),
-                (Some(reply), message) => reply.send(message).map_err(|_| Gone)?,
+                (Some(reply), message) => reply.send(message).map_err(|_| SinkClosed)?,
             }
         }
         Ok(())

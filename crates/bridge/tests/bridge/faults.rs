@@ -1,4 +1,4 @@
-//! Connections that break, stall or carry rubbish; actors that are killed.
+//! Connections that break or stall; actors that crash or are killed.
 
 use crate::common::*;
 use quorate_bridge::*;
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 fn child(handle: &BridgeHandle, role: &str) -> Option<ActorCell> {
     let of_role = |cell: &ActorCell| cell.get_name().is_some_and(|name| name.contains(role));
-    handle.actor().get_cell().get_children().into_iter().find(of_role)
+    handle.actor().get_children().into_iter().find(of_role)
 }
 
 /// Waits for a child of this role other than `old`.
@@ -98,7 +98,8 @@ async fn a_node_that_was_away_is_connected_again() {
     up(&a, "b").await;
     b.stop().await;
     until("a noticed", || a.link("b").unwrap().state == LinkState::Backoff).await;
-    until("a tried in vain", || a.link("b").unwrap().last_error.unwrap().contains("cannot connect")).await;
+    until("an attempt of a failed", || a.link("b").unwrap().last_error.unwrap().contains("cannot connect"))
+        .await;
     let error = echo_ref(&a, "b").cast(&Say::Number(1)).unwrap_err();
     assert!(error.to_string().contains("cannot connect to 127.0.0.1"), "{error}");
     let mut again = options("b");
@@ -167,7 +168,7 @@ async fn the_bridge_actor_can_be_replaced_under_living_refs() {
     answers(&remote).await;
     for handle in [&a, &b] {
         let old = handle.actor();
-        old.get_cell().kill_and_wait(Some(SECOND)).await.unwrap();
+        old.kill_and_wait(Some(SECOND)).await.unwrap();
         until("its links fell", || a.link("b").unwrap().state != LinkState::Up).await;
         Bridge::respawn(handle, None).await.unwrap();
         answers(&remote).await;
@@ -192,7 +193,7 @@ async fn a_newer_connection_of_a_node_replaces_the_older() {
 }
 
 #[tokio::test]
-async fn removing_a_peer_ends_its_link_and_adding_it_begins_anew() {
+async fn removing_a_peer_ends_its_link_and_adding_it_starts_a_new_one() {
     let (a, b) = pair().await;
     b.expose("echo", echo(&Log::default())).unwrap();
     let remote = echo_ref(&a, "b");
@@ -301,7 +302,7 @@ async fn a_supervisor_hears_of_the_bridge_and_can_replace_it() {
     a.add_peer(PeerAddress::new("b", address(&b))).unwrap();
     answers(&echo_ref(&a, "b")).await;
     let old = b.actor().get_id();
-    b.actor().get_cell().kill();
+    b.actor().kill();
     until("it was replaced", || b.actor().get_id() != old).await;
     answers(&echo_ref(&a, "b")).await;
 }

@@ -1,4 +1,4 @@
-//! Rubbish of each kind: it closes its connection, is counted, and harms nothing else.
+//! Malformed input of each kind: it closes its connection, is counted, and harms no other connection.
 
 use crate::common::*;
 use quorate_bridge::*;
@@ -124,7 +124,7 @@ async fn rubbish_instead_of_a_hello_is_counted_too() {
 }
 
 #[tokio::test]
-async fn a_frame_cut_by_the_end_of_the_connection_is_nobodys_message() {
+async fn a_frame_cut_by_the_end_of_the_connection_is_not_delivered() {
     let b = start(options("b")).await;
     let log = Log::default();
     b.expose("echo", echo(&log)).unwrap();

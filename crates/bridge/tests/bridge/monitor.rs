@@ -1,4 +1,4 @@
-//! Monitors: a remote actor's end, its node's, and their return.
+//! Monitors report the end of a remote actor and of its node, and their return.
 
 use crate::common::*;
 use quorate_bridge::*;

@@ -25,9 +25,9 @@ struct PipeNet(Arc<Pipes>);
 
 struct PipeAcceptor(AsyncMutex<mpsc::Receiver<DuplexStream>>);
 
-fn connection(stream: DuplexStream) -> Connection {
-    let (reader, writer) = tokio::io::split(stream);
-    Connection { reader: Box::new(reader), writer: Box::new(writer), address: "pipe".into() }
+fn stream(pipe: DuplexStream) -> Stream {
+    let (reader, writer) = tokio::io::split(pipe);
+    Stream { reader: Box::new(reader), writer: Box::new(writer), address: "pipe".into() }
 }
 
 /// Copies until the world is cut, then swallows.
@@ -57,7 +57,7 @@ fn relay((mut inner, mut outer): Pipe, cut: Arc<AtomicBool>) {
 }
 
 impl Net for PipeNet {
-    fn connect<'a>(&'a self, address: &'a str) -> NetFuture<'a, Connection> {
+    fn connect<'a>(&'a self, address: &'a str) -> NetFuture<'a, Stream> {
         let listener = self.0.listeners.lock().unwrap().get(address).cloned();
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         Box::pin(async move {
@@ -65,7 +65,7 @@ impl Net for PipeNet {
             let ((ours, near), (far, theirs)) = (tokio::io::duplex(4096), tokio::io::duplex(4096));
             relay((near, far), self.0.cut.clone());
             listener.send(theirs).await.map_err(|_| refused())?;
-            Ok(connection(ours))
+            Ok(stream(ours))
         })
     }
 
@@ -77,10 +77,10 @@ impl Net for PipeNet {
 }
 
 impl Acceptor for PipeAcceptor {
-    fn accept(&self) -> NetFuture<'_, Connection> {
+    fn accept(&self) -> NetFuture<'_, Stream> {
         Box::pin(async move {
             match self.0.lock().await.recv().await {
-                Some(stream) => Ok(connection(stream)),
+                Some(pipe) => Ok(stream(pipe)),
                 None => Err(io::ErrorKind::BrokenPipe.into()),
             }
         })

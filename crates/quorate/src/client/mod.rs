@@ -119,7 +119,7 @@ impl Client {
         options: ClientOptions,
     ) -> Result<Self, ClientError> {
         let peers: Vec<_> =
-            addresses.into_iter().map(|address| PeerAddress::anyone(address.into())).collect();
+            addresses.into_iter().map(|address| PeerAddress::any_node(address.into())).collect();
         if peers.is_empty() {
             return Err(ClientError::NoAddress);
         }

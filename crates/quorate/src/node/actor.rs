@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use quorate_bridge::{Bridge, Exposed, LinkChange, LinkEvent, LinkState, kill_below};
+use quorate_bridge::{
+    Bridge, Exposed, LinkChange, LinkEvent, LinkRefusal, LinkState, RefusalCode, kill_below,
+};
 use quorate_core::{GroupId, Incarnation, NodeId};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
@@ -174,11 +176,11 @@ impl NodeState {
             self.subscribe(&bridge);
         }
         // The one before, if any, is of another supervisor or has ended.
-        let old = bridge.actor().get_cell();
+        let old = bridge.actor();
         kill_below(&old);
         let _ = old.kill_and_wait(Some(JOIN_MAX)).await;
         let actor = Bridge::respawn(&bridge, Some(me.get_cell())).await?;
-        self.children.push(Child { kind: ChildKind::Bridge, cell: actor.get_cell(), join: None });
+        self.children.push(Child { kind: ChildKind::Bridge, cell: actor, join: None });
         Ok(())
     }
 
@@ -299,11 +301,9 @@ impl NodeState {
         let up = match &event.change {
             LinkChange::Up { .. } => true,
             LinkChange::Down { .. } => false,
-            LinkChange::Refused { reason } => {
-                // What a peer says of *this* node's name; its own refusals name the other one (admission.rs).
-                if reason.contains("wrong_incarnation")
-                    && reason.contains(&format!("node {} is known to", self.owner.id))
-                {
+            LinkChange::Refused { refusal, reason } => {
+                // The peer knows this node's name with another incarnation (admission.rs).
+                if *refusal == LinkRefusal::ByPeer(RefusalCode::WrongIncarnation) {
                     self.owner.fail(NodeFailure::Replaced { peer: peer.to_string(), detail: reason.clone() });
                 }
                 return;

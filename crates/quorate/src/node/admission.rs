@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use quorate_bridge::{Admission, Admitting, Direction, Hello, Kind, Refusal, RefusalCode};
+use quorate_bridge::{Admission, Admitting, Direction, Hello, PeerKind, Refusal, RefusalCode};
 use quorate_core::{Incarnation, NodeId};
 
 use crate::messages::store::answer;
@@ -31,8 +31,8 @@ impl Gate {
 
     async fn decide(&self, hello: &Hello) -> Result<(), Refusal> {
         match hello.kind {
-            Kind::Client => return Ok(()),
-            Kind::Joiner => {
+            PeerKind::Client => return Ok(()),
+            PeerKind::Joiner => {
                 let what = "this cluster takes no joiners yet".to_owned();
                 return Err(Refusal::new(
                     RefusalCode::NotNow,
@@ -40,7 +40,7 @@ impl Gate {
                     "start it with the cluster's initial members",
                 ));
             }
-            Kind::Peer => {}
+            PeerKind::Peer => {}
         }
         let peer = NodeId::new(&hello.node).ok().filter(|peer| self.members.contains(peer));
         let Some(peer) = peer.filter(|peer| *peer != self.me) else {

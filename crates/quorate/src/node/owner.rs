@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quorate_bridge::{Bridge, BridgeHandle, BridgeOptions, Kind, Net, PeerAddress, kill_below};
+use quorate_bridge::{Bridge, BridgeHandle, BridgeOptions, Net, PeerAddress, PeerKind, kill_below};
 use quorate_core::{Boot, Hash, Member, Membership, NodeId};
 use ractor::{Actor, ActorRef};
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -290,7 +290,7 @@ async fn open(plan: Plan, disk: Box<dyn Disk>) -> Result<Arc<Owner>, StartError>
             let options = BridgeOptions {
                 name_prefix: name_prefix.clone(),
                 identity: quorate_bridge::Identity {
-                    kind: Kind::Peer,
+                    kind: PeerKind::Peer,
                     cluster: identity.cluster.0,
                     node: plan.id.to_string(),
                     incarnation: identity.incarnation.0,

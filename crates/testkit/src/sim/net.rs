@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use quorate::{Acceptor, Connection, Net, NetFuture};
+use quorate::{Acceptor, Net, NetFuture, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use turmoil::net::{TcpListener, TcpStream};
@@ -44,14 +44,14 @@ impl SimNet {
         self.sockets.crashing.store(true, Ordering::Relaxed);
     }
 
-    fn wrap(&self, stream: TcpStream, address: SocketAddr) -> Connection {
+    fn wrap(&self, stream: TcpStream, address: SocketAddr) -> Stream {
         let (reader, writer) = stream.into_split();
         let (reader, writer) = (Arc::new(Mutex::new(Some(reader))), Arc::new(Mutex::new(Some(writer))));
         let socket = Socket { reader: reader.clone(), writer: writer.clone() };
         let mut open = lock(&self.sockets.open);
         open.retain(|socket| lock(&socket.reader).is_some() || lock(&socket.writer).is_some());
         open.push(socket);
-        Connection {
+        Stream {
             reader: Box::new(Reader { half: reader, sockets: self.sockets.clone() }),
             writer: Box::new(Writer { half: writer, sockets: self.sockets.clone() }),
             address: address.to_string(),
@@ -128,7 +128,7 @@ fn parse(address: &str) -> io::Result<(&str, u16)> {
 }
 
 impl Net for SimNet {
-    fn connect<'a>(&'a self, address: &'a str) -> NetFuture<'a, Connection> {
+    fn connect<'a>(&'a self, address: &'a str) -> NetFuture<'a, Stream> {
         Box::pin(async move {
             let stream = TcpStream::connect(parse(address)?).await?;
             let remote = stream.peer_addr()?;
@@ -150,7 +150,7 @@ struct SimAcceptor {
 }
 
 impl Acceptor for SimAcceptor {
-    fn accept(&self) -> NetFuture<'_, Connection> {
+    fn accept(&self) -> NetFuture<'_, Stream> {
         Box::pin(async move {
             let (stream, remote) = self.listener.accept().await?;
             Ok(self.net.wrap(stream, remote))

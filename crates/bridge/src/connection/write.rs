@@ -1,35 +1,30 @@
-//! The writing half: everything queued leaves in one write, up to a batch; keepalive runs beside it.
+//! The writing half: everything queued leaves in one write, up to a batch.
 
-use super::{Wire, queue::Piece};
+use super::queue::Piece;
+use super::shared::Connection;
 use crate::frame::fragment_head;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::sync::atomic::Ordering;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 type BoxedWriter = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// Bytes taken from the queue at a time: a control message waits for at most this much and what the kernel holds.
+/// Bytes taken from the queue at a time: a control message waits for at most these and what the kernel holds.
 const BATCH_BYTES: usize = 256 * 1024;
 /// Frames below this are copied together, so that many small messages cost one syscall.
 const COPY_BYTES_MAX: usize = 8 * 1024;
 
-/// Writes until the wire closes; gives the reason.
-pub(super) async fn write_loop(wire: &Wire, writer: &mut BoxedWriter) -> String {
+/// Writes until the connection closes; returns the reason.
+pub(super) async fn write_loop(connection: &Connection, writer: &mut BoxedWriter) -> String {
     let mut pieces = Vec::new();
     let mut batch = Batch::default();
     loop {
-        let empty = {
-            let mut state = wire.state.lock();
-            if let Some(reason) = &state.closed {
-                return reason.to_string();
-            }
-            state.queue.take(BATCH_BYTES, &mut pieces);
-            pieces.is_empty()
-        };
-        if empty {
-            wire.wake.notified().await;
+        if let Err(reason) = connection.take(BATCH_BYTES, &mut pieces) {
+            return reason.to_string();
+        }
+        if pieces.is_empty() {
+            connection.wake.notified().await;
             continue;
         }
         batch.fill(&mut pieces);
@@ -41,30 +36,11 @@ pub(super) async fn write_loop(wire: &Wire, writer: &mut BoxedWriter) -> String 
         if let Err(error) = writer.flush().await {
             return format!("write failed: {error}");
         }
-        wire.counters.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+        connection.counters.bytes_out.add(bytes);
     }
 }
 
-/// Pings, and notices a peer that has gone silent. Gives the reason.
-pub(super) async fn keepalive(wire: &Wire) -> String {
-    let mut ticks = tokio::time::interval(wire.limits.keepalive_interval);
-    // A stalled process must not send a burst of pings when it wakes.
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let silence = wire.silence();
-        if silence >= wire.limits.keepalive_timeout {
-            return format!("nothing heard for {} ms: the node or the network is gone", silence.as_millis());
-        }
-        // It speaks but does not hear: cut one way, or stuck. Twice the time, since a ping waits behind bulk in the kernel.
-        let unanswered = wire.send_ping();
-        if unanswered >= wire.limits.keepalive_timeout * 2 {
-            return format!("a ping is unanswered for {} ms: the node does not read", unanswered.as_millis());
-        }
-    }
-}
-
-/// What one write call gets: small frames copied together, large ones as they are.
+/// The bytes of one write: small frames copied together, large ones as they are.
 #[derive(Default)]
 struct Batch {
     slices: VecDeque<Bytes>,
@@ -112,8 +88,8 @@ impl Buf for Batch {
 
     fn chunks_vectored<'a>(&'a self, to: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
-        for (slot, bytes) in to.iter_mut().zip(&self.slices) {
-            *slot = IoSlice::new(bytes);
+        for (target, bytes) in to.iter_mut().zip(&self.slices) {
+            *target = IoSlice::new(bytes);
             count += 1;
         }
         count

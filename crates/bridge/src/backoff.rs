@@ -1,17 +1,22 @@
-//! Seeded randomness for backoff, so that a simulation with one seed has one trace (SplitMix64).
+//! Exponential backoff, and the seeded jitter on it: in a simulation one seed gives one trace (SplitMix64).
 
 use std::time::Duration;
+
+/// `min_ms` for attempt 0, doubling with each attempt up to `max_ms`.
+pub(crate) fn exponential_ms(attempt: u32, min_ms: u64, max_ms: u64) -> u64 {
+    min_ms.saturating_mul(1 << attempt.min(20)).min(max_ms)
+}
 
 /// A small deterministic generator; not for secrets.
 pub(crate) struct Jitter(u64);
 
 impl Jitter {
-    /// Mixes the process-wide seed with what the generator is for, so that two links never share a sequence.
+    /// Mixes the process-wide seed with the generator's purpose, so that two links never share a sequence.
     pub(crate) fn new(seed: u64, purpose: &str) -> Self {
         Self(seed ^ (u64::from(crc32fast::hash(purpose.as_bytes())) << 17))
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,9 +24,9 @@ impl Jitter {
         z ^ (z >> 31)
     }
 
-    /// Exponential backoff: `attempt` 0 gives about `min`, doubling up to `max`, then scattered over [half, full].
+    /// The exponential backoff of `attempt`, scattered over its upper half.
     pub(crate) fn backoff(&mut self, attempt: u32, min_ms: u64, max_ms: u64) -> Duration {
-        let full = min_ms.saturating_mul(1 << attempt.min(20)).clamp(1, max_ms.max(1));
+        let full = exponential_ms(attempt, min_ms, max_ms).max(1);
         let half = full / 2;
         Duration::from_millis(half + self.next() % (full - half + 1))
     }

@@ -1,4 +1,4 @@
-//! The transport seam: TCP here, a simulator's network in tests, TLS around either.
+//! The transport seam: TCP here, a simulated network in tests, TLS around either.
 
 use std::future::Future;
 use std::io;
@@ -7,31 +7,32 @@ use std::pin::Pin;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What the functions of the seam give.
+/// The future the functions of the seam return.
 pub type NetFuture<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 
-/// One connection: a byte stream each way. Two halves, so that reading and writing never wait for each other.
-pub struct Connection {
-    /// What the other end sends.
+/// The byte streams of one connection. Two halves, so that reading and writing never wait for each other.
+pub struct Stream {
+    /// Bytes from the other end.
     pub reader: Box<dyn AsyncRead + Send + Unpin>,
-    /// What we send.
+    /// Bytes to the other end.
     pub writer: Box<dyn AsyncWrite + Send + Unpin>,
-    /// The other end, for logs.
+    /// The address of the other end, for logs.
     pub address: String,
 }
 
-/// Makes connections.
+/// Opens and accepts byte streams.
 pub trait Net: Send + Sync + 'static {
     /// Connects to `host:port`, resolving the host now and trying each of its addresses.
-    fn connect<'a>(&'a self, address: &'a str) -> NetFuture<'a, Connection>;
+    fn connect<'a>(&'a self, address: &'a str) -> NetFuture<'a, Stream>;
     /// Listens on `host:port`.
     fn bind<'a>(&'a self, address: &'a str) -> NetFuture<'a, Box<dyn Acceptor>>;
 }
 
-/// A bound listening socket. Owned above the Listener actor, so that its restart never meets "address in use".
+/// A bound listening socket. Owned above the Listener actor, so that a restarted Listener never finds its own address in
+/// use.
 pub trait Acceptor: Send + Sync + 'static {
-    /// The next inbound connection.
-    fn accept(&self) -> NetFuture<'_, Connection>;
+    /// Waits for the next inbound stream.
+    fn accept(&self) -> NetFuture<'_, Stream>;
     /// Where it listens.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
@@ -53,7 +54,7 @@ impl Default for TokioNet {
 }
 
 impl TokioNet {
-    fn wrap(&self, stream: TcpStream, address: SocketAddr) -> io::Result<Connection> {
+    fn wrap(&self, stream: TcpStream, address: SocketAddr) -> io::Result<Stream> {
         stream.set_nodelay(true)?;
         #[cfg(target_os = "linux")]
         {
@@ -62,12 +63,12 @@ impl TokioNet {
             socket.set_tcp_notsent_lowat(self.unsent_bytes_max)?;
         }
         let (reader, writer) = stream.into_split();
-        Ok(Connection { reader: Box::new(reader), writer: Box::new(writer), address: address.to_string() })
+        Ok(Stream { reader: Box::new(reader), writer: Box::new(writer), address: address.to_string() })
     }
 }
 
 impl Net for TokioNet {
-    fn connect<'a>(&'a self, address: &'a str) -> NetFuture<'a, Connection> {
+    fn connect<'a>(&'a self, address: &'a str) -> NetFuture<'a, Stream> {
         Box::pin(async move {
             let stream = TcpStream::connect(address).await?;
             let remote = stream.peer_addr()?;
@@ -89,7 +90,7 @@ struct TcpAcceptor {
 }
 
 impl Acceptor for TcpAcceptor {
-    fn accept(&self) -> NetFuture<'_, Connection> {
+    fn accept(&self) -> NetFuture<'_, Stream> {
         Box::pin(async move {
             let (stream, remote) = self.listener.accept().await?;
             self.net.wrap(stream, remote)

@@ -3,24 +3,30 @@
 //! Three lanes, emptied in this order:
 //! - *system*: keepalive, monitor traffic, failure answers. Small. Never dropped; a peer that lets more than
 //!   [`SYSTEM_BYTES_MAX`] of them pile up does not read, and its connection is closed.
-//! - *control*: `control_bytes_max`. When full the OLDEST give way to the newest. Bulk never displaces control.
+//! - *control*: `control_bytes_max`. When full, the OLDEST are dropped for the newest. Bulk never displaces control.
 //! - *bulk*: `queue_bytes_max`. When full the newest is refused as Busy.
 //!
 //! Replies are never dropped for room (their number is bounded by `calls_inbound_max`), but above twice the bulk bound
 //! they are refused to the actor and the caller is told.
 
-use super::Refused;
-use crate::frame::{FRAGMENT_BYTES, HEADER_BYTES};
-use crate::protocol::Class;
+use crate::frame::{Class, FRAGMENT_BYTES, HEADER_BYTES};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-/// See the module header.
+/// The bound of the system lane.
 pub(crate) const SYSTEM_BYTES_MAX: usize = 4 << 20;
 
-/// What an item is, for what happens when it is dropped.
+/// Why a message was not queued.
+#[derive(Debug)]
+pub(crate) enum PushError {
+    Full { queued: usize, max: usize },
+    Closed { reason: Arc<str> },
+}
+
+/// What an item is: it decides whether the item may be dropped and who is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum ItemKind {
     System,
     Cast,
     Call(u64),
@@ -29,7 +35,7 @@ pub(crate) enum What {
 
 struct Item {
     sequence: u64,
-    what: What,
+    kind: ItemKind,
     /// Empty: taken back by its sender.
     bytes: Bytes,
     /// Bytes already handed to the writer, as fragments.
@@ -42,7 +48,7 @@ struct Lane {
     bytes: usize,
 }
 
-/// A piece of work for the writer.
+/// One frame for the writer, or one fragment of a long one.
 pub(crate) enum Piece {
     Whole(Bytes),
     Fragment { class: Class, offset: usize, total: usize, bytes: Bytes },
@@ -59,16 +65,9 @@ pub(crate) struct Queue {
     pub(crate) casts_handed: u64,
 }
 
-/// Items a push displaced.
+/// Items that will not be sent: displaced by a newer control message, or still queued when the connection ended.
 #[derive(Default)]
-pub(crate) struct Displaced {
-    pub(crate) casts: u64,
-    pub(crate) calls: Vec<u64>,
-}
-
-/// What was still queued when the connection ended.
-#[derive(Default)]
-pub(crate) struct Unsent {
+pub(crate) struct Dropped {
     pub(crate) casts: u64,
     pub(crate) calls: Vec<u64>,
 }
@@ -86,36 +85,36 @@ impl Queue {
     /// Queues a system frame; false if the peer has let too many pile up.
     pub(crate) fn push_system(&mut self, bytes: Bytes) -> bool {
         self.sequence += 1;
-        push(&mut self.system, self.sequence, What::System, bytes);
+        push(&mut self.system, self.sequence, ItemKind::System, bytes);
         self.system.bytes <= SYSTEM_BYTES_MAX
     }
 
-    /// Queues a message under its class's policy; gives its sequence for taking it back.
+    /// Queues a message under its class's policy; returns its sequence, for `take_back`.
     pub(crate) fn push(
         &mut self,
         class: Class,
-        what: What,
+        kind: ItemKind,
         bytes: Bytes,
-    ) -> Result<(u64, Displaced), Refused> {
-        let mut displaced = Displaced::default();
-        if what == What::Reply {
+    ) -> Result<(u64, Dropped), PushError> {
+        let mut displaced = Dropped::default();
+        if kind == ItemKind::Reply {
             let queued = self.bytes();
             if queued > 2 * self.bulk_bytes_max {
-                return Err(Refused::Full { queued, max: 2 * self.bulk_bytes_max });
+                return Err(PushError::Full { queued, max: 2 * self.bulk_bytes_max });
             }
         } else {
             match class {
                 Class::Control => self.make_room(bytes.len(), &mut displaced)?,
                 Class::Bulk => {
                     if self.bulk.bytes + bytes.len() > self.bulk_bytes_max {
-                        return Err(Refused::Full { queued: self.bulk.bytes, max: self.bulk_bytes_max });
+                        return Err(PushError::Full { queued: self.bulk.bytes, max: self.bulk_bytes_max });
                     }
                 }
             }
         }
         self.sequence += 1;
         let sequence = self.sequence;
-        push(self.lane(class), sequence, what, bytes);
+        push(self.lane(class), sequence, kind, bytes);
         Ok((self.sequence, displaced))
     }
 
@@ -127,21 +126,21 @@ impl Queue {
     }
 
     /// Drops the oldest control messages that are not replies and not half sent, until `length` fits.
-    fn make_room(&mut self, length: usize, displaced: &mut Displaced) -> Result<(), Refused> {
+    fn make_room(&mut self, length: usize, displaced: &mut Dropped) -> Result<(), PushError> {
         let max = self.control_bytes_max;
         let lane = &mut self.control;
         if length > max {
-            return Err(Refused::Full { queued: lane.bytes, max });
+            return Err(PushError::Full { queued: lane.bytes, max });
         }
         let mut at = 0;
         while lane.bytes + length > max {
             let Some(item) = lane.items.get(at) else {
-                return Err(Refused::Full { queued: lane.bytes, max });
+                return Err(PushError::Full { queued: lane.bytes, max });
             };
-            match item.what {
-                What::Cast if item.offset == 0 => displaced.casts += u64::from(!item.bytes.is_empty()),
-                What::Call(call) if item.offset == 0 => displaced.calls.push(call),
-                What::Cast | What::Call(_) | What::Reply | What::System => {
+            match item.kind {
+                ItemKind::Cast if item.offset == 0 => displaced.casts += u64::from(!item.bytes.is_empty()),
+                ItemKind::Call(call) if item.offset == 0 => displaced.calls.push(call),
+                ItemKind::Cast | ItemKind::Call(_) | ItemKind::Reply | ItemKind::System => {
                     at += 1;
                     continue;
                 }
@@ -159,7 +158,7 @@ impl Queue {
         match lane.items.get_mut(at) {
             Some(item) if item.sequence == sequence && item.offset == 0 => {
                 lane.bytes -= item.bytes.len();
-                // Left in place as a mark: removing from the middle would cost a move per timeout.
+                // Left in place, empty: removing it from the middle would move the items behind it.
                 item.bytes = Bytes::new();
                 true
             }
@@ -167,7 +166,7 @@ impl Queue {
         }
     }
 
-    /// What to write next: up to about `budget` bytes, system first, then control, then bulk.
+    /// Moves to `pieces` what to write next: up to about `budget` bytes, system first, then control, then bulk.
     pub(crate) fn take(&mut self, budget: usize, pieces: &mut Vec<Piece>) {
         let mut left = budget;
         for (class, lane) in [
@@ -177,7 +176,7 @@ impl Queue {
         ] {
             while left > 0 {
                 let Some(item) = lane.items.front_mut() else { break };
-                if item.offset == 0 && item.what == What::Cast && !item.bytes.is_empty() {
+                if item.offset == 0 && item.kind == ItemKind::Cast && !item.bytes.is_empty() {
                     self.casts_handed += 1;
                 }
                 let total = item.bytes.len();
@@ -204,14 +203,14 @@ impl Queue {
     }
 
     /// Empties the queue at the end of its connection.
-    pub(crate) fn clear(&mut self) -> Unsent {
-        let mut unsent = Unsent::default();
+    pub(crate) fn clear(&mut self) -> Dropped {
+        let mut unsent = Dropped::default();
         for lane in [&mut self.system, &mut self.control, &mut self.bulk] {
             for item in lane.items.drain(..).filter(|item| item.offset == 0 && !item.bytes.is_empty()) {
-                match item.what {
-                    What::Cast => unsent.casts += 1,
-                    What::Call(call) => unsent.calls.push(call),
-                    What::System | What::Reply => {}
+                match item.kind {
+                    ItemKind::Cast => unsent.casts += 1,
+                    ItemKind::Call(call) => unsent.calls.push(call),
+                    ItemKind::System | ItemKind::Reply => {}
                 }
             }
             lane.bytes = 0;
@@ -220,9 +219,9 @@ impl Queue {
     }
 }
 
-fn push(lane: &mut Lane, sequence: u64, what: What, bytes: Bytes) {
+fn push(lane: &mut Lane, sequence: u64, kind: ItemKind, bytes: Bytes) {
     lane.bytes += bytes.len();
-    lane.items.push_back(Item { sequence, what, bytes, offset: 0 });
+    lane.items.push_back(Item { sequence, kind, bytes, offset: 0 });
 }
 
 #[cfg(test)]
@@ -247,14 +246,14 @@ mod tests {
     #[test]
     fn bulk_is_refused_when_full_and_control_keeps_the_newest() {
         let mut queue = Queue::new(100, 100);
-        queue.push(Class::Bulk, What::Cast, bytes(90)).unwrap();
+        queue.push(Class::Bulk, ItemKind::Cast, bytes(90)).unwrap();
         assert!(matches!(
-            queue.push(Class::Bulk, What::Cast, bytes(11)),
-            Err(Refused::Full { queued: 90, max: 100 })
+            queue.push(Class::Bulk, ItemKind::Cast, bytes(11)),
+            Err(PushError::Full { queued: 90, max: 100 })
         ));
-        queue.push(Class::Control, What::Cast, bytes(60)).unwrap();
-        queue.push(Class::Control, What::Call(9), bytes(30)).unwrap();
-        let (_, displaced) = queue.push(Class::Control, What::Cast, bytes(80)).unwrap();
+        queue.push(Class::Control, ItemKind::Cast, bytes(60)).unwrap();
+        queue.push(Class::Control, ItemKind::Call(9), bytes(30)).unwrap();
+        let (_, displaced) = queue.push(Class::Control, ItemKind::Cast, bytes(80)).unwrap();
         assert_eq!((displaced.casts, displaced.calls), (1, vec![9]));
         assert_eq!(drain(&mut queue), [80, 90], "control first");
         assert_eq!(queue.bytes(), 0);
@@ -263,10 +262,10 @@ mod tests {
     #[test]
     fn a_big_message_goes_in_fragments_with_control_between() {
         let mut queue = Queue::new(1000, 1 << 20);
-        queue.push(Class::Bulk, What::Cast, bytes(FRAGMENT_BYTES * 3)).unwrap();
+        queue.push(Class::Bulk, ItemKind::Cast, bytes(FRAGMENT_BYTES * 3)).unwrap();
         let mut pieces = Vec::new();
         queue.take(1, &mut pieces);
-        queue.push(Class::Control, What::Cast, bytes(10)).unwrap();
+        queue.push(Class::Control, ItemKind::Cast, bytes(10)).unwrap();
         assert_eq!(drain(&mut queue), [10, FRAGMENT_BYTES, FRAGMENT_BYTES]);
         assert_eq!((queue.bytes(), queue.casts_handed), (0, 2));
     }
@@ -274,12 +273,12 @@ mod tests {
     #[test]
     fn what_was_not_handed_over_can_be_taken_back_and_is_counted_as_unsent() {
         let mut queue = Queue::new(1000, 1 << 20);
-        let (first, _) = queue.push(Class::Bulk, What::Call(1), bytes(10)).unwrap();
+        let (first, _) = queue.push(Class::Bulk, ItemKind::Call(1), bytes(10)).unwrap();
         let mut pieces = Vec::new();
         queue.take(1, &mut pieces);
-        let (second, _) = queue.push(Class::Bulk, What::Call(2), bytes(10)).unwrap();
-        queue.push(Class::Bulk, What::Call(3), bytes(10)).unwrap();
-        queue.push(Class::Bulk, What::Cast, bytes(10)).unwrap();
+        let (second, _) = queue.push(Class::Bulk, ItemKind::Call(2), bytes(10)).unwrap();
+        queue.push(Class::Bulk, ItemKind::Call(3), bytes(10)).unwrap();
+        queue.push(Class::Bulk, ItemKind::Cast, bytes(10)).unwrap();
         assert!(!queue.take_back(Class::Bulk, first));
         assert!(queue.take_back(Class::Bulk, second));
         let unsent = queue.clear();

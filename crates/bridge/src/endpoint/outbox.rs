@@ -1,6 +1,6 @@
-//! Ordered delivery to closures without holding a lock while they run.
+//! Ordered delivery of events to closures; no lock is held while they run.
 //!
-//! Whoever emits first becomes the deliverer; others only append, re-entrant calls from inside a closure too. So
+//! The first caller of `deliver` delivers for all; calls on other threads, or from inside a closure, only append. So
 //! every subscriber sees one total order and may call back into the bridge.
 
 use crate::lock::Lock;
@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// A callback. It runs on a connection's task: it must not block; casting to an actor is what it is for.
+/// A callback, to cast to an actor. It runs on a connection's task and must not block.
 pub(crate) type Subscriber<E> = Arc<dyn Fn(E) + Send + Sync>;
 
 pub(crate) struct Outbox<E> {
@@ -31,7 +31,7 @@ impl<E> Outbox<E> {
         self.state.lock().queue.extend(events);
     }
 
-    /// Delivers all that was appended, unless a caller further up or on another thread is doing so already.
+    /// Delivers all that was appended, unless another call is doing so already.
     pub(crate) fn deliver(&self) {
         {
             let mut state = self.state.lock();
@@ -44,15 +44,17 @@ impl<E> Outbox<E> {
             let next = {
                 let mut state = self.state.lock();
                 let next = state.queue.pop_front();
-                // In the same critical section as the empty check, or an event appended between would be stuck.
+                // In the same critical section as the empty check, or an event appended in between would stay here.
                 state.delivering = next.is_some();
                 next
             };
             match next {
                 Some((subscriber, event)) => {
-                    // A panic of the subscriber's is its own affair: delivery goes on, the connection lives.
+                    // A subscriber that panics must not end the connection or the delivery to others.
                     if catch_unwind(AssertUnwindSafe(|| subscriber(event))).is_err() {
-                        tracing::error!("a bridge subscriber panicked; its event is lost to it");
+                        tracing::error!(
+                            "a subscriber of the bridge panicked; this event is not delivered to it again"
+                        );
                     }
                 }
                 None => return,

@@ -1,0 +1,100 @@
+//! What each actor hears, and the address of the Bridge. All are sent from inside this crate; `Panic` comes from
+//! [`panic_in`](super::panic_in) and makes the actor panic, as a bug would.
+
+use crate::connection::Stream;
+use crate::lock::Lock;
+use ractor::{ActorCell, ActorRef};
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// What a child of the Bridge is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ChildKind {
+    Listener,
+    /// The Link to the peer of this node id.
+    Link(String),
+    Session,
+}
+
+pub(crate) enum BridgeMessage {
+    /// From `add_peer`: start a Link to this node, or redial under its new address.
+    PeerAdded {
+        node: String,
+    },
+    /// From `remove_peer`: stop the Link to this node.
+    PeerRemoved {
+        node: String,
+    },
+    /// From `expose`: monitor the actor behind this name.
+    Exposed {
+        name: String,
+    },
+    /// From `withdraw`: no longer monitor this actor.
+    Withdrawn {
+        actor: ActorCell,
+    },
+    /// From the Listener: a connection to serve, with its place among `sessions_max`.
+    Accepted {
+        stream: Stream,
+        permit: OwnedSemaphorePermit,
+    },
+    /// From itself: the pause before this child is started again is over.
+    Restart(ChildKind),
+    Panic,
+}
+
+pub(crate) enum ListenerMessage {
+    /// From its task, which has no other end: it panicked.
+    TaskLost,
+    Panic,
+}
+
+pub(crate) enum SessionMessage {
+    /// From its task: the connection has ended.
+    Ended {
+        reason: String,
+    },
+    /// From its task: it panicked.
+    TaskLost,
+    Panic,
+}
+
+pub(crate) enum LinkMessage {
+    /// From its timer: the pause of this generation is over.
+    Dial {
+        generation: u64,
+    },
+    /// From its task: the connection of this generation has ended (`up_for`), or did not come up (`None`).
+    Ended {
+        generation: u64,
+        up_for: Option<Duration>,
+    },
+    /// From its task: the one of this generation panicked.
+    TaskLost {
+        generation: u64,
+    },
+    /// From the Bridge: the peer was added again, perhaps under another address.
+    Redial,
+    Panic,
+}
+
+/// The current Bridge actor; `None` before the first.
+#[derive(Default)]
+pub(crate) struct BridgeAddress(Lock<Option<ActorRef<BridgeMessage>>>);
+
+impl BridgeAddress {
+    pub(crate) fn set(&self, actor: ActorRef<BridgeMessage>) {
+        *self.0.lock() = Some(actor);
+    }
+
+    pub(crate) fn get(&self) -> Option<ActorRef<BridgeMessage>> {
+        self.0.lock().clone()
+    }
+
+    /// Casts to the current actor. If it has ended, its successor reads the tables when it starts.
+    pub(crate) fn tell(&self, message: BridgeMessage) {
+        if let Some(actor) = self.get() {
+            let _ = actor.send_message(message);
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Hello and Refused: who is at the other end, and whether both sides accept the connection.
+//!
+//! ```text
+//! dialler                                acceptor
+//!   Hello ------------------------------>  own checks, then Admission::admit
+//!   own checks, then Admission::admit <--  Hello, or Refused and the end
+//!   first request, or Refused and the end
+//! ```
+//! The acceptor serves from its own Hello on; the dialler sends nothing before it has admitted. Unknown fields of a
+//! Hello are ignored, so authentication data can be added; encryption belongs below, in [`crate::Net`].
+
+use super::stream::Stream;
+use crate::frame::{
+    self, FrameError, FrameKind, HELLO_FRAME_BYTES_MAX, HelloBody, MAGIC, NODE_BYTES_MAX, Refused,
+    TEXT_BYTES_MAX, cap_text, read_cold,
+};
+use crate::identity::{
+    Admission, Boots, Direction, Hello, Identity, PeerInfo, PeerKind, Refusal, RefusalCode,
+};
+use bytes::BytesMut;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// Why no connection came up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error("refused by the other end: {0}")]
+    ByThem(Refusal),
+    #[error("refused here: {0}")]
+    ByUs(Refusal),
+    #[error("no Hello within {0} ms: is this the bridge port of a node?")]
+    TimedOut(u64),
+    #[error("the handshake broke off: {0}")]
+    Io(#[from] io::Error),
+    #[error("the other end closed the connection during the handshake")]
+    Closed,
+    #[error("malformed frame in the handshake: {0}")]
+    Frame(#[from] FrameError),
+}
+
+/// The other end of an admitted connection, and what arrived after its Hello.
+pub(crate) struct Admitted {
+    pub(crate) peer: PeerInfo,
+    pub(crate) buffer: BytesMut,
+}
+
+/// What both sides of a handshake work with: what we say, what we accept, and what was seen.
+pub(crate) struct Handshake {
+    pub(crate) identity: Identity,
+    pub(crate) protocol_min: u16,
+    pub(crate) protocol_max: u16,
+    pub(crate) message_bytes_max: usize,
+    pub(crate) timeout_ms: u64,
+    pub(crate) admission_timeout_ms: u64,
+    pub(crate) admission: Arc<dyn Admission>,
+    pub(crate) boots: Boots,
+}
+
+impl Handshake {
+    /// The dialling side; `expected` is the node it means to reach, `None` for any.
+    pub(crate) async fn dial(
+        &self,
+        stream: &mut Stream,
+        expected: Option<&str>,
+    ) -> Result<Admitted, HandshakeError> {
+        // The other side's admission runs before its Hello comes back.
+        let limit_ms = self.timeout_ms + self.admission_timeout_ms;
+        let mut buffer = BytesMut::with_capacity(1024);
+        let ours = self.hello_frame(expected.unwrap_or_default());
+        let theirs = within(limit_ms, async {
+            send(stream, &ours).await?;
+            read_hello(stream, &mut buffer).await
+        })
+        .await?;
+        self.decide(stream, &theirs, Direction::Outbound, expected).await?;
+        Ok(Admitted { peer: peer_info(theirs.hello, stream), buffer })
+    }
+
+    /// The accepting side.
+    pub(crate) async fn accept(&self, stream: &mut Stream) -> Result<Admitted, HandshakeError> {
+        let mut buffer = BytesMut::with_capacity(1024);
+        let theirs = within(self.timeout_ms, read_hello(stream, &mut buffer)).await?;
+        self.decide(stream, &theirs, Direction::Inbound, None).await?;
+        let ours = self.hello_frame(&theirs.hello.node);
+        within(self.timeout_ms, send(stream, &ours)).await?;
+        Ok(Admitted { peer: peer_info(theirs.hello, stream), buffer })
+    }
+
+    /// Admits the other end and remembers its boot, or refuses it and tells it why.
+    async fn decide(
+        &self,
+        stream: &mut Stream,
+        theirs: &HelloBody,
+        direction: Direction,
+        expected: Option<&str>,
+    ) -> Result<(), HandshakeError> {
+        let Err(refusal) = self.admit(theirs, direction, expected).await else { return Ok(()) };
+        let Refusal { code, detail, remedy } = refusal.clone();
+        let body = Refused { code: code.name().to_owned(), detail, remedy };
+        let frame = frame::cold(FrameKind::Refused, &body);
+        // Best effort: the connection ends either way.
+        let _ = within(self.timeout_ms, async {
+            stream.writer.write_all(&frame).await?;
+            Ok(stream.writer.shutdown().await?)
+        })
+        .await;
+        Err(HandshakeError::ByUs(refusal))
+    }
+
+    /// The bridge's own checks, then the owner's admission with its deadline.
+    async fn admit(
+        &self,
+        theirs: &HelloBody,
+        direction: Direction,
+        expected: Option<&str>,
+    ) -> Result<(), Refusal> {
+        self.check(theirs, direction, expected)?;
+        let limit_ms = self.admission_timeout_ms;
+        let admitting = self.admission.admit(&theirs.hello, direction);
+        timeout(Duration::from_millis(limit_ms), admitting).await.unwrap_or_else(|_| {
+            let detail = format!("admission did not decide within {limit_ms} ms");
+            let remedy = "the link retries; see the log of the refusing node for slow disks";
+            Err(Refusal::new(RefusalCode::NotNow, detail, remedy))
+        })?;
+        self.boots.record(&theirs.hello)
+    }
+
+    fn check(&self, theirs: &HelloBody, direction: Direction, expected: Option<&str>) -> Result<(), Refusal> {
+        let (us, them, refuse) = (&self.identity, &theirs.hello, Refusal::new);
+        if theirs.magic != MAGIC {
+            let shown: String = theirs.magic.chars().take(32).collect();
+            let detail = format!("magic {shown:?} is not {MAGIC:?}");
+            return Err(refuse(RefusalCode::WrongMagic, detail, "dial the bridge port of a node"));
+        }
+        let (min, max) = (self.protocol_min, self.protocol_max);
+        if them.protocol_max < min || them.protocol_min > max {
+            let (their_min, their_max) = (them.protocol_min, them.protocol_max);
+            let detail = format!("we speak protocol {min} to {max}, you {their_min} to {their_max}");
+            let remedy = "upgrade the older node, one minor version at a time";
+            return Err(refuse(RefusalCode::NoCommonVersion, detail, remedy));
+        }
+        check_names(us, them, direction, expected)?;
+        let both_have_one = has_cluster(us.kind, us.cluster) && has_cluster(them.kind, them.cluster);
+        if us.cluster != them.cluster && both_have_one {
+            let detail =
+                format!("we are cluster {}, you are cluster {}", hex(&us.cluster), hex(&them.cluster));
+            let remedy =
+                "check the initial members and the cluster token of both, and the addresses in the peer list";
+            return Err(refuse(RefusalCode::WrongCluster, detail, remedy));
+        }
+        let both_are_peers = us.kind == PeerKind::Peer && them.kind == PeerKind::Peer;
+        if both_are_peers && us.fingerprint != them.fingerprint {
+            let (ours, theirs) = (us.fingerprint, them.fingerprint);
+            let detail = format!("our configuration fingerprint is {ours:016x}, yours {theirs:016x}");
+            let remedy = "make the settings that must agree the same on all nodes";
+            return Err(refuse(RefusalCode::FingerprintMismatch, detail, remedy));
+        }
+        self.boots.check(them)
+    }
+
+    fn hello_frame(&self, expected: &str) -> bytes::Bytes {
+        let us = &self.identity;
+        let hello = Hello {
+            protocol_min: self.protocol_min,
+            protocol_max: self.protocol_max,
+            kind: us.kind,
+            cluster: us.cluster,
+            node: us.node.clone(),
+            incarnation: us.incarnation,
+            boot: us.boot,
+            fingerprint: us.fingerprint,
+            api_address: us.api_address.clone(),
+            expected_peer: expected.to_owned(),
+            message_bytes_max: self.message_bytes_max as u64,
+        };
+        frame::cold(FrameKind::Hello, &HelloBody { magic: MAGIC.into(), hello })
+    }
+}
+
+fn peer_info(hello: Hello, stream: &Stream) -> PeerInfo {
+    PeerInfo {
+        node: hello.node,
+        kind: hello.kind,
+        incarnation: hello.incarnation,
+        boot: hello.boot,
+        cluster: hello.cluster,
+        api_address: hello.api_address,
+        address: stream.address.clone(),
+        message_bytes_max: hello.message_bytes_max,
+    }
+}
+
+async fn within<T>(
+    limit_ms: u64,
+    work: impl Future<Output = Result<T, HandshakeError>>,
+) -> Result<T, HandshakeError> {
+    match timeout(Duration::from_millis(limit_ms), work).await {
+        Ok(result) => result,
+        Err(_) => Err(HandshakeError::TimedOut(limit_ms)),
+    }
+}
+
+async fn send(stream: &mut Stream, frame: &[u8]) -> Result<(), HandshakeError> {
+    stream.writer.write_all(frame).await?;
+    Ok(stream.writer.flush().await?)
+}
+
+async fn read_hello(stream: &mut Stream, buffer: &mut BytesMut) -> Result<HelloBody, HandshakeError> {
+    let frame = loop {
+        if let Some(frame) = frame::next_frame(buffer, HELLO_FRAME_BYTES_MAX)? {
+            break frame;
+        }
+        if stream.reader.read_buf(buffer).await? == 0 {
+            return Err(HandshakeError::Closed);
+        }
+    };
+    match FrameKind::from_wire(frame.kind) {
+        Some(FrameKind::Hello) => Ok(read_cold(FrameKind::Hello, &frame.body)?),
+        Some(FrameKind::Refused) => {
+            let Refused { code, detail, remedy } = read_cold(FrameKind::Refused, &frame.body)?;
+            for (field, text) in [("code", &code), ("detail", &detail), ("remedy", &remedy)] {
+                cap_text(FrameKind::Refused, field, text, TEXT_BYTES_MAX)?;
+            }
+            Err(HandshakeError::ByThem(Refusal::new(RefusalCode::from_wire(&code), detail, remedy)))
+        }
+        Some(_) | None => Err(FrameError::Envelope { kind: "first", what: "a Hello" }.into()),
+    }
+}
+
+fn check_names(
+    us: &Identity,
+    them: &Hello,
+    direction: Direction,
+    expected: Option<&str>,
+) -> Result<(), Refusal> {
+    let bad = |detail: String| {
+        Err(Refusal::new(RefusalCode::BadHello, detail, "this is a bug in the sender: report it"))
+    };
+    let wrong_node = |detail, remedy| Err(Refusal::new(RefusalCode::WrongNode, detail, remedy));
+    let is_client = them.kind == PeerKind::Client;
+    if is_client && direction == Direction::Outbound {
+        return bad("a client answered a dial".into());
+    }
+    if is_client && !them.node.is_empty() {
+        return bad("a client with a node id".into());
+    }
+    if !is_client && !(1..=NODE_BYTES_MAX).contains(&them.node.len()) {
+        return bad(format!("a node id of {} bytes, must have 1 to {NODE_BYTES_MAX}", them.node.len()));
+    }
+    if them.api_address.len() > TEXT_BYTES_MAX || them.expected_peer.len() > NODE_BYTES_MAX {
+        return bad("an API address or expected name above its cap".into());
+    }
+    let remedy = "correct the address of that node in the peer list";
+    match (direction, expected) {
+        (Direction::Inbound, _) if !them.expected_peer.is_empty() && them.expected_peer != us.node => {
+            return wrong_node(format!("you dialled {}, this is {}", them.expected_peer, us.node), remedy);
+        }
+        (Direction::Outbound, Some(expected)) if expected != them.node => {
+            return wrong_node(format!("we dialled {expected}, this is {}", them.node), remedy);
+        }
+        (Direction::Inbound | Direction::Outbound, _) => {}
+    }
+    if !is_client && them.node == us.node {
+        let remedy = "give each node its own id, and no node its own address as a peer";
+        return wrong_node(format!("both ends call themselves {}", us.node), remedy);
+    }
+    Ok(())
+}
+
+/// Clients belong to no cluster; joiners may not know it yet.
+fn has_cluster(kind: PeerKind, cluster: [u8; 32]) -> bool {
+    match kind {
+        PeerKind::Peer => true,
+        PeerKind::Joiner => cluster != [0; 32],
+        PeerKind::Client => false,
+    }
+}
+
+fn hex(id: &[u8; 32]) -> String {
+    use std::fmt::Write;
+    id[..8].iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
+        text
+    })
+}

@@ -1,0 +1,25 @@
+//! Keepalive: pings, and notices a peer that has gone silent or does not read.
+
+use super::shared::Connection;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// Runs until the peer is given up; returns the reason.
+pub(super) async fn keepalive(connection: &Connection) -> String {
+    let mut ticks = interval(connection.limits.keepalive_interval);
+    // A stalled process must not send a burst of pings when it wakes.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let timeout = connection.limits.keepalive_timeout;
+    loop {
+        ticks.tick().await;
+        let silence = connection.silence();
+        if silence >= timeout {
+            return format!("nothing heard for {} ms: the node or the network is down", silence.as_millis());
+        }
+        // The peer sends but does not read: cut one way, or stuck. Twice the time, since a ping waits behind bulk in
+        // the kernel.
+        let unanswered = connection.send_ping();
+        if unanswered >= timeout * 2 {
+            return format!("a ping is unanswered for {} ms: the node does not read", unanswered.as_millis());
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What a node says of itself, in its options (`Identity`), on the wire (`Hello`), and as its peer keeps it
+//! (`PeerInfo`).
+
+use serde::{Deserialize, Serialize};
+
+/// What a process is to the one it talks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerKind {
+    /// A node of the cluster, with id, incarnation and boot number.
+    Peer,
+    /// A process without an id; it learns the cluster id from the answering Hello.
+    Client,
+    /// A node that is not a member yet. It knows its id and, if it was told, the cluster's.
+    Joiner,
+}
+
+/// Who we say we are in every Hello.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Peer, client or joiner.
+    pub kind: PeerKind,
+    /// The cluster's id; all zero for a client, or for a joiner that was not told.
+    pub cluster: [u8; 32],
+    /// Our node id, at most 64 bytes; empty for a client.
+    pub node: String,
+    /// Drawn when our data directory was made.
+    pub incarnation: u64,
+    /// Counts our starts.
+    pub boot: u64,
+    /// Hash of the configuration that peers must have in common.
+    pub fingerprint: u64,
+    /// Where our API listens; may be empty.
+    pub api_address: String,
+}
+
+impl Identity {
+    /// A peer of a cluster.
+    pub fn peer(cluster: [u8; 32], node: impl Into<String>, incarnation: u64, boot: u64) -> Self {
+        let (node, api_address) = (node.into(), String::new());
+        Self { kind: PeerKind::Peer, cluster, node, incarnation, boot, fingerprint: 0, api_address }
+    }
+
+    /// A client: no id, any cluster.
+    pub fn client() -> Self {
+        Self { kind: PeerKind::Client, ..Self::peer([0; 32], "", 0, 0) }
+    }
+}
+
+/// What each side says of itself in its first frame, as a named map.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Oldest protocol version it speaks.
+    pub protocol_min: u16,
+    /// Newest protocol version it speaks.
+    pub protocol_max: u16,
+    /// Peer, client or joiner.
+    pub kind: PeerKind,
+    /// Its cluster's id; all zero if it has none yet.
+    #[serde(with = "serde_bytes")]
+    pub cluster: [u8; 32],
+    /// Its node id; empty for a client.
+    pub node: String,
+    /// Drawn when its data directory was made.
+    pub incarnation: u64,
+    /// Counts its starts.
+    pub boot: u64,
+    /// Hash of the configuration that peers must have in common.
+    pub fingerprint: u64,
+    /// Where its API listens; may be empty.
+    pub api_address: String,
+    /// The node id the dialler expects to reach; empty if any node will do.
+    pub expected_peer: String,
+    /// The longest message it accepts, in bytes.
+    pub message_bytes_max: u64,
+}
+
+/// Who is at the other end of a connection, as it said in its Hello and as admission accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Its node id; empty for a client.
+    pub node: String,
+    /// Peer, client or joiner.
+    pub kind: PeerKind,
+    /// Drawn when its data directory was made; another incarnation under the same name is another node.
+    pub incarnation: u64,
+    /// Counts its starts.
+    pub boot: u64,
+    /// Its cluster's id.
+    pub cluster: [u8; 32],
+    /// Where its API listens, for redirects; may be empty.
+    pub api_address: String,
+    /// The socket address of this connection's other end.
+    pub address: String,
+    /// The longest message it accepts, in bytes.
+    pub message_bytes_max: u64,
+}
