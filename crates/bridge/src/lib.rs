@@ -77,11 +77,11 @@ mod frame;
 mod handle;
 mod identity;
 mod lock;
+mod net;
 mod options;
 mod task;
 
 pub use actors::{kill_below, panic_in};
-pub use connection::{Acceptor, Net, NetFuture, Stream, TokioNet};
 pub use endpoint::{Exposed, Inbound, Parcel, Protocol, RemoteRef, ReplyPort, SinkClosed};
 pub use error::{CallError, CallStep, CastError, NameError, ReplyError, Sent, StartError};
 pub use event::{
@@ -93,4 +93,5 @@ pub use handle::{Bridge, BridgeHandle, PeerAddress};
 pub use identity::{
     Admission, Admitting, Direction, Hello, Identity, PeerInfo, PeerKind, Refusal, RefusalCode,
 };
+pub use net::{Acceptor, Net, NetFuture, Stream, TokioNet};
 pub use options::BridgeOptions;

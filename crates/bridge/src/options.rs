@@ -1,11 +1,10 @@
 //! What the owner of a bridge may choose. Validated once, at start.
 
-use crate::connection::{Handshake, Limits, Net, TokioNet};
 use crate::error::StartError;
 use crate::frame::{NODE_BYTES_MAX, TEXT_BYTES_MAX};
-use crate::identity::{Admission, AdmitAll, Boots, Identity, PeerKind};
+use crate::identity::{Admission, AdmitAll, Identity, PeerKind};
+use crate::net::{Net, TokioNet};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Everything a bridge is started with. Start from [`BridgeOptions::new`] and change fields.
 #[derive(Clone)]
@@ -132,40 +131,13 @@ impl BridgeOptions {
             return fail("queue_bytes_max", problem);
         }
         if self.control_bytes_max < 4096 {
-            return fail(
-                "control_bytes_max",
-                format!("is {}, must be at least 4096", self.control_bytes_max),
-            );
+            let problem = format!("is {}, must be at least 4096", self.control_bytes_max);
+            return fail("control_bytes_max", problem);
         }
         if self.protocol_min > self.protocol_max {
             return fail("protocol_min", format!("is {}, above protocol_max", self.protocol_min));
         }
         Ok(())
-    }
-
-    pub(crate) fn limits(&self) -> Limits {
-        Limits {
-            control_bytes_max: self.control_bytes_max,
-            queue_bytes_max: self.queue_bytes_max,
-            message_bytes_max: self.message_bytes_max,
-            calls_inbound_max: self.calls_inbound_max,
-            monitors_max: self.monitors_max,
-            keepalive_interval: Duration::from_millis(self.keepalive_interval_ms),
-            keepalive_timeout: Duration::from_millis(self.keepalive_timeout_ms),
-        }
-    }
-
-    pub(crate) fn handshake(&self) -> Handshake {
-        Handshake {
-            identity: self.identity.clone(),
-            protocol_min: self.protocol_min,
-            protocol_max: self.protocol_max,
-            message_bytes_max: self.message_bytes_max,
-            timeout_ms: self.handshake_timeout_ms,
-            admission_timeout_ms: self.admission_timeout_ms,
-            admission: self.admission.clone(),
-            boots: Boots::default(),
-        }
     }
 }
 

@@ -12,8 +12,9 @@ use super::children::Children;
 use super::kill::kill_below;
 use super::messages::{BridgeMessage, ChildKind, LinkMessage};
 use super::tables::Tables;
+use super::task_actor::{TaskActor, Work};
 use super::{link, listener, session};
-use crate::connection::Stream;
+use crate::net::Stream;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorStatus, SpawnErr, SupervisionEvent};
 use std::sync::Arc;
 use std::time::Duration;
@@ -176,15 +177,10 @@ impl State {
         let (cell, join) = match &kind {
             ChildKind::Listener => {
                 let Some(acceptor) = tables.acceptor.lock().clone() else { return Ok(()) };
-                let arguments = listener::Arguments {
-                    acceptor,
-                    permits: tables.session_permits.clone(),
-                    sessions_max: tables.options.sessions_max,
-                    bridge: myself.clone(),
-                };
+                let (permits, max) = (tables.session_permits.clone(), tables.options.sessions_max);
+                let work: Work = Box::pin(listener::accept_loop(acceptor, permits, max, myself.clone()));
                 let name = Some(tables.actor_name("listener"));
-                let (actor, join) =
-                    Actor::spawn_linked(name, listener::Listener, arguments, supervisor).await?;
+                let (actor, join) = Actor::spawn_linked(name, TaskActor, work, supervisor).await?;
                 (actor.get_cell(), join)
             }
             ChildKind::Link(node) => {
@@ -193,14 +189,15 @@ impl State {
                     return Ok(());
                 }
                 let name = Some(tables.actor_name(&format!("link/{node}")));
-                let arguments = link::Arguments {
+                let context = link::Context {
                     peer,
                     options: tables.options.clone(),
                     handshake: tables.handshake.clone(),
                     observers: tables.observers.clone(),
-                    // Another one at each restart: a restarted Link does not repeat the pauses that led to its end.
-                    seed: tables.options.seed.wrapping_add(tables.next_serial()),
                 };
+                // Another one at each restart: a restarted Link does not repeat the pauses that led to its end.
+                let seed = tables.options.seed.wrapping_add(tables.next_serial());
+                let arguments = link::Arguments { context, seed };
                 let (actor, join) = Actor::spawn_linked(name, link::Link, arguments, supervisor).await?;
                 (actor.get_cell(), join)
             }
@@ -224,12 +221,13 @@ impl State {
         let arguments = session::Arguments {
             stream,
             permit,
-            limits: tables.options.limits(),
+            options: tables.options.clone(),
             handshake: tables.handshake.clone(),
             inbound: tables.inbound.clone(),
             exposures: tables.exposures.clone(),
         };
-        let (actor, join) = Actor::spawn_linked(name, session::Session, arguments, myself.get_cell()).await?;
+        let work: Work = Box::pin(session::run(arguments));
+        let (actor, join) = Actor::spawn_linked(name, TaskActor, work, myself.get_cell()).await?;
         self.children.add(ChildKind::Session, actor.get_cell(), join);
         Ok(())
     }

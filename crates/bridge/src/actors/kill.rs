@@ -1,6 +1,6 @@
 //! Kills and panics on purpose.
 
-use super::messages::{BridgeMessage, LinkMessage, ListenerMessage, SessionMessage};
+use super::messages::{BridgeMessage, LinkMessage, TaskMessage};
 use ractor::{ActorCell, ActorRef};
 
 /// Kills everything below an actor, each parent before its children, siblings by age. ractor does the same once the
@@ -25,6 +25,6 @@ pub fn panic_in(actor: &ActorCell) -> bool {
             })*
         };
     }
-    try_each!(BridgeMessage, LinkMessage, ListenerMessage, SessionMessage);
+    try_each!(BridgeMessage, LinkMessage, TaskMessage);
     false
 }

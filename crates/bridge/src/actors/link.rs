@@ -9,9 +9,10 @@
 
 use super::messages::LinkMessage;
 use crate::backoff::Jitter;
-use crate::connection::{Admitted, Connection, Handshake, HandshakeError, Stream};
+use crate::connection::{Admitted, Connection, Handshake, HandshakeError};
 use crate::endpoint::{LinkObservers, Peer, Target, serve_outbound};
 use crate::event::{LinkChange, LinkRefusal};
+use crate::net::Stream;
 use crate::options::BridgeOptions;
 use crate::task::OwnedTask;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -22,21 +23,18 @@ use tokio::time::{Instant, timeout};
 pub(crate) struct Link;
 
 pub(crate) struct Arguments {
-    pub(crate) peer: Arc<Peer>,
-    pub(crate) options: Arc<BridgeOptions>,
-    pub(crate) handshake: Arc<Handshake>,
-    pub(crate) observers: Arc<LinkObservers>,
+    pub(crate) context: Context,
     /// Of its backoff jitter.
     pub(crate) seed: u64,
 }
 
-/// What one connection works with.
+/// What a Link and its connections work with.
 #[derive(Clone)]
-struct Context {
-    peer: Arc<Peer>,
-    options: Arc<BridgeOptions>,
-    handshake: Arc<Handshake>,
-    observers: Arc<LinkObservers>,
+pub(crate) struct Context {
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) options: Arc<BridgeOptions>,
+    pub(crate) handshake: Arc<Handshake>,
+    pub(crate) observers: Arc<LinkObservers>,
 }
 
 pub(crate) struct State {
@@ -60,9 +58,8 @@ impl Actor for Link {
         myself: ActorRef<LinkMessage>,
         arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        let Arguments { peer, options, handshake, observers, seed } = arguments;
-        let jitter = Jitter::new(seed, &peer.node);
-        let context = Context { peer, options, handshake, observers };
+        let Arguments { context, seed } = arguments;
+        let jitter = Jitter::new(seed, &context.peer.node);
         myself.send_message(LinkMessage::Dial { generation: 0 })?;
         Ok(State { context, jitter, generation: 0, attempt: 0, target: None, task: None })
     }
@@ -175,7 +172,7 @@ async fn run(context: Context, target: Target) -> Option<Duration> {
         }
     };
     let since = Instant::now();
-    let connection = Connection::new(info, options.limits(), peer.counters.clone());
+    let connection = Connection::new(info, options.clone(), peer.counters.clone());
     let is_first = peer.counters.ups.get() == 0;
     let gap = if is_first { None } else { Some(peer.last_gap()) };
     let _up = LinkUp { context: context.clone(), connection: connection.clone() };

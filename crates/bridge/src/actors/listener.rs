@@ -1,16 +1,15 @@
 //! The Listener: accepts connections and hands them to the Bridge.
 //!
 //! - Owns: its accepting task. The socket lives above it, so a restarted Listener never finds its own address in use.
-//! - Hears: [`ListenerMessage`].
+//! - Hears: `TaskMessage`: the end of its task, which ends only with the Bridge.
 //! - Asks: nothing.
 //! - Never: reads from a connection; the handshake is the Session's.
 //! - A crash loses nothing: connections wait in the socket's backlog. The Bridge restarts it.
 //! - Bound: `sessions_max` permits; a connection without one is closed at once and logged.
 
-use super::messages::{BridgeMessage, ListenerMessage};
-use crate::connection::Acceptor;
-use crate::task::OwnedTask;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use super::messages::BridgeMessage;
+use crate::net::Acceptor;
+use ractor::ActorRef;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -19,44 +18,13 @@ use tokio::time::{Instant, sleep_until};
 /// Pause after a failed accept (no file descriptors, say), so that the loop does not spin.
 const ACCEPT_PAUSE_MS: u64 = 50;
 
-pub(crate) struct Listener;
-
-pub(crate) struct Arguments {
-    pub(crate) acceptor: Arc<dyn Acceptor>,
-    pub(crate) permits: Arc<Semaphore>,
-    pub(crate) sessions_max: usize,
-    pub(crate) bridge: ActorRef<BridgeMessage>,
-}
-
-impl Actor for Listener {
-    type Msg = ListenerMessage;
-    type State = OwnedTask;
-    type Arguments = Arguments;
-
-    async fn pre_start(
-        &self,
-        myself: ActorRef<ListenerMessage>,
-        arguments: Arguments,
-    ) -> Result<OwnedTask, ActorProcessingErr> {
-        let lost = || ListenerMessage::TaskLost;
-        Ok(OwnedTask::spawn_reporting(myself, accept_loop(arguments), |()| ListenerMessage::TaskLost, lost))
-    }
-
-    async fn handle(
-        &self,
-        _myself: ActorRef<ListenerMessage>,
-        message: ListenerMessage,
-        _state: &mut OwnedTask,
-    ) -> Result<(), ActorProcessingErr> {
-        match message {
-            ListenerMessage::Panic => panic!("told to panic"),
-            ListenerMessage::TaskLost => Err("the accepting task panicked".into()),
-        }
-    }
-}
-
-async fn accept_loop(arguments: Arguments) {
-    let Arguments { acceptor, permits, sessions_max, bridge } = arguments;
+/// The Listener's task.
+pub(crate) async fn accept_loop(
+    acceptor: Arc<dyn Acceptor>,
+    permits: Arc<Semaphore>,
+    sessions_max: usize,
+    bridge: ActorRef<BridgeMessage>,
+) -> String {
     loop {
         match acceptor.accept().await {
             Ok(stream) => {
@@ -68,7 +36,7 @@ async fn accept_loop(arguments: Arguments) {
                     continue;
                 };
                 if bridge.send_message(BridgeMessage::Accepted { stream, permit }).is_err() {
-                    return;
+                    return "the bridge has ended".into();
                 }
             }
             Err(error) => {

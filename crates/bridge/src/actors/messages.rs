@@ -1,8 +1,8 @@
 //! What each actor hears, and the address of the Bridge. All are sent from inside this crate; `Panic` comes from
 //! [`panic_in`](super::panic_in) and makes the actor panic, as a bug would.
 
-use crate::connection::Stream;
 use crate::lock::Lock;
+use crate::net::Stream;
 use ractor::{ActorCell, ActorRef};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -43,19 +43,14 @@ pub(crate) enum BridgeMessage {
     Panic,
 }
 
-pub(crate) enum ListenerMessage {
-    /// From its task, which has no other end: it panicked.
-    TaskLost,
-    Panic,
-}
-
-pub(crate) enum SessionMessage {
-    /// From its task: the connection has ended.
+/// What the Listener and a Session hear.
+pub(crate) enum TaskMessage {
+    /// From its task: it has ended.
     Ended {
         reason: String,
     },
     /// From its task: it panicked.
-    TaskLost,
+    Lost,
     Panic,
 }
 

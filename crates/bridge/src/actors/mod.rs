@@ -17,6 +17,7 @@ mod listener;
 mod messages;
 mod session;
 mod tables;
+mod task_actor;
 
 pub(crate) use bridge::BridgeActor;
 pub use kill::{kill_below, panic_in};

@@ -4,9 +4,10 @@
 //! Only the handle and the Bridge see all of it; each child gets the parts it works with.
 
 use super::messages::BridgeAddress;
-use crate::connection::{Acceptor, Handshake, InboundConnections};
+use crate::connection::{Handshake, InboundConnections};
 use crate::endpoint::{Exposures, LinkObservers, Peers};
 use crate::lock::Lock;
+use crate::net::Acceptor;
 use crate::options::BridgeOptions;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,12 +37,13 @@ impl Tables {
         acceptor: Option<Arc<dyn Acceptor>>,
         local_addr: Option<SocketAddr>,
     ) -> Arc<Self> {
+        let options = Arc::new(options);
         Arc::new(Self {
             acceptor: Lock::new(acceptor),
             local_addr,
             session_permits: Arc::new(Semaphore::new(options.sessions_max)),
-            handshake: Arc::new(options.handshake()),
-            options: Arc::new(options),
+            handshake: Arc::new(Handshake::new(options.clone())),
+            options,
             inbound: Arc::default(),
             exposures: Arc::default(),
             peers: Peers::default(),

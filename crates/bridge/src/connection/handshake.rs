@@ -9,14 +9,13 @@
 //! The acceptor serves from its own Hello on; the dialler sends nothing before it has admitted. Unknown fields of a
 //! Hello are ignored, so authentication data can be added; encryption belongs below, in [`crate::Net`].
 
-use super::stream::Stream;
 use crate::frame::{
     self, FrameError, FrameKind, HELLO_FRAME_BYTES_MAX, HelloBody, MAGIC, NODE_BYTES_MAX, Refused,
     TEXT_BYTES_MAX, cap_text, read_cold,
 };
-use crate::identity::{
-    Admission, Boots, Direction, Hello, Identity, PeerInfo, PeerKind, Refusal, RefusalCode,
-};
+use crate::identity::{Boots, Direction, Hello, Identity, PeerInfo, PeerKind, Refusal, RefusalCode};
+use crate::net::Stream;
+use crate::options::BridgeOptions;
 use bytes::BytesMut;
 use std::future::Future;
 use std::io;
@@ -48,19 +47,17 @@ pub(crate) struct Admitted {
     pub(crate) buffer: BytesMut,
 }
 
-/// What both sides of a handshake work with: what we say, what we accept, and what was seen.
+/// What both sides of a handshake work with: what we say and accept, and what was seen.
 pub(crate) struct Handshake {
-    pub(crate) identity: Identity,
-    pub(crate) protocol_min: u16,
-    pub(crate) protocol_max: u16,
-    pub(crate) message_bytes_max: usize,
-    pub(crate) timeout_ms: u64,
-    pub(crate) admission_timeout_ms: u64,
-    pub(crate) admission: Arc<dyn Admission>,
+    options: Arc<BridgeOptions>,
     pub(crate) boots: Boots,
 }
 
 impl Handshake {
+    pub(crate) fn new(options: Arc<BridgeOptions>) -> Self {
+        Self { options, boots: Boots::default() }
+    }
+
     /// The dialling side; `expected` is the node it means to reach, `None` for any.
     pub(crate) async fn dial(
         &self,
@@ -68,7 +65,7 @@ impl Handshake {
         expected: Option<&str>,
     ) -> Result<Admitted, HandshakeError> {
         // The other side's admission runs before its Hello comes back.
-        let limit_ms = self.timeout_ms + self.admission_timeout_ms;
+        let limit_ms = self.options.handshake_timeout_ms + self.options.admission_timeout_ms;
         let mut buffer = BytesMut::with_capacity(1024);
         let ours = self.hello_frame(expected.unwrap_or_default());
         let theirs = within(limit_ms, async {
@@ -83,10 +80,10 @@ impl Handshake {
     /// The accepting side.
     pub(crate) async fn accept(&self, stream: &mut Stream) -> Result<Admitted, HandshakeError> {
         let mut buffer = BytesMut::with_capacity(1024);
-        let theirs = within(self.timeout_ms, read_hello(stream, &mut buffer)).await?;
+        let theirs = within(self.options.handshake_timeout_ms, read_hello(stream, &mut buffer)).await?;
         self.decide(stream, &theirs, Direction::Inbound, None).await?;
         let ours = self.hello_frame(&theirs.hello.node);
-        within(self.timeout_ms, send(stream, &ours)).await?;
+        within(self.options.handshake_timeout_ms, send(stream, &ours)).await?;
         Ok(Admitted { peer: peer_info(theirs.hello, stream), buffer })
     }
 
@@ -103,7 +100,7 @@ impl Handshake {
         let body = Refused { code: code.name().to_owned(), detail, remedy };
         let frame = frame::cold(FrameKind::Refused, &body);
         // Best effort: the connection ends either way.
-        let _ = within(self.timeout_ms, async {
+        let _ = within(self.options.handshake_timeout_ms, async {
             stream.writer.write_all(&frame).await?;
             Ok(stream.writer.shutdown().await?)
         })
@@ -119,8 +116,8 @@ impl Handshake {
         expected: Option<&str>,
     ) -> Result<(), Refusal> {
         self.check(theirs, direction, expected)?;
-        let limit_ms = self.admission_timeout_ms;
-        let admitting = self.admission.admit(&theirs.hello, direction);
+        let limit_ms = self.options.admission_timeout_ms;
+        let admitting = self.options.admission.admit(&theirs.hello, direction);
         timeout(Duration::from_millis(limit_ms), admitting).await.unwrap_or_else(|_| {
             let detail = format!("admission did not decide within {limit_ms} ms");
             let remedy = "the link retries; see the log of the refusing node for slow disks";
@@ -130,13 +127,13 @@ impl Handshake {
     }
 
     fn check(&self, theirs: &HelloBody, direction: Direction, expected: Option<&str>) -> Result<(), Refusal> {
-        let (us, them, refuse) = (&self.identity, &theirs.hello, Refusal::new);
+        let (us, them, refuse) = (&self.options.identity, &theirs.hello, Refusal::new);
         if theirs.magic != MAGIC {
             let shown: String = theirs.magic.chars().take(32).collect();
             let detail = format!("magic {shown:?} is not {MAGIC:?}");
             return Err(refuse(RefusalCode::WrongMagic, detail, "dial the bridge port of a node"));
         }
-        let (min, max) = (self.protocol_min, self.protocol_max);
+        let (min, max) = (self.options.protocol_min, self.options.protocol_max);
         if them.protocol_max < min || them.protocol_min > max {
             let (their_min, their_max) = (them.protocol_min, them.protocol_max);
             let detail = format!("we speak protocol {min} to {max}, you {their_min} to {their_max}");
@@ -163,10 +160,10 @@ impl Handshake {
     }
 
     fn hello_frame(&self, expected: &str) -> bytes::Bytes {
-        let us = &self.identity;
+        let us = &self.options.identity;
         let hello = Hello {
-            protocol_min: self.protocol_min,
-            protocol_max: self.protocol_max,
+            protocol_min: self.options.protocol_min,
+            protocol_max: self.options.protocol_max,
             kind: us.kind,
             cluster: us.cluster,
             node: us.node.clone(),
@@ -175,7 +172,7 @@ impl Handshake {
             fingerprint: us.fingerprint,
             api_address: us.api_address.clone(),
             expected_peer: expected.to_owned(),
-            message_bytes_max: self.message_bytes_max as u64,
+            message_bytes_max: self.options.message_bytes_max as u64,
         };
         frame::cold(FrameKind::Hello, &HelloBody { magic: MAGIC.into(), hello })
     }

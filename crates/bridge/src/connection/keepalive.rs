@@ -1,14 +1,15 @@
 //! Keepalive: pings, and notices a peer that has gone silent or does not read.
 
 use super::shared::Connection;
+use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Runs until the peer is given up; returns the reason.
 pub(super) async fn keepalive(connection: &Connection) -> String {
-    let mut ticks = interval(connection.limits.keepalive_interval);
+    let mut ticks = interval(Duration::from_millis(connection.options.keepalive_interval_ms));
     // A stalled process must not send a burst of pings when it wakes.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let timeout = connection.limits.keepalive_timeout;
+    let timeout = Duration::from_millis(connection.options.keepalive_timeout_ms);
     loop {
         ticks.tick().await;
         let silence = connection.silence();

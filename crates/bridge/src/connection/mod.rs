@@ -1,4 +1,4 @@
-//! One TCP connection: its byte streams, handshake, send queue, reading, writing and keepalive.
+//! One TCP connection: its handshake, send queue, reading, writing and keepalive.
 //!
 //! It imports the frames and what is below them. What its frames are for, the endpoint floor says through the seam in
 //! `receiver.rs`.
@@ -9,21 +9,17 @@ mod counters;
 mod handshake;
 mod inbound;
 mod keepalive;
-mod limits;
 mod queue;
 mod read;
 mod receiver;
 mod serve;
 mod shared;
-mod stream;
 mod write;
 
 pub(crate) use counters::Counters;
 pub(crate) use handshake::{Admitted, Handshake, HandshakeError};
 pub(crate) use inbound::InboundConnections;
-pub(crate) use limits::Limits;
 pub(crate) use queue::{ItemKind, PushError};
 pub(crate) use receiver::Receiver;
 pub(crate) use serve::serve;
 pub(crate) use shared::{CallEnd, Connection};
-pub use stream::{Acceptor, Net, NetFuture, Stream, TokioNet};

@@ -19,7 +19,7 @@ pub(super) async fn read_loop(
     mut buffer: BytesMut,
     receiver: &mut impl Receiver,
 ) -> String {
-    let mut reassembly = Reassembly::new(connection.limits.message_bytes_max);
+    let mut reassembly = Reassembly::new(connection.options.message_bytes_max);
     // Position in the stream: the log can be compared with a packet capture.
     let mut offset = 0;
     loop {

@@ -8,13 +8,13 @@
 //! waits for that, which keeps order across the replacement.
 
 use super::counters::Counters;
-use super::limits::Limits;
 use super::queue::{ItemKind, Piece, PushError, Queue};
 use crate::error::Sent;
 use crate::event::Gap;
 use crate::frame::{self, Class, FailCode, FrameKind, Token};
 use crate::identity::PeerInfo;
 use crate::lock::Lock;
+use crate::options::BridgeOptions;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -63,8 +63,10 @@ struct Ping {
 
 pub(crate) struct Connection {
     pub(crate) peer: Arc<PeerInfo>,
-    pub(crate) limits: Limits,
+    pub(crate) options: Arc<BridgeOptions>,
     pub(crate) counters: Arc<Counters>,
+    /// The longest message that both ends allow.
+    pub(crate) message_bytes_max: usize,
     state: Lock<State>,
     /// Something was queued, or the connection closed.
     pub(super) wake: Notify,
@@ -78,9 +80,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(peer: PeerInfo, limits: Limits, counters: Arc<Counters>) -> Arc<Self> {
+    pub(crate) fn new(peer: PeerInfo, options: Arc<BridgeOptions>, counters: Arc<Counters>) -> Arc<Self> {
+        let peer_bytes_max = usize::try_from(peer.message_bytes_max).unwrap_or(usize::MAX);
         let state = State {
-            queue: Queue::new(limits.control_bytes_max, limits.queue_bytes_max),
+            queue: Queue::new(options.control_bytes_max, options.queue_bytes_max),
             pending: BTreeMap::new(),
             closed: None,
             next_call: 0,
@@ -88,7 +91,8 @@ impl Connection {
         };
         Arc::new(Self {
             peer: Arc::new(peer),
-            limits,
+            message_bytes_max: options.message_bytes_max.min(peer_bytes_max),
+            options,
             counters,
             state: Lock::new(state),
             wake: Notify::new(),
@@ -107,11 +111,6 @@ impl Connection {
 
     pub(crate) fn queued_bytes(&self) -> usize {
         self.state.lock().queue.bytes()
-    }
-
-    /// The longest message that both ends allow.
-    pub(crate) fn message_bytes_max(&self) -> usize {
-        self.limits.message_bytes_max.min(usize::try_from(self.peer.message_bytes_max).unwrap_or(usize::MAX))
     }
 
     /// Queues a frame of the system lane. A peer that lets too many pile up is cut off.
@@ -177,7 +176,7 @@ impl Connection {
     /// Counts an inbound call; false if `calls_inbound_max` already wait for their reply.
     pub(crate) fn inbound_call_starts(&self) -> bool {
         let before = self.inbound_calls.fetch_add(1, Ordering::AcqRel);
-        if before >= self.limits.calls_inbound_max {
+        if before >= self.options.calls_inbound_max {
             self.inbound_call_ended();
             return false;
         }

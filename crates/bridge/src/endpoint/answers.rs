@@ -1,11 +1,12 @@
 //! The side that dialled: replies, failures and monitor events.
 
 use super::peer::Peer;
-use crate::connection::{CallEnd, Connection, Receiver, Stream, serve};
+use crate::connection::{CallEnd, Connection, Receiver, serve};
 use crate::frame::{
     CallFailed, CastFailed, Down, FrameError, FrameKind, NAME_BYTES_MAX, Name, ReplyBody, TEXT_BYTES_MAX,
     cap_text, read_cold,
 };
+use crate::net::Stream;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 

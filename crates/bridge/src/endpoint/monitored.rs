@@ -27,7 +27,7 @@ impl Monitored {
         let table = self.exposures.table();
         {
             let mut told = self.told.lock();
-            if told.len() >= self.connection.limits.monitors_max && !told.contains_key(&name) {
+            if told.len() >= self.connection.options.monitors_max && !told.contains_key(&name) {
                 drop(told);
                 self.connection.close("more names monitored than monitors_max allows");
                 return;

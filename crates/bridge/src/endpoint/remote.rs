@@ -159,7 +159,7 @@ fn finish_frame<P: Protocol>(
 }
 
 fn check_length(connection: &Connection, length: usize) -> Result<(), CastError> {
-    let max = connection.message_bytes_max();
+    let max = connection.message_bytes_max;
     if length <= max {
         return Ok(());
     }

@@ -78,7 +78,7 @@ impl RawReply {
         let mut buffer = encode(buffer)
             .map_err(|error| ReplyError::Malformed { detail: format!("does not serialise: {error}") })?;
         close_bin(&mut buffer, at);
-        let (length, max) = (buffer.len(), self.connection.message_bytes_max());
+        let (length, max) = (buffer.len(), self.connection.message_bytes_max);
         if length > max {
             let detail = format!("{length} bytes are above message_bytes_max ({max}): answer in parts");
             return Err(ReplyError::Malformed { detail });

@@ -4,10 +4,11 @@ use super::expose::{Batch, Exposure};
 use super::exposures::{Exposures, Table};
 use super::monitored::Monitored;
 use super::reply::{RawReply, send_call_failed};
-use crate::connection::{Connection, Receiver, Stream, serve};
+use crate::connection::{Connection, Receiver, serve};
 use crate::frame::{
     self, CallBody, CastBody, CastFailed, FailCode, FrameError, FrameKind, Name, PayloadError, clip_text,
 };
+use crate::net::Stream;
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -115,7 +116,7 @@ impl RequestReceiver<'_> {
     fn call(&mut self, body: &[u8]) -> Result<(), FrameError> {
         let CallBody { call, class, timeout_ms, to } = CallBody::read(body)?;
         if !self.connection.inbound_call_starts() {
-            let max = self.connection.limits.calls_inbound_max;
+            let max = self.connection.options.calls_inbound_max;
             let detail = format!("{max} calls of this connection wait for their reply (calls_inbound_max)");
             send_call_failed(&self.connection, call, FailCode::Busy, &detail);
             return Ok(());

@@ -113,6 +113,10 @@ impl<'a> CastBody<'a> {
     /// Writes all but the payload; returns where the payload's length goes.
     pub(crate) fn open(buffer: &mut BytesMut, name: &str, protocol: u32, version: u32) -> usize {
         pack::array(buffer, 4);
+        Self::open_address(buffer, name, protocol, version)
+    }
+
+    fn open_address(buffer: &mut BytesMut, name: &str, protocol: u32, version: u32) -> usize {
         pack::string(buffer, name);
         pack::u32(buffer, protocol);
         pack::u32(buffer, version);
@@ -122,8 +126,13 @@ impl<'a> CastBody<'a> {
     pub(crate) fn read(body: &'a [u8]) -> Result<Self, FrameError> {
         let mut unpack = Unpack::new(body, "Cast");
         unpack.array(4)?;
+        Self::read_address(FrameKind::Cast, unpack)
+    }
+
+    /// Reads what a cast and a call end with.
+    fn read_address(kind: FrameKind, mut unpack: Unpack<'a>) -> Result<Self, FrameError> {
         let (name, protocol, version) = (unpack.string()?, unpack.u32()?, unpack.u32()?);
-        cap_text(FrameKind::Cast, "name", name, NAME_BYTES_MAX)?;
+        cap_text(kind, "name", name, NAME_BYTES_MAX)?;
         Ok(CastBody { name, protocol, version, payload: unpack.last_bin()? })
     }
 }
@@ -149,20 +158,14 @@ impl<'a> CallBody<'a> {
         pack::u64(buffer, call);
         pack::u32(buffer, u32::from(class.to_wire()));
         pack::u64(buffer, timeout_ms);
-        pack::string(buffer, name);
-        pack::u32(buffer, protocol);
-        pack::u32(buffer, version);
-        pack::open_bin(buffer)
+        CastBody::open_address(buffer, name, protocol, version)
     }
 
     pub(crate) fn read(body: &'a [u8]) -> Result<Self, FrameError> {
         let mut unpack = Unpack::new(body, "Call");
         unpack.array(7)?;
         let (call, class, timeout_ms) = (unpack.u64()?, read_class("Call", unpack.u32()?)?, unpack.u64()?);
-        let (name, protocol, version) = (unpack.string()?, unpack.u32()?, unpack.u32()?);
-        cap_text(FrameKind::Call, "name", name, NAME_BYTES_MAX)?;
-        let to = CastBody { name, protocol, version, payload: unpack.last_bin()? };
-        Ok(CallBody { call, class, timeout_ms, to })
+        Ok(CallBody { call, class, timeout_ms, to: CastBody::read_address(FrameKind::Call, unpack)? })
     }
 }
 
