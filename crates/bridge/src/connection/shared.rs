@@ -113,15 +113,19 @@ impl Connection {
         self.state.lock().queue.bytes()
     }
 
+    fn open_state(&self) -> Result<MutexGuard<'_, State>, PushError> {
+        let state = self.state.lock();
+        match &state.closed {
+            Some(reason) => Err(PushError::Closed { reason: reason.clone() }),
+            None => Ok(state),
+        }
+    }
+
     /// Queues a frame of the system lane. A peer that lets too many pile up is cut off.
     pub(crate) fn send_system(&self, frame: Bytes) {
-        let fits = {
-            let mut state = self.state.lock();
-            if state.closed.is_some() {
-                return;
-            }
-            state.queue.push_system(frame)
-        };
+        let Ok(mut state) = self.open_state() else { return };
+        let fits = state.queue.push_system(frame);
+        drop(state);
         self.wake.notify_one();
         if !fits {
             self.close("the peer does not read: keepalive and answers pile up");
@@ -130,10 +134,7 @@ impl Connection {
 
     /// Queues a cast, call or reply; returns its sequence in the queue.
     pub(crate) fn send(&self, class: Class, kind: ItemKind, frame: Bytes) -> Result<u64, PushError> {
-        let mut state = self.state.lock();
-        if let Some(reason) = &state.closed {
-            return Err(PushError::Closed { reason: reason.clone() });
-        }
+        let mut state = self.open_state()?;
         let (sequence, displaced) = state.queue.push(class, kind, frame)?;
         let ended: Vec<_> = displaced.calls.iter().filter_map(|call| state.pending.remove(call)).collect();
         drop(state);
@@ -147,10 +148,7 @@ impl Connection {
 
     /// Reserves a call id and the place its end goes to.
     pub(crate) fn open_call(&self) -> Result<(u64, oneshot::Receiver<CallEnd>), PushError> {
-        let mut state = self.state.lock();
-        if let Some(reason) = &state.closed {
-            return Err(PushError::Closed { reason: reason.clone() });
-        }
+        let mut state = self.open_state()?;
         let (end, ended) = oneshot::channel();
         state.next_call += 1;
         let call = state.next_call;
@@ -229,13 +227,9 @@ impl Connection {
         }
     }
 
-    /// Moves what to write next to `pieces`; returns the reason once the connection is closed.
-    pub(super) fn take(&self, budget: usize, pieces: &mut Vec<Piece>) -> Result<(), Arc<str>> {
-        let mut state = self.state.lock();
-        if let Some(reason) = &state.closed {
-            return Err(reason.clone());
-        }
-        state.queue.take(budget, pieces);
+    /// Moves what to write next to `pieces`; fails once the connection is closed.
+    pub(super) fn take(&self, budget: usize, pieces: &mut Vec<Piece>) -> Result<(), PushError> {
+        self.open_state()?.queue.take(budget, pieces);
         Ok(())
     }
 

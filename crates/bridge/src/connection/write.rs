@@ -20,8 +20,8 @@ pub(super) async fn write_loop(connection: &Connection, writer: &mut BoxedWriter
     let mut pieces = Vec::new();
     let mut batch = Batch::default();
     loop {
-        if let Err(reason) = connection.take(BATCH_BYTES, &mut pieces) {
-            return reason.to_string();
+        if connection.take(BATCH_BYTES, &mut pieces).is_err() {
+            return "closed".into();
         }
         if pieces.is_empty() {
             connection.wake.notified().await;

@@ -71,7 +71,7 @@ impl Protocol for Other {
     const VERSION: u16 = 1;
 }
 
-/// A newer node's echo: the same protocol and version, a variant the older one does not know.
+/// The echo of a newer node: the same protocol and version, with a variant the older one does not know.
 struct Newer;
 impl Protocol for Newer {
     type Message = String;
@@ -162,7 +162,7 @@ async fn a_full_queue_says_busy_and_control_still_goes() {
     assert!(matches!(error, CastError::Busy { .. }), "{error}");
     assert!(error.to_string().contains("of 1048576 bytes"), "{error}");
     assert_eq!(error.outcome(), Sent::NotSent);
-    // Give the writer time to get stuck in the socket, then a queued call is taken back whole at its timeout.
+    // Once the writer is stuck in the socket, a queued call is taken back whole at its timeout.
     let small = remote.clone().with_class(Class::Control);
     let error = small.call(&Say::Number(1), Duration::from_millis(50)).await.unwrap_err();
     assert!(matches!(error, CallError::TimedOut { .. }), "{error}");

@@ -113,7 +113,7 @@ pub(crate) async fn call(remote: &RemoteRef<Echo>, message: Say) -> Result<Say, 
     remote.call(&message, SECOND * 5).await
 }
 
-/// A frame with a right header, whatever its body.
+/// A frame with a valid header around any body.
 pub(crate) fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = BytesMut::new();
     bytes.put_u32(body.len() as u32 + 6);
@@ -170,7 +170,7 @@ impl RawHello {
     }
 }
 
-/// A raw connection that has said Hello as `node` and got one back.
+/// A raw connection that has sent a Hello as `node` and received one.
 pub(crate) async fn raw_peer(handle: &BridgeHandle, node: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address(handle)).await.unwrap();
     stream.write_all(&RawHello::new(node).frame("quorate-bridge")).await.unwrap();

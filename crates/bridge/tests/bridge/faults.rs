@@ -32,7 +32,7 @@ async fn answers(remote: &RemoteRef<Echo>) {
     panic!("no answer in ten seconds");
 }
 
-/// Forwards to `to` while `open`; swallows everything while not: a network that is cut without a word.
+/// Forwards to `to` while `open`, discards everything otherwise: a network that is cut without a reset.
 async fn proxy(to: String, open: Arc<AtomicBool>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap().to_string();
@@ -129,7 +129,7 @@ async fn killed_and_stopped_children_heal() {
             answers(&remote).await;
         }
     }
-    // The new listener accepts: a new node comes in by it.
+    // The new listener accepts: a new node can connect.
     let c = start(options("c")).await;
     c.add_peer(PeerAddress::new("b", address(&b))).unwrap();
     up(&c, "b").await;
@@ -249,7 +249,7 @@ async fn a_silent_inbound_connection_is_given_up() {
     let b = start(options("b")).await;
     let mut silent = raw_peer(&b, "x").await;
     let mut rest = Vec::new();
-    // It pings until it gives up; it is the one that closes.
+    // The bridge pings until it gives up, then closes.
     silent.read_to_end(&mut rest).await.unwrap();
     until("its session is gone", || b.sessions().is_empty()).await;
 }

@@ -60,7 +60,7 @@ fn mutate(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
     }
 }
 
-/// Most mutations die at the checksum; this one gets a right header, so that the bodies are reached.
+/// Gives mutated bytes a valid header: otherwise most stop at the checksum and the bodies are not reached.
 fn mend(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     if bytes.len() < 10 || bytes.len() > WIRE_FRAME_BYTES_MAX {
         return bytes.to_vec();
@@ -75,7 +75,7 @@ fn feed(bytes: &[u8], random: &mut Random) -> Result<usize, FrameError> {
     while !rest.is_empty() {
         let (piece, later) = rest.split_at(1 + random.below(rest.len()));
         let result = inspector.feed(piece);
-        // What a connection holds is bounded by what was sent to it, whatever the bytes claim.
+        // A connection holds no more than was sent to it, whatever the bytes claim.
         assert!(inspector.held_bytes() <= bytes.len() * 2 + 1024, "{} bytes held", inspector.held_bytes());
         found += result?.len();
         rest = later;

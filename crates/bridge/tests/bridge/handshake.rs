@@ -43,7 +43,7 @@ impl Admission for Roster {
     }
 }
 
-/// Dials `b` as configured and gives the refusal both in the status and in a call's error.
+/// Dials `node` as configured; returns the refusal, which the status and the error of a call both give.
 async fn refusal(dialler: BridgeOptions, acceptor: BridgeOptions, node: &str) -> String {
     let (a, b) = (start(dialler).await, start(acceptor).await);
     a.add_peer(PeerAddress::new(node, address(&b))).unwrap();
@@ -137,11 +137,20 @@ async fn a_wiped_disk_and_a_stale_boot_are_refused_and_an_operator_can_mend_it()
     assert!(error.contains("stale_boot: boot 5 of node a was seen, this is boot 4"), "{error}");
     older.stop().await;
 
-    let wiped = dial(2, 1).await;
+    let mut dialler = options("a");
+    (dialler.identity.incarnation, dialler.identity.boot) = (2, 1);
+    let wiped = start(dialler).await;
+    let changes = Arc::new(Mutex::new(Vec::new()));
+    let seen = changes.clone();
+    wiped.on_link_event(move |event| seen.lock().unwrap().push(event.change));
+    wiped.add_peer(PeerAddress::new("b", address(&b))).unwrap();
     until("refused", || wiped.link("b").unwrap().last_error.is_some()).await;
     let error = wiped.link("b").unwrap().last_error.unwrap();
     assert!(error.contains("wrong_incarnation: node a was incarnation 1 and is now 2"), "{error}");
     assert!(error.contains("remove the node and add it again"), "{error}");
+    until("the refusal was reported", || !changes.lock().unwrap().is_empty()).await;
+    let by_peer = LinkRefusal::ByPeer(RefusalCode::WrongIncarnation);
+    assert_eq!(changes.lock().unwrap()[0], LinkChange::Refused { refusal: by_peer, reason: error });
     // The operator does that; the link comes up by itself.
     roster.renew("a");
     up(&wiped, "b").await;
@@ -221,6 +230,6 @@ async fn options_out_of_range_are_named() {
     let taken = start(options("a")).await;
     let mut bad = options("b");
     bad.listen = Some(address(&taken));
-    let error = Bridge::start(bad, None).await.err().unwrap().to_string();
-    assert!(error.contains("cannot listen on 127.0.0.1"), "{error}");
+    let error = Bridge::start(bad, None).await.err().unwrap();
+    assert!(error.to_string().contains("cannot listen on 127.0.0.1") && error.is_address_in_use(), "{error}");
 }

@@ -82,7 +82,7 @@ fn named(name: &str) -> Vec<u8> {
 
 async fn closes(mut stream: TcpStream, what: &str) {
     let mut rest = Vec::new();
-    // A reset is as good as an end: unread rubbish may be left in the socket.
+    // A reset counts as an end: unread bytes may be left in the socket.
     let end = tokio::time::timeout(SECOND * 5, stream.read_to_end(&mut rest)).await;
     assert!(end.is_ok(), "not closed after {what}");
 }

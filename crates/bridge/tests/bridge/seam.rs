@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 type Pipe = (DuplexStream, DuplexStream);
 
-/// Every address of one little world.
+/// The listeners of one simulated network, by address.
 #[derive(Default)]
 struct Pipes {
     listeners: Mutex<BTreeMap<String, mpsc::Sender<DuplexStream>>>,
@@ -30,7 +30,7 @@ fn stream(pipe: DuplexStream) -> Stream {
     Stream { reader: Box::new(reader), writer: Box::new(writer), address: "pipe".into() }
 }
 
-/// Copies until the world is cut, then swallows.
+/// Copies while the network is up, discards while it is cut.
 fn relay((mut inner, mut outer): Pipe, cut: Arc<AtomicBool>) {
     tokio::spawn(async move {
         let (mut one, mut other) = (vec![0; 4096], vec![0; 4096]);
@@ -91,7 +91,7 @@ impl Acceptor for PipeAcceptor {
     }
 }
 
-/// A cut and a mend, with casts all along; what was told, with its times.
+/// Casts through a cut of the network and its repair; returns the link events with their times, and what arrived.
 fn trace(seed: u64) -> Vec<String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
