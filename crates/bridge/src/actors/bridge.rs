@@ -36,7 +36,7 @@ impl BridgeActor {
         tables: Arc<Tables>,
         supervisor: Option<ActorCell>,
     ) -> Result<ActorCell, SpawnErr> {
-        let name = Some(tables.actor_name("bridge"));
+        let name = Some(tables.actor_name(&"bridge"));
         let (actor, _join) = match supervisor {
             Some(supervisor) => Actor::spawn_linked(name, BridgeActor, tables, supervisor).await?,
             None => Actor::spawn(name, BridgeActor, tables).await?,
@@ -170,25 +170,18 @@ impl State {
         kind: ChildKind,
     ) -> Result<(), ActorProcessingErr> {
         let tables = self.tables.clone();
-        if tables.is_stopping() {
-            return Ok(());
-        }
-        let supervisor = myself.get_cell();
-        let (cell, join) = match &kind {
+        match &kind {
             ChildKind::Listener => {
                 let Some(acceptor) = tables.acceptor.lock().clone() else { return Ok(()) };
                 let (permits, max) = (tables.session_permits.clone(), tables.options.sessions_max);
                 let work: Work = Box::pin(listener::accept_loop(acceptor, permits, max, myself.clone()));
-                let name = Some(tables.actor_name("listener"));
-                let (actor, join) = Actor::spawn_linked(name, TaskActor, work, supervisor).await?;
-                (actor.get_cell(), join)
+                self.spawn(myself, kind, TaskActor, work).await
             }
             ChildKind::Link(node) => {
                 let peer = tables.peers.get_or_insert(node);
                 if peer.target().is_none() {
                     return Ok(());
                 }
-                let name = Some(tables.actor_name(&format!("link/{node}")));
                 let context = link::Context {
                     peer,
                     options: tables.options.clone(),
@@ -197,14 +190,11 @@ impl State {
                 };
                 // Another one at each restart: a restarted Link does not repeat the pauses that led to its end.
                 let seed = tables.options.seed.wrapping_add(tables.next_serial());
-                let arguments = link::Arguments { context, seed };
-                let (actor, join) = Actor::spawn_linked(name, link::Link, arguments, supervisor).await?;
-                (actor.get_cell(), join)
+                self.spawn(myself, kind, link::Link, link::Arguments { context, seed }).await
             }
-            ChildKind::Session => unreachable!("sessions are started with their connection"),
-        };
-        self.children.add(kind, cell, join);
-        Ok(())
+            // Started with its connection only.
+            ChildKind::Session => Ok(()),
+        }
     }
 
     async fn start_session(
@@ -213,22 +203,30 @@ impl State {
         stream: Stream,
         permit: OwnedSemaphorePermit,
     ) -> Result<(), ActorProcessingErr> {
-        let tables = &self.tables;
-        if tables.is_stopping() {
-            return Ok(());
-        }
-        let name = Some(tables.actor_name("session"));
-        let arguments = session::Arguments {
+        let work: Work = Box::pin(session::run(session::Arguments {
             stream,
             permit,
-            options: tables.options.clone(),
-            handshake: tables.handshake.clone(),
-            inbound: tables.inbound.clone(),
-            exposures: tables.exposures.clone(),
-        };
-        let work: Work = Box::pin(session::run(arguments));
-        let (actor, join) = Actor::spawn_linked(name, TaskActor, work, myself.get_cell()).await?;
-        self.children.add(ChildKind::Session, actor.get_cell(), join);
+            options: self.tables.options.clone(),
+            handshake: self.tables.handshake.clone(),
+            inbound: self.tables.inbound.clone(),
+            exposures: self.tables.exposures.clone(),
+        }));
+        self.spawn(myself, ChildKind::Session, TaskActor, work).await
+    }
+
+    async fn spawn<A: Actor>(
+        &mut self,
+        myself: &ActorRef<BridgeMessage>,
+        kind: ChildKind,
+        actor: A,
+        arguments: A::Arguments,
+    ) -> Result<(), ActorProcessingErr> {
+        if self.tables.is_stopping() {
+            return Ok(());
+        }
+        let name = Some(self.tables.actor_name(&kind));
+        let (actor, join) = Actor::spawn_linked(name, actor, arguments, myself.get_cell()).await?;
+        self.children.add(kind, actor.get_cell(), join);
         Ok(())
     }
 
@@ -239,14 +237,14 @@ impl State {
             ChildKind::Link(node) => self.tables.peers.get(node).is_some_and(|peer| peer.target().is_some()),
         };
         if !is_wanted || self.tables.is_stopping() {
-            tracing::debug!(child = ?kind, how, "bridge child ended");
+            tracing::debug!(child = %kind, how, "bridge child ended");
             return;
         }
         let options = &self.tables.options;
         let pause =
             self.children.pause(&kind, Instant::now(), options.restart_min_ms, options.restart_max_ms);
         let pause_ms = pause.as_millis() as u64;
-        tracing::error!(child = ?kind, how, pause_ms, "bridge child ended, restarting it");
+        tracing::error!(child = %kind, how, pause_ms, "bridge child ended, restarting it");
         // The timer is not cancelled: a Restart of a child that runs already does nothing.
         drop(myself.send_after(pause, move || BridgeMessage::Restart(kind)));
     }

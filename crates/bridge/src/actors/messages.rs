@@ -16,6 +16,16 @@ pub(crate) enum ChildKind {
     Session,
 }
 
+impl std::fmt::Display for ChildKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ChildKind::Listener => f.write_str("listener"),
+            ChildKind::Link(node) => write!(f, "link/{node}"),
+            ChildKind::Session => f.write_str("session"),
+        }
+    }
+}
+
 pub(crate) enum BridgeMessage {
     /// From `add_peer`: start a Link to this node, or redial under its new address.
     PeerAdded {

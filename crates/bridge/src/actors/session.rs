@@ -39,7 +39,7 @@ pub(crate) async fn run(arguments: Arguments) -> String {
     let connection = Connection::new(peer, options, inbound.counters.clone());
     let _entered = inbound.enter(&connection);
     let peer = connection.peer.clone();
-    tracing::info!(node = %peer.node, kind = ?peer.kind, %address, "inbound connection up");
+    tracing::info!(node = %peer.node, kind = peer.kind.name(), %address, "inbound connection up");
     let reason = serve_inbound(exposures, connection, stream, buffer).await;
     tracing::info!(node = %peer.node, %address, %reason, "inbound connection ended");
     reason

@@ -9,6 +9,7 @@ use crate::endpoint::{Exposures, LinkObservers, Peers};
 use crate::lock::Lock;
 use crate::net::Acceptor;
 use crate::options::BridgeOptions;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -69,7 +70,7 @@ impl Tables {
     }
 
     /// An actor name unique in this process, even while an older actor of its kind is still ending.
-    pub(crate) fn actor_name(&self, role: &str) -> String {
+    pub(crate) fn actor_name(&self, role: &dyn Display) -> String {
         format!("{}/bridge/{role}#{}", self.options.name_prefix, self.next_serial())
     }
 }

@@ -43,11 +43,11 @@ impl Receiver for AnswerReceiver {
                 self.connection.end_call(call, CallEnd::Failed { code, detail });
             }
             FrameKind::CastFailed => {
-                let CastFailed { name, code, count, detail } = read_cold(kind, body)?;
+                let CastFailed { name, code: _, count, detail } = read_cold(kind, body)?;
                 cap_text(kind, "name", &name, NAME_BYTES_MAX)?;
                 cap_text(kind, "detail", &detail, TEXT_BYTES_MAX)?;
                 self.peer.counters.casts_undelivered.add(count);
-                tracing::debug!(node = %self.peer.node, %name, count, ?code, %detail, "casts not delivered");
+                tracing::debug!(node = %self.peer.node, %name, count, %detail, "casts not delivered");
             }
             FrameKind::Down => self.peer.actor_down(&self.connection, Down::read(body)?),
             FrameKind::Up => self.peer.actor_up(&self.connection, &Name::read(kind, body)?),

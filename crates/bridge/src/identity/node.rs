@@ -15,6 +15,16 @@ pub enum PeerKind {
     Joiner,
 }
 
+impl PeerKind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            PeerKind::Peer => "peer",
+            PeerKind::Client => "client",
+            PeerKind::Joiner => "joiner",
+        }
+    }
+}
+
 /// Who we say we are in every Hello.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
