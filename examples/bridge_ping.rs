@@ -119,7 +119,7 @@ async fn parent() -> anyhow::Result<()> {
     ponger.cast(&Ask::Crash)?;
     let crashed = next(&mut events).await?;
     anyhow::ensure!(matches!(crashed, MonitorChange::Down { reason: DownReason::Died(_) }));
-    let refused = ponger.call(&Ask::Ping { n: 1 }, PATIENCE).await.err().context("nobody is there")?;
+    let refused = ponger.call(&Ask::Ping { n: 1 }, PATIENCE).await.err().context("no node is there")?;
     println!("call: {refused} ({:?})", refused.outcome());
 
     // The actor was down already; that its node is lost too, the link tells.

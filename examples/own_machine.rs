@@ -1,4 +1,4 @@
-//! A state machine of one's own: seats that are held for a while. It asks no clock and draws no number by itself: the
+//! Your own state machine: seats that are held for a while. It asks no clock and draws no number by itself: the
 //! entry brings the time, and a refusal is a reply.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! A machine of one's own in a simulated cluster: the leader is cut off while seats are sold, and no seat is sold twice.
+//! Your own machine in a simulated cluster: the leader is cut off while seats are sold, and no seat is sold twice.
 //! Nothing here waits for a real clock, and a seed that fails fails again.
 
 use std::collections::BTreeMap;

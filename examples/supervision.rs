@@ -1,4 +1,4 @@
-//! An application links a Raft actor into its own ractor tree: it calls it as any actor, starts it anew when it dies,
+//! An application links a Raft actor into its own ractor tree: it calls it as any actor, starts it again when it fails,
 //! and is told when the group is over. The group itself is supervised by its node alone.
 
 use anyhow::{Context, Result, ensure};
@@ -13,7 +13,7 @@ const PATIENCE_MS: u64 = 10_000;
 struct Supervisor;
 
 enum Ask {
-    /// The facade of the moment.
+    /// The running facade.
     Facade(RpcReplyPort<ActorRef<FacadeMessage<Counter>>>),
 }
 

@@ -1,7 +1,7 @@
 //! What the fuzzer has found and what it begins with, replayed without it: every file of `tests/fuzz/corpus` and
 //! `tests/fuzz/crashes`, through the same targets. `.ci/fuzz` is the fuzzer.
 //!
-//! `QUORATE_FUZZ_INPUT=FILE` replays one file: its directory names the target. `REWRITE=1` writes the seeds anew.
+//! `QUORATE_FUZZ_INPUT=FILE` replays one file: its directory names the target. `REWRITE=1` writes the seeds.
 
 use std::path::{Path, PathBuf};
 

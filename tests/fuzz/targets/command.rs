@@ -11,7 +11,7 @@ use quorate_server::machine::{Store, StoreCommand, StoreQuery};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::says;
+use super::error_text;
 
 pub(super) fn run(input: &[u8]) {
     let payload = Bytes::copy_from_slice(input);
@@ -22,7 +22,7 @@ pub(super) fn run(input: &[u8]) {
             value::<KvCommand>(&envelope.command);
             value::<Add>(&envelope.command);
         }
-        Err(error) => says(&error),
+        Err(error) => error_text::check(&error),
     }
     // Queries and replies travel without an envelope.
     value::<StoreQuery>(input);
@@ -38,7 +38,7 @@ fn value<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) {
             let back = encode(&value, PAYLOAD_BYTES_MAX).expect("what was decoded can be encoded");
             assert_eq!(decode::<T>(&back).expect("and decoded"), value);
         }
-        Err(error) => says(&error),
+        Err(error) => error_text::check(&error),
     }
 }
 
@@ -50,7 +50,7 @@ fn applied(payload: Bytes) {
     let mut executor = Executor::new(Store::default()).expect("it starts");
     match executor.apply(&entry) {
         Ok(_) => assert_eq!(executor.unreadable() == 0, readable.is_ok(), "{readable:?}"),
-        Err(error) => says(&error),
+        Err(error) => error_text::check(&error),
     }
     assert!(executor.fault().is_none());
     let image = |executor: &Executor<Store>| {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_core::{Entry, EntryError, EntryKind, Hash, Position, Term, decode_run, encode_run, verify_run};
 
-use super::says;
+use super::error_text;
 
 pub(super) fn run(input: &[u8]) {
     let bytes = Bytes::copy_from_slice(input);
@@ -15,11 +15,11 @@ pub(super) fn run(input: &[u8]) {
         Ok(entries) => {
             assert_eq!(encode_run(&entries), bytes, "what was decoded encodes as it was");
             if let Err(error) = verify_run(Position::ORIGIN, &entries) {
-                says(&error);
+                error_text::check(&error);
             }
         }
         Err(error) => {
-            says(&error);
+            error_text::check(&error);
             if let EntryError::Short { offset, .. }
             | EntryError::Version { offset, .. }
             | EntryError::Kind { offset, .. }

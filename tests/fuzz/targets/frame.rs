@@ -2,7 +2,7 @@
 
 use quorate_bridge::{Inspector, WIRE_FRAME_BYTES_MAX};
 
-use super::says;
+use super::error_text;
 
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
@@ -22,7 +22,7 @@ fn feed(pieces: &[&[u8]]) -> Result<usize, String> {
         let result = inspector.feed(piece);
         // What a connection holds is bounded by what was sent to it, whatever the bytes claim.
         assert!(inspector.held_bytes() <= sent * 2 + 1024.min(WIRE_FRAME_BYTES_MAX));
-        found += result.inspect_err(says).map_err(|error| error.to_string())?.len();
+        found += result.inspect_err(error_text::check).map_err(|error| error.to_string())?.len();
     }
     Ok(found)
 }

@@ -5,6 +5,7 @@ use peak_alloc::PeakAlloc;
 
 mod command;
 mod entries;
+mod error_text;
 mod frame;
 mod rest;
 mod snapshot;
@@ -56,11 +57,4 @@ impl Target {
             );
         }
     }
-}
-
-/// An error is for people: it says something, in one line, and not without end.
-#[track_caller]
-fn says(error: &impl std::error::Error) {
-    let said = error.to_string();
-    assert!(!said.is_empty() && said.len() < 4_096, "an error says {said:?}");
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use quorate::machine::{Counter, Executor, Kv, RestoreError, SnapshotReader, StateMachine};
 use quorate_server::machine::Store;
 
-use super::says;
+use super::error_text;
 
 pub(super) fn run(bytes: &[u8]) {
     read::<Counter>(bytes);
@@ -26,7 +26,7 @@ fn read<M: StateMachine + Default>(bytes: &[u8]) {
     match running.install(SnapshotReader::new(&mut source, bytes.len() as u64)) {
         Ok(at) => assert_eq!((at, running.applied()), (executor.applied(), executor.applied())),
         Err(error) => {
-            says(&error);
+            error_text::check(&error);
             assert_eq!(running.applied(), before);
         }
     }
@@ -37,7 +37,7 @@ fn restored<M: StateMachine + Default>(bytes: &[u8]) -> Option<Executor<M>> {
     let mut source = bytes;
     let restored = Executor::restore(zero, Some(SnapshotReader::new(&mut source, bytes.len() as u64)));
     if let Err(error) = &restored {
-        says(error);
+        error_text::check(error);
         assert!(!matches!(error, RestoreError::Panicked { .. }), "{error}");
     }
     restored.ok()

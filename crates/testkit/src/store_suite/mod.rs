@@ -1,6 +1,6 @@
 //! The store suite: what a [`Disk`] must do so that the store above it keeps its promises.
 //!
-//! Whoever writes another disk makes a [`Storage`] for it and calls [`run`]; ours runs it on fjall and on the simulated
+//! To test another disk, make a [`Storage`] for it and call [`run`]; ours runs it on fjall and on the simulated
 //! disk. Nothing here damages anything: what damage does is tested where the promises are made.
 //!
 //! ```
