@@ -15,8 +15,14 @@ use crate::repository::{from_top, list, metadata, text};
 use crate::source::modules::{Target, Use};
 
 /// Crates without a circle. One that is on the list stays on it.
-const HELD: &[&str] =
-    &["quorate-bench", "quorate-bridge", "quorate-examples", "quorate-fuzz", "quorate-store", "quorate-tests"];
+const HELD: &[&str] = &[
+    "quorate-bench",
+    "quorate-bridge",
+    "quorate-examples",
+    "quorate-fuzz",
+    "quorate-store",
+    "quorate-tests",
+];
 
 /// Lines of a function and of a file, without tests, above which a split is looked for.
 const FUNCTION_LINES: usize = 60;

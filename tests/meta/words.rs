@@ -57,6 +57,11 @@ const PARSED: &[(&str, &str, &str)] = &[
     ("crates/server/src/cli/http.rs", "text.starts_with(\"https://\")", "an endpoint as the user gives it"),
     (
         "crates/testkit/src/sim/trace.rs",
+        "line.contains(\"",
+        "until the runtime's lines of broken rules have a target of their own",
+    ),
+    (
+        "crates/testkit/src/sim/trace.rs",
         "metadata.target().starts_with(\"quorate\")",
         "the module that logs, not its words",
     ),
@@ -131,14 +136,14 @@ fn sentences_are_plain() -> Result<()> {
 fn chooses_by_words(line: &str) -> bool {
     let is_compared =
         ["contains", "starts_with", "ends_with"].iter().any(|call| line.contains(&format!(".{call}(\"")));
-    is_compared || line.contains("to_string() ==") || line.contains("matches(\"")
+    is_compared || line.contains("to_string() ==") || line.contains(".matches(\"")
 }
 
 #[test]
 fn nothing_is_decided_by_the_words_of_an_error() -> Result<()> {
     let mut wrong = BTreeSet::new();
     for target in packages()?.values().flat_map(|package| &package.targets) {
-        for file in target.lines.keys() {
+        for file in target.lines.keys().filter(|file| from_top(file).starts_with("crates/")) {
             let (name, tests) = (from_top(file), target.test_lines.get(file));
             for (line, text) in read(&name)?.lines().enumerate().map(|(line, text)| (line + 1, text.trim())) {
                 let is_allowed = PARSED.iter().any(|(file, part, _)| *file == name && text.contains(part));
