@@ -279,14 +279,18 @@ async fn the_node_tells_of_itself() -> Result<()> {
         cluster["members"],
         json!([{"id": "node0", "raft": raft, "api": api, "voter": true, "leader": true}])
     );
-    let status = servers.get(0, "/v1/status").await?.ok();
+    let status = quorate_tests::cluster::eventually("everything in the log is committed", async || {
+        let status = servers.get(0, "/v1/status").await.ok()?.ok();
+        let node = &status["nodes"][0];
+        (node["last_index"] == node["commit_index"]).then_some(status)
+    });
+    let status = status.await?;
     assert_eq!(status["nodes"].as_array().map(Vec::len), Some(1));
     let node = &status["nodes"][0];
     assert_eq!(
         (&node["id"], &node["role"], &node["reachable"]),
         (&json!("node0"), &json!("leader"), &json!(true))
     );
-    assert_eq!(node["last_index"], node["commit_index"]);
     let actors = servers.get(0, "/v1/actors").await?.ok();
     let names: Vec<_> =
         actors["actors"].as_array().expect("actors").iter().filter_map(|a| a["name"].as_str()).collect();
