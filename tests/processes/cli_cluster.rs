@@ -1,10 +1,11 @@
 //! Three processes on loopback, asked by the binary: every verb, the exit codes, a killed leader, and a measurement.
 
 use anyhow::{Context, Result, ensure};
-use quorate_tests::binary::{Cluster, Serving, command, ran};
 use quorate_tests::cluster::free_ports;
-use quorate_tests::turn;
 use serde_json::json;
+
+use crate::binary::{Cluster, Serving, command, ran};
+use crate::turn;
 
 #[test]
 fn every_verb_on_a_cluster() -> Result<()> {

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use quorate::machine::{Add, Counter};
-use quorate_tests::binary::{command, quorate, ran};
+
+use crate::binary::{command, quorate, ran};
 
 #[test]
 fn a_wrong_flag_names_the_right_one() -> Result<()> {

@@ -7,14 +7,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use quorate_tests::binary;
 use quorate_tests::cluster::free_ports;
-use quorate_tests::turn::{self, Turn};
+use quorate_tests::wait::{PATIENCE, until};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::binary;
 use crate::http::{Http, Sent};
-use crate::wait::{PATIENCE, until};
+use crate::turn::{self, Turn};
 
 /// A follower that hears nothing stands after one to two times this.
 pub(crate) const ELECTION_TIMEOUT: Duration = Duration::from_millis(300);

@@ -1,10 +1,10 @@
 //! kill -9: of the leader in a loop, of all at once, of two of five.
 
 use anyhow::{Context, Result, ensure};
+use quorate_tests::wait::{PATIENCE, until};
 
 use crate::cluster::{ANSWERS_WITHIN, Cluster};
 use crate::load::Load;
-use crate::wait::{PATIENCE, until};
 
 #[test]
 fn the_leader_is_killed_in_a_loop_under_load() -> Result<()> {

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use quorate_tests::skip::skipped;
+use quorate_tests::wait::{PATIENCE, until};
 
 use crate::cluster::{ANSWERS_WITHIN, Cluster};
 use crate::load::Load;
-use crate::skip::skipped;
-use crate::wait::{PATIENCE, until};
 
 #[test]
 fn a_byte_that_flipped_costs_nothing_acknowledged() -> Result<()> {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use quorate_testkit::history::{Budget, Call, Ended, NotLinearizable, Recorder, Reply, Value, check};
+use quorate_tests::wait::{PATIENCE, until};
 use tokio::time::Instant;
 
 use crate::client::{Client, Told};
-use crate::wait::{PATIENCE, until};
 
 /// Clients that share the keys; half of them retry what is unknown under an idempotency key.
 const CLIENTS: u32 = 6;

@@ -1,12 +1,12 @@
 //! Processes of the real binary: asked as a user asks it, and harmed while clients are at work. Whatever the harm, what
 //! the clients saw is linearizable, nothing acknowledged is lost, and once it is over the cluster answers in bounded time.
 
-use quorate_tests::{skip, wait};
-
+mod binary;
 mod client;
 mod cluster;
 mod http;
 mod load;
+mod turn;
 
 mod cli_cluster;
 mod cli_usage;

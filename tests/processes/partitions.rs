@@ -5,11 +5,11 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use quorate_tests::skip::skipped;
+use quorate_tests::wait::{PATIENCE, until};
 
 use crate::cluster::{ANSWERS_WITHIN, Cluster, Place};
 use crate::load::Load;
-use crate::skip::skipped;
-use crate::wait::{PATIENCE, until};
 
 #[test]
 fn a_partition_of_the_leader_ends_without_a_stale_answer() -> Result<()> {

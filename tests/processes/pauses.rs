@@ -1,10 +1,10 @@
 //! SIGSTOP of the leader for longer than an election, then SIGCONT: it wakes in a world that has moved on.
 
 use anyhow::{Context, Result, ensure};
+use quorate_tests::wait::{PATIENCE, until};
 
 use crate::cluster::{ANSWERS_WITHIN, Cluster};
 use crate::load::Load;
-use crate::wait::{PATIENCE, until};
 
 #[test]
 fn a_paused_leader_that_wakes_up_serves_nothing_stale() -> Result<()> {

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use quorate::store::{FjallDisk, FjallOptions, Offline};
 use quorate_core::{Entry, Index, encode_run};
+use quorate_tests::wait::{PATIENCE, until};
 use tempfile::TempDir;
 
 use crate::cluster::Cluster;
 use crate::load::{Load, next_random};
-use crate::wait::{PATIENCE, until};
 
 /// Damage per seed.
 const ROUNDS: u64 = 6;

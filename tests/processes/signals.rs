@@ -4,7 +4,8 @@ use anyhow::Result;
 use quorate_server::Ended;
 use quorate_tests::cluster::eventually;
 use quorate_tests::servers::Servers;
-use quorate_tests::turn;
+
+use crate::turn;
 
 #[cfg(unix)]
 #[tokio::test]

@@ -7,11 +7,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use quorate_tests::binary;
 use quorate_tests::cluster::free_ports;
-use quorate_tests::turn::{self, Turn};
 use quorate_tests::wait::{PATIENCE, until};
 use tempfile::TempDir;
+
+use crate::binary;
+use crate::turn::{self, Turn};
 
 /// One command, and what the page says it prints.
 #[derive(Debug, PartialEq, Eq)]

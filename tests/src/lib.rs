@@ -1,9 +1,7 @@
 //! What the tests that cross crates share. The binaries are `in_process` (nodes inside the test), `processes` (the real binary)
 //! and `meta` (code and pages beside each other).
 
-pub mod binary;
 pub mod cluster;
 pub mod servers;
 pub mod skip;
-pub mod turn;
 pub mod wait;

@@ -21,7 +21,7 @@ static CHANGED: Condvar = Condvar::new();
 
 /// Held while a test has its turn. A test takes one turn only: a second could wait for its own first.
 #[derive(Debug)]
-pub struct Turn {
+pub(crate) struct Turn {
     alone: bool,
 }
 
@@ -30,7 +30,7 @@ fn turns() -> MutexGuard<'static, Turns> {
 }
 
 /// Waits until no other test has a turn.
-pub fn alone() -> Turn {
+pub(crate) fn alone() -> Turn {
     let mut turns = turns();
     turns.waiting += 1;
     let is_taken = |turns: &mut Turns| turns.alone || turns.shared > 0;
@@ -41,7 +41,7 @@ pub fn alone() -> Turn {
 }
 
 /// Waits until no test runs alone.
-pub fn shared() -> Turn {
+pub(crate) fn shared() -> Turn {
     let is_taken = |turns: &mut Turns| turns.alone || turns.waiting > 0;
     let mut turns = CHANGED.wait_while(turns(), is_taken).unwrap_or_else(PoisonError::into_inner);
     turns.shared += 1;

@@ -6,16 +6,16 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
+use quorate_tests::cluster::free_ports;
+use quorate_tests::wait::{PATIENCE, until};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cluster::free_ports;
 use crate::turn::{self, Turn};
-use crate::wait::{PATIENCE, until};
 
-/// The binary: the one that `QUORATE_TEST_BINARY` names (CI: the release build), or one built once in the profile of this
+/// The binary: the one that `QUORATE_TEST_BINARY` names (CI: that of the tests' build; the soak: the release build), or one built once in the profile of this
 /// test, from the features that the workspace's tests are built with, so that no dependency is built again for it.
-pub fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         if let Some(given) = std::env::var_os("QUORATE_TEST_BINARY") {
@@ -38,23 +38,23 @@ pub fn binary() -> &'static Path {
 
 /// How a command ended.
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     /// Its exit code; none if a signal ended it.
-    pub code: Option<i32>,
+    pub(crate) code: Option<i32>,
     /// Its data.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Its messages.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     /// Its data, as JSON.
-    pub fn json(&self) -> Result<Value> {
+    pub(crate) fn json(&self) -> Result<Value> {
         serde_json::from_str(&self.stdout).with_context(|| format!("not JSON: {self:?}"))
     }
 
     /// That it ended with this code and said this.
-    pub fn expect(&self, code: i32, said: &str) -> Result<()> {
+    pub(crate) fn expect(&self, code: i32, said: &str) -> Result<()> {
         let heard = self.stdout.contains(said) || self.stderr.contains(said);
         ensure!(self.code == Some(code) && heard, "not code {code} with {said:?}: {self:#?}");
         Ok(())
@@ -62,7 +62,7 @@ impl Ran {
 }
 
 /// A command in an empty directory, without the settings of the environment.
-pub fn command(directory: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(arguments).current_dir(directory).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
@@ -74,29 +74,29 @@ pub fn command(directory: &Path, arguments: &[&str]) -> Command {
 }
 
 /// Runs a command to its end.
-pub fn ran(mut command: Command) -> Result<Ran> {
+pub(crate) fn ran(mut command: Command) -> Result<Ran> {
     let output = command.output().context("the binary runs")?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) })
 }
 
 /// Runs the binary in a directory of its own.
-pub fn quorate(arguments: &[&str]) -> Result<Ran> {
+pub(crate) fn quorate(arguments: &[&str]) -> Result<Ran> {
     let directory = tempfile::tempdir()?;
     ran(command(directory.path(), arguments))
 }
 
 /// A process that serves; it is killed when this is dropped.
 #[derive(Debug)]
-pub struct Serving {
+pub(crate) struct Serving {
     child: Child,
     /// The first line on its standard output.
-    pub said: Value,
+    pub(crate) said: Value,
 }
 
 impl Serving {
     /// Starts `quorate` with these arguments and waits until it says where it listens.
-    pub fn start(directory: &Path, arguments: &[&str]) -> Result<Self> {
+    pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Result<Self> {
         let mut command = command(directory, arguments);
         command.args(["-o", "jsonl", "--log", "error"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
@@ -114,26 +114,26 @@ impl Serving {
     }
 
     /// Where its API is.
-    pub fn api(&self) -> String {
+    pub(crate) fn api(&self) -> String {
         self.said["api"].as_str().unwrap_or_default().to_owned()
     }
 
     /// Ends it as a lost machine would.
-    pub fn kill(mut self) -> Result<()> {
+    pub(crate) fn kill(mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
     /// Sends a signal.
-    pub fn signal(&self, name: &str) -> Result<()> {
+    pub(crate) fn signal(&self, name: &str) -> Result<()> {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status()?;
         ensure!(sent.success(), "signal {name} was not sent");
         Ok(())
     }
 
     /// Sends a signal, and again while it goes on, until it ends; gives its exit code.
-    pub fn signal_until_it_ends(&mut self, name: &str) -> Result<Option<i32>> {
+    pub(crate) fn signal_until_it_ends(&mut self, name: &str) -> Result<Option<i32>> {
         let (ended, _) = until("it ends", PATIENCE, || match self.child.try_wait() {
             Ok(None) => self.signal(name).err().map(Err),
             Ok(Some(status)) => Some(Ok(status.code())),
@@ -143,7 +143,7 @@ impl Serving {
     }
 
     /// Waits for its end and gives its exit code.
-    pub fn code(mut self) -> Result<Option<i32>> {
+    pub(crate) fn code(mut self) -> Result<Option<i32>> {
         Ok(self.child.wait()?.code())
     }
 }
@@ -157,7 +157,7 @@ impl Drop for Serving {
 }
 
 /// Three processes on loopback.
-pub struct Cluster {
+pub(crate) struct Cluster {
     directory: TempDir,
     list: String,
     ports: Vec<u16>,
@@ -167,7 +167,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts them and waits until all are ready.
-    pub fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let turn = turn::shared();
         let ports = free_ports(6)?;
         let list: Vec<_> = ports[..3].iter().map(|port| format!("localhost:{port}")).collect();
@@ -182,7 +182,7 @@ impl Cluster {
     }
 
     /// Starts a node that is not running.
-    pub fn start_node(&mut self, at: usize) -> Result<()> {
+    pub(crate) fn start_node(&mut self, at: usize) -> Result<()> {
         let (id, port) = (format!("node{at}"), self.ports[at].to_string());
         let api_port = self.ports[at + 3].to_string();
         let arguments = ["serve", "--id", &id, "--host", "localhost", "--port", &port];
@@ -194,41 +194,41 @@ impl Cluster {
     }
 
     /// Kills a node.
-    pub fn kill(&mut self, at: usize) -> Result<()> {
+    pub(crate) fn kill(&mut self, at: usize) -> Result<()> {
         self.nodes[at].take().context("it runs")?.kill()
     }
 
     /// A running node.
-    pub fn node(&self, at: usize) -> Result<&Serving> {
+    pub(crate) fn node(&self, at: usize) -> Result<&Serving> {
         self.nodes[at].as_ref().context("it runs")
     }
 
     /// The same, to wait for its end.
-    pub fn node_mut(&mut self, at: usize) -> Result<&mut Serving> {
+    pub(crate) fn node_mut(&mut self, at: usize) -> Result<&mut Serving> {
         self.nodes[at].as_mut().context("it runs")
     }
 
     /// The APIs of all nodes, running or not.
-    pub fn endpoints(&self) -> String {
+    pub(crate) fn endpoints(&self) -> String {
         let each: Vec<_> = self.ports[3..].iter().map(|port| format!("localhost:{port}")).collect();
         each.join(",")
     }
 
     /// Runs a client command against all nodes.
-    pub fn run(&self, arguments: &[&str]) -> Result<Ran> {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<Ran> {
         let endpoints = self.endpoints();
         ran(command(self.directory.path(), &[arguments, &["--endpoints", &endpoints]].concat()))
     }
 
     /// Which node leads.
-    pub fn leader(&self) -> Result<usize> {
+    pub(crate) fn leader(&self) -> Result<usize> {
         let shown = self.run(&["leader", "show", "-o", "json", "--timeout", "10s"])?.json()?;
         let name = shown["leader"].as_str().context("it has a name")?;
         Ok(name.trim_start_matches("node").parse()?)
     }
 
     /// Where the nodes keep their data.
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
 }
