@@ -47,6 +47,10 @@ pub(crate) struct Rule {
 
 use Forbidden::{Part, Path, Word};
 
+/// Why the bridge's directories do not import those above them.
+const FLOORS: &str =
+    "each floor of the bridge imports only those before it: identity, frame, connection, endpoint, actors";
+
 /// The rules.
 pub(crate) const RULES: &[Rule] = &[
     Rule {
@@ -86,6 +90,41 @@ pub(crate) const RULES: &[Rule] = &[
             Word("Term"),
         ],
         why: "the bridge carries any typed actor and knows nothing of Raft",
+    },
+    Rule {
+        within: &["crates/bridge/src/identity"],
+        except: &[],
+        forbidden: &[
+            Path("crate::frame"),
+            Path("crate::connection"),
+            Path("crate::endpoint"),
+            Path("crate::actors"),
+            Path("crate::handle"),
+        ],
+        why: FLOORS,
+    },
+    Rule {
+        within: &["crates/bridge/src/frame"],
+        except: &[],
+        forbidden: &[
+            Path("crate::connection"),
+            Path("crate::endpoint"),
+            Path("crate::actors"),
+            Path("crate::handle"),
+        ],
+        why: FLOORS,
+    },
+    Rule {
+        within: &["crates/bridge/src/connection"],
+        except: &[],
+        forbidden: &[Path("crate::endpoint"), Path("crate::actors"), Path("crate::handle")],
+        why: FLOORS,
+    },
+    Rule {
+        within: &["crates/bridge/src/endpoint"],
+        except: &[],
+        forbidden: &[Path("crate::actors"), Path("crate::handle")],
+        why: FLOORS,
     },
     Rule {
         within: &["crates/quorate/src"],

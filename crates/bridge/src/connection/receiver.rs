@@ -8,9 +8,9 @@ use bytes::Bytes;
 
 pub(crate) trait Receiver: Send {
     /// A socket read has brought bytes: frames follow.
-    fn begin(&mut self);
+    fn begin(&mut self) {}
     /// One frame. `false`: this side does not take the kind.
     fn frame(&mut self, kind: FrameKind, body: &Bytes) -> Result<bool, FrameError>;
     /// All complete frames of the read were handled, or the last one was malformed.
-    fn finish(&mut self);
+    fn finish(&mut self) {}
 }

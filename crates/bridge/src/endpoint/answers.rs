@@ -28,8 +28,6 @@ struct AnswerReceiver {
 }
 
 impl Receiver for AnswerReceiver {
-    fn begin(&mut self) {}
-
     fn frame(&mut self, kind: FrameKind, body: &Bytes) -> Result<bool, FrameError> {
         match kind {
             FrameKind::Reply => {
@@ -64,6 +62,4 @@ impl Receiver for AnswerReceiver {
         }
         Ok(true)
     }
-
-    fn finish(&mut self) {}
 }
