@@ -67,7 +67,6 @@ pub struct LinkEvent {
 
 /// See [`LinkEvent`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum LinkChange {
     /// Messages flow. Casts made while the link was down were refused to their senders.
     Up {
@@ -124,7 +123,6 @@ pub struct MonitorEvent {
 
 /// See [`MonitorEvent`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum MonitorChange {
     /// The name can be reached.
     Up {
@@ -142,7 +140,6 @@ pub enum MonitorChange {
 
 /// Why a monitored name is down.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum DownReason {
     /// Its actor ended; the node is there.
     Died(String),

@@ -1,4 +1,4 @@
-//! The public face of a bridge: starting it, and everything callers do with it.
+//! The API of a bridge: starting it, and everything callers do with it.
 
 use crate::actors::{BridgeActor, BridgeMessage, Tables};
 use crate::endpoint::{Exposed, Protocol, RemoteRef, Target};

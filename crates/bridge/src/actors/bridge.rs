@@ -133,7 +133,7 @@ impl Actor for BridgeActor {
         };
         match state.children.by_id.remove(&who.get_id()) {
             Some(child) => {
-                // Its state (a socket) may outlive the event; one that is stuck is not waited for any longer.
+                // Its state (a socket) may outlive the event: wait for it, at most this long.
                 let _ = timeout(Duration::from_millis(JOIN_MS_MAX), child.join).await;
                 state.child_ended(&myself, child.kind, &how);
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-/// A timeout above this is treated as this: it must be representable as an instant.
+/// The longest timeout: longer ones are cut to it, so that the deadline can be represented.
 const TIMEOUT_MAX: Duration = Duration::from_secs(86_400 * 365);
 
 pub(crate) struct Call {

@@ -308,7 +308,6 @@ impl NodeState {
                 }
                 return;
             }
-            _ => return,
         };
         let incarnation = Incarnation(event.incarnation);
         for start in self.owner.groups().into_values() {
