@@ -85,6 +85,11 @@ impl HardState {
         Ok(Self { recovering: one.recovering || other.recovering, ..newer.clone() })
     }
 
+    /// Whether an entry of this term may stand in a log beside this hard state: its term has been seen.
+    pub fn covers(&self, term: Term) -> bool {
+        term <= self.term
+    }
+
     /// Terms do not fall, and a vote is not changed within a term.
     pub fn check_replaces(&self, old: &Self) -> Result<(), BrokenPromise> {
         let changes_vote =

@@ -1,8 +1,8 @@
-//! What can go wrong, one enum per operation; each says what, where and what to do.
+//! What can go wrong: one enum per operation, each with what failed, where, and what to do.
 
-use quorate_core::{ENTRY_VERSION, EntryError, GroupId, Index, NameError, NodeId, Term};
+use quorate_core::{ENTRY_VERSION, EntryError, GroupId, Index, NameError, NodeId, TwoVotes};
 
-use super::disk::DiskError;
+use crate::disk::DiskError;
 
 /// Why a data directory was not opened. Nothing was promised in this process yet.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +10,7 @@ pub enum OpenError {
     /// The disk itself.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// First start, and nobody said which cluster this is.
+    /// First start, and no cluster id was given.
     #[error(
         "{place} is empty and no cluster id was given: start the node with its cluster's initial members"
     )]
@@ -23,12 +23,12 @@ pub enum OpenError {
     OtherNode {
         /// The data directory.
         place: String,
-        /// Whose it is.
+        /// The node it belongs to.
         found: NodeId,
-        /// Who asked.
+        /// The node that opened it.
         expected: NodeId,
     },
-    /// A database whose anchor is gone: term and vote cannot be trusted.
+    /// A database without its anchor: term and vote cannot be trusted.
     #[error(
         "{place} has a database but no anchor, so this node's votes are not known: restore the file `anchor`, or \
          remove the node from its groups, empty the directory and add it again"
@@ -37,7 +37,7 @@ pub enum OpenError {
         /// The data directory.
         place: String,
     },
-    /// An anchor whose database is gone.
+    /// An anchor without its database.
     #[error(
         "{place} has an anchor but no database, so what this node acknowledged is gone: restore the directory `db`, or \
          remove the node from its groups, empty the directory and add it again"
@@ -46,7 +46,7 @@ pub enum OpenError {
         /// The data directory.
         place: String,
     },
-    /// A sector of the anchor is damaged and nothing else can stand in for it.
+    /// A cell of the anchor is damaged in both sectors.
     #[error(
         "the anchor of {place} is damaged in {what} ({detail}): remove the node from its groups, empty the directory \
          and add it again"
@@ -54,9 +54,9 @@ pub enum OpenError {
     AnchorDamaged {
         /// The data directory.
         place: String,
-        /// Identity, or a group.
+        /// Which cell: the identity's, or a group's.
         what: String,
-        /// How it was seen.
+        /// How the damage was detected.
         detail: String,
     },
     /// The anchor is older than the database.
@@ -67,9 +67,9 @@ pub enum OpenError {
     AnchorOld {
         /// The data directory.
         place: String,
-        /// The anchor's.
+        /// The anchor's boot.
         anchor: u64,
-        /// The database's.
+        /// The database's boot.
         database: u64,
     },
     /// Database and anchor were never together.
@@ -85,20 +85,17 @@ pub enum OpenError {
     },
     /// Two votes in one term.
     #[error(
-        "group {group} of {place} has two different votes in term {term} ({one} and {other}): this node may have voted \
-         twice; remove it from the group, empty the directory and add it again"
+        "group {group} of {place} has two different votes in term {} ({} and {}): this node may have voted twice; remove it \
+         from the group, empty the directory and add it again",
+        votes.term, votes.one, votes.other
     )]
     TwoVotes {
         /// The data directory.
         place: String,
         /// The group.
         group: GroupId,
-        /// The term.
-        term: Term,
-        /// One vote.
-        one: NodeId,
-        /// The other.
-        other: NodeId,
+        /// The term and both votes.
+        votes: TwoVotes,
     },
     /// The database is damaged in the middle, and the anchor is not whole either.
     #[error(
@@ -108,9 +105,9 @@ pub enum OpenError {
     BothDamaged {
         /// The data directory.
         place: String,
-        /// What is wrong with the database.
+        /// How the database is damaged.
         database: String,
-        /// What is wrong with the anchor.
+        /// How the anchor is damaged.
         anchor: String,
     },
 }
@@ -118,17 +115,17 @@ pub enum OpenError {
 /// Why a group was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum GroupError {
-    /// No legal name.
+    /// The name is not legal.
     #[error(transparent)]
     Name(#[from] NameError),
     /// Two names share a number.
     #[error("group {name} has the number {group}, as {other} on this node has: choose another name")]
     Collision {
-        /// The name asked for.
+        /// The name that was refused.
         name: String,
         /// The number of both.
         group: GroupId,
-        /// The group that is here.
+        /// The name of the group that has it.
         other: String,
     },
     /// The store failed.
@@ -149,9 +146,9 @@ pub enum StoreError {
     Damaged {
         /// The group.
         group: GroupId,
-        /// Where.
+        /// The index near which it was read.
         near: Index,
-        /// How it was seen.
+        /// How the damage was detected.
         detail: String,
     },
     /// The caller broke the rules of the log; the node must stop.
@@ -159,7 +156,7 @@ pub enum StoreError {
     Order {
         /// The group.
         group: GroupId,
-        /// How.
+        /// What was asked.
         detail: String,
     },
     /// An earlier call failed.
@@ -171,12 +168,12 @@ pub enum StoreError {
         /// The group.
         group: GroupId,
     },
-    /// Nothing is there: compacted, or not durable. Not fatal.
+    /// The index is not on disk: compacted, or not durable. Not fatal.
     #[error("group {group} has no index {index} on disk: its log runs from {first} to {last}")]
     Outside {
         /// The group.
         group: GroupId,
-        /// What was asked for.
+        /// The index asked for.
         index: Index,
         /// The first it has.
         first: Index,
@@ -200,7 +197,7 @@ impl StoreError {
         }
     }
 
-    /// What a newer build wrote. A form without a number of its own counts as the version after this build's.
+    /// What a newer build wrote. If it has no version number, the version after this build's is reported.
     pub(crate) fn newer(place: String, version: Option<u8>) -> Self {
         let known = u32::from(ENTRY_VERSION);
         Self::Disk(DiskError::Future { place, found: version.map_or(known + 1, u32::from), known })

@@ -220,8 +220,8 @@ fn the_checker_sees_what_it_must() {
         ("crates/quorate/src/applier/actor.rs", "use crate::role::{GroupContext, LeaderMessage};"),
         ("crates/quorate/src/applier/actor.rs", "use super::super::role::runner::Runner;"),
         ("crates/quorate/src/log_store/actor.rs", "use crate::{group, error};"),
-        ("crates/store/src/write.rs", "fn f() { fjall::Database::builder(p); }"),
-        ("crates/store/src/write.rs", "use ractor::ActorRef;"),
+        ("crates/store/src/engine/write.rs", "fn f() { fjall::Database::builder(p); }"),
+        ("crates/store/src/engine/write.rs", "use ractor::ActorRef;"),
         ("crates/quorate/src/machine/mod.rs", "use std::collections::HashMap;"),
         ("crates/quorate/src/role/runner.rs", "use std::sync::Mutex;"),
     ] {
@@ -233,8 +233,8 @@ fn the_checker_sees_what_it_must() {
             "// use tokio::time;\nuse std::time::Duration;\nconst T: &str = \"std::fs\";",
         ),
         ("crates/bridge/src/core.rs", "/// Raft rides on it.\nuse tokio::net::TcpStream; struct Fragment;"),
-        ("crates/store/src/fjall.rs", "use fjall::Database;"),
-        ("crates/store/src/lib.rs", "mod fjall;\npub use self::fjall::FjallDisk;"),
+        ("crates/store/src/disk/fjall/database.rs", "use fjall::Database;"),
+        ("crates/store/src/disk/mod.rs", "mod fjall;\npub use self::fjall::FjallDisk;"),
         ("crates/quorate/src/applier/actor.rs", "use crate::role::GroupContext;"),
         ("crates/quorate/src/restarts.rs", "#[cfg(test)] mod tests { use super::*; }"),
     ] {

@@ -1,11 +1,11 @@
-//! The log store actor: one per node, shared by all its groups. Stage 3 of 7, from a role's `Persist` to `Persisted`.
+//! The log store's actor: one per node, shared by all its groups. Stage 3 of 7, from a role's `Persist` to `Persisted`.
 //!
-//! Owns: what waits while the I/O thread works. Hears: [`StoreMessage`]. Asks: the I/O thread, one job at a time. Never:
-//! touches the disk itself (but in simulation, inline), holds back a reply for a role, retries, answers after a failure.
-//! A crash loses what waits; database, anchor, thread and sessions live above it in the [`StoreHandle`]. Node restarts
-//! it; the new one takes a store epoch, waits until the thread is idle, and the roles say again what has not come back.
-//! Bound: each role's own limits (uncommitted bytes of a leader, the sender's window at a follower); nothing is dropped
-//! here for being too much. What waits is counted in [`StoreStats`](quorate_store::StoreStats).
+//! Owns the requests that wait while the I/O thread works. Hears [`StoreMessage`]. Asks the I/O thread, one job at a time. Never
+//! touches the disk itself (except inline, in simulation), holds a reply back for a role, retries, or answers after a failure.
+//! A crash loses the waiting requests; database, anchor, thread and epochs live above it in the [`StoreHandle`]. Node restarts
+//! it; the new actor takes a store epoch, waits until the thread is idle, and the roles resend what was not answered.
+//! Bound: each role's limits (uncommitted bytes of a leader, the sender's window at a follower); nothing is dropped here for
+//! lack of room. What waits is counted in [`StoreStats`](quorate_store::StoreStats).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,31 +19,34 @@ use tokio::time::Instant;
 
 use crate::messages::store::{Internal, InternalKind, StoreMessage};
 
-/// Bytes of entries in one batch, about.
-const BATCH_BYTES_MAX: usize = 1 << 20;
-/// Entries in one batch, about.
-const BATCH_ENTRIES_MAX: usize = 1_024;
-/// Reads in one job, at most: each may walk far, and the silence of a job is taken for the disk's.
-const BATCH_READS_MAX: usize = 8;
+/// Bytes of entries in one job, about.
+const JOB_BYTES_MAX: usize = 1 << 20;
+/// Entries in one job, about.
+const JOB_ENTRIES_MAX: usize = 1_024;
+/// Reads in one job, at most: each may walk a long way, and a job that takes too long counts as a silent disk.
+const JOB_READS_MAX: usize = 8;
 
 /// The actor. Spawn it with [`LogStore::spawn_linked`].
 #[derive(Debug)]
 pub struct LogStore;
 
-/// What waits, and what the thread is doing.
+/// What waits, and the job in progress.
 pub struct LogStoreState {
     handle: StoreHandle,
-    /// Where the thread says how far it is: this actor's mailbox.
+    /// This actor's mailbox, for the thread.
     progress: ProgressSink,
     store_epoch: u64,
     attached: bool,
     queue: VecDeque<StoreRequest>,
-    /// The job under way and since when.
+    /// Number of the job in progress, and when it began.
     busy: Option<(u64, Instant)>,
+    /// Number of the last job.
     jobs: u64,
-    /// The job under way, if a simulated disk takes its time for it.
-    slow: Vec<StoreRequest>,
+    /// The requests of the job in progress, if a slow simulated disk deferred it.
+    deferred: Vec<StoreRequest>,
+    /// A watch timer is set.
     watching: bool,
+    /// A settle timer is set.
     settling: bool,
 }
 
@@ -85,10 +88,10 @@ impl Actor for LogStore {
             store_epoch,
             attached: false,
             queue: VecDeque::new(),
-            // The thread may still be at work for the actor before this one: that is watched, too.
+            // The thread may still work for the previous actor: that job is watched, too.
             busy: Some((0, Instant::now())),
             jobs: 0,
-            slow: Vec::new(),
+            deferred: Vec::new(),
             watching: false,
             settling: false,
         };
@@ -124,7 +127,7 @@ impl LogStoreState {
         self.queue.push_back(request);
     }
 
-    /// A role is being started: what its predecessors ordered and nobody has begun is void.
+    /// A role is being started: writes of older epochs that still wait are dropped.
     fn forget_older(&mut self, group: GroupId, epoch: Epoch) {
         let stats = self.handle.stats();
         self.queue.retain(|request| match request {
@@ -154,7 +157,7 @@ impl LogStoreState {
                 }
             }
             InternalKind::Progress(Progress::Done(number)) => {
-                if self.busy.is_some_and(|(under_way, _)| under_way == number) {
+                if self.busy.is_some_and(|(current, _)| current == number) {
                     self.busy = None;
                 }
             }
@@ -167,8 +170,8 @@ impl LogStoreState {
                 self.handle.inline_settle();
             }
             InternalKind::Inline(number) => {
-                if self.busy.is_some_and(|(under_way, _)| under_way == number) {
-                    let requests = std::mem::take(&mut self.slow);
+                if self.busy.is_some_and(|(current, _)| current == number) {
+                    let requests = std::mem::take(&mut self.deferred);
                     let submitted = self.handle.submit_late(requests);
                     self.submitted(me, submitted);
                 }
@@ -177,14 +180,14 @@ impl LogStoreState {
         }
     }
 
-    /// Hands over everything that waits, up to a batch, if the thread is free.
+    /// Hands over everything that waits, up to a job's limits, if the thread is free.
     fn pump(&mut self, me: &ActorRef<StoreMessage>) {
         while self.attached && self.busy.is_none() && !self.queue.is_empty() {
             if self.handle.has_failed() {
                 self.queue.clear();
                 return;
             }
-            let requests = self.gather();
+            let requests = self.next_job();
             self.jobs += 1;
             let submitted = self.handle.submit(self.jobs, requests, &self.progress);
             self.submitted(me, submitted);
@@ -202,9 +205,9 @@ impl LogStoreState {
                 self.busy = None;
                 return;
             }
-            Submitted::UnderWay => None,
-            Submitted::Later(requests, pause) => {
-                self.slow = requests;
+            Submitted::InProgress => None,
+            Submitted::Deferred(requests, pause) => {
+                self.deferred = requests;
                 Some(pause)
             }
         };
@@ -215,11 +218,11 @@ impl LogStoreState {
         self.arm(me, self.handle.deadline());
     }
 
-    fn gather(&mut self) -> Vec<StoreRequest> {
+    fn next_job(&mut self) -> Vec<StoreRequest> {
         let stats = self.handle.stats();
         let (mut bytes, mut entries, mut reads) = (0, 0, 0);
         let mut requests = Vec::new();
-        while bytes < BATCH_BYTES_MAX && entries < BATCH_ENTRIES_MAX && reads < BATCH_READS_MAX {
+        while bytes < JOB_BYTES_MAX && entries < JOB_ENTRIES_MAX && reads < JOB_READS_MAX {
             let Some(request) = self.queue.pop_front() else { break };
             let of_request = request.bytes();
             stats.queued_requests.fetch_sub(1, Ordering::Relaxed);
@@ -232,12 +235,12 @@ impl LogStoreState {
         requests
     }
 
-    /// One watch at a time: it looks at the job it was set for, and moves on to the one under way.
+    /// Only one watch timer is set at a time. It checks the job it was set for, then is set again for the job in progress.
     fn watch(&mut self, me: &ActorRef<StoreMessage>, number: u64) {
-        let Some((under_way, since)) = self.busy else { return };
+        let Some((current, since)) = self.busy else { return };
         let deadline = self.handle.deadline();
         let silent = since.elapsed();
-        if under_way == number && silent >= deadline {
+        if current == number && silent >= deadline {
             self.handle.fail_silent(silent);
             self.queue.clear();
         } else {

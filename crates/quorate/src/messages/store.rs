@@ -33,13 +33,13 @@ pub struct Internal(pub(crate) InternalKind);
 
 #[derive(Debug)]
 pub(crate) enum InternalKind {
-    /// From the I/O thread.
+    /// From the I/O thread: it is attached, or has finished a job.
     Progress(Progress),
-    /// Has this job been finished in time?
+    /// Watch timer: check whether this job was finished in time.
     Watch(u64),
-    /// Simulation only: nothing came for a while; bring the anchor up to date.
+    /// Simulation only, settle timer: bring the anchor up to date.
     Settle,
-    /// Simulation only: a slow disk has come to the job under way, unless it does nothing now.
+    /// Simulation only: the delay of this job is over; hand it over again.
     Inline(u64),
     /// From tests and `quorate actors stop --panic`: panic, as a bug would.
     Panic,

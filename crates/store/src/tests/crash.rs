@@ -2,10 +2,10 @@
 //! and what is found then is exactly what was promised: acknowledged is there, unacknowledged is there whole or not at
 //! all, and nothing of it looks like damage.
 
-use super::super::anchor::Anchor;
-use super::super::{Crash, SimDisk, SimImage, Store};
 use super::promises::kept;
 use super::workload::{Action, Held, World, act, after, held, open, script};
+use crate::anchor::Anchor;
+use crate::{Crash, SimDisk, SimImage, Store};
 
 /// The script up to the step where the machine stops.
 struct Stopped {
@@ -16,20 +16,19 @@ struct Stopped {
     under_way: Option<(Action, World)>,
 }
 
-fn run(stop_at: u64, keep_anchor: bool) -> Stopped {
+fn run(stop_at: u64) -> Stopped {
     let disk = SimDisk::new();
     disk.stop_at(stop_at);
-    let stopped = run_on(disk, keep_anchor);
+    let stopped = run_on(disk);
     if let Some((action, _)) = &stopped.under_way {
         assert!(stopped.disk.has_stopped(), "nothing fails but the machine: {action:?}");
     }
     stopped
 }
 
-fn run_on(disk: SimDisk, keep_anchor: bool) -> Stopped {
+fn run_on(disk: SimDisk) -> Stopped {
     let mut promised = World::new();
     let Ok((mut store, _)) = open(&disk) else { return Stopped { disk, promised, under_way: None } };
-    store.mutant_keep_anchor = keep_anchor;
     for action in script() {
         let next = after(&promised, &action);
         if act(&mut store, &promised, &action).is_err() {
@@ -42,7 +41,7 @@ fn run_on(disk: SimDisk, keep_anchor: bool) -> Stopped {
 
 /// Steps of the whole script.
 fn steps() -> u64 {
-    run(u64::MAX, false).disk.steps()
+    run(u64::MAX).disk.steps()
 }
 
 /// Opens an image and says what is wrong with it.
@@ -73,7 +72,7 @@ fn rule_04_every_crash_image_holds_what_was_promised() {
     assert!(steps > 60, "the script has {steps} write boundaries");
     let (mut images, mut most) = (0, 0);
     for stop_at in 1..=steps {
-        let stopped = run(stop_at, false);
+        let stopped = run(stop_at);
         for crash in CRASHES.into_iter().chain(mixed(&stopped.disk)) {
             let what = || format!("stopped at step {stop_at}, {crash:?}, {:?}", stopped.under_way);
             let checked = check(stopped.disk.crash(crash), &stopped);
@@ -89,11 +88,11 @@ fn rule_04_every_crash_image_holds_what_was_promised() {
 /// what the system takes for written already: the next crash would forget a vote or an entry that was told meanwhile.
 #[test]
 fn rule_10_bug_72_what_an_opening_found_is_on_the_disk() {
-    let stops = (1..=steps()).map(|stop_at| run(stop_at, false));
+    let stops = (1..=steps()).map(|stop_at| run(stop_at));
     let failing = (0..).map(|sync| {
         let disk = SimDisk::new();
         disk.fail_sync_in(sync);
-        run_on(disk, false)
+        run_on(disk)
     });
     let failing = failing.take_while(|failed| failed.disk.sync_failed());
     let (mut failures, mut cached) = (0, 0);
@@ -121,23 +120,12 @@ fn rule_10_bug_72_what_an_opening_found_is_on_the_disk() {
     assert!(failures > 30 && cached > 30, "{failures} failed syncs, {cached} writes in the page cache alone");
 }
 
-/// The mutant of `safety.md` 4: without lowering the anchor first, a leader change and a crash look like corruption.
-#[test]
-fn rule_04_mutant_anchor_not_lowered_is_detected() {
-    let wrong = (1..=steps()).flat_map(|stop_at| {
-        let stopped = run(stop_at, true);
-        CRASHES.map(|crash| check(stopped.disk.crash(crash), &stopped).err())
-    });
-    let detected = wrong.flatten().filter(|wrong| wrong.contains("looks like damage")).count();
-    assert!(detected > 0, "the crash images do not see that the anchor was not lowered");
-}
-
 /// A crash while the crash before is being recovered from.
 #[test]
 fn rule_01_crashes_while_opening_change_nothing() {
     let steps = steps();
     for stop_at in (1..=steps).step_by(3) {
-        let stopped = run(stop_at, false);
+        let stopped = run(stop_at);
         for crash in CRASHES {
             for second in 1..12 {
                 let disk = SimDisk::from_image(stopped.disk.crash(crash));
@@ -160,7 +148,7 @@ fn rule_01_crashes_while_opening_change_nothing() {
 #[test]
 fn rule_09_work_goes_on_after_every_crash() {
     for stop_at in 1..=steps() {
-        let stopped = run(stop_at, false);
+        let stopped = run(stop_at);
         let disk = SimDisk::from_image(stopped.disk.crash(Crash::Torn));
         let (mut store, _) = open(&disk).expect("checked in rule_04");
         let mut world = World::new();

@@ -1,6 +1,6 @@
 //! What a failed change of fjall's list of tables left is left alone (decision 0016). `kth_call.rs` has the failures themselves.
 
-use super::super::{Batch, Disk, DiskError, FjallDisk, FjallOptions, Keyspace};
+use crate::{Batch, Disk, DiskError, FjallDisk, FjallOptions, Keyspace};
 
 #[test]
 fn rule_06_nothing_is_dropped_after_a_change_of_the_list_of_tables_failed() {

@@ -1,5 +1,6 @@
-//! All tests of the store but those in a process of their own (`tests/kth_call`). The cases every disk must pass are
-//! `quorate_testkit::store_suite`; the actor is tested in `crates/quorate/tests/store_actor.rs`.
+//! All tests of the store, except the sweep of system calls: `kth_call.rs` beside this is the root of another binary, which shares
+//! `workload` and `promises`. The cases that every disk must pass are `quorate_testkit::store_suite`; the actor is tested in
+//! `crates/quorate/tests/store_actor.rs`.
 
 mod crash;
 mod epochs;

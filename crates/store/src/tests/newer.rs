@@ -3,13 +3,11 @@
 use bytes::Bytes;
 use quorate_core::{Entry, EntryKind, HEADER_BYTES, Hash, Index, Position, Term, decode_run};
 
-use super::super::records::run_key;
-use super::super::{
-    Batch, Crash, Disk, DiskError, GroupWrite, Keyspace, OpenError, SimDisk, SimImage, StoreError,
-};
 use super::refusals::{group, reopened, stays_refused, vote};
 use super::votes::settled;
 use super::workload::open;
+use crate::log::run_key;
+use crate::{Batch, Crash, Disk, DiskError, GroupWrite, Keyspace, OpenError, SimDisk, SimImage, StoreError};
 
 /// The image with the last row of the log, of entries 8 to 10, changed; `change` gets the place before it.
 fn with_last_row(image: &SimImage, change: impl FnOnce(Position, &mut [u8])) -> SimImage {

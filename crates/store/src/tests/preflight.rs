@@ -1,7 +1,7 @@
 //! The preflight against journals that fjall itself wrote: the guard of the record format.
 
-use super::super::preflight::{Verdict, check, write_again};
-use super::super::{Batch, Disk, FjallDisk, FjallOptions, Keyspace};
+use crate::disk::{Journal, check_journal as check, write_last_batch};
+use crate::{Batch, Disk, FjallDisk, FjallOptions, Keyspace};
 
 /// A journal of fjall with these many batches of ours after what opening wrote, and where each ends.
 fn journal(batches: u8) -> (Vec<u8>, Vec<usize>) {
@@ -17,7 +17,7 @@ fn journal_of(values: Vec<Vec<u8>>) -> (Vec<u8>, Vec<usize>) {
     let mut ends = Vec::new();
     let read = || std::fs::read(directory.path().join("db/0.jnl")).expect("a journal");
     let end = |bytes: &[u8]| match check(bytes, None) {
-        Verdict::Clean { end, .. } => usize::try_from(end).expect("small"),
+        Journal::Clean { end, .. } => usize::try_from(end).expect("small"),
         other => panic!("fjall's own journal is clean: {other:?}"),
     };
     for (number, value) in (0..).zip(values) {
@@ -43,11 +43,11 @@ fn bug_72_the_whole_last_batch_and_no_other_is_written_again() {
     let mut lost = bytes.clone();
     lost[before..].fill(0);
     std::fs::write(&path, &lost).expect("written");
-    write_again(&path, &bytes, end as u64).expect("written again");
+    write_last_batch(&path, &bytes, end as u64).expect("written again");
     assert!(std::fs::read(&path).expect("it reads") == bytes, "the last batch is whole again");
     lost[0] ^= 1;
     std::fs::write(&path, &lost).expect("written");
-    write_again(&path, &bytes, end as u64).expect("written again");
+    write_last_batch(&path, &bytes, end as u64).expect("written again");
     let found = std::fs::read(&path).expect("it reads");
     assert!(
         found[..before] == lost[..before] && found[before..] == bytes[before..],
@@ -64,7 +64,7 @@ fn bug_70_every_cut_of_the_last_batch_is_a_torn_tail() {
             let mut cut = bytes[..end].to_vec();
             cut.resize(end + zeros, 0);
             match check(&cut, None) {
-                Verdict::Torn { end, .. } => assert_eq!(end, before as u64),
+                Journal::Torn { end, .. } => assert_eq!(end, before as u64),
                 other => panic!("cut at {end}: {other:?}"),
             }
         }
@@ -78,9 +78,9 @@ fn bug_70_every_flipped_byte_of_an_old_batch_is_damage() {
         let mut bad = bytes.clone();
         bad[at] ^= 0x40;
         let verdict = check(&bad, None);
-        let harmless = matches!(verdict, Verdict::Clean { .. });
+        let harmless = matches!(verdict, Journal::Clean { .. });
         // Bytes of a sequence number are under no checksum: one that still ascends changes nothing.
-        assert!(matches!(verdict, Verdict::Damaged { .. }) || harmless, "byte {at}: {verdict:?}");
+        assert!(matches!(verdict, Journal::Damaged { .. }) || harmless, "byte {at}: {verdict:?}");
         if harmless {
             let start = ends.iter().rev().find(|end| **end <= at).copied().unwrap_or(0);
             assert!((5..13).contains(&(at - start)) || start == 0, "byte {at} is under a checksum");
@@ -93,7 +93,7 @@ fn bug_70_a_zeroed_page_in_the_middle_is_damage() {
     let (bytes, ends) = journal(20);
     let mut bad = bytes;
     bad[ends[4] - 100..ends[8] + 50].fill(0);
-    assert!(matches!(check(&bad, None), Verdict::Damaged { .. }));
+    assert!(matches!(check(&bad, None), Journal::Damaged { .. }));
 }
 
 /// What a client sends may look like anything, a journal of ours included.
@@ -119,7 +119,7 @@ fn bug_70_a_payload_that_looks_like_batches_is_a_torn_tail_when_cut() {
         let (bytes, ends) = journal_of(values);
         for cut in ends[1] + 1..ends[2] {
             let verdict = check(&bytes[..cut], None);
-            let torn = matches!(verdict, Verdict::Torn { end, .. } if end == ends[1] as u64);
+            let torn = matches!(verdict, Journal::Torn { end, .. } if end == ends[1] as u64);
             assert!(torn, "{what}, cut at {cut}: {verdict:?}");
         }
     }
@@ -131,13 +131,13 @@ fn bug_70_bug_71_a_journal_in_the_place_of_another_is_damage() {
     let (bytes, ends) = journal(6);
     let (older, newer) = bytes.split_at(ends[2]);
     let last = |verdict| match verdict {
-        Verdict::Clean { last, .. } => last,
+        Journal::Clean { last, .. } => last,
         other => panic!("whole batches: {other:?}"),
     };
     let (first, second) = (last(check(older, None)), last(check(newer, None)));
     assert!(first < second);
     assert_eq!(last(check(newer, first)), second, "in their order they are clean");
     assert_eq!(last(check(&[], first)), first, "a journal without a batch keeps the number");
-    assert!(matches!(check(older, second), Verdict::Damaged { at: 0, .. }), "the older one behind the newer");
-    assert!(matches!(check(older, first), Verdict::Damaged { at: 0, .. }), "the same one twice");
+    assert!(matches!(check(older, second), Journal::Damaged { at: 0, .. }), "the older one behind the newer");
+    assert!(matches!(check(older, first), Journal::Damaged { at: 0, .. }), "the same one twice");
 }

@@ -3,13 +3,13 @@
 
 use quorate_core::{GroupId, HardState, Position};
 
-use super::super::anchor::{Anchor, GroupRecord, Phase};
-use super::super::{
+use super::votes::settled;
+use super::workload::{Held, entries, founding, hard, held, open};
+use crate::anchor::{Anchor, DatabaseStatus, GroupRecord};
+use crate::{
     Crash, DiskError, GroupWrite, OpenError, OpenNotice, OpenReport, Rot, SimDisk, SimImage, Store,
     StoreError,
 };
-use super::votes::settled;
-use super::workload::{Held, entries, founding, hard, held, open};
 
 pub(super) fn group() -> GroupId {
     GroupId::of_name("a")
@@ -70,7 +70,7 @@ fn rule_06_a_new_group_outlives_either_sector_of_the_identity() {
 #[test]
 fn rule_05_an_identity_that_says_rebuilding_marks_every_group() {
     let (image, world) = settled();
-    let image = with_identity(image, |anchor| anchor.identity.phase = Phase::Rebuilding);
+    let image = with_identity(image, |anchor| anchor.identity.status = DatabaseStatus::Rebuilding);
     for rot in [rots(0), rots(1)].concat() {
         let (mut store, report) = reopened(&image.clone().rot(&rot)).expect("it goes on replacing");
         assert!(report.groups.iter().all(|group| group.recovering), "{rot:?}");

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use super::super::{Batch, Disk, DiskError, FjallDisk, FjallOptions, Keyspace};
+use crate::{Batch, Disk, DiskError, FjallDisk, FjallOptions, Keyspace};
 
 fn disk(directory: &Path) -> FjallDisk {
     let options = FjallOptions {

@@ -2,11 +2,11 @@
 
 use quorate_core::{GroupId, Incarnation, Index};
 
-use super::super::{
-    Crash, DiskError, GroupWrite, Keyspace, OpenError, OpenNotice, Rot, SimDisk, SimImage, Store,
-    StoreOptions,
-};
 use super::workload::{Action, World, act, after, entries, founding, hard, held, node, open, options};
+use crate::{
+    Crash, Disk, DiskError, GroupError, GroupWrite, Keyspace, OpenError, OpenNotice, OpenReport, Rot,
+    SimDisk, SimImage, Store, StoreOptions,
+};
 
 /// A node that has voted and has a settled log of ten entries.
 pub(super) fn settled() -> (SimImage, World) {
@@ -28,7 +28,7 @@ pub(super) fn settled() -> (SimImage, World) {
     (disk.crash(Crash::Lost), world)
 }
 
-fn reopened(image: &SimImage) -> Result<(Store, super::super::OpenReport), OpenError> {
+fn reopened(image: &SimImage) -> Result<(Store, OpenReport), OpenError> {
     open(&SimDisk::from_image(image.clone()))
 }
 
@@ -273,7 +273,7 @@ fn rule_14_colliding_group_numbers_are_refused() {
     store.open_group("a", &founding()).expect("it opens");
     store.anchor.groups[0].record.name = "other".to_owned();
     let refused = store.open_group("a", &founding());
-    assert!(matches!(refused, Err(super::super::GroupError::Collision { .. })));
+    assert!(matches!(refused, Err(GroupError::Collision { .. })));
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn rule_06_a_future_format_is_refused() {
     sector[9] = 2;
     let sum = blake3::hash(&sector[..4096 - 32]);
     sector[4096 - 32..].copy_from_slice(sum.as_bytes());
-    let mut other: Box<dyn super::super::Disk> = Box::new(disk.clone());
+    let mut other: Box<dyn Disk> = Box::new(disk.clone());
     other.write_sector(0, &sector).expect("a sector is written");
     other.sync_anchor().expect("it syncs");
     let refused = open(&disk).expect_err("a newer build wrote it");

@@ -82,7 +82,6 @@ pub(super) fn sectors_come_back(storage: &mut dyn Storage) {
     drop(disk);
     let disk = storage.disk();
     assert!(disk.anchor_exists().expect("it answers"));
-    assert_eq!(disk.anchor_sectors().expect("it answers"), 10);
     for (sector, byte) in [(0, 1), (1, 3), (5, 0), (9, 4), (100, 0)] {
         let read = disk.read_sector(sector).expect("every sector reads");
         assert!(read.iter().all(|found| *found == byte), "sector {sector} holds {byte}");

@@ -1,7 +1,9 @@
 //! Short words for the cases: a store that is opened, written and opened again.
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
-use quorate::store::{GroupWrite, LoadedGroup, OpenReport, Store, StoreOptions};
+use quorate::store::{GroupWrite, Keyspace, LoadedGroup, OpenReport, Store, StoreOptions};
 use quorate_core::{
     Entry, EntryKind, GroupId, HardState, Hash, Index, Member, Membership, NodeId, Position, Term,
 };
@@ -82,6 +84,22 @@ impl<'a> Script<'a> {
         let Self { storage, options, store, .. } = self;
         drop(store);
         Self::open_with(storage, options)
+    }
+
+    /// Drops the store, counts the rows of its log, and opens it again.
+    pub fn rows(self) -> (Self, usize) {
+        let Self { storage, options, store, .. } = self;
+        drop(store);
+        let mut disk = storage.disk();
+        disk.open_database().expect("a database opens");
+        let mut rows = 0;
+        let scanned = disk.scan(Keyspace::Log, &[], &mut |_, _| {
+            rows += 1;
+            ControlFlow::Continue(())
+        });
+        scanned.expect("a log is scanned");
+        drop(disk);
+        (Self::open_with(storage, options), rows)
     }
 
     /// Opens a group of three.

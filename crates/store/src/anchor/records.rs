@@ -1,0 +1,40 @@
+//! The records in the anchor's cells, in MessagePack with named fields.
+
+use quorate_core::{Boot, GroupId, HardState, Hash, Incarnation, NodeId, Position};
+use serde::{Deserialize, Serialize};
+
+/// How far the database has been made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum DatabaseStatus {
+    /// Nothing was promised yet: a database found here is left from an unfinished first start.
+    Initialising,
+    /// Anchor and database belong together.
+    Ready,
+    /// The database was found damaged and is being replaced. Every group is marked Recovering already.
+    Rebuilding,
+}
+
+/// Whose directory this is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IdentityRecord {
+    pub(crate) cluster: Hash,
+    pub(crate) node: NodeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) boot: Boot,
+    #[serde(rename = "phase")]
+    pub(crate) status: DatabaseStatus,
+    /// Number of the current database, counted over the directory's whole life.
+    pub(crate) database: u32,
+    /// Group cells in use: each of them must be whole.
+    pub(crate) groups: u32,
+}
+
+/// What the anchor keeps of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GroupRecord {
+    pub(crate) group: GroupId,
+    pub(crate) name: String,
+    pub(crate) hard: HardState,
+    /// The place before the log's first entry.
+    pub(crate) start: Position,
+}

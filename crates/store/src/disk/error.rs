@@ -1,0 +1,86 @@
+//! Why a disk did not do what it was asked.
+
+use std::io;
+use std::path::Path;
+
+/// Why a disk did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// The operating system refused.
+    #[error("cannot {action} {place}: {source}")]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file or directory.
+        place: String,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// What is on the disk is not what was written there.
+    #[error("{place} is damaged: {detail}")]
+    Damaged {
+        /// The file or part.
+        place: String,
+        /// How the damage was detected.
+        detail: String,
+    },
+    /// A write or sync failed before: what is on the disk is unknown until it is opened again.
+    #[error("{place} is poisoned by an earlier failed write: stop the node and start it again")]
+    Poisoned {
+        /// The database.
+        place: String,
+    },
+    /// No space.
+    #[error("no space left for {place}: free some, then start the node again")]
+    Full {
+        /// What was being written.
+        place: String,
+    },
+    /// Another process, or another node of this process, has it open.
+    #[error("{place} is in use by another process: give each node its own data directory")]
+    Locked {
+        /// The data directory.
+        place: String,
+    },
+    /// A newer build wrote it.
+    #[error("{place} has format version {found}, this build knows up to {known}: start the newer quorate")]
+    Future {
+        /// The file or part.
+        place: String,
+        /// The version found there.
+        found: u32,
+        /// The newest version this build reads.
+        known: u32,
+    },
+}
+
+impl DiskError {
+    /// Whether what is there is wrong, so that reading again does not help.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. })
+    }
+
+    /// For `map_err`: the operating system refused `action` on `path`.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| {
+            let place = path.display().to_string();
+            if source.kind() == io::ErrorKind::StorageFull {
+                Self::Full { place }
+            } else {
+                Self::Io { action, place, source }
+            }
+        }
+    }
+
+    /// For `map_err`: `path` could not be read. A missing file is corruption; an unreadable one is an I/O error.
+    pub(crate) fn unreadable(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| match source.kind() {
+            io::ErrorKind::NotFound => Self::damaged(path, "it is missing"),
+            _ => Self::io("read", path)(source),
+        }
+    }
+
+    pub(crate) fn damaged(path: &Path, detail: impl Into<String>) -> Self {
+        Self::Damaged { place: path.display().to_string(), detail: detail.into() }
+    }
+}

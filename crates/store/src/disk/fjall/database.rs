@@ -1,0 +1,164 @@
+//! The fjall database: its two keyspaces, how they are set up, and what fjall's errors mean to the store.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use fjall::{CompressionType, Database, KeyspaceCreateOptions};
+
+use super::file::{sync_directory, sync_tree};
+use super::room::{self, Limit, NoRoom};
+use crate::disk::{DiskError, Keyspace};
+
+/// A keyspace keeps the options it was made with permanently, so another set of options gets another name. In these fjall
+/// never seals a memtable by itself.
+const LOG: &str = "log-2";
+const HARD: &str = "hard-2";
+/// Made before November 2026, with the default limits: fjall seals their memtables itself, from 16 MiB and 64 KiB on.
+const LOG_THAT_SEALS: &str = "log-1";
+const HARD_THAT_SEALS: &str = "hard-1";
+/// How far a memtable may grow past its limit while fjall's thread is busy.
+const BEYOND_BYTES: u64 = 16 << 20;
+
+/// How fjall is set up. The defaults are those of production.
+#[derive(Debug, Clone)]
+pub struct FjallOptions {
+    /// Bytes of the block cache.
+    pub cache_bytes: u64,
+    #[doc(hidden)]
+    /// fjall's own threads, to measure what more of them do: one is the fastest and the only safe number (decision 0016).
+    pub worker_threads: usize,
+    /// Memtable limit for `log`, in bytes: a larger one is written to a table.
+    pub log_memtable_bytes: u64,
+    /// Memtable limit for `hard`: small, so that it flushes often and pins no journal.
+    pub hard_memtable_bytes: u64,
+}
+
+impl Default for FjallOptions {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 32 << 20,
+            worker_threads: 1,
+            log_memtable_bytes: 16 << 20,
+            hard_memtable_bytes: 64 << 10,
+        }
+    }
+}
+
+/// An open database.
+pub(super) struct OpenDatabase {
+    pub(super) database: Database,
+    log: fjall::Keyspace,
+    hard: fjall::Keyspace,
+    log_limit: Limit,
+    hard_limit: Limit,
+}
+
+impl OpenDatabase {
+    /// Opens the database at `path`, or makes it, and syncs the directories of all its files.
+    pub(super) fn open(path: &Path, options: &FjallOptions) -> Result<Self, DiskError> {
+        // fjall asserts and unwraps on damaged directories.
+        let opened = catch_unwind(AssertUnwindSafe(|| open_fjall(path, options)));
+        let opened = opened.map_err(|_| DiskError::damaged(path, "fjall panicked while opening it"))?;
+        let open = opened.map_err(failed("open", path))?;
+        // fjall syncs the files it makes, but not the directory that names a new keyspace (found by the sweep of system
+        // calls); and a process that made or renamed something here earlier may have crashed before it synced the directory.
+        sync_tree(&path.join("keyspaces"))?;
+        sync_directory(path)?;
+        Ok(open)
+    }
+
+    pub(super) fn keyspace(&self, keyspace: Keyspace) -> &fjall::Keyspace {
+        match keyspace {
+            Keyspace::Log => &self.log,
+            Keyspace::Hard => &self.hard,
+        }
+    }
+
+    /// Waits until fjall has room for another batch.
+    pub(super) fn make_room(&self, path: &Path) -> Result<(), DiskError> {
+        for (keyspace, limit) in [(&self.log, self.log_limit), (&self.hard, self.hard_limit)] {
+            room::make(&self.database, keyspace, limit).map_err(|error| match error {
+                NoRoom::Failed(error) => failed("write", path)(error),
+                NoRoom::Idle => DiskError::io("write", path)(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "fjall's thread did nothing for two minutes",
+                )),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A database as it was made before keyspaces were without a limit.
+    #[cfg(test)]
+    pub(super) fn create_that_seals(path: &Path, options: &FjallOptions) -> Self {
+        let database = Database::builder(path).worker_threads(1).open().expect("a database");
+        open_keyspaces_that_seal(database, options).expect("keyspaces")
+    }
+}
+
+fn open_fjall(path: &Path, options: &FjallOptions) -> Result<OpenDatabase, fjall::Error> {
+    let database = Database::builder(path)
+        .max_journaling_size(64 << 20)
+        .worker_threads(options.worker_threads)
+        .cache_size(options.cache_bytes)
+        .journal_compression(CompressionType::None)
+        .open()?;
+    if database.keyspace_exists(LOG_THAT_SEALS) && !database.keyspace_exists(LOG) {
+        return open_keyspaces_that_seal(database, options);
+    }
+    let unlimited = || KeyspaceCreateOptions::default().max_memtable_size(u64::MAX);
+    let (log, hard) = (database.keyspace(LOG, unlimited)?, database.keyspace(HARD, unlimited)?);
+    let limit = |bytes| Limit { bytes, beyond_bytes: BEYOND_BYTES };
+    let (log_limit, hard_limit) = (limit(options.log_memtable_bytes), limit(options.hard_memtable_bytes));
+    Ok(OpenDatabase { database, log, hard, log_limit, hard_limit })
+}
+
+/// The old keyspaces. Their memtables may not grow past the limit: fjall would ask its thread to seal them at each commit.
+fn open_keyspaces_that_seal(
+    database: Database,
+    options: &FjallOptions,
+) -> Result<OpenDatabase, fjall::Error> {
+    let limited = |bytes| move || KeyspaceCreateOptions::default().max_memtable_size(bytes);
+    let log = database.keyspace(LOG_THAT_SEALS, limited(options.log_memtable_bytes))?;
+    let hard = database.keyspace(HARD_THAT_SEALS, limited(options.hard_memtable_bytes))?;
+    let limit = |bytes| Limit { bytes, beyond_bytes: 0 };
+    let (log_limit, hard_limit) = (limit(options.log_memtable_bytes), limit(options.hard_memtable_bytes));
+    Ok(OpenDatabase { database, log, hard, log_limit, hard_limit })
+}
+
+/// For `map_err`: what an error of fjall means to the store.
+pub(super) fn failed(action: &'static str, path: &Path) -> impl Fn(fjall::Error) -> DiskError {
+    move |error| {
+        let place = || path.display().to_string();
+        match error {
+            fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
+                if is_damage(&source) {
+                    DiskError::damaged(path, source.to_string())
+                } else {
+                    DiskError::io(action, path)(source)
+                }
+            }
+            fjall::Error::Poisoned => DiskError::Poisoned { place: place() },
+            fjall::Error::Locked => DiskError::Locked { place: place() },
+            fjall::Error::InvalidVersion(found) => DiskError::Future {
+                place: place(),
+                found: found.map_or(0, |version| u32::from(u8::from(version))),
+                known: 3,
+            },
+            other => DiskError::damaged(path, format!("{other:?}")),
+        }
+    }
+}
+
+/// A file that ends too early, is missing or exists where it must not is damage: only fjall and this crate write here.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::NotFound
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput
+    )
+}

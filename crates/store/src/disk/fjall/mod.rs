@@ -1,0 +1,27 @@
+//! The disk of production: fjall for rows, a file for the anchor, a lock on both.
+//!
+//! `<dir>/lock`, `<dir>/anchor`, `<dir>/db/` (fjall), `<dir>/db.damaged-N/` (set aside), `<dir>/ballast`.
+//!
+//! fjall is used in few ways, each measured: batches with `SyncData`, `get`, `range` on the writing thread, `drop_range`.
+//! Never `insert`, `Buffer`, `clear`, `persist`, FIFO or deleted keyspaces: they pin journals, tear or lose. (`room` calls
+//! `persist` when nothing is left to sync, to learn whether fjall's thread has ended.)
+//!
+//! fjall takes some damage for an ordinary torn tail or a newer format, so its files are checked here before it opens them:
+//! `manifest` (which files count) and `preflight` (every journal).
+
+mod database;
+mod disk;
+mod drop_tables;
+mod file;
+mod journal;
+mod manifest;
+mod preflight;
+mod room;
+
+pub use self::database::FjallOptions;
+pub use self::disk::FjallDisk;
+#[cfg(test)]
+pub(crate) use self::{
+    journal::{Journal, check as check_journal},
+    preflight::write_last_batch,
+};

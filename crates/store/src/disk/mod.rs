@@ -1,0 +1,13 @@
+//! The disk under the store: the seam, fjall and the anchor's file behind it in production, and a simulated one.
+
+mod error;
+mod fjall;
+mod seam;
+mod sim;
+
+pub use self::error::DiskError;
+pub use self::fjall::{FjallDisk, FjallOptions};
+#[cfg(test)]
+pub(crate) use self::fjall::{Journal, check_journal, write_last_batch};
+pub use self::seam::{Batch, Disk, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
+pub use self::sim::{Crash, Rot, SimDisk, SimImage};

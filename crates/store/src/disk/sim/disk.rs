@@ -1,0 +1,415 @@
+//! A simulated disk in use. Failure tests and `single_memory` nodes run on it.
+//!
+//! Every write is a *step*: a sector, an anchor sync, a batch handed over, a batch synced, a database made or renamed.
+//! [`SimDisk::stop_at`] stops the machine at a step; [`SimDisk::crash`] returns the image that would be found then, with
+//! unsynced writes lost, kept or torn. Clones share one disk: a test keeps one while a store owns another.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::image::{Crash, Database, Journaled, Reached, Rows, SectorState, SimImage, apply};
+use crate::disk::{Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
+use crate::lock::lock;
+
+/// A disk in use.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent fault that a test switches")]
+struct State {
+    image: SimImage,
+    /// The rows of the open database.
+    view: Option<Rows>,
+    /// Bytes of the rows in `view`.
+    used: u64,
+    steps: u64,
+    stop_at: Option<u64>,
+    stopped: bool,
+    fail_sync_in: Option<u64>,
+    sync_failed: bool,
+    poisoned: bool,
+    capacity: u64,
+    stalled: bool,
+    latency: Option<Latency>,
+    misdirect: bool,
+}
+
+/// How long a job is delayed, drawn with SplitMix64.
+#[derive(Debug, Clone, Copy)]
+struct Latency {
+    min_ms: u64,
+    max_ms: u64,
+    drawn: u64,
+}
+
+impl Latency {
+    fn draw(&mut self) -> Duration {
+        self.drawn = self.drawn.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.drawn;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Duration::from_millis(self.min_ms + (z ^ (z >> 31)) % (self.max_ms - self.min_ms + 1))
+    }
+}
+
+/// A handle on a simulated disk; clones share it.
+#[derive(Clone)]
+pub struct SimDisk {
+    state: Arc<(Mutex<State>, Condvar)>,
+}
+
+impl std::fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SimDisk").field("steps", &self.steps()).finish_non_exhaustive()
+    }
+}
+
+impl Default for SimDisk {
+    fn default() -> Self {
+        Self::from_image(SimImage::default())
+    }
+}
+
+impl SimDisk {
+    /// An empty disk.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A disk that holds this image.
+    pub fn from_image(image: SimImage) -> Self {
+        let state = State {
+            image,
+            view: None,
+            used: 0,
+            steps: 0,
+            stop_at: None,
+            stopped: false,
+            fail_sync_in: None,
+            sync_failed: false,
+            poisoned: false,
+            capacity: 1 << 40,
+            stalled: false,
+            latency: None,
+            misdirect: false,
+        };
+        Self { state: Arc::new((Mutex::new(state), Condvar::new())) }
+    }
+
+    /// Number of steps so far.
+    pub fn steps(&self) -> u64 {
+        self.lock().steps
+    }
+
+    /// The machine stops before this step is synced: that step's write is pending, and everything after it fails.
+    pub fn stop_at(&self, step: u64) {
+        self.lock().stop_at = Some(step);
+    }
+
+    /// Whether the machine has stopped.
+    pub fn has_stopped(&self) -> bool {
+        self.lock().stopped
+    }
+
+    /// The sync after `syncs` more fails (zero: the next one). The disk is poisoned from then on.
+    pub fn fail_sync_in(&self, syncs: u64) {
+        self.lock().fail_sync_in = Some(syncs);
+    }
+
+    /// Whether a sync was made to fail.
+    pub fn sync_failed(&self) -> bool {
+        self.lock().sync_failed
+    }
+
+    /// Sets how many bytes the disk holds.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.lock().capacity = bytes;
+    }
+
+    /// While stalled, every write waits: an I/O thread blocks in the call, an inline store defers its job.
+    pub fn stall(&self, stalled: bool) {
+        self.lock().stalled = stalled;
+        self.state.1.notify_all();
+    }
+
+    /// For an inline store: each job is delayed by `min_ms` to `max_ms` ms, drawn with `seed`. A delayed job is lost with its
+    /// actor, as is everything in the memory of a machine that stops.
+    pub fn set_latency_ms(&self, min_ms: u64, max_ms: u64, seed: u64) {
+        self.lock().latency = Some(Latency { min_ms, max_ms: max_ms.max(min_ms), drawn: seed });
+    }
+
+    /// The next sector written goes to the sector after it.
+    pub fn misdirect_next_sector(&self) {
+        self.lock().misdirect = true;
+    }
+
+    /// Number of writes that a crash could lose now: sectors, and the last batch.
+    pub fn unsynced(&self) -> usize {
+        self.lock().image.unsynced()
+    }
+
+    /// The image that would be found if the machine (or only the process) stopped now.
+    pub fn crash(&self, crash: Crash) -> SimImage {
+        let mut image = self.lock().image.clone();
+        image.crash(crash);
+        image
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state.0)
+    }
+
+    /// Begins a step. Waits while the disk is stalled.
+    fn step(&self) -> Result<MutexGuard<'_, State>, DiskError> {
+        let mut state = self.lock();
+        while state.stalled {
+            state = self.state.1.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.stopped {
+            return Err(stopped());
+        }
+        state.steps += 1;
+        Ok(state)
+    }
+}
+
+impl State {
+    /// Fails if the machine stops at the current step.
+    fn may_stop(&mut self) -> Result<(), DiskError> {
+        if self.stop_at == Some(self.steps) {
+            self.stopped = true;
+            return Err(stopped());
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), DiskError> {
+        if self.poisoned {
+            return Err(poisoned());
+        }
+        match self.fail_sync_in {
+            Some(0) => {
+                self.fail_sync_in = None;
+                self.sync_failed = true;
+                self.poisoned = true;
+                let source = std::io::Error::other("the simulated disk failed a sync");
+                Err(DiskError::Io { action: "sync", place: PLACE.to_owned(), source })
+            }
+            Some(more) => {
+                self.fail_sync_in = Some(more - 1);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn sync_database(&mut self) -> Result<(), DiskError> {
+        let synced = self.sync();
+        if let Some(database) = &mut self.image.database {
+            database.synced(synced.is_ok());
+        }
+        synced
+    }
+
+    fn used(&self) -> u64 {
+        self.used + self.image.ballast
+    }
+
+    fn set_view(&mut self, view: Rows) {
+        self.used = view.iter().map(|((_, key), value)| (key.len() + value.len()) as u64).sum();
+        self.view = Some(view);
+    }
+
+    fn view(&self) -> Result<&Rows, DiskError> {
+        self.view.as_ref().ok_or_else(|| DiskError::Damaged {
+            place: PLACE.to_owned(),
+            detail: "the database is not open".to_owned(),
+        })
+    }
+}
+
+const PLACE: &str = "the simulated disk";
+
+fn stopped() -> DiskError {
+    let source = std::io::Error::other("the simulated machine has stopped");
+    DiskError::Io { action: "use", place: PLACE.to_owned(), source }
+}
+
+fn poisoned() -> DiskError {
+    DiskError::Poisoned { place: PLACE.to_owned() }
+}
+
+impl Disk for SimDisk {
+    fn place(&self) -> String {
+        PLACE.to_owned()
+    }
+
+    fn anchor_exists(&self) -> Result<bool, DiskError> {
+        Ok(self.lock().image.anchor.is_some())
+    }
+
+    fn create_anchor(&mut self, sectors: &[Sector]) -> Result<(), DiskError> {
+        let mut state = self.step()?;
+        state.may_stop()?;
+        let whole = sectors
+            .iter()
+            .enumerate()
+            .map(|(at, sector)| (at as u64, SectorState { durable: Some(Box::new(*sector)), cached: None }));
+        state.image.anchor = Some(whole.collect());
+        Ok(())
+    }
+
+    fn read_sector(&self, sector: u64) -> Result<Box<Sector>, DiskError> {
+        let state = self.lock();
+        let found = state.image.anchor.as_ref().and_then(|sectors| sectors.get(&sector));
+        let cached = found.and_then(|state| state.cached.as_ref()).map(|(bytes, _)| bytes);
+        let bytes = cached.or(found.and_then(|state| state.durable.as_ref()));
+        Ok(bytes.cloned().unwrap_or_else(|| Box::new([0; SECTOR_BYTES])))
+    }
+
+    fn write_sector(&mut self, sector: u64, bytes: &Sector) -> Result<(), DiskError> {
+        let mut state = self.step()?;
+        let at = if std::mem::take(&mut state.misdirect) { sector + 1 } else { sector };
+        let anchor = state.image.anchor.get_or_insert_default();
+        anchor.entry(at).or_default().cached = Some((Box::new(*bytes), Reached::Dirty));
+        state.may_stop()
+    }
+
+    fn sync_anchor(&mut self) -> Result<(), DiskError> {
+        let mut state = self.step()?;
+        state.may_stop()?;
+        let synced = state.sync();
+        for sector in state.image.anchor.iter_mut().flat_map(BTreeMap::values_mut) {
+            sector.synced(synced.is_ok());
+        }
+        synced
+    }
+
+    fn database_exists(&self) -> Result<bool, DiskError> {
+        Ok(self.lock().image.database.is_some())
+    }
+
+    fn create_database(&mut self) -> Result<(), DiskError> {
+        let mut state = self.step()?;
+        state.may_stop()?;
+        state.image.database = Some(Database::default());
+        state.set_view(Rows::new());
+        Ok(())
+    }
+
+    fn open_database(&mut self) -> Result<Option<TornTail>, DiskError> {
+        let mut state = self.step()?;
+        state.may_stop()?;
+        let database = state.image.database.as_mut().ok_or_else(stopped)?;
+        let place = "its journal".to_owned();
+        if let Some(at) = database.journal.iter().position(|entry| entry.rotten) {
+            let detail = format!("batch {at} of {} does not match its checksum", database.journal.len());
+            return Err(DiskError::Damaged { place, detail });
+        }
+        // As the preflight does on real files: the last batch is written again, the same bytes.
+        if let Some(last) = database.journal.last_mut().filter(|last| last.reached != Reached::Disk) {
+            last.reached = Reached::Dirty;
+            state.sync_database()?;
+        }
+        let database = state.image.database.as_mut().ok_or_else(stopped)?;
+        let torn = database.torn.take().map(|cut_bytes| TornTail {
+            journal: place,
+            kept_bytes: database.journal.iter().map(|entry| entry.batch.bytes() as u64).sum(),
+            cut_bytes,
+        });
+        let mut rows = database.base.clone();
+        for entry in &database.journal {
+            apply(&mut rows, &entry.batch);
+        }
+        state.set_view(rows);
+        Ok(torn)
+    }
+
+    fn set_database_aside(&mut self) -> Result<String, DiskError> {
+        let mut state = self.step()?;
+        state.may_stop()?;
+        state.image.database = None;
+        state.view = None;
+        state.image.aside += 1;
+        Ok(format!("{PLACE}, database {}", state.image.aside))
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), DiskError> {
+        let mut state = self.step()?;
+        if state.poisoned {
+            return Err(poisoned());
+        }
+        if state.used() + batch.bytes() as u64 > state.capacity {
+            state.poisoned = true;
+            return Err(DiskError::Full { place: PLACE.to_owned() });
+        }
+        let entry = Journaled { batch: batch.clone(), reached: Reached::Dirty, rotten: false };
+        state.image.database.as_mut().ok_or_else(stopped)?.journal.push(entry);
+        state.may_stop()?;
+        drop(state);
+        let mut state = self.step()?;
+        state.may_stop()?;
+        state.sync_database()?;
+        if let Some(database) = &mut state.image.database {
+            database.fold();
+        }
+        let (added, removed) = apply(state.view.get_or_insert_default(), batch);
+        state.used = state.used + added - removed;
+        Ok(())
+    }
+
+    fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
+        Ok(self.lock().view()?.get(&(keyspace, key.to_vec())).cloned())
+    }
+
+    fn scan(&self, keyspace: Keyspace, from: &[u8], visit: &mut Visit<'_>) -> Result<(), DiskError> {
+        let state = self.lock();
+        for ((of, key), value) in state.view()?.range((keyspace, from.to_vec())..) {
+            if *of != keyspace || visit(key, value.clone()) == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_range(&mut self, keyspace: Keyspace, from: &[u8], to: &[u8]) -> Result<(), DiskError> {
+        let mut state = self.step()?;
+        state.may_stop()?;
+        let stays = |(of, key): &(Keyspace, Vec<u8>)| {
+            *of != keyspace || key.as_slice() < from || key.as_slice() >= to
+        };
+        // Rows still in the journal come back after reopening, as with fjall's memtables.
+        if let Some(database) = &mut state.image.database {
+            database.base.retain(|key, _| stays(key));
+        }
+        let mut view = state.view.take().unwrap_or_default();
+        view.retain(|key, _| stays(key));
+        state.set_view(view);
+        Ok(())
+    }
+
+    fn free_bytes(&self) -> Result<u64, DiskError> {
+        let state = self.lock();
+        Ok(state.capacity.saturating_sub(state.used()))
+    }
+
+    fn ballast_bytes(&self) -> Result<u64, DiskError> {
+        Ok(self.lock().image.ballast)
+    }
+
+    fn set_ballast(&mut self, bytes: u64) -> Result<(), DiskError> {
+        let mut state = self.step()?;
+        state.may_stop()?;
+        state.image.ballast = bytes;
+        Ok(())
+    }
+
+    fn pace(&mut self) -> Option<Duration> {
+        let mut state = self.lock();
+        if state.stalled {
+            return None;
+        }
+        Some(state.latency.as_mut().map_or(Duration::ZERO, Latency::draw))
+    }
+}

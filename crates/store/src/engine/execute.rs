@@ -1,0 +1,285 @@
+//! Carries out what the log store's actor gathered: on the I/O thread, or inline in simulation. Owned above the actor, so
+//! that a restarted actor finds epochs, sequences and the disk as they were (`safety.md` 9).
+//!
+//! Order: the writes between two barriers (any request but `Persist` and reads) are one batch, then come the reads. So a
+//! `Load` sees every write before it and none after, and a read never splits a batch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use quorate_core::{Epoch, GroupId, Persist, Sequence};
+
+use super::event::{FatalSink, StoreEvent, StoreFatal, StoreSink};
+use super::request::{Answer, StoreRequest};
+use super::space::Space;
+use super::write::GroupWrite;
+use crate::error::{GroupError, StoreError};
+use crate::store::Store;
+
+/// Counters and gauges of the store, for metrics.
+#[derive(Debug, Default)]
+pub struct StoreStats {
+    /// Requests waiting in the actor.
+    pub queued_requests: AtomicU64,
+    /// Bytes of entries waiting in the actor.
+    pub queued_bytes: AtomicU64,
+    /// Batches written to disk.
+    pub batches: AtomicU64,
+    /// Entries written to disk.
+    pub entries: AtomicU64,
+    /// Writes dropped because their epoch was over, or their sequence left a gap.
+    pub dropped: AtomicU64,
+}
+
+/// What the thread and the handle share.
+pub(crate) struct Shared {
+    failed: AtomicBool,
+    fatal: FatalSink,
+    pub(super) stats: StoreStats,
+}
+
+impl Shared {
+    pub(crate) fn new(fatal: FatalSink) -> Self {
+        Self { failed: AtomicBool::new(false), fatal, stats: StoreStats::default() }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    /// Reports the failure, once; from then on nothing is answered.
+    pub(super) fn fail(&self, why: StoreFatal) {
+        if !self.failed.swap(true, Ordering::SeqCst) {
+            (self.fatal)(why);
+        }
+    }
+}
+
+/// The role that writes to a group: the one whose load began the current epoch.
+struct RoleWriter {
+    epoch: Epoch,
+    sink: StoreSink,
+    /// The last sequence of this epoch that is on disk.
+    persisted: Sequence,
+}
+
+/// A `Persist` that waits for its batch.
+struct Write {
+    group: GroupId,
+    epoch: Epoch,
+    persist: Persist,
+}
+
+/// The store with the role that writes to each group.
+pub(crate) struct Engine {
+    store: Store,
+    writers: BTreeMap<GroupId, RoleWriter>,
+    /// Whether the roles were told that the disk is full.
+    full: bool,
+    shared: Arc<Shared>,
+}
+
+impl Engine {
+    pub(crate) fn new(store: Store, shared: Arc<Shared>) -> Self {
+        let full = store.space().is_ok_and(Space::is_full);
+        Self { store, writers: BTreeMap::new(), full, shared }
+    }
+
+    /// Carries out everything, in order. After a failure nothing is answered: replies are dropped.
+    pub(crate) fn execute(&mut self, requests: Vec<StoreRequest>) {
+        if self.shared.has_failed() {
+            return;
+        }
+        if let Err(error) = self.run(requests) {
+            self.shared.fail(StoreFatal::Failed(Arc::new(error)));
+        }
+    }
+
+    /// Whether the anchor is behind, or dead rows wait to be freed.
+    pub(super) fn is_behind(&self) -> bool {
+        self.store.is_anchor_behind() || self.store.has_dead_runs()
+    }
+
+    /// Brings the anchor up to date and frees dead rows.
+    pub(super) fn settle(&mut self) {
+        if self.shared.has_failed() {
+            return;
+        }
+        let settled = self.store.settle_anchor().and_then(|()| self.store.reclaim());
+        if let Err(error) = settled.and_then(|()| self.watch_space()) {
+            self.shared.fail(StoreFatal::Failed(Arc::new(error)));
+        }
+    }
+
+    /// Inline only: how long the next job is delayed, `None` while the disk is stalled.
+    pub(super) fn pace(&mut self) -> Option<Duration> {
+        self.store.disk.pace()
+    }
+
+    /// Inline only: whether a settle timer is needed. A thread checks the space by itself.
+    pub(super) fn wants_settling(&self) -> bool {
+        self.is_behind() || self.full
+    }
+
+    /// Inline only, where waiting for the disk would block the whole simulation.
+    pub(super) fn settle_unless_stalled(&mut self) {
+        if self.pace().is_some() {
+            self.settle();
+        }
+    }
+
+    /// Tells every role when free space falls below the reserve or rises above it.
+    pub(super) fn watch_space(&mut self) -> Result<(), StoreError> {
+        let full = self.store.space()?.is_full();
+        if full != self.full {
+            self.full = full;
+            for writer in self.writers.values() {
+                self.tell(&writer.sink, StoreEvent::DiskFull(full));
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, requests: Vec<StoreRequest>) -> Result<(), StoreError> {
+        let mut writes = Vec::new();
+        let mut reads = Vec::new();
+        for request in requests {
+            match request {
+                StoreRequest::Persist { group, epoch, persist } => {
+                    writes.push(Write { group, epoch, persist })
+                }
+                read if read.is_read() => reads.push(read),
+                barrier => {
+                    self.segment(&mut writes, &mut reads)?;
+                    self.carry_out(barrier)?;
+                }
+            }
+        }
+        self.segment(&mut writes, &mut reads)
+    }
+
+    fn segment(&mut self, writes: &mut Vec<Write>, reads: &mut Vec<StoreRequest>) -> Result<(), StoreError> {
+        self.write(std::mem::take(writes))?;
+        reads.drain(..).try_for_each(|read| self.carry_out(read))
+    }
+
+    /// Writes one batch. A sequence that is on disk is told again; one that leaves a gap, or of another epoch, is dropped.
+    fn write(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
+        let mut reached: BTreeMap<GroupId, Sequence> = BTreeMap::new();
+        let mut batch = Vec::new();
+        let mut entries = 0;
+        for Write { group, epoch, persist } in writes {
+            let Some(writer) = self.writers.get(&group).filter(|writer| writer.epoch == epoch) else {
+                self.shared.stats.dropped.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
+            let before = reached.get(&group).copied().unwrap_or(writer.persisted);
+            if persist.sequence <= before {
+                reached.entry(group).or_insert(before);
+            } else if persist.sequence == before.next() {
+                reached.insert(group, persist.sequence);
+                entries += persist.entries.len();
+                let Persist { hard_state, truncate_from, entries, .. } = persist;
+                batch.push(GroupWrite { group, hard_state, truncate_from, entries });
+            } else {
+                self.shared.stats.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if !batch.is_empty() {
+            self.store.write(batch)?;
+            self.shared.stats.batches.fetch_add(1, Ordering::Relaxed);
+            self.shared.stats.entries.fetch_add(entries as u64, Ordering::Relaxed);
+        }
+        for (group, sequence) in reached {
+            let writer = self.writers.get_mut(&group).expect("found above");
+            writer.persisted = sequence;
+            let event = StoreEvent::Persisted { group, epoch: writer.epoch, sequence };
+            if !self.shared.has_failed() {
+                (writer.sink)(event);
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, request: StoreRequest) -> Result<(), StoreError> {
+        match request {
+            StoreRequest::Persist { group, epoch, persist } => {
+                self.write(vec![Write { group, epoch, persist }])
+            }
+            StoreRequest::Read { group, epoch, from, through, bytes_max, reply } => {
+                let current = self.check_epoch(group, epoch);
+                self.answer(reply, current.and_then(|()| self.store.read(group, from, through, bytes_max)))
+            }
+            StoreRequest::Locate { group, epoch, index, reply } => {
+                let current = self.check_epoch(group, epoch);
+                self.answer(reply, current.and_then(|()| self.store.locate(group, index)))
+            }
+            StoreRequest::OpenGroup { name, founding, reply } => {
+                match self.store.open_group(&name, &founding) {
+                    Err(GroupError::Store(error)) if error.is_fatal() => return Err(error),
+                    result => self.send(reply, result),
+                }
+                Ok(())
+            }
+            StoreRequest::Load { group, epoch, tail_bytes_max, sink, reply } => {
+                if self.writers.get(&group).is_some_and(|writer| writer.epoch >= epoch) {
+                    return self.answer(reply, Err(StoreError::Stale { group }));
+                }
+                let loaded = self.store.load(group, tail_bytes_max);
+                if loaded.is_ok() {
+                    if self.full {
+                        self.tell(&sink, StoreEvent::DiskFull(true));
+                    }
+                    self.writers.insert(group, RoleWriter { epoch, sink, persisted: Sequence::ZERO });
+                }
+                self.answer(reply, loaded)
+            }
+            StoreRequest::Install { group, epoch, install, reply } => {
+                let current = self.check_epoch(group, epoch);
+                let done = current.and_then(|()| self.store.install(group, &install));
+                self.answer(reply, done)
+            }
+            StoreRequest::Compact { group, epoch, through, reply } => {
+                let current = self.check_epoch(group, epoch);
+                let done = current.and_then(|()| self.store.compact(group, through));
+                self.answer(reply, done)
+            }
+            StoreRequest::RecordPeer { peer, incarnation, replace, reply } => {
+                let done = self.store.record_peer(&peer, incarnation, replace);
+                self.answer(reply, done)
+            }
+        }
+    }
+
+    fn check_epoch(&self, group: GroupId, epoch: Epoch) -> Result<(), StoreError> {
+        match self.writers.get(&group) {
+            Some(writer) if writer.epoch == epoch => Ok(()),
+            Some(_) | None => Err(StoreError::Stale { group }),
+        }
+    }
+
+    /// A fatal error is never an answer: the reply is dropped and the store stops.
+    fn answer<T>(&self, reply: Answer<T>, result: Result<T, StoreError>) -> Result<(), StoreError> {
+        match result {
+            Err(error) if error.is_fatal() => Err(error),
+            result => {
+                self.send(reply, result);
+                Ok(())
+            }
+        }
+    }
+
+    fn send<T, E>(&self, reply: Answer<T, E>, result: Result<T, E>) {
+        if !self.shared.has_failed() {
+            reply.send(result);
+        }
+    }
+
+    fn tell(&self, sink: &StoreSink, event: StoreEvent) {
+        if !self.shared.has_failed() {
+            sink(event);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A log that begins later: compacted up to an index, or replaced by a snapshot (`safety.md` 7).
+
+use std::ops::ControlFlow;
+
+use quorate_core::{GroupId, HardState, Index, Membership, Position};
+
+use super::write::{GroupWrite, check_hard_state};
+use crate::disk::{Batch, Keyspace};
+use crate::error::StoreError;
+use crate::log::{GroupState, Row, put, run_key, walk};
+use crate::store::Store;
+
+/// A snapshot that replaces a log (`safety.md` 7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Install {
+    /// The last entry the snapshot covers. A log that has it keeps what follows; any other log is dropped whole.
+    pub at: Position,
+    /// The membership in force there.
+    pub membership: Membership,
+    /// The newest term, vote and flag.
+    pub hard_state: HardState,
+}
+
+impl Store {
+    /// Replaces the log by a snapshot's place: one batch with the marker, tombstones for all runs concerned and the
+    /// hard state (`safety.md` 7). A log that has that place keeps what follows it. A snapshot that ends below the
+    /// log's beginning changes nothing.
+    pub fn install(&mut self, group: GroupId, install: &Install) -> Result<(), StoreError> {
+        self.change(|store| {
+            let state = store.group(group)?;
+            if install.at.index < state.start.index {
+                return Ok(());
+            }
+            let keeps =
+                install.at.index <= state.last.index && store.locate(group, install.at.index)? == install.at;
+            if keeps { store.install_kept(group, install) } else { store.install_fresh(group, install) }
+        })
+    }
+
+    fn install_kept(&mut self, group: GroupId, install: &Install) -> Result<(), StoreError> {
+        let hard_state = install.hard_state.clone();
+        self.write_batch(vec![GroupWrite { group, hard_state, truncate_from: None, entries: Vec::new() }])?;
+        self.move_start(group, install.at)
+    }
+
+    fn install_fresh(&mut self, group: GroupId, install: &Install) -> Result<(), StoreError> {
+        let state = self.groups[&group].clone();
+        check_hard_state(group, &state.hard, &install.hard_state)?;
+        let mut batch = Batch::new();
+        if let Some(boundary) = state.runs.find(state.start.index.next()) {
+            walk(&*self.disk, group, (boundary.key, boundary.previous), &mut |run| {
+                batch.remove(Keyspace::Log, run_key(group, run.key));
+                ControlFlow::Continue(())
+            })?;
+        }
+        let (hard, membership) = (install.hard_state.clone(), install.membership.clone());
+        let mut fresh = GroupState::empty(group, state.name.clone(), hard, install.at, membership);
+        fresh.slot = state.slot;
+        fresh.dead_below = state.dead_below;
+        // Before the batch: no more is claimed than both logs have (`safety.md` 4).
+        self.anchor.set_durable(state.slot, state.start);
+        self.anchor.write_group(&mut *self.disk, state.slot, fresh.hard.clone(), state.start)?;
+        self.write_durable()?;
+        put(&mut batch, Row::Marker.key(group), &fresh.marker(install.at.index.next()));
+        put(&mut batch, Row::Hard.key(group), &fresh.hard);
+        self.disk.commit(&batch)?;
+        self.anchor.write_group(&mut *self.disk, state.slot, fresh.hard.clone(), fresh.start)?;
+        self.anchor.set_durable(state.slot, fresh.last);
+        self.write_durable()?;
+        self.groups.insert(group, fresh);
+        Ok(())
+    }
+
+    /// Makes `through` the place before the first entry, durably; what lies below is freed later by
+    /// [`Store::reclaim`]. Returns the log's beginning: an index that was compacted before changes nothing.
+    pub fn compact(&mut self, group: GroupId, through: Index) -> Result<Position, StoreError> {
+        self.change(|store| {
+            let state = store.group(group)?;
+            if through <= state.start.index {
+                return Ok(state.start);
+            }
+            let start = store.locate(group, through)?;
+            store.move_start(group, start)?;
+            Ok(start)
+        })
+    }
+
+    fn move_start(&mut self, group: GroupId, start: Position) -> Result<(), StoreError> {
+        let state = &self.groups[&group];
+        if start.index <= state.start.index {
+            return Ok(());
+        }
+        let key = self.row_of(state, start.index.next())?;
+        let mut moved = state.clone();
+        moved.compacted(start, key);
+        let mut batch = Batch::new();
+        put(&mut batch, Row::Marker.key(group), &moved.marker(key));
+        self.disk.commit(&batch)?;
+        self.anchor.write_group(&mut *self.disk, moved.slot, moved.hard.clone(), start)?;
+        self.anchor.sync(&mut *self.disk)?;
+        self.groups.insert(group, moved);
+        Ok(())
+    }
+
+    /// The key of the row that contains `index`, or will when it is appended.
+    fn row_of(&self, state: &GroupState, index: Index) -> Result<Index, StoreError> {
+        let Some(boundary) = state.runs.find(index).filter(|_| index <= state.last.index) else {
+            return Ok(index);
+        };
+        let mut key = boundary.key;
+        walk(&*self.disk, state.group, (boundary.key, boundary.previous), &mut |run| {
+            key = run.key;
+            if run.last().index >= index { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(key)
+    }
+}

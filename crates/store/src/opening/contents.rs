@@ -1,0 +1,180 @@
+//! Reading a database and every log in it.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use quorate_core::{Boot, GroupId, HardState, Index, Position};
+use serde::Deserialize;
+
+use super::report::OpenNotice;
+use super::state::{Contents, Opening};
+use crate::anchor::{IDENTITY_SECTORS, IdentityRecord, newer_of};
+use crate::disk::{DiskError, Keyspace};
+use crate::error::{OpenError, StoreError};
+use crate::log::{
+    DATABASE_KEY, DatabaseRecord, GroupState, Marker, NameRecord, PeerRecord, RECORD_VERSION, RecordError,
+    Row, decode, parse_name_key, parse_peer_key,
+};
+
+/// Why a database cannot be used as it is.
+pub(super) enum Unusable {
+    /// It is set aside and every group recovers.
+    Damaged(String),
+    /// The node does not start.
+    Refused(OpenError),
+}
+
+impl From<DiskError> for Unusable {
+    fn from(error: DiskError) -> Self {
+        match error {
+            DiskError::Damaged { place, detail } => Self::Damaged(format!("{place}: {detail}")),
+            other => Self::Refused(other.into()),
+        }
+    }
+}
+
+impl From<StoreError> for Unusable {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Disk(error) => error.into(),
+            StoreError::Damaged { .. }
+            | StoreError::Order { .. }
+            | StoreError::Failed
+            | StoreError::NotOpen { .. }
+            | StoreError::Outside { .. }
+            | StoreError::Stale { .. } => Self::Damaged(error.to_string()),
+        }
+    }
+}
+
+impl Opening {
+    /// Opens the database and reads everything. Damage must be seen twice: a short or garbled read says nothing about the
+    /// disk, fjall takes it for damage all the same, and a database that was set aside is not taken back.
+    pub(super) fn read_contents(&mut self) -> Result<Contents, Unusable> {
+        let first = match self.read_once() {
+            Err(Unusable::Damaged(first)) => first,
+            other => return other,
+        };
+        match self.read_once() {
+            Ok(contents) => {
+                self.notices.push(OpenNotice::ReadAgain { detail: first });
+                Ok(contents)
+            }
+            // If fjall panicked it may still hold its lock.
+            Err(Unusable::Refused(OpenError::Disk(DiskError::Locked { .. }))) => {
+                Err(Unusable::Damaged(first))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_once(&mut self) -> Result<Contents, Unusable> {
+        if !self.disk.database_exists()? {
+            return Err(Unusable::Refused(OpenError::AnchorWithoutDatabase { place: self.disk.place() }));
+        }
+        if let Some(torn) = self.disk.open_database()? {
+            self.notices.push(OpenNotice::TornTail(torn));
+        }
+        let mut contents = Contents { boot: self.check_database_record()?, ..Contents::default() };
+        let mut rows = Vec::new();
+        self.disk.scan(Keyspace::Hard, &[], &mut |key, value| {
+            rows.push((key.to_vec(), value));
+            ControlFlow::Continue(())
+        })?;
+        for (key, value) in rows {
+            if let Some(group) = parse_name_key(&key) {
+                self.read_group(group, &self.decode(&key, Some(&value))?, &mut contents)?;
+            } else if let Some(peer) = parse_peer_key(&key) {
+                let known: PeerRecord = self.decode(&key, Some(&value))?;
+                contents.peers.insert(peer, known.incarnation);
+            }
+        }
+        self.check_missing(&contents)?;
+        Ok(contents)
+    }
+
+    fn check_database_record(&self) -> Result<Boot, Unusable> {
+        let found: DatabaseRecord = self.record(DATABASE_KEY)?;
+        let IdentityRecord { incarnation, database, .. } = self.anchor.identity;
+        let place = || self.disk.place();
+        let foreign =
+            |detail: String| Unusable::Refused(OpenError::ForeignDatabase { place: place(), detail });
+        if found.incarnation != incarnation {
+            return Err(foreign(format!("incarnation {}, not {incarnation}", found.incarnation)));
+        }
+        if found.database != database {
+            let detail = format!("it is number {} of this directory, not {database}", found.database);
+            return Err(foreign(detail));
+        }
+        // A damaged sector of the identity may have been its newest, of the boot after.
+        let lost = self.damage.bad.iter().any(|bad| bad.sector < IDENTITY_SECTORS);
+        let newest = if lost { self.boot_before.next() } else { self.boot_before };
+        if found.boot > newest {
+            let (anchor, database) = (self.boot_before.0, found.boot.0);
+            return Err(Unusable::Refused(OpenError::AnchorOld { place: place(), anchor, database }));
+        }
+        Ok(found.boot)
+    }
+
+    fn read_group(&self, group: GroupId, name: &NameRecord, contents: &mut Contents) -> Result<(), Unusable> {
+        let hard: HardState = self.record(&Row::Hard.key(group))?;
+        let marker: Marker = self.record(&Row::Marker.key(group))?;
+        if marker.first != marker.previous.index.next() || marker.run > marker.first {
+            return Err(Unusable::Damaged(format!("the marker of group {group} contradicts itself")));
+        }
+        let membership = marker.membership.clone();
+        let mut state = GroupState::empty(group, name.name.clone(), hard, marker.previous, membership);
+        let slot = self.anchor.slot_of(group);
+        let wanted = slot.map_or(Index::ZERO, |slot| self.anchor.durable(slot).index);
+        let at = state.walk_from(&*self.disk, &marker, wanted, self.options.boundaries_max)?;
+        if marker.run > Index(1) {
+            state.dead_below = Some(marker.run);
+        }
+        let Some(slot) = slot else {
+            let place = self.disk.place();
+            let detail = format!("the anchor does not know its group {}", name.name);
+            return Err(Unusable::Refused(OpenError::ForeignDatabase { place, detail }));
+        };
+        state.slot = slot;
+        let anchored = &self.anchor.groups[slot].record.hard;
+        state.hard = newer_of(&*self.disk, group, anchored, &state.hard).map_err(Unusable::Refused)?;
+        if !state.hard.covers(state.last.term) {
+            let detail = format!("entry {} is of a later term than the hard state", state.last.log_id());
+            return Err(Unusable::Damaged(format!("group {group}: {detail}")));
+        }
+        contents.at_durable.insert(group, at);
+        contents.groups.insert(group, state);
+        Ok(())
+    }
+
+    /// Every group for which the anchor has made promises must be in the database.
+    fn check_missing(&self, contents: &Contents) -> Result<(), Unusable> {
+        for (slot, cell) in self.anchor.groups.iter().enumerate() {
+            let record = &cell.record;
+            let promised =
+                record.hard != HardState::default() || self.anchor.durable(slot) != Position::ORIGIN;
+            if !contents.groups.contains_key(&record.group) && promised && !record.hard.recovering {
+                return Err(Unusable::Damaged(format!("group {} is missing in it", record.name)));
+            }
+        }
+        Ok(())
+    }
+
+    fn record<T: for<'de> Deserialize<'de>>(&self, key: &[u8]) -> Result<T, Unusable> {
+        self.decode(key, self.disk.get(Keyspace::Hard, key)?.as_ref())
+    }
+
+    fn decode<T: for<'de> Deserialize<'de>>(&self, key: &[u8], value: Option<&Bytes>) -> Result<T, Unusable> {
+        decode(key, value).map_err(|error| match error {
+            RecordError::Future { version, .. } => Unusable::Refused(
+                DiskError::Future {
+                    place: format!("the database of {}", self.disk.place()),
+                    found: u32::from(version),
+                    known: u32::from(RECORD_VERSION),
+                }
+                .into(),
+            ),
+            RecordError::Missing { .. } | RecordError::Damaged { .. } => Unusable::Damaged(error.to_string()),
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! Opening a data directory, or making one.
+
+use quorate_core::{Boot, Incarnation, Position};
+
+use super::contents::Unusable;
+use super::peek::peek;
+use super::report::{GroupReport, OpenNotice, OpenReport};
+use super::state::{Contents, Opening};
+use crate::anchor::{Anchor, AnchorDamage, DatabaseStatus, IdentityRecord};
+use crate::disk::{Disk, DiskError};
+use crate::error::OpenError;
+use crate::options::StoreOptions;
+use crate::store::{Identity, Store};
+
+impl Store {
+    /// Opens a data directory, or makes one. The order of steps is that of the module `opening`.
+    pub fn open(mut disk: Box<dyn Disk>, options: StoreOptions) -> Result<(Self, OpenReport), OpenError> {
+        let mut notices = Vec::new();
+        free_ballast(&mut *disk, &options, &mut notices)?;
+        let first_start = peek(&*disk)?.is_none();
+        // The anchor is read once: two reads might differ, and damage that only one of them saw would go unreported.
+        let (anchor, damage) = if first_start {
+            (create_anchor(&mut *disk, &options)?, AnchorDamage::default())
+        } else {
+            Anchor::load(&*disk)?
+        };
+        if anchor.identity.node != options.node {
+            let (found, expected) = (anchor.identity.node, options.node);
+            return Err(OpenError::OtherNode { place: disk.place(), found, expected });
+        }
+        let boot_before = anchor.identity.boot;
+        let mut opening = Opening { disk, options, anchor, damage, boot_before, notices };
+        let mut contents = opening.open_database()?;
+        opening.settle(&mut contents)?;
+        opening.make_ballast();
+        Ok(opening.finish(contents, first_start))
+    }
+}
+
+/// When the disk is full at the start, deletes the ballast, which exists only for that (`safety.md` 16).
+fn free_ballast(
+    disk: &mut dyn Disk,
+    options: &StoreOptions,
+    notices: &mut Vec<OpenNotice>,
+) -> Result<(), OpenError> {
+    let bytes = disk.ballast_bytes()?;
+    if bytes > 0 && disk.free_bytes()? < options.reserve_bytes_min {
+        disk.set_ballast(0)?;
+        notices.push(OpenNotice::BallastDropped { bytes });
+    }
+    Ok(())
+}
+
+fn create_anchor(disk: &mut dyn Disk, options: &StoreOptions) -> Result<Anchor, OpenError> {
+    let Some(cluster) = options.cluster else {
+        return Err(OpenError::NoCluster { place: disk.place() });
+    };
+    let identity = IdentityRecord {
+        cluster,
+        node: options.node.clone(),
+        // Zero means "unknown".
+        incarnation: Incarnation(options.entropy.max(1)),
+        boot: Boot::ZERO,
+        status: DatabaseStatus::Initialising,
+        database: 0,
+        groups: 0,
+    };
+    Ok(Anchor::create(disk, identity)?)
+}
+
+impl Opening {
+    /// Opens the database, or replaces it; returns what it holds.
+    fn open_database(&mut self) -> Result<Contents, OpenError> {
+        match self.anchor.identity.status {
+            DatabaseStatus::Initialising => self.initialise(),
+            DatabaseStatus::Rebuilding => self.rebuild("an earlier replacement was interrupted".to_owned()),
+            DatabaseStatus::Ready => match self.read_contents() {
+                Ok(contents) => {
+                    // Every check has passed. A database of a later boot stands beside a damaged identity.
+                    self.anchor.write_again(&mut *self.disk)?;
+                    self.anchor.identity.boot = self.boot_before.max(contents.boot).next();
+                    self.anchor.write_identity(&mut *self.disk)?;
+                    Ok(contents)
+                }
+                Err(Unusable::Refused(error)) => Err(error),
+                Err(Unusable::Damaged(detail)) => self.rebuild(detail),
+            },
+        }
+    }
+
+    /// Best effort: a node without ballast works as well, until the disk is full.
+    fn make_ballast(&mut self) {
+        let wanted = self.options.ballast_bytes;
+        let has_room = |disk: &dyn Disk| {
+            let free = disk.free_bytes()?;
+            Ok::<_, DiskError>(
+                disk.ballast_bytes()? < wanted && free > self.options.reserve_bytes_min + 2 * wanted,
+            )
+        };
+        if wanted > 0 && has_room(&*self.disk).unwrap_or(false) {
+            let _ = self.disk.set_ballast(wanted);
+        }
+    }
+
+    fn finish(self, contents: Contents, first_start: bool) -> (Store, OpenReport) {
+        let identity = Identity::from(&self.anchor.identity);
+        let groups = self.anchor.groups.iter().map(|cell| GroupReport {
+            group: cell.record.group,
+            name: cell.record.name.clone(),
+            last: contents.groups.get(&cell.record.group).map_or(Position::ORIGIN, |group| group.last),
+            recovering: cell.record.hard.recovering,
+        });
+        let groups = groups.collect();
+        let report = OpenReport { identity: identity.clone(), first_start, groups, notices: self.notices };
+        let store = Store {
+            disk: self.disk,
+            options: self.options,
+            anchor: self.anchor,
+            identity,
+            groups: contents.groups,
+            peers: contents.peers,
+            failed: false,
+        };
+        (store, report)
+    }
+}

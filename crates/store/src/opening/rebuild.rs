@@ -1,0 +1,63 @@
+//! Making the database, at first start or in the place of a damaged one (`safety.md` 6).
+
+use quorate_core::{HardState, Position};
+
+use super::report::OpenNotice;
+use super::state::{Contents, Opening};
+use crate::anchor::{DatabaseStatus, IDENTITY_SECTORS};
+use crate::disk::Batch;
+use crate::error::OpenError;
+
+impl Opening {
+    /// First start, or the continuation of one that was interrupted: what is here was never used.
+    pub(super) fn initialise(&mut self) -> Result<Contents, OpenError> {
+        if self.disk.database_exists()? {
+            self.disk.set_database_aside()?;
+        }
+        self.anchor.identity.boot = self.boot_before.next();
+        self.make_database()
+    }
+
+    /// Replaces a damaged database. First every group is marked, synced; then the anchor says what is being done; then it is done.
+    ///
+    /// An interrupted replacement is done again from the start, marks included: the status that says so may come from an old
+    /// sector of the identity, and the database may be a healthy one.
+    pub(super) fn rebuild(&mut self, detail: String) -> Result<Contents, OpenError> {
+        // An interrupted one may have torn the identity. Group cells were synced before that, and must be whole.
+        let interrupted = self.anchor.identity.status == DatabaseStatus::Rebuilding;
+        if let Some(bad) = self.damage.bad.iter().find(|bad| !(interrupted && bad.sector < IDENTITY_SECTORS))
+        {
+            let anchor = format!("sector {}: {}", bad.sector, bad.detail);
+            return Err(OpenError::BothDamaged { place: self.disk.place(), database: detail, anchor });
+        }
+        self.anchor.write_again(&mut *self.disk)?;
+        for slot in 0..self.anchor.groups.len() {
+            let record = &self.anchor.groups[slot].record;
+            // A cell that is marked already is not put at risk by another write.
+            if !record.hard.recovering || record.start != Position::ORIGIN {
+                let hard = HardState { recovering: true, ..record.hard.clone() };
+                self.anchor.write_group(&mut *self.disk, slot, hard, Position::ORIGIN)?;
+            }
+            self.anchor.set_durable(slot, Position::ORIGIN);
+        }
+        self.anchor.write_tables(&mut *self.disk)?;
+        self.anchor.sync(&mut *self.disk)?;
+        self.anchor.identity.status = DatabaseStatus::Rebuilding;
+        self.anchor.identity.database += 1;
+        self.anchor.identity.boot = self.boot_before.next();
+        self.anchor.write_identity_twice(&mut *self.disk)?;
+        if self.disk.database_exists()? {
+            let to = self.disk.set_database_aside()?;
+            self.notices.push(OpenNotice::SetAside { to, detail });
+        }
+        self.make_database()
+    }
+
+    fn make_database(&mut self) -> Result<Contents, OpenError> {
+        self.disk.create_database()?;
+        self.commit_database_record(Batch::new())?;
+        self.anchor.identity.status = DatabaseStatus::Ready;
+        self.anchor.write_identity_twice(&mut *self.disk)?;
+        Ok(Contents { boot: self.boot_before, ..Contents::default() })
+    }
+}

@@ -1,0 +1,80 @@
+//! The open store: database, anchor, and what is in memory of each group.
+
+use std::collections::BTreeMap;
+
+use quorate_core::{Boot, GroupId, Hash, Incarnation, NodeId};
+
+use crate::anchor::{Anchor, IdentityRecord};
+use crate::disk::Disk;
+use crate::error::StoreError;
+use crate::log::GroupState;
+use crate::options::StoreOptions;
+
+/// Whose data directory it is (`safety.md` 14).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster: Hash,
+    /// The node.
+    pub node: NodeId,
+    /// Drawn when the directory was made.
+    pub incarnation: Incarnation,
+    /// This start; one more than the last.
+    pub boot: Boot,
+}
+
+impl From<&IdentityRecord> for Identity {
+    fn from(record: &IdentityRecord) -> Self {
+        let IdentityRecord { cluster, node, incarnation, boot, .. } = record.clone();
+        Self { cluster, node, incarnation, boot }
+    }
+}
+
+/// The open store: database, anchor, and what is in memory of each group. Synchronous; owned by one thread.
+pub struct Store {
+    pub(crate) disk: Box<dyn Disk>,
+    pub(crate) options: StoreOptions,
+    pub(crate) anchor: Anchor,
+    pub(crate) identity: Identity,
+    pub(crate) groups: BTreeMap<GroupId, GroupState>,
+    pub(crate) peers: BTreeMap<NodeId, Incarnation>,
+    /// A call has failed: every later one is refused.
+    pub(crate) failed: bool,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let groups: Vec<_> = self.groups.values().map(|group| (&group.name, group.last.log_id())).collect();
+        f.debug_struct("Store")
+            .field("identity", &self.identity)
+            .field("groups", &groups)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Whose directory it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(crate) fn check_failed(&self) -> Result<(), StoreError> {
+        if self.failed { Err(StoreError::Failed) } else { Ok(()) }
+    }
+
+    pub(crate) fn group(&self, group: GroupId) -> Result<&GroupState, StoreError> {
+        self.groups.get(&group).ok_or(StoreError::NotOpen { group })
+    }
+
+    /// Runs a change. If it fails for good, also by reading what it needs, every later call is refused: what is on the disk is
+    /// unknown then.
+    pub(crate) fn change<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.check_failed()?;
+        let done = change(self);
+        self.failed |= done.as_ref().is_err_and(StoreError::is_fatal);
+        done
+    }
+}

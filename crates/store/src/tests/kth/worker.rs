@@ -1,0 +1,189 @@
+//! What the worker does: the script on a real directory, each acknowledgement said at once.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use quorate_core::GroupId;
+use quorate_store::{Disk, DiskError, FjallDisk, FjallOptions, OpenError, OpenReport, Store, StoreOptions};
+
+use crate::workload::{Action, World, act, after, options, read, script};
+
+/// The data directory, below the one whose calls are watched: that it is made is watched, too.
+pub(crate) const NODE: &str = "node";
+
+/// The environment that makes this test binary a worker.
+pub(crate) const DATA: &str = "KTH_DIRECTORY";
+pub(crate) const SAYS: &str = "KTH_SAYS";
+/// It goes on until the engine has deleted a journal.
+pub(crate) const LONG: &str = "KTH_LONG";
+
+/// Milliseconds that the shim makes later calls wait.
+pub(crate) const SLOW: &str = "KTH_SLOW";
+const LINGER: Duration = Duration::from_millis(30);
+
+/// Exit codes of the worker.
+pub(crate) const FINISHED: i32 = 0;
+pub(crate) const REFUSED: i32 = 3;
+pub(crate) const FAILED: i32 = 4;
+pub(crate) const WRONG: i32 = 5;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a real disk beside no runtime: how long its calls take is what is measured"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// The script, and where the directory is closed and opened again: before the actions of these numbers.
+pub(crate) fn actions() -> (Vec<Action>, Vec<usize>) {
+    let mut actions = script();
+    let mut reopened = vec![12, actions.len()];
+    // Enough for memtables to rotate, tables to be written and merged, journals to be sealed and deleted.
+    for round in 0..24 {
+        actions.push(Action::Write(vec![("a", 8, None, None, 3, 400), ("b", 5, None, None, 1, 700)]));
+        if round % 8 == 7 {
+            actions.push(Action::Settle);
+        }
+    }
+    reopened.push(actions.len());
+    actions.extend([
+        Action::Write(vec![("a", 9, Some("node1"), Some(70), 2, 300)]),
+        Action::Settle,
+        Action::Compact("a", 60),
+        Action::Reclaim,
+        Action::Write(vec![("b", 6, Some("node2"), None, 2, 5_000)]),
+        Action::Settle,
+    ]);
+    (actions, reopened)
+}
+
+/// What holds after so many actions.
+pub(crate) fn world_after(count: usize) -> World {
+    actions().0.iter().take(count).fold(World::new(), |world, action| after(&world, action))
+}
+
+/// Locks the directory of a worker.
+pub(crate) fn lock(path: &Path) -> Result<Box<dyn Disk>, DiskError> {
+    // Memtables so small that there are tables on disk, too; one thread, so that runs are alike.
+    let fjall = FjallOptions {
+        cache_bytes: 1 << 20,
+        worker_threads: 1,
+        log_memtable_bytes: 8 << 10,
+        hard_memtable_bytes: 4 << 10,
+    };
+    Ok(Box::new(FjallDisk::lock(path, fjall)?))
+}
+
+/// Opens the directory of a worker.
+pub(crate) fn open(path: &Path) -> Result<(Store, OpenReport), OpenError> {
+    Store::open(lock(path)?, StoreOptions { ballast_bytes: 64 << 10, ..options() })
+}
+
+/// Of 800 KB each.
+const WRITES_MAX: u64 = 600;
+
+struct Says(File);
+
+impl Says {
+    fn say(&mut self, what: &str) {
+        self.0.write_all(format!("{what}\n").as_bytes()).expect("what the worker says is written");
+    }
+
+    fn end(mut self, code: i32, what: &str) -> ! {
+        self.say(what);
+        if code == FAILED && std::env::var(SLOW).is_ok_and(|slow| slow != "0") {
+            until_slow();
+        }
+        std::process::exit(code)
+    }
+}
+
+/// Until the engine's thread is where it is slow, as the shim says, or has had the time to get there.
+fn until_slow() {
+    let report = std::env::var("KTH_REPORT").expect("the shim has one");
+    let start = now();
+    while start.elapsed() < LINGER {
+        if std::fs::read_to_string(&report)
+            .is_ok_and(|said| said.lines().any(|line| line.starts_with("slow ")))
+        {
+            return;
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Does nothing in a test run of its own: `rule_06_every_system_call_fails_once` starts it as a process.
+#[test]
+fn worker_process() {
+    let (Ok(data), Ok(says)) = (std::env::var(DATA), std::env::var(SAYS)) else { return };
+    let mut says = Says(File::create(says).expect("a file for what it says"));
+    let data = PathBuf::from(data).join(NODE);
+    let (actions, reopened) = actions();
+    let mut world = World::new();
+    let mut store = None;
+    for (at, action) in actions.iter().enumerate() {
+        if reopened.contains(&at) {
+            store = None;
+        }
+        let store = match &mut store {
+            Some(store) => store,
+            none => match open(&data) {
+                Ok((opened, _)) => none.insert(opened),
+                Err(error) => says.end(REFUSED, &format!("refused {error}")),
+            },
+        };
+        if let Err(error) = act(store, &world, action) {
+            if act(store, &world, &Action::Settle).is_ok() {
+                says.end(WRONG, &format!("wrong: it answers after {error}"));
+            }
+            says.end(FAILED, &format!("failed {error}"));
+        }
+        world = after(&world, action);
+        says.say("did");
+        if matches!(action, Action::Settle) {
+            look(store, &world, &mut says);
+        }
+    }
+    if let Some(store) = store.as_mut().filter(|_| std::env::var(LONG).is_ok()) {
+        outgrow_a_journal(store, world, &data, &mut says);
+    }
+    drop(store);
+    says.end(FINISHED, "finished");
+}
+
+/// A journal ends at 64 MB, and is deleted when tables have what is in it: memtables of up to 16 MiB wait for the engine's
+/// thread, then come those of the other keyspace, so on a busy machine it may take another hundred.
+fn outgrow_a_journal(store: &mut Store, mut world: World, data: &Path, says: &mut Says) {
+    for written in 1..=WRITES_MAX {
+        let action = Action::Write(vec![("a", 10, None, None, 100, 8_000), ("b", 7, None, None, 1, 100)]);
+        act(store, &world, &action).expect("a healthy disk writes");
+        world = after(&world, &action);
+        says.say("did");
+        if !data.join("db/0.jnl").exists() {
+            says.say(&format!("deleted after {written} writes"));
+            return;
+        }
+    }
+    panic!("{WRITES_MAX} times 800 KB were written, and the first journal is still there");
+}
+
+/// What is read is what was written, or a typed error.
+fn look(store: &Store, world: &World, says: &mut Says) {
+    let look = |group: &GroupId| read(store, *group).map(|found| found == world[group]);
+    for group in world.keys() {
+        match look(group) {
+            Ok(true) => {}
+            Ok(false) => {
+                says.say(&format!("wrong: group {group} reads otherwise than written"));
+                std::process::exit(WRONG);
+            }
+            Err(error) => {
+                says.say(&format!("failed {error}"));
+                std::process::exit(FAILED);
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Every system call of the real store fails once, in turn (`safety.md` 6, 16).
+//!
+//! A worker, which is this test binary again with a shim preloaded (`kth/kth_call.c`), carries out a script on a
+//! real directory and says what was acknowledged. The k-th call of one name below the directory fails; then the directory
+//! is opened without faults. What was acknowledged must be there, nothing may look like damage, work must go on, and the
+//! worker must have ended in a way that was promised: it finished, it refused to open, or a call failed with a typed
+//! error and nothing was answered after it.
+//!
+//! `QUORATE_DISK_STRIDE=1` takes every k; the default takes a few. `QUORATE_KTH=CALL:K:KIND` takes one case,
+//! `QUORATE_KTH_SLOW` one of the sweep in which later calls are slow.
+
+mod kth {
+    pub(crate) mod cases;
+    pub(crate) mod shim;
+    pub(crate) mod worker;
+}
+#[allow(dead_code, reason = "shared with the tests of crash images, which need more of it")]
+mod promises;
+#[allow(dead_code, reason = "shared with the tests of crash images, which need more of it")]
+mod workload;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use quorate_store::*;
+
+use self::kth::cases::{Case, Kind, Outcome, cases};
+use self::kth::shim::Shim;
+
+/// Every so many calls one fails, where nobody says otherwise: a few seconds' worth.
+const STRIDE: u64 = 131;
+
+fn stride() -> u64 {
+    std::env::var("QUORATE_DISK_STRIDE").ok().and_then(|text| text.parse().ok()).unwrap_or(STRIDE).max(1)
+}
+
+/// The shim, or `None` where it does not work: then the test says so.
+fn shim() -> Option<Shim> {
+    let built = Shim::build();
+    if let Err(why) = &built {
+        skipped(&format!("disk sweep: {why}"));
+    }
+    built.ok()
+}
+
+/// A test that this machine cannot run: a line of the file that `QUORATE_SKIPS` names, which `.ci/run` prints; a failure
+/// under `QUORATE_NO_SKIP`.
+fn skipped(why: &str) {
+    println!("SKIPPED: {why}");
+    if let Ok(path) = std::env::var("QUORATE_SKIPS") {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        file.and_then(|mut file| writeln!(file, "{why}")).expect("the list of skipped tests is written");
+    }
+    assert!(
+        std::env::var_os("QUORATE_NO_SKIP").is_none(),
+        "QUORATE_NO_SKIP is set, and this is skipped: {why}"
+    );
+}
+
+/// Acknowledged is on the disk: not handed to the system, but synced, and so is the directory that names it.
+#[test]
+fn rule_02_what_is_acknowledged_was_synced() {
+    let Some(shim) = shim() else { return };
+    assert_eq!(shim.unsynced(false), Vec::<String>::new());
+    let unheard = shim.unsynced(true);
+    for file in ["/node when", "/anchor when", "/db when", "/db/0.jnl when", "/db/keyspaces when", "/tables/"]
+    {
+        assert!(unheard.iter().any(|line| line.contains(file)), "a deaf audit does not see {file}");
+    }
+}
+
+#[test]
+fn rule_06_every_system_call_fails_once() {
+    let Some(shim) = shim() else { return };
+    if let Some(case) = chosen("QUORATE_KTH") {
+        let outcome = shim.run(&case, Duration::ZERO);
+        println!("{case}: {:?}", outcome.unwrap_or_else(|why| panic!("{case}: {why}")));
+        return;
+    }
+    let counted = shim.count();
+    assert!(counted.values().sum::<u64>() > 500, "the script makes few calls: {counted:?}");
+    let swept = sweep(&shim, cases(&counted, stride()), Duration::ZERO);
+    println!(
+        "disk sweep: {} calls by name, {} made, stride {}; {}",
+        counted.len(),
+        counted.values().sum::<u64>(),
+        stride(),
+        swept
+    );
+    swept.judge("QUORATE_KTH");
+}
+
+/// After a failed change of its list of tables fjall keeps the old one in memory and writes the same file anew at the next
+/// change; `current`, already renamed, names that file with the checksum of the failed one until then. Whoever ends in
+/// between leaves what looks like damage. So every sync fails once, late, and whoever syncs after it is slow.
+#[test]
+fn rule_06_a_list_of_tables_is_not_written_again_after_a_failure() {
+    let Some(shim) = shim() else { return };
+    let slow = Duration::from_millis(200);
+    if let Some(case) = chosen("QUORATE_KTH_SLOW") {
+        println!("{case}: {:?}", shim.run(&case, slow).unwrap_or_else(|why| panic!("{case}: {why}")));
+        return;
+    }
+    let syncs = shim.count()["fsync"];
+    let late = |number| Case { call: "fsync".to_owned(), number, kind: Kind::Late };
+    let step = usize::try_from(stride().min(3)).expect("small");
+    let swept = sweep(&shim, (1..=syncs).step_by(step).map(late).collect(), slow);
+    println!("slow sweep: {syncs} syncs made; {swept}");
+    swept.judge("QUORATE_KTH_SLOW");
+}
+
+/// The one case that the environment asks for.
+fn chosen(variable: &str) -> Option<Case> {
+    let text = std::env::var(variable).ok()?;
+    Some(Case::parse(&text).unwrap_or_else(|| panic!("no case: {text}; one is openat:246:eio")))
+}
+
+/// What came of many cases.
+struct Swept {
+    outcomes: BTreeMap<Outcome, u64>,
+    wrong: Vec<String>,
+}
+
+impl std::fmt::Display for Swept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let said: Vec<_> =
+            self.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+        let failed: u64 = self.outcomes.values().sum();
+        write!(f, "{failed} failed: {}; {} wrong", said.join(", "), self.wrong.len())?;
+        self.wrong.iter().try_for_each(|wrong| write!(f, "\ndisk sweep: WRONG {wrong}"))
+    }
+}
+
+impl Swept {
+    /// Fails where something is wrong, with the variable by which the first case is taken again.
+    fn judge(&self, variable: &str) {
+        let first = self.wrong.first().map(String::as_str).unwrap_or_default();
+        let case = first.split(' ').next().unwrap_or_default().trim_end_matches(':');
+        assert!(
+            self.wrong.is_empty(),
+            "{first}\nreplay: {variable}={case} cargo test -p quorate-store --test kth_call rule_06 -- --nocapture"
+        );
+        let failed: u64 = self.outcomes.values().sum();
+        assert!(failed >= 30, "too few calls failed to show anything: {:?}", self.outcomes);
+    }
+}
+
+/// Runs the cases, two at a time.
+fn sweep(shim: &Shim, cases: Vec<Case>, slow: Duration) -> Swept {
+    let waiting = Mutex::new(cases);
+    let swept = Mutex::new(Swept { outcomes: BTreeMap::new(), wrong: Vec::new() });
+    let work = || {
+        while let Some(case) = { waiting.lock().expect("no panic").pop() } {
+            let ended = shim.run(&case, slow);
+            let mut swept = swept.lock().expect("no panic");
+            match ended {
+                Ok(Some(outcome)) => *swept.outcomes.entry(outcome).or_default() += 1,
+                // It makes a call more or less from run to run: fjall has threads of its own.
+                Ok(None) => {}
+                Err(why) => swept.wrong.push(format!("{case}: {why}")),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
+    swept.into_inner().expect("no panic")
+}
