@@ -1,6 +1,7 @@
 //! What can go wrong, one enum per operation; every error says one of refused, failed, unknown, and never "refused"
 //! for what may yet happen (`docs/ARCHITECTURE.md`, "three outcomes").
 
+use quorate_store::FailureKind;
 use serde::{Deserialize, Serialize};
 
 /// What an error means for the command it answers.
@@ -259,6 +260,8 @@ pub enum NodeFailure {
     /// The disk failed: a sync is never tried twice (`docs/safety.md`).
     #[error("log store failed: {detail}; check the disk, then start the node again")]
     Store {
+        /// Why, for a program that chooses what to do.
+        kind: FailureKind,
         /// What the store said.
         detail: String,
     },

@@ -268,7 +268,7 @@ async fn open(plan: Plan, disk: Box<dyn Disk>) -> Result<Arc<Owner>, StartError>
             tracing::error!(node = %id, %fatal, "the log store failed");
             let _ = failure.send_if_modified(|known: &mut Option<NodeFailure>| {
                 let first = known.is_none();
-                known.get_or_insert(NodeFailure::Store { detail: fatal.to_string() });
+                known.get_or_insert(NodeFailure::Store { kind: fatal.kind(), detail: fatal.to_string() });
                 first
             });
         })

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use quorate::NodeFailure;
-use quorate::store::{DiskError, OpenError};
+use quorate::store::{DiskError, FailureKind, OpenError};
 use quorate_server::{DevOptions, Ended, Listed, ServeError, ServeOptions};
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
@@ -182,9 +182,8 @@ fn ended(ended: Ended) -> Result<(), Failure> {
         Ended::Stopped => Ok(()),
         Ended::Forced => Err(Failure::new(Exit::Interrupted, "ended at once by a second signal")),
         Ended::Failed(failure) => {
-            let text = failure.to_string();
-            let full = matches!(failure, NodeFailure::Store { .. }) && text.contains("no space left");
-            Err(Failure::new(if full { Exit::DiskFull } else { Exit::Failed }, text))
+            let full = matches!(failure, NodeFailure::Store { kind: FailureKind::DiskFull, .. });
+            Err(Failure::new(if full { Exit::DiskFull } else { Exit::Failed }, failure.to_string()))
         }
     }
 }
