@@ -75,7 +75,7 @@ struct Write {
 /// The store with the role that writes to each group.
 pub(crate) struct Engine {
     store: Store,
-    writers: BTreeMap<GroupId, RoleWriter>,
+    roles: BTreeMap<GroupId, RoleWriter>,
     /// Whether the roles were told that the disk is full.
     full: bool,
     shared: Arc<Shared>,
@@ -84,7 +84,7 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(store: Store, shared: Arc<Shared>) -> Self {
         let full = store.space().is_ok_and(Space::is_full);
-        Self { store, writers: BTreeMap::new(), full, shared }
+        Self { store, roles: BTreeMap::new(), full, shared }
     }
 
     /// Carries out everything, in order. After a failure nothing is answered: replies are dropped.
@@ -135,8 +135,8 @@ impl Engine {
         let full = self.store.space()?.is_full();
         if full != self.full {
             self.full = full;
-            for writer in self.writers.values() {
-                self.tell(&writer.sink, StoreEvent::DiskFull(full));
+            for role in self.roles.values() {
+                self.tell(&role.sink, StoreEvent::DiskFull(full));
             }
         }
         Ok(())
@@ -148,7 +148,7 @@ impl Engine {
         for request in requests {
             match request {
                 StoreRequest::Persist { group, epoch, persist } => {
-                    writes.push(Write { group, epoch, persist })
+                    writes.push(Write { group, epoch, persist });
                 }
                 read if read.is_read() => reads.push(read),
                 barrier => {
@@ -171,11 +171,11 @@ impl Engine {
         let mut batch = Vec::new();
         let mut entries = 0;
         for Write { group, epoch, persist } in writes {
-            let Some(writer) = self.writers.get(&group).filter(|writer| writer.epoch == epoch) else {
+            let Some(role) = self.roles.get(&group).filter(|role| role.epoch == epoch) else {
                 self.shared.stats.dropped.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
-            let before = reached.get(&group).copied().unwrap_or(writer.persisted);
+            let before = reached.get(&group).copied().unwrap_or(role.persisted);
             if persist.sequence <= before {
                 reached.entry(group).or_insert(before);
             } else if persist.sequence == before.next() {
@@ -193,11 +193,11 @@ impl Engine {
             self.shared.stats.entries.fetch_add(entries as u64, Ordering::Relaxed);
         }
         for (group, sequence) in reached {
-            let writer = self.writers.get_mut(&group).expect("found above");
-            writer.persisted = sequence;
-            let event = StoreEvent::Persisted { group, epoch: writer.epoch, sequence };
+            let role = self.roles.get_mut(&group).expect("found above");
+            role.persisted = sequence;
+            let event = StoreEvent::Persisted { group, epoch: role.epoch, sequence };
             if !self.shared.has_failed() {
-                (writer.sink)(event);
+                (role.sink)(event);
             }
         }
         Ok(())
@@ -224,7 +224,7 @@ impl Engine {
                 Ok(())
             }
             StoreRequest::Load { group, epoch, tail_bytes_max, sink, reply } => {
-                if self.writers.get(&group).is_some_and(|writer| writer.epoch >= epoch) {
+                if self.roles.get(&group).is_some_and(|role| role.epoch >= epoch) {
                     return self.answer(reply, Err(StoreError::Stale { group }));
                 }
                 let loaded = self.store.load(group, tail_bytes_max);
@@ -232,7 +232,7 @@ impl Engine {
                     if self.full {
                         self.tell(&sink, StoreEvent::DiskFull(true));
                     }
-                    self.writers.insert(group, RoleWriter { epoch, sink, persisted: Sequence::ZERO });
+                    self.roles.insert(group, RoleWriter { epoch, sink, persisted: Sequence::ZERO });
                 }
                 self.answer(reply, loaded)
             }
@@ -254,8 +254,8 @@ impl Engine {
     }
 
     fn check_epoch(&self, group: GroupId, epoch: Epoch) -> Result<(), StoreError> {
-        match self.writers.get(&group) {
-            Some(writer) if writer.epoch == epoch => Ok(()),
+        match self.roles.get(&group) {
+            Some(role) if role.epoch == epoch => Ok(()),
             Some(_) | None => Err(StoreError::Stale { group }),
         }
     }

@@ -88,7 +88,7 @@ fn rule_04_every_crash_image_holds_what_was_promised() {
 /// what the system takes for written already: the next crash would forget a vote or an entry that was told meanwhile.
 #[test]
 fn rule_10_bug_72_what_an_opening_found_is_on_the_disk() {
-    let stops = (1..=steps()).map(|stop_at| run(stop_at));
+    let stops = (1..=steps()).map(run);
     let failing = (0..).map(|sync| {
         let disk = SimDisk::new();
         disk.fail_sync_in(sync);
