@@ -11,6 +11,9 @@ use crate::repository::{files, from_top, read, sources};
 const HELD: &[&str] = &[
     "crates/bench",
     "crates/bridge",
+    "crates/quorate/src/log_store",
+    "crates/quorate/src/messages/store.rs",
+    "crates/store",
     "crates/testkit",
     "examples",
     "tests",

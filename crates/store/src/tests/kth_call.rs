@@ -29,7 +29,7 @@ use quorate_store::*;
 use self::kth::cases::{Case, Kind, Outcome, cases};
 use self::kth::shim::Shim;
 
-/// Every so many calls one fails, where nobody says otherwise: a few seconds' worth.
+/// One call in so many fails by default: a few seconds' worth.
 const STRIDE: u64 = 131;
 
 fn stride() -> u64 {
@@ -92,9 +92,9 @@ fn rule_06_every_system_call_fails_once() {
     swept.judge("QUORATE_KTH");
 }
 
-/// After a failed change of its list of tables fjall keeps the old one in memory and writes the same file anew at the next
-/// change; `current`, already renamed, names that file with the checksum of the failed one until then. Whoever ends in
-/// between leaves what looks like damage. So every sync fails once, late, and whoever syncs after it is slow.
+/// After a failed change of its list of tables fjall keeps the old list in memory and writes the same file again at the next
+/// change; until then `current`, already renamed, names that file with the checksum of the failed one. A process that ends
+/// in between leaves what looks like damage. So every sync fails once, late, and each sync after it is slow.
 #[test]
 fn rule_06_a_list_of_tables_is_not_written_again_after_a_failure() {
     let Some(shim) = shim() else { return };

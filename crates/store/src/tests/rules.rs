@@ -263,7 +263,7 @@ fn rule_01_a_misdirected_sector_is_seen() {
             disk.misdirect_next_sector();
             let hard_state = hard(8 + term, Some("node2"));
             let write = GroupWrite { group: group(), hard_state, truncate_from: None, entries: Vec::new() };
-            store.write(vec![write]).expect("nobody notices yet");
+            store.write(vec![write]).expect("it is not detected yet");
         }
         // The slot may have landed in the next group's cell: seen, and the database stands in.
         let (store, _) = open(&SimDisk::from_image(disk.crash(Crash::Lost))).expect("the database is whole");

@@ -138,7 +138,7 @@ fn rule_05_recovering_is_durable_before_the_role_starts() {
                     );
                     assert_eq!(found.voted_for, Some(node("node1")), "the vote is never forgotten");
                 }
-                // Torn anchor beside a damaged database: nobody can say what was voted.
+                // A torn anchor beside a damaged database: the votes are unknown.
                 Err(OpenError::BothDamaged { .. }) => assert_eq!(crash, Crash::Torn),
                 Err(other) => panic!("step {stop_at}, {crash:?}: {other}"),
             }
@@ -244,10 +244,10 @@ fn rule_14_incarnation_and_boot_belong_to_the_directory() {
     other.node = node("node7");
     let refused = Store::open(Box::new(SimDisk::from_image(image.clone())), other);
     assert!(matches!(refused, Err(OpenError::OtherNode { .. })));
-    let nobody = StoreOptions { cluster: None, ..options() };
-    let refused = Store::open(Box::new(SimDisk::new()), nobody.clone());
+    let no_cluster = StoreOptions { cluster: None, ..options() };
+    let refused = Store::open(Box::new(SimDisk::new()), no_cluster.clone());
     assert!(matches!(refused, Err(OpenError::NoCluster { .. })));
-    assert!(Store::open(Box::new(SimDisk::from_image(image)), nobody).is_ok(), "it is needed once");
+    assert!(Store::open(Box::new(SimDisk::from_image(image)), no_cluster).is_ok(), "it is needed once");
 }
 
 #[test]
@@ -305,7 +305,10 @@ fn rule_03_damage_within_the_lag_looks_like_a_torn_tail() {
     let lagging = disk.crash(Crash::Lost);
     let batch = lagging.batches() - 1;
     let (store_after, report) = reopened(&lagging.rot(&Rot::Suffix { batch })).expect("it opens");
-    assert!(report.groups.iter().all(|group| !group.recovering), "the stated window: nobody can tell");
+    assert!(
+        report.groups.iter().all(|group| !group.recovering),
+        "the stated window: the loss cannot be detected"
+    );
     assert_eq!(held(&store_after, group()).expect("open").last().index, Index(10));
     assert!(store.is_anchor_behind());
     store.settle_anchor().expect("it settles");

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::directory::{ENTRIES, Outcome, copy, files, fill, goes_on, outcome};
 use crate::SECTOR_BYTES;
 
-/// Every so many bytes a bit is flipped, where nobody says otherwise: a few seconds' worth.
+/// A bit of one byte in so many is flipped by default: a few seconds' worth.
 const STRIDE: usize = 997;
 /// After so many damaged directories one of them goes on working; each of those in which a whole file is another one does.
 const GOES_ON_EVERY: usize = 5;
@@ -98,7 +98,7 @@ impl Damage {
     }
 }
 
-/// Makes a file anew: what stands there may be a link.
+/// Makes a new file: the one that is there may be a link.
 fn make(path: &Path, bytes: &[u8]) {
     // It may also not be there: one of an older copy.
     let _ = fs::remove_file(path);

@@ -119,7 +119,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
             let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
             fs::write(&target, &bytes[..end]).expect("a file is written");
         } else if entry.path().parent().is_some_and(|parent| parent.ends_with("tables")) {
-            // The engine never writes to a table again, and whoever damages one makes it anew.
+            // fjall never writes to a table again, and a test that damages one makes a new file.
             fs::hard_link(entry.path(), &target).expect("a file is linked");
         } else {
             fs::copy(entry.path(), &target).expect("a file is copied");

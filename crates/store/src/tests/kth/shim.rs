@@ -145,7 +145,7 @@ impl Shim {
     }
 }
 
-/// Opens a directory that nobody has open. A process that another thread starts holds the lock from its fork to its exec.
+/// Opens a directory that is closed. A process that another thread starts holds the lock from its fork to its exec.
 fn reopen(data: &Path) -> Result<(Store, OpenReport), OpenError> {
     let start = now();
     loop {
@@ -191,7 +191,7 @@ fn check(data: &Path, did: usize) -> Result<(), String> {
     verify(data)
 }
 
-/// Walks every log of a directory that nobody has open, and looks for rows that belong to none.
+/// Walks every log of a closed directory, and looks for rows that belong to none.
 fn verify(data: &Path) -> Result<(), String> {
     let start = now();
     let disk = loop {
