@@ -130,21 +130,15 @@ impl LogStoreState {
     /// A role is being started: writes of older epochs that still wait are dropped.
     fn forget_older(&mut self, group: GroupId, epoch: Epoch) {
         let stats = self.handle.stats();
-        self.queue.retain(|request| match request {
-            StoreRequest::Persist { group: of, epoch: old, .. } if *of == group && *old < epoch => {
+        self.queue.retain(|request| {
+            let is_old = matches!(request, StoreRequest::Persist { group: of, epoch: old, .. }
+                if *of == group && *old < epoch);
+            if is_old {
                 stats.queued_requests.fetch_sub(1, Ordering::Relaxed);
                 stats.queued_bytes.fetch_sub(request.bytes() as u64, Ordering::Relaxed);
                 stats.dropped.fetch_add(1, Ordering::Relaxed);
-                false
             }
-            StoreRequest::Persist { .. }
-            | StoreRequest::OpenGroup { .. }
-            | StoreRequest::Load { .. }
-            | StoreRequest::Read { .. }
-            | StoreRequest::Locate { .. }
-            | StoreRequest::Install { .. }
-            | StoreRequest::Compact { .. }
-            | StoreRequest::RecordPeer { .. } => true,
+            !is_old
         });
     }
 

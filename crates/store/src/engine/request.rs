@@ -124,16 +124,7 @@ pub enum StoreRequest {
 impl StoreRequest {
     /// The entries it writes.
     pub fn entries(&self) -> &[Entry] {
-        match self {
-            Self::Persist { persist, .. } => &persist.entries,
-            Self::OpenGroup { .. }
-            | Self::Load { .. }
-            | Self::Read { .. }
-            | Self::Locate { .. }
-            | Self::Install { .. }
-            | Self::Compact { .. }
-            | Self::RecordPeer { .. } => &[],
-        }
+        if let Self::Persist { persist, .. } = self { &persist.entries } else { &[] }
     }
 
     /// Bytes of the entries it writes, as they will lie on disk.
@@ -149,15 +140,6 @@ impl StoreRequest {
 
 impl fmt::Debug for StoreRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Persist { .. } => "Persist",
-            Self::OpenGroup { .. } => "OpenGroup",
-            Self::Load { .. } => "Load",
-            Self::Read { .. } => "Read",
-            Self::Locate { .. } => "Locate",
-            Self::Install { .. } => "Install",
-            Self::Compact { .. } => "Compact",
-            Self::RecordPeer { .. } => "RecordPeer",
-        })
+        f.debug_struct("StoreRequest").field("bytes", &self.bytes()).finish_non_exhaustive()
     }
 }

@@ -93,7 +93,7 @@ impl OpenDatabase {
     #[cfg(test)]
     pub(super) fn create_that_seals(path: &Path, options: &FjallOptions) -> Self {
         let database = Database::builder(path).worker_threads(1).open().expect("a database");
-        open_keyspaces_that_seal(database, options).expect("keyspaces")
+        open_keyspaces(database, options, true).expect("keyspaces")
     }
 }
 
@@ -104,27 +104,31 @@ fn open_fjall(path: &Path, options: &FjallOptions) -> Result<OpenDatabase, fjall
         .cache_size(options.cache_bytes)
         .journal_compression(CompressionType::None)
         .open()?;
-    if database.keyspace_exists(LOG_THAT_SEALS) && !database.keyspace_exists(LOG) {
-        return open_keyspaces_that_seal(database, options);
-    }
-    let unlimited = || KeyspaceCreateOptions::default().max_memtable_size(u64::MAX);
-    let (log, hard) = (database.keyspace(LOG, unlimited)?, database.keyspace(HARD, unlimited)?);
-    let limit = |bytes| Limit { bytes, beyond_bytes: BEYOND_BYTES };
-    let (log_limit, hard_limit) = (limit(options.log_memtable_bytes), limit(options.hard_memtable_bytes));
-    Ok(OpenDatabase { database, log, hard, log_limit, hard_limit })
+    let seals = database.keyspace_exists(LOG_THAT_SEALS) && !database.keyspace_exists(LOG);
+    open_keyspaces(database, options, seals)
 }
 
-/// The old keyspaces. Their memtables may not grow past the limit: fjall would ask its thread to seal them at each commit.
-fn open_keyspaces_that_seal(
+/// Opens the keyspaces, or makes them. Those that seal may not grow past their limit: fjall would ask its thread to seal them at
+/// each commit.
+fn open_keyspaces(
     database: Database,
     options: &FjallOptions,
+    seals: bool,
 ) -> Result<OpenDatabase, fjall::Error> {
-    let limited = |bytes| move || KeyspaceCreateOptions::default().max_memtable_size(bytes);
-    let log = database.keyspace(LOG_THAT_SEALS, limited(options.log_memtable_bytes))?;
-    let hard = database.keyspace(HARD_THAT_SEALS, limited(options.hard_memtable_bytes))?;
-    let limit = |bytes| Limit { bytes, beyond_bytes: 0 };
-    let (log_limit, hard_limit) = (limit(options.log_memtable_bytes), limit(options.hard_memtable_bytes));
-    Ok(OpenDatabase { database, log, hard, log_limit, hard_limit })
+    let open = |name, bytes| {
+        let memtable_bytes = if seals { bytes } else { u64::MAX };
+        database.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes))
+    };
+    let (log, hard) = if seals { (LOG_THAT_SEALS, HARD_THAT_SEALS) } else { (LOG, HARD) };
+    let limit = |bytes| Limit { bytes, beyond_bytes: if seals { 0 } else { BEYOND_BYTES } };
+    let (log_bytes, hard_bytes) = (options.log_memtable_bytes, options.hard_memtable_bytes);
+    Ok(OpenDatabase {
+        log: open(log, log_bytes)?,
+        hard: open(hard, hard_bytes)?,
+        log_limit: limit(log_bytes),
+        hard_limit: limit(hard_bytes),
+        database,
+    })
 }
 
 /// For `map_err`: what an error of fjall means to the store.
