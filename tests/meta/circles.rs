@@ -21,6 +21,7 @@ const HELD: &[&str] = &[
     "quorate-examples",
     "quorate-fuzz",
     "quorate-store",
+    "quorate-testkit",
     "quorate-tests",
 ];
 

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use quorate::store::{Batch, Disk, Keyspace, SECTOR_BYTES};
 
-use super::Storage;
+use super::storage::Storage;
 
 fn keys(disk: &dyn Disk, keyspace: Keyspace, from: &[u8]) -> Vec<Vec<u8>> {
     let mut keys = Vec::new();

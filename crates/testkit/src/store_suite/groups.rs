@@ -3,8 +3,8 @@
 use quorate::store::{GroupWrite, Install};
 use quorate_core::{GroupId, Incarnation, Index, NodeId, Position};
 
-use super::Storage;
 use super::script::{Script, entries, founding, hard};
+use super::storage::Storage;
 
 pub(super) fn groups_share_a_batch(storage: &mut dyn Storage) {
     let mut script = Script::open(storage);

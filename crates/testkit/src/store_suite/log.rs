@@ -4,8 +4,8 @@ use bytes::Bytes;
 use quorate::store::StoreError;
 use quorate_core::{Entry, EntryKind, Hash, Index, LogId, Term};
 
-use super::Storage;
 use super::script::{Script, entries, founding, hard, options};
+use super::storage::Storage;
 
 pub(super) fn append_and_read(storage: &mut dyn Storage) {
     let mut script = Script::open(storage);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use quorate::store::{GroupWrite, Install};
 use quorate_core::{Entry, GroupId, HardState, Index, NodeId, Position, Term};
 
-use super::Storage;
 use super::script::{Script, entries, founding};
+use super::storage::Storage;
 
 /// splitmix64: the same history for the same seed, everywhere.
 struct Random(u64);

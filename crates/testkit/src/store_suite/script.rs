@@ -8,7 +8,7 @@ use quorate_core::{
     Entry, EntryKind, GroupId, HardState, Hash, Index, Member, Membership, NodeId, Position, Term,
 };
 
-use super::Storage;
+use super::storage::Storage;
 
 /// A store on a storage.
 pub struct Script<'a> {
