@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use bytes::{Bytes, BytesMut};
 use quorate_core::{
-    Append, AppendReply, AppendResult, Body, Boot, Entry, EntryKind, HEADER_BYTES, Hash, Incarnation, Index,
+    AppendEntries, AppendReply, AppendResult, Body, Boot, Entry, EntryKind, HEADER_BYTES, Hash, Incarnation, Index,
     LogId, Member, Membership, Message, NodeId, Position, ReadIndexReply, ReadIndexRequest,
     ReplicationSession, Round, Term, Time, VoteKind, VoteReply, VoteRequest, decode_run, encode_run,
     verify_run,
@@ -92,7 +92,7 @@ fn log_id(term: u64, index: u64) -> LogId {
 fn bodies() -> Vec<(&'static str, Body)> {
     let request = |kind, forced| VoteRequest { kind, campaign: Term(8), last: log_id(7, 300), forced };
     let reply = |kind, granted| VoteReply { kind, campaign: Term(8), granted };
-    let append = |entries| Append {
+    let append = |entries| AppendEntries {
         session: ReplicationSession(5),
         prev: log_id(0, 0),
         entries,
@@ -112,8 +112,8 @@ fn bodies() -> Vec<(&'static str, Body)> {
         ("vote-request", Body::VoteRequest(request(VoteKind::Real, true))),
         ("pre-vote-reply", Body::VoteReply(reply(VoteKind::Pre, false))),
         ("vote-reply", Body::VoteReply(reply(VoteKind::Real, true))),
-        ("heartbeat", Body::Append(append(Vec::new()))),
-        ("append", Body::Append(append(entries()))),
+        ("heartbeat", Body::AppendEntries(append(Vec::new()))),
+        ("append", Body::AppendEntries(append(entries()))),
         ("append-reply-matched", Body::AppendReply(answer(AppendResult::Matched { index: Index(3) }))),
         ("append-reply-conflict", Body::AppendReply(answer(conflict))),
         ("append-reply-no-space", Body::AppendReply(answer(AppendResult::NoSpace))),
@@ -178,7 +178,7 @@ fn variant(body: &Body) -> &'static str {
     match body {
         Body::VoteRequest(_) => "VoteRequest",
         Body::VoteReply(_) => "VoteReply",
-        Body::Append(_) => "Append",
+        Body::AppendEntries(_) => "Append",
         Body::AppendReply(_) => "AppendReply",
         Body::TimeoutNow => "TimeoutNow",
         Body::ReadIndexRequest(_) => "ReadIndexRequest",

@@ -1,23 +1,25 @@
 //! Stage 6 of 7, Applied, begins here: from the commit index to the applier. Tracks how far committed entries were handed
 //! to the applier, and how far it reports to have applied them.
 //!
-//! Entries leave for the applier from memory where they are there, else by a read of the store; never more than a
-//! window ahead of what it reports, so a slow state machine costs no memory here.
+//! Entries go to the applier from memory if they are there, otherwise from the store; never more than a window ahead of what
+//! it has reported, so a slow state machine costs no memory here.
 
 use crate::effect::{Effect, Reader};
 use crate::entry::Entry;
 use crate::ids::Index;
 use crate::tail::Tail;
 
-/// Entries in one hand-over, at most.
+/// Entries handed to the applier at once, at most.
 const BATCH_ENTRIES_MAX: usize = 1_024;
-/// Bytes in one hand-over, at most (one entry may exceed it alone).
+/// Bytes handed to the applier at once, at most (a single entry may exceed it).
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
-/// Invariant: `applied <= handed`; while `reading` is set the store answers the applier from there, and nothing is
-/// handed from memory until the applier reports that it applied what was read, so it sees entries in order.
+/// How far an applier has come.
+///
+/// Invariant: `applied <= handed`. While `reading` is set, the store hands the applier entries from there, and nothing is
+/// handed from memory until the applier has reported those applied, so it sees entries in order.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ApplyCursor {
+pub(crate) struct ApplyCursor {
     handed: Index,
     applied: Index,
     reading: Option<Index>,
@@ -25,32 +27,32 @@ pub struct ApplyCursor {
 }
 
 impl ApplyCursor {
-    /// Of an applier that has applied up to `applied`.
-    pub fn new(applied: Index, window_entries_max: u64) -> Self {
+    /// For an applier that has applied up to `applied`.
+    pub(crate) fn new(applied: Index, window_entries_max: u64) -> Self {
         Self { handed: applied, applied, reading: None, window_entries_max }
     }
 
     /// The last index the applier reported.
-    pub fn applied(&self) -> Index {
+    pub(crate) fn applied(&self) -> Index {
         self.applied
     }
 
-    /// The applier reports.
-    pub fn applied_through(&mut self, through: Index) {
+    /// The applier reports that it has applied up to `through`.
+    pub(crate) fn applied_through(&mut self, through: Index) {
         self.applied = self.applied.max(through);
         self.handed = self.handed.max(through);
         self.reading = self.reading.filter(|from| *from > through);
     }
 
-    /// The applier (or the store it reads from) began anew after `applied`: everything above is handed over again.
-    pub fn restart(&mut self, applied: Index) {
+    /// The applier, or the store it reads from, was restarted: everything above `applied` is handed over again.
+    pub(crate) fn restart(&mut self, applied: Index) {
         self.applied = applied;
         self.handed = applied;
         self.reading = None;
     }
 
-    /// Hands over what may be applied up to `ceiling`.
-    pub fn pump(&mut self, tail: &Tail, ceiling: Index, effects: &mut Vec<Effect>) {
+    /// Hands over committed entries up to `ceiling`, as far as the window allows.
+    pub(crate) fn pump(&mut self, tail: &Tail, ceiling: Index, effects: &mut Vec<Effect>) {
         while self.handed < ceiling && self.reading.is_none() {
             let room = self.window_entries_max.saturating_sub(self.handed.0 - self.applied.0);
             if room == 0 {

@@ -1,47 +1,47 @@
-//! The candidate: asks whether it would win (pre-vote, thesis section 9.6), then asks for votes.
+//! The candidate: asks whether it would win (pre-vote, Raft thesis section 9.6), then asks for votes.
 //!
-//! The pre-vote changes nothing anywhere, so a node that was cut off comes back without deposing a healthy leader.
-//! The vote for oneself is durable before anyone is asked for theirs.
+//! A pre-vote changes nothing on any node, so a node that was cut off comes back without deposing a healthy leader. The
+//! candidate's vote for itself is durable before it asks for others.
 
 use std::collections::BTreeSet;
 
-use crate::effect::{Common, Effect, Effects, NextRole, ReadId, Refusal};
+use crate::effect::{Effect, Effects, NextRole, ReadId, Refusal, RoleEvent};
 use crate::ids::{NodeId, Term, Time};
 use crate::message::{Body, Message, ReadIndexReply, VoteKind, VoteReply, VoteRequest};
 use crate::state::{ReplicaState, Standing, become_role};
 
-/// What a candidate hears.
+/// What a candidate is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CandidateEvent {
-    /// What every role hears.
-    Common(Common),
-    /// Reads that want to be linearizable: refused, there is no leader.
+    /// An event that every role is told.
+    Role(RoleEvent),
+    /// Linearizable reads: refused, no leader is known.
     Read(Vec<ReadId>),
 }
 
-/// How far a campaign has come.
+/// The phase of a campaign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Asking who would vote.
+    /// Asking which nodes would vote.
     PreVote,
-    /// Asking for votes, in the current term.
+    /// Asking for votes in the current term.
     Vote,
 }
 
-/// A candidate.
+/// A node that campaigns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Candidate {
     state: ReplicaState,
     phase: Phase,
     forced: bool,
-    /// Sets, so that a reply that comes twice counts once (`known-bugs.md` 6).
+    /// Sets, so that a reply that arrives twice counts once (`known-bugs.md` 6).
     granted: BTreeSet<NodeId>,
     rejected: BTreeSet<NodeId>,
     deadline: Time,
 }
 
 impl Candidate {
-    /// Begins a campaign; `forced` skips the pre-vote.
+    /// Starts a campaign; `forced` (a leadership transfer) skips the pre-vote.
     pub fn start(state: ReplicaState, now: Time, forced: bool) -> (Self, Effects) {
         let mut candidate = Self {
             state: state.hand_over(),
@@ -64,20 +64,20 @@ impl Candidate {
             CandidateEvent::Read(reads) => {
                 effects.push(Effect::ReadRefused { reads, reason: Refusal::NotLeader });
             }
-            CandidateEvent::Common(common) => {
+            CandidateEvent::Role(common) => {
                 self.state.step_common(&common, &mut effects);
                 match common {
-                    Common::Message(message) => self.message(now, message, &mut effects),
-                    Common::Tick => self.tick(now, &mut effects),
-                    Common::Persisted(_) => self.check_won(now, &mut effects),
-                    Common::StoreAway => {
+                    RoleEvent::Message(message) => self.message(now, message, &mut effects),
+                    RoleEvent::Tick => self.tick(now, &mut effects),
+                    RoleEvent::Persisted(_) => self.check_won(now, &mut effects),
+                    RoleEvent::StoreAway => {
                         effects.push(become_role(NextRole::Follower, "the store is away", None));
                     }
-                    Common::Applied(_)
-                    | Common::ApplierRestarted(_)
-                    | Common::Located(_)
-                    | Common::StoreBack
-                    | Common::DiskFull(_) => {}
+                    RoleEvent::Applied(_)
+                    | RoleEvent::ApplierRestarted(_)
+                    | RoleEvent::Located(_)
+                    | RoleEvent::StoreBack
+                    | RoleEvent::DiskFull(_) => {}
                 }
             }
         }
@@ -85,22 +85,22 @@ impl Candidate {
         effects
     }
 
-    /// When [`Common::Tick`] is due.
+    /// When [`RoleEvent::Tick`] is due.
     pub fn deadline(&self) -> Option<Time> {
         Some(self.deadline)
     }
 
-    /// What the replica is apart from its role.
+    /// The state of the replica.
     pub fn state(&self) -> &ReplicaState {
         &self.state
     }
 
-    /// Gives the state to the next role.
+    /// Ends the role and passes the state to the next one.
     pub fn into_state(self) -> ReplicaState {
         self.state
     }
 
-    /// How far the campaign has come.
+    /// Whether it asks for pre-votes or for votes.
     pub fn phase(&self) -> Phase {
         self.phase
     }
@@ -177,10 +177,10 @@ impl Candidate {
         match &message.body {
             Body::VoteRequest(request) => self.vote_request(from, request, effects),
             Body::VoteReply(reply) => self.vote_reply(now, from, reply, effects),
-            Body::Append(_) if term == self.state.term() => {
+            Body::AppendEntries(_) if term == self.state.term() => {
                 effects.push(become_role(NextRole::Follower, "another node leads this term", Some(message)));
             }
-            Body::Append(_) => self.state.refuse_append(from, effects),
+            Body::AppendEntries(_) => self.state.refuse_append(from, effects),
             Body::ReadIndexRequest(request) => {
                 let reply = Body::ReadIndexReply(ReadIndexReply { id: request.id, index: None });
                 let message = self.state.message(from, reply);
@@ -190,8 +190,8 @@ impl Candidate {
         }
     }
 
-    /// A candidate answers too: one that ignored the pre-votes of its own term would keep a cluster from ever
-    /// electing (`known-bugs.md` 12). Its own vote of this term is given, to itself or (in a pre-vote) not yet.
+    /// A candidate answers votes, too: if candidates ignored each other's pre-votes, a cluster might never elect a leader
+    /// (`known-bugs.md` 12). In the vote phase its own vote of this term is already given, to itself.
     fn vote_request(&mut self, from: NodeId, request: &VoteRequest, effects: &mut Effects) {
         let free = match request.kind {
             VoteKind::Pre => request.campaign > self.state.term(),
@@ -236,7 +236,7 @@ impl Candidate {
         }
         match self.phase {
             Phase::PreVote => self.begin_vote(now, effects),
-            // One's own vote counts once it is on disk, like everyone's.
+            // The candidate's own vote counts once it is on disk, like any other vote.
             Phase::Vote if self.state.durability.hard_state_sequence().is_none() => {
                 effects.push(become_role(NextRole::Leader, "elected by a majority", None));
             }

@@ -1,30 +1,30 @@
-//! The numbers the rules of Raft need. Validated once, before the first role starts.
+//! Timings and limits that the rules of Raft need. Validated once, before the first role starts.
 
 use std::time::Duration;
 
 /// Timings and limits of one group's core.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Config {
-    /// A follower that hears nothing stands after a time drawn from here to twice this; a leader that lost touch with
-    /// a quorum for this long falls silent. Raft paper, section 5.2.
+    /// A follower that hears no leader campaigns after a time drawn between this and twice this (Raft paper, section 5.2). A
+    /// leader that has not been in contact with a quorum for this long steps down.
     pub election_timeout: Duration,
-    /// How often a leader that has nothing to send says that it leads.
+    /// How often a leader sends a heartbeat to a peer for which it has nothing else.
     pub heartbeat_interval: Duration,
-    /// A leader whose oldest write has waited this long for its disk gives leadership away.
+    /// A leader gives leadership away when its oldest write has waited this long for the disk.
     pub persist_stall_max: Duration,
-    /// Entries in one `Append`, at most.
+    /// Entries in one AppendEntries message, at most.
     pub append_entries_max: usize,
-    /// Payload bytes in one `Append`, at most (one entry may exceed it alone).
+    /// Bytes of entries in one AppendEntries message, at most (a single entry may exceed it).
     pub append_bytes_max: usize,
-    /// `Append`s to one peer that may be unacknowledged.
+    /// AppendEntries messages to one peer that may be unacknowledged.
     pub window_messages_max: usize,
     /// Bytes to one peer that may be unacknowledged.
     pub window_bytes_max: usize,
-    /// Bytes of entries a role keeps in memory after they are durable, handed on and committed.
+    /// Bytes of entries that a role keeps in memory although they are durable and committed.
     pub tail_bytes_max: usize,
-    /// Bytes appended but not committed above which a leader refuses proposals as busy.
+    /// A leader refuses proposals as busy while more bytes than this are appended and not committed.
     pub uncommitted_bytes_max: usize,
-    /// Entries handed to the applier and not yet reported applied, at most.
+    /// Entries handed to the applier and not reported applied yet, at most.
     pub apply_window_entries_max: u64,
 }
 
@@ -48,26 +48,26 @@ impl Default for Config {
 /// A setting that no group can run with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Heartbeats so rare that followers would stand beside a healthy leader.
+    /// Heartbeats so rare that followers would campaign beside a healthy leader.
     #[error(
         "heartbeat_interval {heartbeat:?} must be above zero and at most a third of election_timeout {election:?}"
     )]
     Heartbeat {
-        /// As given.
+        /// The heartbeat interval given.
         heartbeat: Duration,
-        /// As given.
+        /// The election timeout given.
         election: Duration,
     },
-    /// A limit of zero.
+    /// A setting that must not be zero.
     #[error("{name} must be at least 1")]
     Zero {
-        /// The setting.
+        /// The name of the setting.
         name: &'static str,
     },
 }
 
 impl Config {
-    /// Checks that a group can live with these numbers.
+    /// Checks that a group can run with these settings.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let (heartbeat, election) = (self.heartbeat_interval, self.election_timeout);
         if heartbeat.is_zero() || heartbeat * 3 > election {

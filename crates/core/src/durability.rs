@@ -1,7 +1,7 @@
 //! Stage 3 of 7, Persisted, as a role sees it: which writes it has ordered, and which replies wait for them.
 //!
-//! Every reply that depends on durability waits here and is released by the role when the completion comes back
-//! (`safety.md` 1, 9). Completions that belong to entries a later truncation removed do not raise the durable index
+//! Every reply that depends on durability waits here, and the role releases it when the write has completed
+//! (`safety.md` 1, 9). The completion of entries that a later truncation has removed does not raise the durable index
 //! (etcd's `async_storage_writes_append_aba_race`, `known-bugs.md` 34, 35).
 
 use std::collections::VecDeque;
@@ -11,16 +11,16 @@ use crate::hard_state::HardState;
 use crate::ids::{Index, Sequence, Time};
 use crate::message::Message;
 
-/// One order to the store. Applied in sequence, each once; its completion releases what waits for it.
+/// One write for the store. Writes are applied in sequence, each once; a completion releases what waits for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Persist {
-    /// From 1, without gaps, in one epoch.
+    /// From 1 on, without gaps, within one epoch.
     pub sequence: Sequence,
-    /// Always the newest: a write that only carries entries repeats it (`safety.md` 1).
+    /// Always the newest: a write that carries entries alone repeats it (`safety.md` 1).
     pub hard_state: HardState,
-    /// Whether `hard_state` differs from what the sequence before made durable, so that both copies must be synced.
+    /// Whether `hard_state` differs from that of the write before, so that both of its copies must be synced.
     pub hard_state_changed: bool,
-    /// Remove this index and all after it, in the same batch and before the entries.
+    /// Remove this index and all after it, in the same batch as the entries and before them.
     pub truncate_from: Option<Index>,
     /// Contiguous entries to append.
     pub entries: Vec<Entry>,
@@ -29,14 +29,14 @@ pub struct Persist {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Pending {
     persist: Persist,
-    /// The last index that is durable once this is; lowered by a later truncation. `None` if it appends nothing.
+    /// The last index that is durable once this write is; a later truncation lowers it. `None` if it appends nothing.
     makes_durable: Option<Index>,
     issued_at: Time,
 }
 
-/// The writes under way of one role, handed on by value when the role changes.
+/// The writes of a replica that are under way, passed on by value when the role changes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Durability {
+pub(crate) struct Durability {
     last_issued: Sequence,
     durable: Index,
     pending: VecDeque<Pending>,
@@ -44,23 +44,23 @@ pub struct Durability {
 }
 
 impl Durability {
-    /// Of a log whose every entry up to `durable` was read back from disk.
-    pub fn new(durable: Index) -> Self {
+    /// For a log of which every entry up to `durable` was read from disk.
+    pub(crate) fn new(durable: Index) -> Self {
         Self { last_issued: Sequence::ZERO, durable, pending: VecDeque::new(), held: VecDeque::new() }
     }
 
-    /// The last index known to be on this node's disk and part of the present log.
-    pub fn durable(&self) -> Index {
+    /// The last index known to be on this node's disk and part of the current log.
+    pub(crate) fn durable(&self) -> Index {
         self.durable
     }
 
-    /// When the oldest write that has not come back was issued.
-    pub fn oldest_issued_at(&self) -> Option<Time> {
+    /// When the oldest write that has not completed was issued.
+    pub(crate) fn oldest_issued_at(&self) -> Option<Time> {
         self.pending.front().map(|pending| pending.issued_at)
     }
 
-    /// Numbers a write and remembers it until it comes back.
-    pub fn issue(
+    /// Numbers a write and remembers it until it completes.
+    pub(crate) fn issue(
         &mut self,
         now: Time,
         hard_state: HardState,
@@ -82,9 +82,9 @@ impl Durability {
         persist
     }
 
-    /// Everything up to `sequence` is on disk: raises the durable index and returns what was held for it. A number
-    /// that was never issued or came back before changes nothing.
-    pub fn complete(&mut self, sequence: Sequence) -> Vec<Message> {
+    /// Every write up to `sequence` is on disk: raises the durable index and returns the messages held for them. A sequence
+    /// that was never issued, or has completed before, changes nothing.
+    pub(crate) fn complete(&mut self, sequence: Sequence) -> Vec<Message> {
         if sequence > self.last_issued {
             return Vec::new();
         }
@@ -99,14 +99,14 @@ impl Durability {
         released
     }
 
-    /// The sequence a reply must wait for that depends on term and vote alone.
-    pub fn hard_state_sequence(&self) -> Option<Sequence> {
+    /// The write that a reply must wait for which depends on term and vote alone.
+    pub(crate) fn hard_state_sequence(&self) -> Option<Sequence> {
         let newest = self.pending.iter().rev().find(|pending| pending.persist.hard_state_changed);
         newest.map(|pending| pending.persist.sequence)
     }
 
-    /// The sequence a reply must wait for that claims `index` is durable.
-    pub fn log_sequence(&self, index: Index) -> Option<Sequence> {
+    /// The write that a reply must wait for which claims that `index` is durable.
+    pub(crate) fn log_sequence(&self, index: Index) -> Option<Sequence> {
         let log = if index <= self.durable {
             None
         } else {
@@ -117,19 +117,19 @@ impl Durability {
         log.max(self.hard_state_sequence())
     }
 
-    /// Holds a message until `after` is durable. What waits for the same write leaves in the order it was held.
-    pub fn hold(&mut self, after: Sequence, message: Message) {
+    /// Holds a message until the write `after` is durable. Messages that wait for the same write leave in their order.
+    pub(crate) fn hold(&mut self, after: Sequence, message: Message) {
         let place = self.held.partition_point(|(held, _)| *held <= after);
         self.held.insert(place, (after, message));
     }
 
-    /// Forgets what is held: the role that promised it is over.
-    pub fn release_nothing(&mut self) {
+    /// Drops the messages held: the role that promised them has ended.
+    pub(crate) fn release_nothing(&mut self) {
         self.held.clear();
     }
 
-    /// Everything that has not come back, in order: said again to a store that was restarted (`safety.md` 9).
-    pub fn resend(&self) -> Vec<Persist> {
+    /// Every write that has not completed, in order, to be resent to a store that was restarted (`safety.md` 9).
+    pub(crate) fn resend(&self) -> Vec<Persist> {
         self.pending.iter().map(|pending| pending.persist.clone()).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! What a role asks of its shell, and the events that every role hears.
+//! What a role asks of its shell, and the events that every role is told.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,67 +9,67 @@ use crate::membership::Membership;
 use crate::message::Message;
 use crate::replicator::ReplicatorEvent;
 
-/// The answer of one step, in the order in which it must be carried out.
+/// The effects of one step, in the order in which they must be carried out.
 pub type Effects = Vec<Effect>;
 
-/// What the shell of a role must do. Nothing else happens.
+/// What the shell of a role must do. A role has no other way to act.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Write this and say [`Common::Persisted`] once it is on disk.
+    /// Write this, and answer with [`RoleEvent::Persisted`] once it is on disk.
     Persist(Persist),
-    /// Send this to its addressee; losing it is allowed.
+    /// Send this to its addressee. It may be lost.
     Send(Message),
-    /// Hand these committed entries to the applier; it answers [`Common::Applied`].
+    /// Hand these committed entries to the applier, which answers with [`RoleEvent::Applied`].
     Apply {
-        /// Contiguous; the applier skips what it has applied before.
+        /// Contiguous. The applier skips those it has applied before.
         entries: Vec<Entry>,
     },
     /// Read the log from disk and give it to `reader`.
     ReadLog {
-        /// Who waits for it.
+        /// Where the entries go.
         reader: Reader,
         /// The first index wanted.
         from: Index,
         /// The last index wanted.
         through: Index,
-        /// About how many bytes, at most (at least one entry).
+        /// About how many bytes, at most (but at least one entry).
         bytes_max: usize,
     },
     /// Start a replicator for this peer, in place of any earlier one.
     StartReplicator {
-        /// Whom it serves.
+        /// The peer to replicate to.
         peer: NodeId,
-        /// Its number: acknowledgements to another one are not counted.
+        /// Its replication session: acknowledgements that carry another one do not count.
         session: ReplicationSession,
-        /// Where it begins to probe: a new leader's last entry before its no-op, which no peer can have yet.
+        /// Where it begins to probe: the last entry before the no-op of a new leader, which no peer can have yet.
         prev: LogId,
     },
     /// Stop the replicator of this peer.
     StopReplicator {
-        /// Whom it served.
+        /// The peer of the replicator.
         peer: NodeId,
     },
-    /// Tell the replicator of this peer.
+    /// Step the replicator of this peer.
     ToReplicator {
-        /// Whom it serves.
+        /// The peer of the replicator.
         peer: NodeId,
-        /// What to tell it.
+        /// The event it is told.
         event: ReplicatorEvent,
     },
-    /// The first `count` proposals that have not been answered yet were appended, in order, from `first`.
+    /// The first `count` proposals that were not answered yet are appended, in order, from `first` on.
     Accepted {
         /// The index of the first.
         first: Index,
         /// The term of all.
         term: Term,
-        /// How many.
+        /// The number of proposals.
         count: usize,
     },
-    /// The next `count` proposals that have not been answered yet were refused; nothing of them entered the log.
+    /// The next `count` proposals that were not answered yet are refused: none of them entered the log.
     Refused {
-        /// How many.
+        /// The number of proposals.
         count: usize,
-        /// Why.
+        /// Why they were refused.
         reason: Refusal,
     },
     /// These reads may be answered once the applier has applied `index`.
@@ -79,23 +79,23 @@ pub enum Effect {
         /// The read index.
         index: Index,
     },
-    /// Leadership could not be confirmed: these reads are refused.
+    /// These reads are refused: leadership could not be confirmed.
     ReadRefused {
         /// As given with the reads.
         reads: Vec<ReadId>,
-        /// Why.
+        /// Why they were refused.
         reason: Refusal,
     },
-    /// The leader this replica knows has changed.
+    /// This replica knows another leader than before, or none.
     LeaderChanged {
         /// The leader, if one is known.
         leader: Option<NodeId>,
-        /// The term.
+        /// The current term.
         term: Term,
     },
     /// Another membership is in force: appended, or brought back by a truncation (`known-bugs.md` 47, 48).
     MembershipChanged(Membership),
-    /// This role is over: take its state and start the next with it. Always the last effect of a step.
+    /// This role has ended: take its state and start the next role with it. Always the last effect of a step.
     Become(Become),
     /// Something an operator should see.
     Notice(Notice),
@@ -104,9 +104,9 @@ pub enum Effect {
 /// The change to another role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Become {
-    /// Which.
+    /// The next role.
     pub role: NextRole,
-    /// Why, for the log: one clause.
+    /// The reason, for the log: one clause.
     pub reason: &'static str,
     /// The message that caused it, to be stepped by the next role first.
     pub redeliver: Option<Message>,
@@ -115,34 +115,34 @@ pub struct Become {
 /// The role that comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextRole {
-    /// Wait for a leader.
+    /// Waits for a leader.
     Follower,
-    /// Stand for election; `forced` skips the pre-vote and the stickiness of others (leadership transfer).
+    /// Campaigns. `forced` (a leadership transfer) skips the pre-vote and passes the leader stickiness of the others.
     Candidate {
-        /// The leader asked for it.
+        /// The leader asked for this campaign.
         forced: bool,
     },
-    /// Lead.
+    /// Leads the term it was elected in.
     Leader,
 }
 
-/// Names a read that waits for its index; unique in one process run of a group.
+/// Identifies a read that waits for its index; unique for a group within one run of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ReadId(pub u64);
 
-/// Who wants entries from disk.
+/// For whom entries are read from disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reader {
-    /// The replicator of this peer; answer with [`ReplicatorEvent::Fetched`].
+    /// The replicator of this peer: answer with [`ReplicatorEvent::Fetched`].
     Replicator {
-        /// Whom it serves.
+        /// The peer of the replicator.
         peer: NodeId,
-        /// Its number.
+        /// Its replication session.
         session: ReplicationSession,
     },
     /// The applier.
     Applier,
-    /// The follower itself, which lacks a chain hash: answer with [`Common::Located`].
+    /// A follower that needs one chain hash: answer with [`RoleEvent::Located`].
     Role,
 }
 
@@ -151,11 +151,11 @@ pub enum Reader {
 pub enum Refusal {
     /// This replica does not lead.
     NotLeader,
-    /// Leadership is being handed over.
+    /// A leadership transfer is under way.
     Transferring,
-    /// Too much is appended and not yet committed.
+    /// Too many bytes are appended and not committed yet.
     Busy,
-    /// The disk is below its reserve.
+    /// Free disk space is below the reserve.
     NoSpace,
     /// The payload is larger than an entry may be.
     TooLarge,
@@ -163,85 +163,85 @@ pub enum Refusal {
     ChangeInProgress,
 }
 
-/// What an operator should see; the shell writes it to the log.
+/// Something that an operator should see. The shell logs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// Another node says it leads the term this node knows a leader of. One of the two broke election safety.
+    /// Another node claims to lead a term whose leader is known: election safety is broken.
     TwoLeaders {
-        /// The term.
+        /// The term with two leaders.
         term: Term,
-        /// Whom this replica follows.
+        /// The leader this replica follows.
         known: NodeId,
-        /// Who else claims it.
+        /// The node that claims to lead as well.
         other: NodeId,
     },
-    /// Entries from this node do not fit the hash chain; they were not taken in.
+    /// Entries from this node do not fit the hash chain; they were not appended.
     BadEntries {
-        /// Who sent them.
+        /// The sender.
         from: NodeId,
-        /// What is wrong.
+        /// What is wrong with them.
         error: EntryError,
     },
-    /// The entry at this index has the term of ours and other bytes: one of the two logs is damaged.
+    /// An entry has the index and term of one in this log, but other bytes: one of the two logs is damaged.
     Diverged {
-        /// Who sent it.
+        /// The sender.
         from: NodeId,
-        /// Where.
+        /// The index of the entry.
         at: Index,
     },
-    /// A follower's log became shorter than it acknowledged in this term, without a restart: an old copy of its disk
-    /// (`safety.md` 6). It is not counted until it restarts.
+    /// A follower's log is shorter than it acknowledged in this term, without a restart: its disk was replaced by an old copy
+    /// (`safety.md` 6). It does not count until it restarts.
     RolledBack {
-        /// Who.
+        /// The follower.
         peer: NodeId,
-        /// What it had acknowledged.
+        /// The last index it had acknowledged.
         acknowledged: Index,
-        /// What it has now.
+        /// The last index it has.
         last: Index,
     },
-    /// The oldest write has waited too long; leadership is given away.
+    /// The oldest write has waited too long for the disk: this leader gives leadership away.
     DiskStalled,
-    /// A transfer of leadership did not happen in time; proposals are accepted again.
+    /// A leadership transfer did not happen in time; proposals are accepted again.
     TransferFailed {
-        /// To whom.
+        /// The target.
         to: NodeId,
     },
     /// A peer's disk is full.
     PeerNoSpace {
-        /// Who.
+        /// The peer.
         peer: NodeId,
     },
-    /// This replica held all a leader confirmed after the restart: it votes again.
+    /// This replica has everything that a leader confirmed after the restart: it votes again (`safety.md` 5).
     Recovered {
         /// The read index it had to reach.
         index: Index,
     },
-    /// The entry's time stamp was kept from falling, or jumps further ahead than clocks should.
+    /// The time stamp of an entry is further ahead of the entry before than clocks should be apart.
     TimeJump {
         /// How far ahead of the entry before, in milliseconds.
         ahead_ms: u64,
     },
 }
 
-/// What every role hears.
+/// What every role is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Common {
-    /// A message of a peer.
+pub enum RoleEvent {
+    /// A message from a peer.
     Message(Message),
-    /// The deadline passed, or might have.
+    /// The role's deadline may have passed.
     Tick,
-    /// Everything up to this sequence is on disk.
+    /// From the store: every write up to this sequence is on disk.
     Persisted(Sequence),
-    /// The applier applied everything up to this index.
+    /// From the applier: it has applied everything up to this index.
     Applied(Index),
-    /// The applier began anew and has applied up to this index.
+    /// The applier was restarted and has applied up to this index.
     ApplierRestarted(Index),
-    /// The place a follower asked the store for.
+    /// The store's answer to [`Reader::Role`].
     Located(Position),
-    /// The store is away: nothing can be persisted until it is back.
+    /// The store failed: nothing is persisted until [`Self::StoreBack`].
     StoreAway,
-    /// The store is back: what it had not completed is said again.
+    /// The store was restarted: the role resends the writes that were not completed.
     StoreBack,
-    /// Free space fell below the reserve, or came back.
+    /// Free disk space fell below the reserve (true), or is above it again (false).
     DiskFull(bool),
 }

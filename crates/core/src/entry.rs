@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Index, Term};
 
-/// The bytes of an entry before its payload.
+/// Bytes of an entry before its payload.
 pub const HEADER_BYTES: usize = 64;
 /// The part of the header that the chain covers: all but the chain itself.
 const FIXED_BYTES: usize = 32;
@@ -79,7 +79,7 @@ impl fmt::Debug for Hash {
 pub struct LogId {
     /// The term it was appended in.
     pub term: Term,
-    /// Where it stands.
+    /// Its place in the log.
     pub index: Index,
 }
 
@@ -152,13 +152,23 @@ pub enum EntryError {
         /// What it says.
         version: u8,
     },
-    /// A kind this build does not know, or reserved bytes in use.
+    /// A kind this build does not know.
     #[error("entry at byte {offset} has an unknown kind {kind}")]
     Kind {
         /// Where the entry starts.
         offset: usize,
         /// What it says.
         kind: u8,
+    },
+    /// A voucher (a signature, or a certificate of several): no protocol of this build writes one.
+    #[error(
+        "entry at byte {offset} carries {length} bytes that vouch for it, this build knows none: it was written by a newer quorate"
+    )]
+    Vouched {
+        /// Where the entry starts.
+        offset: usize,
+        /// The length of the voucher that the header claims.
+        length: u16,
     },
     /// A length above [`PAYLOAD_BYTES_MAX`].
     #[error("entry at byte {offset} claims {length} bytes of payload, the limit is {PAYLOAD_BYTES_MAX}")]
@@ -244,8 +254,11 @@ impl Entry {
         if head[0] != ENTRY_VERSION {
             return Err(EntryError::Version { offset, version: head[0] });
         }
-        let kind = EntryKind::from_byte(head[1]).filter(|_| head[2] == 0 && head[3] == 0);
-        let kind = kind.ok_or(EntryError::Kind { offset, kind: head[1] })?;
+        let kind = EntryKind::from_byte(head[1]).ok_or(EntryError::Kind { offset, kind: head[1] })?;
+        let voucher = u16::from_be_bytes([head[2], head[3]]);
+        if voucher != 0 {
+            return Err(EntryError::Vouched { offset, length: voucher });
+        }
         let length = u32::from_be_bytes(head[4..8].try_into().expect("four bytes")) as usize;
         if length > PAYLOAD_BYTES_MAX {
             return Err(EntryError::Long { offset, length });
@@ -268,7 +281,8 @@ impl Entry {
         Ok((entry, start + length))
     }
 
-    /// Version, kind, two reserved zero bytes, payload length u32, term, index, time; all big-endian.
+    /// Version, kind, voucher length u16 (always 0: Raft's entries are vouched for by the leader's term alone), payload
+    /// length u32, term, index, time; all big-endian.
     fn fixed(&self) -> [u8; FIXED_BYTES] {
         let mut head = [0; FIXED_BYTES];
         head[0] = ENTRY_VERSION;
@@ -346,7 +360,7 @@ mod tests {
         assert!(verify_run(Position::ORIGIN, &back).is_ok());
     }
 
-    /// The bytes on disk and on the wire are for ever: each kind has its own, and a length is the length.
+    /// The wire and disk formats are frozen: kind bytes and length encoding must not change.
     #[test]
     fn every_kind_comes_back_from_the_bytes_of_the_format() {
         for (kind, byte) in [(EntryKind::Noop, 0), (EntryKind::Command, 1), (EntryKind::Membership, 2)] {
@@ -357,6 +371,17 @@ mod tests {
             entry.encode(&mut bytes);
             assert_eq!((bytes[0], bytes[1], bytes.len()), (ENTRY_VERSION, byte, entry.encoded_bytes()));
             assert_eq!(Entry::decode(&bytes.freeze(), 0), Ok((entry.clone(), entry.encoded_bytes())));
+        }
+    }
+
+    #[test]
+    fn an_entry_that_someone_vouches_for_is_refused_as_newer() {
+        let run = encode_run(&[entry(Position::ORIGIN, b"a")]);
+        for (at, length) in [(2, 0x100), (3, 1)] {
+            let mut newer = run.to_vec();
+            newer[at] = 1;
+            let refused = decode_run(&newer.into());
+            assert_eq!(refused, Err(EntryError::Vouched { offset: 0, length }));
         }
     }
 

@@ -1,4 +1,4 @@
-//! The numbers and names everything else is said in: newtypes, so that a term is never added to an index.
+//! Ids and counters as newtypes, so that a term is never added to an index.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ macro_rules! number {
         pub struct $name(pub u64);
 
         impl $name {
-            /// Zero: "none yet".
+            /// Zero: none yet.
             pub const ZERO: Self = Self(0);
 
-            /// The next one. Panics at `u64::MAX`, which no counter here reaches in a machine's life.
+            /// The next one. Panics at `u64::MAX`, which no counter reaches.
             #[must_use]
             pub fn next(self) -> Self {
                 Self(self.0.checked_add(1).expect("a 64-bit counter does not run out"))
@@ -41,13 +41,13 @@ number! {
     Index
 }
 number! {
-    /// Counts the starts of a node's process, durable in its anchor. Every Raft message carries its sender's, so that
-    /// what a node acknowledged before a restart is never taken for what it holds after one (`safety.md` 5).
+    /// Counts the starts of a node's process; durable in its anchor. Every Raft message carries the boot number of its sender,
+    /// so that what a node acknowledged before a restart is never taken for what it has after it (`safety.md` 5).
     Boot
 }
 number! {
-    /// Counts how often a group's role was loaded from disk in this process. The store refuses what an older epoch
-    /// left behind (`safety.md` 9).
+    /// Counts how often the role of a group was loaded from disk in this process. The store refuses writes of an older epoch
+    /// (`safety.md` 9).
     Epoch
 }
 number! {
@@ -59,8 +59,8 @@ number! {
     Round
 }
 number! {
-    /// Tells one run of a leader's replicator for a peer from the next, so that an acknowledgement to an earlier run
-    /// (before a removal and re-adding, say) is not counted for a later one.
+    /// Tells one run of a leader's replicator for a peer from the next, so that an acknowledgement to an earlier run (for
+    /// example before the peer was removed and added again) does not count for a later one.
     ReplicationSession
 }
 
@@ -71,7 +71,7 @@ impl Index {
         Self(self.0.saturating_sub(1))
     }
 
-    /// `count` indexes further on.
+    /// The index `count` further on.
     #[must_use]
     pub fn plus(self, count: u64) -> Self {
         Self(self.0.checked_add(count).expect("a 64-bit index does not run out"))
@@ -84,7 +84,7 @@ impl Index {
 pub struct GroupId(pub u64);
 
 impl GroupId {
-    /// The number that belongs to a name. Two names with one number are refused when the second is opened.
+    /// The number of a name. If two names have one number, the second group is refused when it is opened.
     pub fn of_name(name: &str) -> Self {
         let hash = blake3::hash(name.as_bytes());
         let first: [u8; 8] = hash.as_bytes()[..8].try_into().expect("a blake3 hash has 32 bytes");
@@ -98,8 +98,8 @@ impl fmt::Display for GroupId {
     }
 }
 
-/// A node's incarnation: drawn at the first start of its data directory. A wiped disk under an old name has another
-/// one, and is refused by its peers (`safety.md` 14). Zero means "not known".
+/// A node's incarnation: drawn at the first start of its data directory. A wiped disk under an old name has another one, and
+/// its peers refuse it (`safety.md` 14). Zero: not known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Incarnation(pub u64);
@@ -110,16 +110,16 @@ impl fmt::Display for Incarnation {
     }
 }
 
-/// A node's name: a short string that people choose (`node0`, `db-eu-1`).
+/// A node's name: a short string chosen by the operator (`node0`, `db-eu-1`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NodeId(Arc<str>);
 
-/// Why a string is no node id or group name.
+/// A string that is not a node id or group name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} is not a name: use 1 to {max} of the characters a-z A-Z 0-9 . _ -", max = NodeId::LENGTH_MAX)]
 pub struct NameError {
-    /// What was given.
+    /// The string, shortened to 80 characters.
     pub name: String,
 }
 
@@ -139,13 +139,13 @@ impl NodeId {
         Ok(Self(name.into()))
     }
 
-    /// The name.
+    /// The name as a string.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Node ids and group names follow one rule, so that both fit in a file name, a metric label and a URL.
+/// Checks a node id or group name. One rule for both, so that they fit in a file name, a metric label and a URL.
 pub fn check_name(name: &str) -> Result<(), NameError> {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     if name.is_empty() || name.len() > NodeId::LENGTH_MAX || !name.bytes().all(legal) {
@@ -174,8 +174,8 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// A moment on this process's monotonic clock, in microseconds since an origin the caller chose. Core never asks for
-/// the time: it is an argument of every step.
+/// A moment on this process's monotonic clock, in microseconds since an origin that the caller chose. Core never reads a
+/// clock: time is an argument of every step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Time(pub u64);

@@ -1,13 +1,13 @@
 //! The rules of Raft, and nothing else: no runtime, no actor, no store, no clock, no randomness, no I/O.
 //!
 //! [`Follower`], [`Candidate`], [`Leader`] and [`Replicator`] are each stepped by a typed event and answer with typed
-//! effects; none acts. The runtime's actors are thin shells around them, and the model checker, the golden
-//! transcripts and the simulation drive the same types through [`Replica`].
+//! effects; none acts. The runtime's actors are thin shells around them. Tests compose the same types into one replica
+//! (`tests/core/world`) for the model check, the golden transcripts and the simulation.
 //!
-//! The ordering contract they keep is `docs/safety.md`; the words are those of the Raft paper (Ongaro, Ousterhout
-//! 2014) and Ongaro's thesis.
+//! The ordering contract that they keep is `docs/safety.md`. The words are those of the Raft paper (Ongaro, Ousterhout 2014)
+//! and of Ongaro's thesis.
 //!
-//! It is not: a library one embeds directly. See the `quorate` crate.
+//! It is not a library to embed directly: see the `quorate` crate.
 
 mod apply;
 mod candidate;
@@ -21,18 +21,20 @@ mod ids;
 mod leader;
 mod membership;
 mod message;
-mod replica;
+mod random;
 mod replicator;
 mod stage;
 mod state;
 mod tail;
 mod terms;
 
-pub use apply::ApplyCursor;
 pub use candidate::{Candidate, CandidateEvent, Phase};
 pub use config::{Config, ConfigError};
-pub use durability::{Durability, Persist};
-pub use effect::{Become, Common, Effect, Effects, NextRole, Notice, ReadId, Reader, Refusal};
+pub use durability::Persist;
+/// The name of [`RoleEvent`] while its users are renamed.
+#[doc(hidden)]
+pub type Common = RoleEvent;
+pub use effect::{Become, Effect, Effects, NextRole, Notice, ReadId, Reader, Refusal, RoleEvent};
 pub use entry::{
     ENTRY_VERSION, Entry, EntryError, EntryKind, HEADER_BYTES, Hash, LogId, PAYLOAD_BYTES_MAX, Position,
     decode_run, encode_run, verify_run,
@@ -46,12 +48,12 @@ pub use ids::{
 pub use leader::{Leader, LeaderEvent, PeerStatus, Proposal};
 pub use membership::{Member, Membership, MembershipLog};
 pub use message::{
-    Append, AppendReply, AppendResult, Body, Message, ReadIndexReply, ReadIndexRequest, VoteKind, VoteReply,
-    VoteRequest,
+    AppendEntries, AppendReply, AppendResult, Body, Message, ReadIndexReply, ReadIndexRequest, VoteKind,
+    VoteReply, VoteRequest,
 };
-pub use replica::{Replica, ReplicaEvent, Role};
+pub use random::SplitMix64;
 pub use replicator::{ReplicationState, Replicator, ReplicatorEffect, ReplicatorEvent};
 pub use stage::Stage;
 pub use state::{Loaded, ReplicaState, Standing};
-pub use tail::{BelowBase, Tail};
+pub use tail::Tail;
 pub use terms::Terms;

@@ -1,4 +1,4 @@
-//! Who takes part in a group, in joint shape from the start (Raft thesis section 4.3), and whose word is a quorum.
+//! The members of a group, as a joint configuration from the start (Raft thesis, section 4.3), and what a quorum of them is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,22 +14,22 @@ pub struct Member {
     /// Where its API listens, `host:port`; empty if it has none.
     #[serde(default)]
     pub api: String,
-    /// Its incarnation, written by the leader once it knows it; from then on it wins over what a peer remembers
+    /// Its incarnation, written by the leader once it is known; from then on it overrides what a peer remembers
     /// (`safety.md` 14). Zero until then.
     #[serde(default)]
     pub incarnation: Incarnation,
 }
 
-/// The members of a group. While `outgoing` is not empty the membership is joint: a quorum needs a majority of
+/// The members of a group. While `outgoing` is not empty this is a joint configuration: a quorum needs a majority of
 /// `voters` and a majority of `outgoing`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Membership {
-    /// Who votes (in a joint membership: by the new set).
+    /// The voters (in a joint configuration: those of the new set).
     pub voters: BTreeSet<NodeId>,
-    /// Who votes by the old set while a change is under way; empty otherwise.
+    /// The voters of the old set while a change is under way; empty otherwise.
     #[serde(default)]
     pub outgoing: BTreeSet<NodeId>,
-    /// Who receives the log without a vote.
+    /// Nodes that receive the log and have no vote.
     #[serde(default)]
     pub learners: BTreeSet<NodeId>,
     /// Every voter, outgoing voter and learner, with its addresses.
@@ -40,7 +40,7 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Voters alone, with these addresses.
+    /// A membership of voters alone.
     pub fn of_voters(members: BTreeMap<NodeId, Member>, fingerprint: u64) -> Self {
         let voters = members.keys().cloned().collect();
         Self { voters, outgoing: BTreeSet::new(), learners: BTreeSet::new(), members, fingerprint }
@@ -56,19 +56,19 @@ impl Membership {
         self.voters.union(&self.outgoing)
     }
 
-    /// Every node the leader sends the log to.
+    /// Every other member: the nodes that a leader `me` sends the log to.
     pub fn peers_of<'a>(&'a self, me: &'a NodeId) -> impl Iterator<Item = &'a NodeId> {
         self.members.keys().filter(move |id| *id != me)
     }
 
-    /// Whether `agrees` holds for a majority of each half. Only voters are asked; a learner never counts.
+    /// Whether `agrees` holds for a majority of each half. Learners never count.
     pub fn is_quorum(&self, agrees: impl Fn(&NodeId) -> bool) -> bool {
         majority_of(&self.voters, &agrees)
             && (self.outgoing.is_empty() || majority_of(&self.outgoing, &agrees))
     }
 
-    /// The greatest value that a quorum has reached, `reached(id)` being what each voter has: the commit index by
-    /// match index, the confirmed round by acknowledged round.
+    /// The greatest value that a quorum has reached, where `reached(id)` is the value of each voter: the commit index from
+    /// match indexes, the confirmed round from acknowledged rounds.
     pub fn quorum_value<T: Ord + Copy + Default>(&self, reached: impl Fn(&NodeId) -> T) -> T {
         let incoming = value_of_half(&self.voters, &reached);
         if self.outgoing.is_empty() {
@@ -101,50 +101,50 @@ fn value_of_half<T: Ord + Copy + Default>(voters: &BTreeSet<NodeId>, reached: &i
     values.get(voters.len() / 2).copied().unwrap_or_default()
 }
 
-/// The memberships of a log that may still matter: the one in force is the newest *appended*, and a truncation brings
+/// The memberships of a log that may still be needed. The one in force is the newest *appended* one, and a truncation brings
 /// the one before it back (`known-bugs.md` 47, 48).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MembershipLog {
-    /// Index of the entry that brought each, ascending; never empty. Index zero is the founding membership.
+    /// Each with the index of its entry, ascending; never empty. Index zero is the founding membership.
     entries: Vec<(Index, Membership)>,
 }
 
 impl MembershipLog {
-    /// A log whose only membership stands at `index`.
+    /// A log with one membership, at `index`.
     pub fn new(index: Index, membership: Membership) -> Self {
         Self { entries: vec![(index, membership)] }
     }
 
-    /// The one in force.
+    /// The membership in force.
     pub fn current(&self) -> &Membership {
         &self.last().1
     }
 
-    /// Where the one in force was appended.
+    /// The index of the membership in force.
     pub fn current_index(&self) -> Index {
         self.last().0
     }
 
-    /// The newest at or below `index`: the committed one, asked with the commit index.
+    /// The newest membership at or below `index`; with the commit index, the newest committed one.
     pub fn at(&self, index: Index) -> &Membership {
         let newest = self.entries.iter().rev().find(|(at, _)| *at <= index);
         &newest.unwrap_or(&self.entries[0]).1
     }
 
-    /// Takes in the membership appended at `index`.
+    /// Adds the membership appended at `index`.
     pub fn append(&mut self, index: Index, membership: Membership) {
         assert!(index > self.current_index(), "memberships are appended in order");
         self.entries.push((index, membership));
     }
 
-    /// Forgets what was appended at `from` or after.
+    /// Removes memberships appended at `from` or after.
     pub fn truncate(&mut self, from: Index) {
         let keep = self.entries.iter().take_while(|(at, _)| *at < from).count();
         assert!(keep > 0, "the founding membership is never truncated");
         self.entries.truncate(keep);
     }
 
-    /// Forgets all before the one in force at `commit`: no truncation reaches below it.
+    /// Removes memberships before the one in force at `commit`: no truncation reaches below it.
     pub fn settle(&mut self, commit: Index) {
         let newest = self.entries.iter().rposition(|(at, _)| *at <= commit).unwrap_or(0);
         self.entries.drain(..newest);
@@ -232,6 +232,6 @@ mod tests {
                 );
             }
         }
-        assert!(!Membership::default().is_quorum(|_| true), "nobody is no majority of nobody");
+        assert!(!Membership::default().is_quorum(|_| true), "an empty membership has no quorum");
     }
 }

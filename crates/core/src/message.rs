@@ -1,7 +1,7 @@
-//! What nodes say to each other. Each body tells who sends it and what the receiver may conclude.
+//! The messages between replicas of a group: who sends each, and what the receiver may conclude.
 //!
 //! Serialised with serde; over the bridge that is MessagePack with named fields, while the entries of an
-//! [`Append`] travel as one byte string in the form they have on disk.
+//! [`AppendEntries`] travel as one byte string in the form they have on disk.
 
 use std::fmt;
 
@@ -14,43 +14,46 @@ use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Term, Time};
 /// A message from one replica of a group to another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Message {
-    /// Who says it.
+    /// The sender.
     pub from: NodeId,
-    /// Whom it is for.
+    /// The addressee; any other node ignores the message.
     pub to: NodeId,
     /// The sender's boot number (`safety.md` 5).
     pub boot: Boot,
     /// The sender's current term, durable before this message left.
     pub term: Term,
-    /// What is said.
+    /// The content, by kind.
     pub body: Body,
 }
 
-/// The kinds of message.
+/// The content of a message, one variant per kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Body {
-    /// From a candidate.
+    /// RequestVote of the paper, from a candidate.
     VoteRequest(VoteRequest),
-    /// From whoever was asked for a vote.
+    /// From a node that was asked for a vote.
     VoteReply(VoteReply),
-    /// From the leader; without entries it is the heartbeat.
-    Append(Append),
-    /// From whoever received an [`Append`].
+    /// From the leader. Without entries it is the heartbeat.
+    #[serde(rename = "Append")]
+    AppendEntries(AppendEntries),
+    /// From a node that received an [`AppendEntries`].
     AppendReply(AppendReply),
-    /// From a leader that hands leadership over: stand now, past pre-vote and stickiness (Raft thesis section 3.10).
+    /// From a leader that transfers leadership: campaign now, without a pre-vote and past leader stickiness (Raft thesis,
+    /// section 3.10).
     TimeoutNow,
-    /// From a follower that serves a read or leaves `Recovering`: which index must I have applied, or hold?
+    /// From a follower that serves a read (which index must be applied first?) or leaves Recovering (which index must be
+    /// durable first?).
     ReadIndexRequest(ReadIndexRequest),
-    /// From the leader, once a quorum confirmed that it still leads.
+    /// From the leader, once a quorum has confirmed that it still leads.
     ReadIndexReply(ReadIndexReply),
 }
 
 /// Pre-vote or vote (Raft thesis section 9.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum VoteKind {
-    /// Would you vote for me? Changes nothing at the receiver.
+    /// Asks whether the receiver would vote. Changes nothing there.
     Pre,
-    /// Vote for me.
+    /// Asks for the vote.
     Real,
 }
 
@@ -59,7 +62,7 @@ pub enum VoteKind {
 pub struct VoteRequest {
     /// Pre-vote or vote.
     pub kind: VoteKind,
-    /// The term the candidate would lead, or stands for.
+    /// The term of the campaign: the current one, or in a pre-vote the next.
     pub campaign: Term,
     /// The candidate's last entry.
     pub last: LogId,
@@ -70,51 +73,51 @@ pub struct VoteRequest {
 /// The answer to a [`VoteRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct VoteReply {
-    /// Of the request.
+    /// Copied from the request.
     pub kind: VoteKind,
-    /// Of the request: a reply to an earlier campaign is not counted in a later one.
+    /// Copied from the request: a reply to an earlier campaign does not count in a later one.
     pub campaign: Term,
-    /// Yes or no.
+    /// Whether the vote is given (or, in a pre-vote, would be).
     pub granted: bool,
 }
 
-/// The leader sends entries, or with none its heartbeat.
+/// AppendEntries of the paper: entries from the leader, or without any its heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Append {
-    /// Which run of the replicator sends it.
+pub struct AppendEntries {
+    /// The replication session: which run of the replicator sends it.
     pub session: ReplicationSession,
-    /// The entry before the first one sent.
+    /// The entry before the first one sent (prevLogIndex and prevLogTerm of the paper).
     pub prev: LogId,
     /// Contiguous, from `prev.index + 1`.
     #[serde(with = "run")]
     pub entries: Vec<Entry>,
-    /// The leader's commit index.
+    /// The leader's commit index (leaderCommit).
     pub commit: Index,
     /// The newest round of leadership confirmation the leader had begun when it sent this.
     pub round: Round,
-    /// The leader's clock when it sent this, returned as it came.
+    /// The leader's clock when it sent this. The reply returns it unchanged.
     pub sent_at: Time,
 }
 
-/// The answer to an [`Append`], sent once what it claims is durable.
+/// The answer to an [`AppendEntries`], sent once what it claims is durable.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AppendReply {
-    /// Of the request.
+    /// Copied from the request; zero in a refusal of an earlier term.
     pub session: ReplicationSession,
-    /// Of the request.
+    /// Copied from the request; zero in a refusal of an earlier term.
     pub round: Round,
-    /// Of the request.
+    /// Copied from the request; zero in a refusal of an earlier term.
     pub sent_at: Time,
-    /// What came of it.
+    /// What the receiver did with it.
     pub result: AppendResult,
 }
 
-/// What came of an [`Append`].
+/// What the receiver did with an [`AppendEntries`] message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AppendResult {
     /// Everything up to `index` agrees with the leader's log and is on this node's disk.
     Matched {
-        /// The last index that does.
+        /// The last index for which that holds.
         index: Index,
     },
     /// The entry at `prev` is missing or of another term.
@@ -124,16 +127,16 @@ pub enum AppendResult {
         /// The last index this node has.
         last: Index,
     },
-    /// The disk is full; nothing was taken in (`safety.md` 16).
+    /// The disk is full; nothing was appended (`safety.md` 16).
     NoSpace,
 }
 
 /// A follower asks the leader for a read index (Raft thesis section 6.4).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ReadIndexRequest {
-    /// Chosen by the asker, unique per boot; returned as it came.
+    /// Chosen by the asker, unique per boot. The reply returns it.
     pub id: u64,
-    /// The asker has lost entries it may have acknowledged: the quorum that confirms must not count it
+    /// The asker has lost entries that it may have acknowledged: the quorum that confirms must not count it
     /// (`safety.md` 5).
     pub recovering: bool,
 }
@@ -141,7 +144,7 @@ pub struct ReadIndexRequest {
 /// The answer to a [`ReadIndexRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ReadIndexReply {
-    /// Of the request.
+    /// Copied from the request.
     pub id: u64,
     /// The read index; `None` if leadership could not be confirmed and the read is refused.
     pub index: Option<Index>,
@@ -155,8 +158,8 @@ impl Body {
             Self::VoteRequest(_) => "Vote",
             Self::VoteReply(v) if v.kind == VoteKind::Pre => "PreVoteReply",
             Self::VoteReply(_) => "VoteReply",
-            Self::Append(a) if a.entries.is_empty() => "Heartbeat",
-            Self::Append(_) => "Append",
+            Self::AppendEntries(a) if a.entries.is_empty() => "Heartbeat",
+            Self::AppendEntries(_) => "Append",
             Self::AppendReply(_) => "AppendReply",
             Self::TimeoutNow => "TimeoutNow",
             Self::ReadIndexRequest(_) => "ReadIndex",
@@ -174,7 +177,7 @@ impl fmt::Display for Message {
                 if v.forced { write!(f, " forced") } else { Ok(()) }
             }
             Body::VoteReply(v) => write!(f, " campaign={} granted={}", v.campaign, v.granted),
-            Body::Append(a) => {
+            Body::AppendEntries(a) => {
                 write!(f, " prev={} commit={} round={}", a.prev, a.commit, a.round)?;
                 match (a.entries.first(), a.entries.last()) {
                     (Some(first), Some(last)) => write!(f, " entries={}..{}", first.log_id(), last.log_id()),
@@ -232,10 +235,13 @@ mod tests {
             entries.push(entry);
         }
         let (session, prev, round) = (ReplicationSession(3), LogId::default(), Round(4));
-        let append = Append { session, prev, entries, commit: Index(1), round, sent_at: Time(5) };
+        let append = AppendEntries { session, prev, entries, commit: Index(1), round, sent_at: Time(5) };
         let bytes = rmp_serde::to_vec_named(&append).expect("it is written");
-        assert_eq!(rmp_serde::from_slice::<Append>(&bytes).expect("it is read"), append);
+        assert_eq!(rmp_serde::from_slice::<AppendEntries>(&bytes).expect("it is read"), append);
         let text = String::from_utf8_lossy(&bytes).replace("three", "three?");
-        assert!(rmp_serde::from_slice::<Append>(text.as_bytes()).is_err(), "a run of entries that is none");
+        assert!(
+            rmp_serde::from_slice::<AppendEntries>(text.as_bytes()).is_err(),
+            "the run of entries is damaged"
+        );
     }
 }

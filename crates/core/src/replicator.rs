@@ -2,7 +2,8 @@
 //! where both logs agree, then streams with a window in messages and bytes (etcd-io/raft's `Progress`).
 //!
 //! It knows neither term nor vote and never answers for the leader: acknowledgements go to the leader, which tells it
-//! what they mean. It begins a session anew whenever the peer's earlier answers no longer count.
+//! what they mean. A new replicator, with a new replication session, takes over whenever the peer's earlier answers no longer
+//! count.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,9 +11,10 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::entry::{Entry, LogId};
 use crate::ids::{Index, NodeId, ReplicationSession, Round, Time};
-use crate::message::Append;
+use crate::message::AppendEntries;
 
-/// What a replicator hears, all of it from its leader but [`ReplicatorEvent::Fetched`], which may come from the store.
+/// What a replicator is told. Everything comes from its leader, except that [`ReplicatorEvent::Fetched`] may come from the
+/// store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ReplicatorEvent {
     /// The leader's log grew by these.
@@ -24,33 +26,33 @@ pub enum ReplicatorEvent {
     },
     /// The commit index moved.
     Committed(Index),
-    /// Reads wait for this round: say at once that we lead.
+    /// Reads wait for this round: send a heartbeat with it now.
     Confirm(Round),
     /// The peer's log agrees up to here and has it on disk.
     Matched(LogId),
-    /// The peer's log does not agree; try after this entry next.
+    /// The peer's log does not agree: probe after this entry next.
     Rewind(LogId),
-    /// Entries that were asked for.
+    /// The answer to [`ReplicatorEffect::Fetch`].
     Fetched {
-        /// The session that asked.
+        /// The replication session that asked.
         session: ReplicationSession,
         /// The entry before the first.
         prev: LogId,
-        /// Contiguous; empty if they could not be read now.
+        /// Contiguous; empty if they could not be read.
         entries: Vec<Entry>,
     },
-    /// What the peer needs was compacted: only a snapshot helps.
+    /// Entries that the peer needs were compacted: only a snapshot helps.
     Compacted {
-        /// The last entry that was.
+        /// The last compacted entry.
         through: LogId,
     },
-    /// The peer's disk is full: go on with heartbeats alone until it says otherwise.
+    /// The peer's disk is full: send heartbeats alone until it matches more, or an election timeout has passed.
     NoSpace,
-    /// The link to the peer fell: what was on its way may be lost.
+    /// The link to the peer fell: messages in flight may be lost.
     LinkDown,
-    /// The link is there (again).
+    /// The link to the peer is up.
     LinkUp,
-    /// The deadline passed, or might have.
+    /// [`Replicator::deadline`] may have passed.
     Tick,
 }
 
@@ -58,22 +60,22 @@ pub enum ReplicatorEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplicatorEffect {
     /// Send this to the peer.
-    Send(Append),
+    Send(AppendEntries),
     /// Ask the leader for entries from here.
     Fetch {
-        /// The first wanted.
+        /// The first index wanted.
         from: Index,
     },
 }
 
-/// How far a replicator has come with its peer.
+/// What a replicator is doing for its peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum ReplicationState {
-    /// Looking for the place where both logs agree; one message at a time.
+    /// Looking for the entry up to which both logs agree, one message at a time.
     Probe,
     /// Sending ahead of the acknowledgements.
     Stream,
-    /// The peer needs what was compacted.
+    /// The peer needs entries that were compacted.
     Snapshot,
 }
 
@@ -93,7 +95,7 @@ pub struct Replicator {
     session: ReplicationSession,
     config: Config,
     state: ReplicationState,
-    /// The last entry sent (or agreed, when probing): the next message starts after it.
+    /// The entry before the next one to send: nextIndex of the paper is the index after it.
     prev: LogId,
     matched: LogId,
     /// The leader's last entry.
@@ -102,13 +104,13 @@ pub struct Replicator {
     round: Round,
     in_flight: VecDeque<InFlight>,
     in_flight_bytes: usize,
-    /// When entries were asked for and have not come.
+    /// When entries were asked for that have not arrived.
     fetching_since: Option<Time>,
-    /// When the peer said its disk is full: until it took something, or patience ended, it gets heartbeats alone.
+    /// When the peer reported a full disk. Until it matches more, or an election timeout has passed, it gets heartbeats alone.
     paused: Option<Time>,
     link_up: bool,
     sent_at: Time,
-    /// The commit index the peer was told last.
+    /// The commit index in the newest message to the peer.
     told_commit: Index,
 }
 
@@ -146,22 +148,22 @@ impl Replicator {
         (replicator, effects)
     }
 
-    /// Whom it serves.
+    /// The peer it replicates to.
     pub fn peer(&self) -> &NodeId {
         &self.peer
     }
 
-    /// Its number.
+    /// Its replication session.
     pub fn session(&self) -> ReplicationSession {
         self.session
     }
 
-    /// How far it has come.
+    /// Whether it probes, streams, or waits for a snapshot.
     pub fn state(&self) -> ReplicationState {
         self.state
     }
 
-    /// Messages and bytes on their way.
+    /// Messages and bytes in flight.
     pub fn in_flight(&self) -> (usize, usize) {
         (self.in_flight.len(), self.in_flight_bytes)
     }
@@ -174,7 +176,7 @@ impl Replicator {
     /// One event in, its effects out.
     pub fn step(&mut self, now: Time, event: ReplicatorEvent) -> Vec<ReplicatorEffect> {
         let mut effects = Vec::new();
-        self.lose_patience(now);
+        self.expire_stale(now);
         match event {
             ReplicatorEvent::Appended { prev, entries } => self.appended(now, prev, entries, &mut effects),
             ReplicatorEvent::Committed(commit) => self.commit = self.commit.max(commit),
@@ -185,7 +187,7 @@ impl Replicator {
             ReplicatorEvent::Matched(at) => self.matched_at(at),
             ReplicatorEvent::Rewind(to) => self.rewind(now, to, &mut effects),
             ReplicatorEvent::Fetched { session, prev, entries } => {
-                // What could not be read now is asked for again when patience ends, not at once and for ever.
+                // A failed read is repeated once an election timeout has passed, not at once, or it would spin.
                 if session == self.session && !entries.is_empty() {
                     self.fetching_since = None;
                     self.fetched(now, prev, entries, &mut effects);
@@ -214,18 +216,18 @@ impl Replicator {
         effects
     }
 
-    /// Ends what was waited for in vain. At every event, not at the tick alone: confirmations of reads that come faster
-    /// than heartbeats put the tick off for ever.
-    fn lose_patience(&mut self, now: Time) {
-        let patience: Duration = self.config.election_timeout;
-        if self.fetching_since.is_some_and(|at| now.since(at) >= patience) {
+    /// Expires stale fetches and in-flight messages. Checked on every event: under constant ReadIndex traffic the heartbeat
+    /// tick may never fire.
+    fn expire_stale(&mut self, now: Time) {
+        let timeout: Duration = self.config.election_timeout;
+        if self.fetching_since.is_some_and(|at| now.since(at) >= timeout) {
             self.fetching_since = None;
         }
-        // What was not acknowledged for so long was lost; a peer that died in the middle must not hold the window.
-        if self.in_flight.front().is_some_and(|oldest| now.since(oldest.sent_at) >= patience) {
+        // Treat it as lost: a peer that failed must not hold the window.
+        if self.in_flight.front().is_some_and(|oldest| now.since(oldest.sent_at) >= timeout) {
             self.reset_to_matched();
         }
-        self.paused = self.paused.filter(|since| now.since(*since) < patience);
+        self.paused = self.paused.filter(|since| now.since(*since) < timeout);
     }
 
     fn tick(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
@@ -237,7 +239,7 @@ impl Replicator {
     fn appended(&mut self, now: Time, prev: LogId, entries: Vec<Entry>, effects: &mut Vec<ReplicatorEffect>) {
         let Some(last) = entries.last() else { return };
         self.last = self.last.max(last.index);
-        // The common case: nothing is missing before these, so they go out as they are, without being asked for.
+        // The common case: the peer lacks nothing before these entries, so they are sent without a fetch.
         if self.prev == prev && self.fetching_since.is_none() {
             self.stream(now, entries, effects);
         }
@@ -249,7 +251,7 @@ impl Replicator {
         }
     }
 
-    /// Sends entries that follow what was sent, in messages within the limits, as long as the window is open.
+    /// Sends entries that follow those already sent, in messages within the limits, while the window is open.
     fn stream(&mut self, now: Time, entries: Vec<Entry>, effects: &mut Vec<ReplicatorEffect>) {
         let mut rest = entries.into_iter().peekable();
         while rest.peek().is_some() && self.may_stream() {
@@ -289,7 +291,7 @@ impl Replicator {
         }
         self.sent_at = now;
         self.told_commit = self.commit;
-        effects.push(ReplicatorEffect::Send(Append {
+        effects.push(ReplicatorEffect::Send(AppendEntries {
             session: self.session,
             prev,
             entries,
@@ -325,7 +327,7 @@ impl Replicator {
 
     fn rewind(&mut self, now: Time, to: LogId, effects: &mut Vec<ReplicatorEffect>) {
         self.reset(ReplicationState::Probe);
-        // Never below what is known to agree, whatever a late rejection says (`known-bugs.md` 27).
+        // Never below what is known to match, even if a late rejection asks for it (`known-bugs.md` 27).
         self.prev = to.max(self.matched);
         self.send(now, Vec::new(), effects);
     }
@@ -344,7 +346,7 @@ impl Replicator {
         self.in_flight_bytes = 0;
     }
 
-    /// Asks for what is missing when there is room, and tells an idle peer the commit index.
+    /// Fetches missing entries while the window is open, and tells an idle peer the commit index.
     fn pump(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
         if !self.may_stream() {
             return;

@@ -10,11 +10,11 @@ use std::fmt;
 pub enum Stage {
     /// From the caller to the leader's mailbox: encoded, hashed, a permit taken (`GroupHandle::propose`).
     Proposed,
-    /// From the leader's mailbox to its log in memory, with an index and a term (`Leader::propose`).
+    /// From the leader's mailbox to its log in memory, with an index and a term (`Leader::append_proposals`).
     Appended,
     /// From a role's `Effect::Persist` to its own disk, one batch and one sync for all groups (`Store::write`).
     Persisted,
-    /// From the leader's log to a peer's disk and back as an acknowledgement (`Replicator::step`, `Follower::append`).
+    /// From the leader's log to a peer's disk and back as an acknowledgement (`Replicator::step`, `Follower::append_entries`).
     Replicated,
     /// From acknowledgements to the commit index (`Leader::advance_commit`).
     Committed,

@@ -1,50 +1,51 @@
-//! What a replica is apart from its role: handed by value from the role that ends to the one that begins. Nothing is
-//! shared, nothing locked.
+//! The state of a replica in every role. A role that ends passes it by value to the next one: nothing is shared, nothing
+//! locked.
 
 use std::time::Duration;
 
 use crate::apply::ApplyCursor;
 use crate::config::Config;
 use crate::durability::Durability;
-use crate::effect::{Become, Common, Effect, Effects, NextRole};
+use crate::effect::{Become, Effect, Effects, NextRole, RoleEvent};
 use crate::entry::{Entry, LogId};
 use crate::hard_state::HardState;
 use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Term, Time};
 use crate::membership::{Membership, MembershipLog};
 use crate::message::{AppendReply, AppendResult, Body, Message};
+use crate::random::SplitMix64;
 use crate::tail::Tail;
 
-/// What was read from disk when a replica starts, and what the process knows besides.
+/// What a replica starts with: what was read from disk, and what the process knows beside it.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// This node.
+    /// The node this replica runs on.
     pub me: NodeId,
     /// This start's boot number.
     pub boot: Boot,
     /// Term, vote and the Recovering flag.
     pub hard_state: HardState,
-    /// The log.
+    /// The newest entries of the log and the terms of all of it.
     pub tail: Tail,
     /// The memberships in the log, the founding one first.
     pub memberships: MembershipLog,
     /// `max(durable snapshot, what the applier has applied)`: known to be committed (`safety.md` 10).
     pub commit: Index,
-    /// What the applier has applied.
+    /// The last index the applier has applied.
     pub applied: Index,
     /// Seeds the election timeouts; drawn by the caller.
     pub entropy: u64,
 }
 
-/// What a replica may do beside following. Computed, never stored, so that it cannot disagree with its causes.
+/// What a replica may do beside following. It is computed and never stored, so it cannot disagree with its causes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Standing {
-    /// Votes and may stand.
+    /// Votes and may campaign.
     Voter,
-    /// Votes when asked (the candidate's membership decides whose votes count), never stands.
+    /// Votes when asked (the candidate's membership decides whose votes count), never campaigns.
     Learner,
-    /// Lost entries it may have acknowledged: neither votes nor stands until it caught up.
+    /// Lost entries that it may have acknowledged: neither votes nor campaigns until it has caught up (`safety.md` 5).
     Recovering,
-    /// The store is away: hears nothing until it is back.
+    /// The store is away: ignores every message until it is back (`safety.md` 9).
     Awaiting,
 }
 
@@ -57,7 +58,7 @@ pub struct ReplicaState {
     pub(crate) boot: Boot,
     pub(crate) config: Config,
     pub(crate) hard_state: HardState,
-    /// `hard_state` has changed in this step and was not issued to the store yet.
+    /// `hard_state` has changed in this step, and the write is not ordered yet.
     pub(crate) hard_state_dirty: bool,
     pub(crate) tail: Tail,
     pub(crate) memberships: MembershipLog,
@@ -66,20 +67,20 @@ pub struct ReplicaState {
     pub(crate) apply: ApplyCursor,
     pub(crate) store_away: bool,
     pub(crate) disk_full: bool,
-    /// The newest number a replicator was given; never used again by a later leadership of this replica, so that what
-    /// was read for an earlier one is not sent by it.
+    /// The newest replication session. A later leadership of this replica does not use it again, so entries read for an
+    /// earlier session are never sent by a later one.
     pub(crate) sessions: ReplicationSession,
-    /// The newest number a read index was asked for with.
+    /// The newest id of a read index request.
     requests: u64,
-    /// State of the splitmix64 generator that draws election timeouts.
-    entropy: u64,
+    /// Draws election timeouts.
+    random: SplitMix64,
 }
 
 impl ReplicaState {
-    /// The state a replica starts with.
+    /// The state of a replica that starts.
     pub fn new(loaded: Loaded, config: Config) -> Self {
         let last = loaded.tail.last().index;
-        // The applier of a leader may be ahead of this disk (`safety.md` 10); those entries come again, as they were.
+        // The applier of a leader may be ahead of this disk (`safety.md` 10); the same entries will be appended again.
         let commit = loaded.commit.max(loaded.tail.start().index).min(last);
         assert!(
             loaded.tail.last().term <= loaded.hard_state.term,
@@ -101,11 +102,11 @@ impl ReplicaState {
             disk_full: false,
             sessions: ReplicationSession::ZERO,
             requests: 0,
-            entropy: loaded.entropy,
+            random: SplitMix64::from_state(loaded.entropy),
         }
     }
 
-    /// This node.
+    /// The node this replica runs on.
     pub fn me(&self) -> &NodeId {
         &self.me
     }
@@ -113,6 +114,11 @@ impl ReplicaState {
     /// This start's boot number.
     pub fn boot(&self) -> Boot {
         self.boot
+    }
+
+    /// The settings it was started with.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// The current term.
@@ -150,7 +156,7 @@ impl ReplicaState {
         self.durability.durable()
     }
 
-    /// What the applier reported.
+    /// The last index the applier has reported.
     pub fn applied(&self) -> Index {
         self.apply.applied()
     }
@@ -176,15 +182,15 @@ impl ReplicaState {
         Message { from: self.me.clone(), to, boot: self.boot, term: self.term(), body }
     }
 
-    /// A fresh election timeout, from the configured one to twice it, drawn anew each time (`known-bugs.md` 8).
+    /// Draws a new election timeout, from the configured one to twice that (`known-bugs.md` 8).
     pub(crate) fn draw_election_timeout(&mut self) -> Duration {
-        let base =
-            u64::try_from(self.config.election_timeout.as_micros()).expect("a timeout is below an age");
-        Duration::from_micros(base + self.draw() % base.max(1))
+        let base = u64::try_from(self.config.election_timeout.as_micros())
+            .expect("a timeout fits 64 bits of microseconds");
+        Duration::from_micros(base + self.random.below(base))
     }
 
-    /// A number that no request of this node carried before. The boot in its upper bits tells it from those of earlier
-    /// processes, whose clocks began anew; the clock from those of a role that panicked.
+    /// An id that no read index request of this node carried before. The boot number in its upper bits tells it from ids of
+    /// earlier processes, whose clocks began at the same value; the clock tells it from ids of a role that panicked.
     pub(crate) fn request_id(&mut self, now: Time) -> u64 {
         const CLOCK_BITS: u32 = 48;
         let from_clock = (self.boot.0 << CLOCK_BITS) | (now.0 & ((1 << CLOCK_BITS) - 1));
@@ -192,15 +198,7 @@ impl ReplicaState {
         self.requests
     }
 
-    fn draw(&mut self) -> u64 {
-        self.entropy = self.entropy.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.entropy;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Raises the term; the vote of the old one goes with it, in the same record (`known-bugs.md` 2).
+    /// Raises the term and clears the vote, which are one record (`known-bugs.md` 2).
     pub(crate) fn raise_term(&mut self, term: Term) {
         assert!(term > self.hard_state.term, "terms only rise");
         self.hard_state.term = term;
@@ -208,7 +206,7 @@ impl ReplicaState {
         self.hard_state_dirty = true;
     }
 
-    /// Orders a write if anything has changed.
+    /// Orders a write if there is anything to write.
     pub(crate) fn persist(
         &mut self,
         now: Time,
@@ -226,7 +224,7 @@ impl ReplicaState {
 
     /// Sends a message that depends on term and vote alone, once they are durable.
     pub(crate) fn send_after_hard_state(&mut self, message: Message, effects: &mut Effects) {
-        debug_assert!(!self.hard_state_dirty, "the write was ordered before the reply");
+        debug_assert!(!self.hard_state_dirty, "the write is ordered before the reply");
         match self.durability.hard_state_sequence() {
             Some(after) => self.durability.hold(after, message),
             None => effects.push(Effect::Send(message)),
@@ -241,15 +239,15 @@ impl ReplicaState {
         }
     }
 
-    /// What a completion releases, for every role.
+    /// Sends what waited for this write.
     pub(crate) fn persisted(&mut self, sequence: crate::ids::Sequence, effects: &mut Effects) {
         let released = self.durability.complete(sequence);
         effects.extend(released.into_iter().map(Effect::Send));
     }
 
-    /// Answers an [`Append`](crate::Append) of an earlier term: this reply's term says that it is over. It names no
-    /// session and no round, for its addressee may lead this term by now and number its sessions and rounds anew: it
-    /// would take an answer to the old message for one to a message of its own (`known-bugs.md` 28, 55).
+    /// Answers an [`AppendEntries`](crate::AppendEntries) of an earlier term: the term of the reply tells the sender that it is over. The
+    /// reply carries no replication session and no round. Its addressee may lead the current term by now and number both from
+    /// the beginning, and would take an answer to the old message for an answer to a new one (`known-bugs.md` 28, 55).
     pub(crate) fn refuse_append(&mut self, to: NodeId, effects: &mut Effects) {
         let reply = AppendReply {
             session: ReplicationSession::ZERO,
@@ -261,28 +259,29 @@ impl ReplicaState {
         self.send_after_hard_state(message, effects);
     }
 
-    /// The part of [`Common`] that is the same in every role.
-    pub(crate) fn step_common(&mut self, event: &Common, effects: &mut Effects) {
+    /// What every role does alike on a [`RoleEvent`].
+    pub(crate) fn step_common(&mut self, event: &RoleEvent, effects: &mut Effects) {
         match event {
-            Common::Persisted(sequence) => self.persisted(*sequence, effects),
-            Common::Applied(through) => self.apply.applied_through(*through),
-            Common::ApplierRestarted(applied) => self.apply.restart(*applied),
-            Common::StoreAway => self.store_away = true,
-            Common::StoreBack => {
+            RoleEvent::Persisted(sequence) => self.persisted(*sequence, effects),
+            RoleEvent::Applied(through) => self.apply.applied_through(*through),
+            RoleEvent::ApplierRestarted(applied) => self.apply.restart(*applied),
+            RoleEvent::StoreAway => self.store_away = true,
+            RoleEvent::StoreBack => {
                 self.store_away = false;
                 effects.extend(self.durability.resend().into_iter().map(Effect::Persist));
                 self.apply.restart(self.apply.applied());
             }
-            Common::DiskFull(full) => self.disk_full = *full,
-            Common::Message(_) | Common::Tick | Common::Located(_) => {}
+            RoleEvent::DiskFull(full) => self.disk_full = *full,
+            RoleEvent::Message(_) | RoleEvent::Tick | RoleEvent::Located(_) => {}
         }
     }
 
-    /// Hands on what may be applied, and forgets what memory need not hold. `ceiling` is the commit index for a
-    /// leader, and no more than the durable index for everyone else (`safety.md` 10).
+    /// Hands the applier what it may apply, and drops entries that memory need not hold. `ceiling` is the commit index for a
+    /// leader, and at most the durable index for every other role (`safety.md` 10).
     pub(crate) fn settle(&mut self, ceiling: Index, effects: &mut Effects) {
         self.apply.pump(&self.tail, ceiling, effects);
-        // What an applier has not been handed yet it gets from disk: one that is gone for good must not hold memory.
+        // Entries that were not handed to the applier are read from disk later: an applier that has failed for good must not
+        // hold memory.
         let through = self.commit.min(self.durable());
         self.tail.trim(through, self.config.tail_bytes_max);
         self.memberships.settle(self.commit);
@@ -293,7 +292,7 @@ impl ReplicaState {
         last >= self.last()
     }
 
-    /// The end of a role: what it held back was its own promise.
+    /// Ends a role: the replies it held back were promises of that role, and are dropped.
     pub(crate) fn hand_over(mut self) -> Self {
         self.durability.release_nothing();
         self

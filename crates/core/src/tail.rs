@@ -1,4 +1,4 @@
-//! The part of the log a role holds in memory: the newest entries, and the term of every entry.
+//! The part of the log that a role holds in memory: the newest entries, and the term of every entry.
 //!
 //! Invariant: the entries are contiguous from `base.index + 1`; while a role runs normally nothing above
 //! `min(commit, durable, handed to the applier)` is ever dropped from memory, so a conflict (always above the commit
@@ -20,17 +20,17 @@ pub struct Tail {
     bytes: usize,
 }
 
-/// What was asked for lies below what is in memory; the store has it.
+/// The index is below the entries in memory; the store has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BelowBase;
 
 impl Tail {
-    /// A log that begins after `start` and is empty.
+    /// An empty log that begins after `start`.
     pub fn new(start: Position) -> Self {
         Self { base: start, entries: VecDeque::new(), terms: Terms::new(start.log_id()), bytes: 0 }
     }
 
-    /// A log as loaded from disk: the terms of all of it, and its newest `entries` after `base`.
+    /// A log loaded from disk: the terms of all of it, and its newest `entries`, those after `base`.
     pub fn loaded(base: Position, entries: Vec<Entry>, terms: Terms) -> Self {
         let last = entries.last().map_or(base.log_id(), Entry::log_id);
         assert_eq!(last, terms.last(), "the newest entries end where the terms end");
@@ -38,7 +38,7 @@ impl Tail {
         Self { base, entries: entries.into(), terms, bytes }
     }
 
-    /// The last entry's place.
+    /// The position of the last entry.
     pub fn last(&self) -> Position {
         self.entries.back().map_or(self.base, Entry::position)
     }
@@ -48,12 +48,12 @@ impl Tail {
         self.entries.back().map_or(0, |entry| entry.time_ms)
     }
 
-    /// The place before the first entry the log still has, on disk or in memory.
+    /// The entry before the first one that the log still has, on disk or in memory.
     pub fn start(&self) -> LogId {
         self.terms.start()
     }
 
-    /// The last place that is no longer in memory.
+    /// The position before the first entry in memory.
     pub fn base(&self) -> Position {
         self.base
     }
@@ -79,7 +79,7 @@ impl Tail {
         self.entries.get(usize::try_from(offset).ok()?)
     }
 
-    /// The place at `index` with its chain hash.
+    /// The position at `index`, with its chain hash.
     pub fn position_at(&self, index: Index) -> Result<Position, BelowBase> {
         if index == self.base.index {
             return Ok(self.base);
@@ -115,7 +115,7 @@ impl Tail {
         self.entries.push_back(entry);
     }
 
-    /// Drops `from` and all after it. `before`, the place before `from`, is needed when that lies below memory.
+    /// Removes `from` and all after it. `before` is the position before `from`, which may be below the entries in memory.
     pub fn truncate(&mut self, from: Index, before: Position) {
         assert_eq!(before.index, from.prev(), "the place before the truncation");
         self.terms.truncate(from);
@@ -131,8 +131,8 @@ impl Tail {
         }
     }
 
-    /// Forgets entries up to `through` from memory while they take more than `bytes_max`. The newest stays: the next
-    /// one's time stamp is measured against it (`safety.md` 8).
+    /// Drops entries up to `through` from memory while they take more than `bytes_max`. The newest stays: the time stamp of the
+    /// next one is compared with it (`safety.md` 8).
     pub fn trim(&mut self, through: Index, bytes_max: usize) {
         while self.bytes > bytes_max
             && self.entries.len() > 1
@@ -149,7 +149,7 @@ impl Tail {
         self.bytes
     }
 
-    /// Bytes of the entries after `index`, as far as they are in memory.
+    /// Bytes of the entries after `index` that are in memory.
     pub fn bytes_after(&self, index: Index) -> usize {
         self.entries.iter().rev().take_while(|entry| entry.index > index).map(Entry::encoded_bytes).sum()
     }

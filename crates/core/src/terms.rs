@@ -1,12 +1,12 @@
-//! Which term each index of the log has: one step per term, not per entry, so the whole log's fit in memory.
+//! The term of each index of the log. One step per term, not per entry, so that those of the whole log fit in memory.
 
 use crate::entry::LogId;
 use crate::ids::{Index, Term};
 
 /// The terms of a log from its first place on.
 ///
-/// Invariant: steps ascend strictly in index and in term; the first stands at the log's beginning (the place that was
-/// compacted last, or zero); none stands above `last`.
+/// Invariant: steps ascend strictly in index and term; the first is at the beginning of the log (the last compacted entry, or
+/// zero); none is above `last`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Terms {
     /// (first index of the term, term).
@@ -20,7 +20,7 @@ impl Terms {
         Self { steps: vec![(start.index, start.term)], last: start.index }
     }
 
-    /// The place before the first entry.
+    /// The entry before the first one.
     pub fn start(&self) -> LogId {
         let (index, term) = self.steps[0];
         LogId { term, index }
@@ -40,7 +40,7 @@ impl Terms {
         Some(self.steps[after - 1].1)
     }
 
-    /// Takes in the next entry.
+    /// Adds the next entry.
     pub fn push(&mut self, id: LogId) {
         let last = self.last();
         assert!(id.index == last.index.next() && id.term >= last.term, "entry {id} does not follow {last}");
@@ -50,7 +50,7 @@ impl Terms {
         self.last = id.index;
     }
 
-    /// Forgets `from` and all after it.
+    /// Removes `from` and all after it.
     pub fn truncate(&mut self, from: Index) {
         assert!(from > self.start().index, "what was compacted is not truncated");
         if from > self.last {
@@ -61,15 +61,15 @@ impl Terms {
         self.last = from.prev();
     }
 
-    /// Makes `through`, an entry of the log, the place before the first.
+    /// Removes everything up to `through`, which becomes the entry before the first one.
     pub fn compact(&mut self, through: Index) {
         let term = self.at(through).expect("only what the log has is compacted");
         let keep = self.steps.partition_point(|(first, _)| *first <= through);
         self.steps.splice(..keep, [(through, term)]);
     }
 
-    /// The greatest entry at or before `limit.index` whose term is not above `limit.term`: the step of fast
-    /// backtracking, taken in turn on both sides, so that a conflict over many terms is found in O(terms) trips.
+    /// The greatest entry at or before `limit.index` whose term is not above `limit.term`. Both sides take this step of fast
+    /// backtracking in turn, so that a conflict over many terms takes O(terms) round trips.
     pub fn last_not_above(&self, limit: LogId) -> LogId {
         let mut index = limit.index.min(self.last);
         for (first, term) in self.steps.iter().rev() {

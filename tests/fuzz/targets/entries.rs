@@ -23,6 +23,7 @@ pub(super) fn run(input: &[u8]) {
             if let EntryError::Short { offset, .. }
             | EntryError::Version { offset, .. }
             | EntryError::Kind { offset, .. }
+            | EntryError::Vouched { offset, .. }
             | EntryError::Long { offset, .. } = error
             {
                 assert!(offset <= input.len(), "{error}: there is no such byte");

@@ -3,17 +3,17 @@
 use crate::effect::Effects;
 use crate::entry::Entry;
 use crate::ids::{Index, NodeId};
-use crate::leader::Leader;
+use crate::leader::role::Leader;
 use crate::replicator::ReplicatorEvent;
 
 impl Leader {
-    /// The last index that a majority of each half of the membership has on disk; this node counts by its own.
+    /// The last index that a majority of each half of the membership has on disk. This node counts by its durable index.
     fn majority_has(&self) -> Index {
         let matched = |id: &NodeId| {
             if *id == self.state.me {
                 self.state.durable()
             } else {
-                self.progress.get(id).map_or(Index::ZERO, |progress| progress.matched)
+                self.progress.get(id).map_or(Index::ZERO, |progress| progress.match_index)
             }
         };
         self.state.membership().quorum_value(matched)

@@ -1,41 +1,15 @@
 //! Linearizable reads without a log entry: ReadIndex (Raft thesis section 6.4).
 //!
-//! A read takes the commit index, then waits until a quorum has answered a message this leader sent *after* the read
-//! came. Rounds are numbered within the term and never used twice, so an old acknowledgement confirms no new read
-//! (`known-bugs.md` 55). Reads that come while a round is under way gather for the next one.
+//! A read takes the commit index, then waits until a quorum has answered a message that this leader sent *after* the read
+//! arrived. Rounds are numbered within the term and never used twice, so an old acknowledgement confirms no new read
+//! (`known-bugs.md` 55). Reads that arrive during a round wait for the next one.
 
 use crate::effect::{Effect, Effects, ReadId, Refusal};
 use crate::ids::{Index, NodeId, Round, Time};
-use crate::leader::Leader;
+use crate::leader::role::Leader;
+use crate::leader::rounds::{Asker, Waiting};
 use crate::message::{Body, ReadIndexReply, ReadIndexRequest};
 use crate::replicator::ReplicatorEvent;
-
-/// Who waits for a read index.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Asker {
-    /// This node.
-    Here(ReadId),
-    /// Another one.
-    Peer { peer: NodeId, id: u64, recovering: bool, at: Time },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Waiting {
-    round: Round,
-    index: Index,
-    askers: Vec<Asker>,
-}
-
-/// Bound: those here by the permits of this node's handles, those of a peer by what it asks in one election timeout.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub(super) struct Reads {
-    /// Not in a round yet.
-    gathering: Vec<Asker>,
-    /// The round under way.
-    under_way: Option<Waiting>,
-    /// Recovering peers, each confirmed by a quorum without it.
-    recovering: Vec<Waiting>,
-}
 
 impl Leader {
     pub(super) fn read(&mut self, reads: Vec<ReadId>, effects: &mut Effects) {
@@ -55,8 +29,8 @@ impl Leader {
         self.begin_round(effects);
     }
 
-    /// Before an entry of this term is committed the commit index may lag behind what an earlier leader answered
-    /// (`known-bugs.md` 54): reads wait.
+    /// Reads wait until an entry of this term is committed: before that the commit index may lag behind what an earlier leader
+    /// has answered (`known-bugs.md` 54).
     fn begin_round(&mut self, effects: &mut Effects) {
         if !self.has_committed_in_term() || self.reads.under_way.is_some() || self.reads.gathering.is_empty()
         {
@@ -78,8 +52,8 @@ impl Leader {
         self.tell_all(&ReplicatorEvent::Confirm(round), effects);
     }
 
-    /// A peer gives up what was not answered for an election timeout, and asks anew: the leader forgets it, too. It may wait
-    /// long for an entry of its own term.
+    /// Drops requests of peers after an election timeout: the peer has given up and asks again. This matters while the leader
+    /// waits for an entry of its own term to commit.
     pub(super) fn forget_old_askers(&mut self, now: Time) {
         let timeout = self.state.config.election_timeout;
         self.reads.gathering.retain(|asker| match asker {
@@ -88,12 +62,12 @@ impl Leader {
         });
     }
 
-    /// How many reads wait for a round to begin.
+    /// Number of reads that wait for a round to begin.
     pub fn gathering_reads(&self) -> usize {
         self.reads.gathering.len()
     }
 
-    /// The newest round a quorum has answered, not counting `without`.
+    /// The newest round that a quorum has answered, not counting `without`.
     fn confirmed_round(&self, without: Option<&NodeId>) -> Round {
         let answered = |id: &NodeId| {
             if Some(id) == without {
@@ -113,7 +87,7 @@ impl Leader {
         if let Some(done) = self.reads.under_way.take_if(|waiting| waiting.round <= confirmed) {
             self.answer(done.askers, Some(done.index), effects);
             self.begin_round(effects);
-            // Alone, the next round is confirmed as it begins.
+            // A single node confirms the next round as it begins.
             if self.reads.under_way.is_some() && self.progress.is_empty() {
                 self.confirm_reads(effects);
             }

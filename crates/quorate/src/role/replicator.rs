@@ -109,7 +109,7 @@ impl ReplicatorState {
             match effect {
                 ReplicatorEffect::Send(append) => {
                     let (from, to) = (self.me.clone(), self.core.peer().clone());
-                    let body = Body::Append(append);
+                    let body = Body::AppendEntries(append);
                     let message = Message { from, to, boot: self.boot, term: self.term, body };
                     if let Some(remote) = &self.remote {
                         // Lost if the link is down or full: the next heartbeat finds the gap.

@@ -97,7 +97,7 @@ macro_rules! core_role {
         impl CoreRole for $role {
             const NAME: &'static str = $name;
             fn common(&mut self, now: Time, common: Common) -> Effects {
-                self.step(now, $event::Common(common))
+                self.step(now, $event::Role(common))
             }
             fn read(&mut self, now: Time, reads: Vec<ReadId>) -> Effects {
                 self.step(now, $event::Read(reads))

@@ -18,7 +18,7 @@ pub(super) fn refusal(
 ) -> Option<StoreError> {
     let (offset, version) = match error {
         EntryError::Version { offset, version } if *version > ENTRY_VERSION => (*offset, Some(*version)),
-        EntryError::Kind { offset, .. } => (*offset, None),
+        EntryError::Kind { offset, .. } | EntryError::Vouched { offset, .. } => (*offset, None),
         _ => return None,
     };
     let mut before = decode_run(&value.slice(..offset)).ok()?;

@@ -1,0 +1,205 @@
+//! Stage 4 of 7, Replicated, at the peer: from an AppendEntries message to this log and its disk (Raft paper, section 5.3).
+//!
+//! [`Follower::append_entries`] checks term and sender, `accept_entries` the entry before, `find_conflict` where the logs part,
+//! `append_new` the hash chain; then the write is ordered, and the reply waits until this disk has it.
+
+use crate::effect::{Effect, Effects, Notice, Reader};
+use crate::entry::{Entry, EntryError, EntryKind, Position, verify_run};
+use crate::follower::role::Follower;
+use crate::ids::{Index, NodeId, Term, Time};
+use crate::membership::Membership;
+use crate::message::{AppendEntries, AppendReply, AppendResult, Body};
+
+impl Follower {
+    pub(super) fn append_entries(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        term: Term,
+        append: &AppendEntries,
+        effects: &mut Effects,
+    ) {
+        if term < self.state.term() {
+            self.state.refuse_append(from, effects);
+            return;
+        }
+        if let Some(known) = self.leader.clone().filter(|known| *known != from) {
+            effects.push(Effect::Notice(Notice::TwoLeaders { term, known, other: from }));
+            return;
+        }
+        self.reset_election_deadline(now);
+        self.leader_heard_at = Some(now);
+        self.set_leader(Some(from.clone()), effects);
+        self.ask_recovery_index(now, &from, effects);
+        self.accept_entries(now, from, term, append, effects);
+    }
+
+    /// The consistency check and what follows from it (Raft paper, section 5.3).
+    fn accept_entries(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        term: Term,
+        append: &AppendEntries,
+        effects: &mut Effects,
+    ) {
+        if let Err(error) = is_well_formed(term, append) {
+            effects.push(Effect::Notice(Notice::BadEntries { from, error }));
+            self.state.persist(now, None, Vec::new(), effects);
+            return;
+        }
+        let start = self.state.tail.start().index;
+        if append.prev.index >= start && self.state.tail.term_at(append.prev.index) != Some(append.prev.term)
+        {
+            let hint = self.state.tail.terms().last_not_above(append.prev);
+            let result = AppendResult::Conflict { hint, last: self.state.last().index };
+            self.state.persist(now, None, Vec::new(), effects);
+            self.reply(from, append, result, effects);
+            return;
+        }
+        // What this node has compacted was committed: the leader has the same entries there (`known-bugs.md` 25).
+        let verified = append.prev.index.plus(append.entries.len() as u64);
+        let new = match self.find_conflict(append, start) {
+            Ok(at) => &append.entries[at..],
+            Err(at) => {
+                effects.push(Effect::Notice(Notice::Diverged { from, at }));
+                return;
+            }
+        };
+        // A full disk still takes the no-op of a leader, as it takes term and vote: without an entry of its own term a leader
+        // serves no reads, and with a majority of full disks none would ever be served. A no-op takes a hundred bytes of the
+        // reserve.
+        let takes_room = new.iter().any(|entry| entry.kind != EntryKind::Noop);
+        if takes_room && self.state.disk_full {
+            self.state.persist(now, None, Vec::new(), effects);
+            self.reply(from, append, AppendResult::NoSpace, effects);
+            return;
+        }
+        if !new.is_empty() && !self.append_new(now, &from, new, effects) {
+            return;
+        }
+        self.state.persist(now, None, Vec::new(), effects);
+        // Only what this message has verified is known to match the leader's log (`known-bugs.md` 29).
+        let commit = append.commit.min(verified).min(self.state.last().index);
+        self.state.commit = self.state.commit.max(commit);
+        let claim = if append.entries.is_empty() { verified.min(self.state.durable()) } else { verified };
+        let claim = claim.min(self.state.last().index);
+        self.reply(from, append, AppendResult::Matched { index: claim }, effects);
+    }
+
+    /// The place in the message of the first entry that this log lacks or has with another term. A message without such an
+    /// entry truncates nothing (`known-bugs.md` 24). `Err` is the index of an entry of the same term with other bytes.
+    fn find_conflict(&self, append: &AppendEntries, start: Index) -> Result<usize, Index> {
+        for (at, entry) in append.entries.iter().enumerate() {
+            if entry.index <= start {
+                continue;
+            }
+            match self.state.tail.term_at(entry.index) {
+                Some(term) if term == entry.term => {
+                    let ours = self.state.tail.get(entry.index);
+                    if ours.is_some_and(|ours| ours.chain != entry.chain) {
+                        return Err(entry.index);
+                    }
+                }
+                Some(_) | None => return Ok(at),
+            }
+        }
+        Ok(append.entries.len())
+    }
+
+    /// Removes what conflicts, then appends `new`. False if nothing was done.
+    fn append_new(&mut self, now: Time, from: &NodeId, new: &[Entry], effects: &mut Effects) -> bool {
+        let first = new[0].index;
+        let Some(before) = self.place_before(first, effects) else { return false };
+        let memberships = match verify_run(before, new).map(|_| memberships_in(new)) {
+            Ok(Ok(memberships)) => memberships,
+            Ok(Err(at)) => {
+                effects.push(Effect::Notice(Notice::Diverged { from: from.clone(), at }));
+                return false;
+            }
+            Err(error) => {
+                effects.push(Effect::Notice(Notice::BadEntries { from: from.clone(), error }));
+                return false;
+            }
+        };
+        let truncate = (first <= self.state.last().index).then_some(first);
+        let mut truncated_membership = false;
+        if truncate.is_some() {
+            assert!(
+                first > self.state.commit,
+                "committed immutable: {first} is at or below {}",
+                self.state.commit
+            );
+            self.state.tail.truncate(first, before);
+            truncated_membership = self.state.memberships.current_index() >= first;
+            self.state.memberships.truncate(first);
+        }
+        for entry in new {
+            self.state.tail.push(entry.clone());
+        }
+        let before = self.state.memberships.current_index();
+        for (index, membership) in memberships {
+            self.state.memberships.append(index, membership);
+        }
+        if self.state.memberships.current_index() != before || truncated_membership {
+            effects.push(Effect::MembershipChanged(self.state.membership().clone()));
+        }
+        self.state.persist(now, truncate, new.to_vec(), effects);
+        true
+    }
+
+    /// The position before `first`, with its chain hash: from memory, otherwise from the store. In that case this message is
+    /// dropped, and the leader's next attempt finds the answer.
+    fn place_before(&mut self, first: Index, effects: &mut Effects) -> Option<Position> {
+        let index = first.prev();
+        if let Ok(position) = self.state.tail.position_at(index) {
+            return Some(position);
+        }
+        let term = self.state.tail.term_at(index);
+        if let Some(position) = self.located.filter(|at| at.index == index && Some(at.term) == term) {
+            return Some(position);
+        }
+        effects.push(Effect::ReadLog { reader: Reader::Role, from: index, through: index, bytes_max: 1 });
+        None
+    }
+
+    fn reply(&mut self, to: NodeId, append: &AppendEntries, result: AppendResult, effects: &mut Effects) {
+        let claim = match result {
+            AppendResult::Matched { index } => Some(index),
+            AppendResult::Conflict { .. } | AppendResult::NoSpace => None,
+        };
+        let reply =
+            AppendReply { session: append.session, round: append.round, sent_at: append.sent_at, result };
+        let message = self.state.message(to, Body::AppendReply(reply));
+        match claim {
+            Some(index) => self.state.send_after_log(index, message, effects),
+            None => self.state.send_after_hard_state(message, effects),
+        }
+    }
+}
+
+/// Whether the entries follow `prev`, and none is of a later term than the leader's. A message for which that does not hold
+/// shows a bug of its sender, and is dropped whole.
+fn is_well_formed(term: Term, append: &AppendEntries) -> Result<(), EntryError> {
+    let before = append.prev;
+    let Some((first, last)) = append.entries.first().zip(append.entries.last()) else { return Ok(()) };
+    let follows = first.index.0.checked_sub(1) == Some(before.index.0) && first.term >= before.term;
+    if !follows || last.term > term {
+        let expected = Index(before.index.0.saturating_add(1));
+        return Err(EntryError::Order {
+            expected,
+            found: if follows { last.log_id() } else { first.log_id() },
+        });
+    }
+    Ok(())
+}
+
+/// The memberships among entries; `Err` is the index of one that cannot be decoded.
+fn memberships_in(entries: &[Entry]) -> Result<Vec<(Index, Membership)>, Index> {
+    let kind = |entry: &&Entry| entry.kind == EntryKind::Membership;
+    entries
+        .iter()
+        .filter(kind)
+        .map(|entry| Membership::decode(&entry.payload).map(|m| (entry.index, m)).map_err(|_| entry.index))
+        .collect()
+}

@@ -1,0 +1,13 @@
+//! The follower: answers votes, appends what the leader sends, stands when it hears nothing.
+//!
+//! A learner is a follower that is no voter of the membership in force. A follower whose disk lost entries is
+//! *Recovering*, one whose store is away is *Awaiting* ([`Standing`](crate::Standing)); there is no further role, so the
+//! model check sees all of it.
+
+mod append;
+mod reads;
+mod recover;
+mod role;
+mod vote;
+
+pub use role::{Follower, FollowerEvent};

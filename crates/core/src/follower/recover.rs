@@ -1,0 +1,40 @@
+//! The way out of Recovering (`safety.md` 5): a read index that a majority without this node confirms, and a log that is
+//! durable up to it.
+
+use crate::effect::Effects;
+use crate::follower::role::{Follower, Recovery};
+use crate::ids::{NodeId, Time};
+use crate::message::{Body, ReadIndexRequest};
+
+impl Follower {
+    /// While Recovering, asks the current leader for a read index that a majority without this node confirms.
+    pub(super) fn ask_recovery_index(&mut self, now: Time, leader: &NodeId, effects: &mut Effects) {
+        let timeout = self.state.config.election_timeout;
+        let due = match self.recovery {
+            None => true,
+            Some(Recovery::Asked { at, .. }) => now.since(at) >= timeout,
+            Some(Recovery::Target(_)) => false,
+        };
+        if !self.state.hard_state.recovering || !due {
+            return;
+        }
+        let id = self.state.request_id(now);
+        self.recovery = Some(Recovery::Asked { id, at: now });
+        let request = Body::ReadIndexRequest(ReadIndexRequest { id, recovering: true });
+        let message = self.state.message(leader.clone(), request);
+        self.state.persist(now, None, Vec::new(), effects);
+        self.state.send_after_hard_state(message, effects);
+    }
+
+    /// Recovering ends only when the log is durable up to a read index that was confirmed after this boot (`safety.md` 5).
+    pub(super) fn leave_recovering(&mut self) {
+        if let Some(Recovery::Target(index)) = self.recovery
+            && self.state.hard_state.recovering
+            && self.state.durable() >= index
+            && self.state.commit >= index
+        {
+            self.state.hard_state.recovering = false;
+            self.state.hard_state_dirty = true;
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The follower's state and its step: which event goes to which of the other files.
+
+use crate::effect::{Effect, Effects, NextRole, Notice, ReadId, RoleEvent};
+use crate::entry::Position;
+use crate::ids::{Index, NodeId, Time};
+use crate::message::{Body, Message};
+use crate::state::{ReplicaState, Standing, become_role};
+
+/// What a follower is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FollowerEvent {
+    /// An event that every role is told.
+    Role(RoleEvent),
+    /// Linearizable reads on this node: the leader is asked for the read index.
+    Read(Vec<ReadId>),
+}
+
+/// Reads that wait for a read index from the leader.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct AskedReads {
+    pub(super) id: u64,
+    pub(super) reads: Vec<ReadId>,
+    pub(super) asked_at: Time,
+}
+
+/// How far a Recovering follower has come: it needs a read index confirmed after this boot, and a log durable up to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Recovery {
+    /// The leader was asked for a read index.
+    Asked { id: u64, at: Time },
+    /// The log must be durable up to this index.
+    Target(Index),
+}
+
+/// A follower or learner.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Follower {
+    pub(super) state: ReplicaState,
+    pub(super) leader: Option<NodeId>,
+    /// When the leader of this term was last heard; leader stickiness counts from here.
+    pub(super) leader_heard_at: Option<Time>,
+    pub(super) election_deadline: Time,
+    /// The store's answer to [`Reader::Role`](crate::Reader::Role).
+    pub(super) located: Option<Position>,
+    pub(super) recovery: Option<Recovery>,
+    pub(super) asked_reads: Vec<AskedReads>,
+}
+
+impl Follower {
+    /// Starts to follow. The effects are to be carried out like those of a step.
+    pub fn start(state: ReplicaState, now: Time) -> (Self, Effects) {
+        let mut effects = Effects::new();
+        let mut follower = Self {
+            state: state.hand_over(),
+            leader: None,
+            leader_heard_at: None,
+            election_deadline: now,
+            located: None,
+            recovery: None,
+            asked_reads: Vec::new(),
+        };
+        follower.reset_election_deadline(now);
+        effects.push(Effect::LeaderChanged { leader: None, term: follower.state.term() });
+        follower.finish(now, &mut effects);
+        (follower, effects)
+    }
+
+    /// One event in, its effects out.
+    pub fn step(&mut self, now: Time, event: FollowerEvent) -> Effects {
+        let mut effects = Effects::new();
+        match event {
+            FollowerEvent::Read(reads) => self.ask_read_index(now, reads, &mut effects),
+            FollowerEvent::Role(common) => {
+                self.state.step_common(&common, &mut effects);
+                match common {
+                    RoleEvent::Message(message) => self.message(now, message, &mut effects),
+                    RoleEvent::Tick => self.tick(now, &mut effects),
+                    RoleEvent::Located(position) => self.located = Some(position),
+                    RoleEvent::Persisted(_)
+                    | RoleEvent::Applied(_)
+                    | RoleEvent::ApplierRestarted(_)
+                    | RoleEvent::StoreAway
+                    | RoleEvent::StoreBack
+                    | RoleEvent::DiskFull(_) => {}
+                }
+            }
+        }
+        self.finish(now, &mut effects);
+        effects
+    }
+
+    /// When [`RoleEvent::Tick`] is due.
+    pub fn deadline(&self) -> Option<Time> {
+        let reads = self.asked_reads.first().map(|asked| asked.asked_at + self.state.config.election_timeout);
+        Some(reads.map_or(self.election_deadline, |at| at.min(self.election_deadline)))
+    }
+
+    /// The state of the replica.
+    pub fn state(&self) -> &ReplicaState {
+        &self.state
+    }
+
+    /// Ends the role and passes the state to the next one.
+    pub fn into_state(self) -> ReplicaState {
+        self.state
+    }
+
+    /// The leader of this term, if known.
+    pub fn leader(&self) -> Option<&NodeId> {
+        self.leader.as_ref()
+    }
+
+    pub(super) fn reset_election_deadline(&mut self, now: Time) {
+        self.election_deadline = now + self.state.draw_election_timeout();
+    }
+
+    fn finish(&mut self, now: Time, effects: &mut Effects) {
+        self.leave_recovering();
+        self.state.persist(now, None, Vec::new(), effects);
+        if matches!(effects.last(), Some(Effect::Become(_))) {
+            return;
+        }
+        let ceiling = self.state.commit.min(self.state.durable());
+        self.state.settle(ceiling, effects);
+        if let Some(Recovery::Target(index)) = self.recovery
+            && !self.state.hard_state.recovering
+        {
+            self.recovery = None;
+            effects.push(Effect::Notice(Notice::Recovered { index }));
+        }
+    }
+
+    fn tick(&mut self, now: Time, effects: &mut Effects) {
+        self.give_up_reads(now, effects);
+        if now < self.election_deadline {
+            return;
+        }
+        self.reset_election_deadline(now);
+        self.set_leader(None, effects);
+        if self.may_campaign(now) {
+            let reason = "heard no leader for an election timeout";
+            self.refuse_reads(effects);
+            effects.push(become_role(NextRole::Candidate { forced: false }, reason, None));
+        }
+    }
+
+    /// Only a voter with a working disk campaigns: a node that cannot persist a vote for itself would only disturb.
+    fn may_campaign(&self, now: Time) -> bool {
+        let stalled = self.state.durability.oldest_issued_at();
+        self.state.standing() == Standing::Voter
+            && stalled.is_none_or(|at| now.since(at) < self.state.config.election_timeout)
+    }
+
+    pub(super) fn set_leader(&mut self, leader: Option<NodeId>, effects: &mut Effects) {
+        if self.leader != leader {
+            self.leader.clone_from(&leader);
+            self.refuse_reads(effects);
+            effects.push(Effect::LeaderChanged { leader, term: self.state.term() });
+        }
+    }
+
+    fn message(&mut self, now: Time, message: Message, effects: &mut Effects) {
+        if self.state.standing() == Standing::Awaiting || message.to != self.state.me {
+            return;
+        }
+        if message.term > self.state.term() && self.must_follow_term(now, &message) {
+            self.state.raise_term(message.term);
+            self.leader_heard_at = None;
+            self.set_leader(None, effects);
+        }
+        let (from, term) = (message.from, message.term);
+        match message.body {
+            Body::VoteRequest(request) => self.vote_request(now, from, &request, effects),
+            Body::AppendEntries(append) => self.append_entries(now, from, term, &append, effects),
+            Body::TimeoutNow => self.timeout_now(&from, term, effects),
+            Body::ReadIndexReply(reply) => self.read_index_reply(term, &reply, effects),
+            Body::ReadIndexRequest(request) => self.refuse_read_index(now, from, &request, effects),
+            Body::VoteReply(_) | Body::AppendReply(_) => {}
+        }
+    }
+}

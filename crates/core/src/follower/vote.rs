@@ -1,0 +1,69 @@
+//! Votes and pre-votes that a follower is asked for, and the leader's order to campaign.
+
+use crate::effect::{Effects, NextRole};
+use crate::follower::role::Follower;
+use crate::ids::{NodeId, Term, Time};
+use crate::message::{Body, Message, VoteKind, VoteReply, VoteRequest};
+use crate::state::{Standing, become_role};
+
+impl Follower {
+    /// A pre-vote changes nothing here (`known-bugs.md` 10). A vote request is ignored while a leader is heard (leader
+    /// stickiness, Raft thesis section 4.2.3), unless that leader asked for the campaign.
+    pub(super) fn must_follow_term(&self, now: Time, message: &Message) -> bool {
+        match &message.body {
+            Body::VoteRequest(request) => {
+                request.kind == VoteKind::Real && (request.forced || !self.hears_leader(now))
+            }
+            _ => true,
+        }
+    }
+
+    fn hears_leader(&self, now: Time) -> bool {
+        self.leader_heard_at.is_some_and(|at| now.since(at) < self.state.config.election_timeout)
+    }
+
+    pub(super) fn vote_request(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        request: &VoteRequest,
+        effects: &mut Effects,
+    ) {
+        let up_to_date = self.state.is_up_to_date(request.last);
+        let votes = matches!(self.state.standing(), Standing::Voter | Standing::Learner);
+        let granted = match request.kind {
+            VoteKind::Pre => {
+                let free = request.forced || !self.hears_leader(now);
+                votes && up_to_date && free && request.campaign > self.state.term()
+            }
+            VoteKind::Real => {
+                let given = &self.state.hard_state.voted_for;
+                let free = given.as_ref().is_none_or(|candidate| *candidate == from);
+                votes && up_to_date && free && self.leader.is_none() && request.campaign == self.state.term()
+            }
+        };
+        if granted && request.kind == VoteKind::Real {
+            if self.state.hard_state.voted_for.is_none() {
+                self.state.hard_state.voted_for = Some(from.clone());
+                self.state.hard_state_dirty = true;
+            }
+            self.reset_election_deadline(now);
+        }
+        self.state.persist(now, None, Vec::new(), effects);
+        let reply = VoteReply { kind: request.kind, campaign: request.campaign, granted };
+        let reply = self.state.message(from, Body::VoteReply(reply));
+        self.state.send_after_hard_state(reply, effects);
+    }
+
+    pub(super) fn timeout_now(&mut self, from: &NodeId, term: Term, effects: &mut Effects) {
+        let from_leader = term == self.state.term() && self.leader.as_ref() == Some(from);
+        if from_leader && self.state.standing() == Standing::Voter {
+            self.refuse_reads(effects);
+            effects.push(become_role(
+                NextRole::Candidate { forced: true },
+                "the leader handed leadership over",
+                None,
+            ));
+        }
+    }
+}

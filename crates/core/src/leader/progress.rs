@@ -1,0 +1,42 @@
+//! What the leader knows of one peer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Time};
+
+/// What the leader counts for one peer.
+///
+/// Invariants: `match_index` rises within a replication session and boot; it never exceeds the leader's last index.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Progress {
+    pub(super) session: ReplicationSession,
+    /// The newest boot number in a message of the peer; `None` before the first.
+    pub(super) boot: Option<Boot>,
+    /// The last index that the peer has on disk and that matches this log.
+    pub(super) match_index: Index,
+    /// When `match_index` last rose.
+    pub(super) matched_at: Time,
+    /// When this leader sent the newest message that the peer has answered.
+    pub(super) contact: Time,
+    /// The newest round that was answered.
+    pub(super) round: Round,
+    /// Rejections of what was sent before this moment are late.
+    pub(super) rewound_at: Time,
+    /// The peer's log went back behind what it had acknowledged: it does not count until it restarts.
+    pub(super) rolled_back: bool,
+    /// The peer's disk was full when it last received entries.
+    pub(super) no_space: bool,
+}
+
+/// What a leader reports about a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// The peer.
+    pub peer: NodeId,
+    /// The last index that it has on disk and that matches the leader's log (matchIndex of the paper).
+    pub matched: Index,
+    /// Microseconds since the leader sent the newest message that the peer has answered.
+    pub contact_age_us: u64,
+    /// Its log went back behind what it had acknowledged.
+    pub rolled_back: bool,
+}

@@ -1,0 +1,332 @@
+//! The leader's state and its step: which event goes to which of the other files.
+
+use std::collections::BTreeMap;
+
+use crate::effect::{Effect, Effects, NextRole, Notice, ReadId, Reader, RoleEvent};
+use crate::entry::EntryKind;
+use crate::ids::{Incarnation, Index, NodeId, ReplicationSession, Round, Time};
+use crate::leader::progress::Progress;
+use crate::leader::proposal::Proposal;
+use crate::leader::rounds::Reads;
+use crate::message::{Body, Message, VoteKind, VoteReply, VoteRequest};
+use crate::replicator::ReplicatorEvent;
+use crate::state::{ReplicaState, become_role};
+
+/// What a leader is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaderEvent {
+    /// An event that every role is told.
+    Role(RoleEvent),
+    /// Commands to append; answered in order by [`Effect::Accepted`] and [`Effect::Refused`].
+    Propose {
+        /// The wall clock, in milliseconds since 1970.
+        wall_ms: u64,
+        /// The commands.
+        proposals: Vec<Proposal>,
+    },
+    /// Reads that want to be linearizable.
+    Read(Vec<ReadId>),
+    /// A replicator asks for entries.
+    Fetch {
+        /// The peer of the replicator.
+        peer: NodeId,
+        /// Its replication session.
+        session: ReplicationSession,
+        /// The first index wanted.
+        from: Index,
+    },
+    /// The replicator of this peer failed: start another one in a new replication session.
+    ReplicatorLost {
+        /// The peer of the replicator.
+        peer: NodeId,
+    },
+    /// Transfer leadership.
+    Transfer {
+        /// The target; `None` for the voter that is furthest ahead.
+        to: Option<NodeId>,
+    },
+    /// A peer's incarnation became known and durable here: the membership should carry it (`safety.md` 14).
+    Incarnation {
+        /// The peer.
+        peer: NodeId,
+        /// Its incarnation.
+        incarnation: Incarnation,
+        /// The wall clock, in milliseconds since 1970.
+        wall_ms: u64,
+    },
+    /// The link to this peer rose or fell.
+    Link {
+        /// The peer at the other end.
+        peer: NodeId,
+        /// Whether the link is up.
+        up: bool,
+    },
+}
+
+/// A leadership transfer under way.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Transfer {
+    pub(super) to: NodeId,
+    pub(super) deadline: Time,
+    pub(super) told: bool,
+}
+
+/// The leader of a term.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Leader {
+    pub(super) state: ReplicaState,
+    pub(super) progress: BTreeMap<NodeId, Progress>,
+    /// Index of the no-op of this term. Until it is committed the leader does not know which earlier entries are.
+    pub(super) first_of_term: Index,
+    pub(super) round: Round,
+    pub(super) reads: Reads,
+    pub(super) transfer: Option<Transfer>,
+    /// Incarnations the membership does not carry yet.
+    pub(super) incarnations: BTreeMap<NodeId, Incarnation>,
+    pub(super) uncommitted_bytes: usize,
+    pub(super) started_at: Time,
+    /// The newest wall clock that came with an event.
+    pub(super) wall_ms: u64,
+}
+
+impl Leader {
+    /// Begins to lead: starts a replicator for each peer and appends the no-op of the term.
+    pub fn start(state: ReplicaState, now: Time, wall_ms: u64) -> (Self, Effects) {
+        let mut effects = Effects::new();
+        let state = state.hand_over();
+        let mut leader = Self {
+            first_of_term: state.last().index.next(),
+            uncommitted_bytes: state.tail.bytes_after(state.commit),
+            state,
+            progress: BTreeMap::new(),
+            round: Round::ZERO,
+            reads: Reads::default(),
+            transfer: None,
+            incarnations: BTreeMap::new(),
+            started_at: now,
+            wall_ms,
+        };
+        let me = leader.state.me.clone();
+        effects.push(Effect::LeaderChanged { leader: Some(me.clone()), term: leader.state.term() });
+        let peers: Vec<NodeId> = leader.state.membership().peers_of(&me).cloned().collect();
+        for peer in peers {
+            leader.start_replicator(now, peer, &mut effects);
+        }
+        let noop = vec![(EntryKind::Noop, Proposal::new(bytes::Bytes::new()))];
+        leader.append_to_log(now, wall_ms, noop, &mut effects);
+        leader.finish(now, &mut effects);
+        (leader, effects)
+    }
+
+    /// One event in, its effects out.
+    pub fn step(&mut self, now: Time, event: LeaderEvent) -> Effects {
+        let mut effects = Effects::new();
+        match event {
+            LeaderEvent::Role(common) => self.common(now, common, &mut effects),
+            LeaderEvent::Propose { wall_ms, proposals } => {
+                self.append_proposals(now, wall_ms, proposals, &mut effects);
+            }
+            LeaderEvent::Read(reads) => self.read(reads, &mut effects),
+            LeaderEvent::Fetch { peer, session, from } => self.fetch(peer, session, from, &mut effects),
+            LeaderEvent::ReplicatorLost { peer } => self.start_replicator(now, peer, &mut effects),
+            LeaderEvent::Transfer { to } => self.begin_transfer(now, to, &mut effects),
+            LeaderEvent::Incarnation { peer, incarnation, wall_ms } => {
+                self.wall_ms = self.wall_ms.max(wall_ms);
+                self.incarnations.insert(peer, incarnation);
+            }
+            LeaderEvent::Link { peer, up } => {
+                let event = if up { ReplicatorEvent::LinkUp } else { ReplicatorEvent::LinkDown };
+                self.tell(peer, event, &mut effects);
+            }
+        }
+        self.finish(now, &mut effects);
+        effects
+    }
+
+    /// When [`RoleEvent::Tick`] is due: the earliest of losing the quorum, the end of a transfer, and a stalled disk.
+    pub fn deadline(&self) -> Option<Time> {
+        let config = &self.state.config;
+        let quorum = self.quorum_contact().map(|at| at + config.election_timeout);
+        // A single-node group cannot transfer leadership; without this filter the timer would spin.
+        let stalled = self.state.durability.oldest_issued_at().filter(|_| !self.progress.is_empty());
+        let stall = stalled.map(|at| at + config.persist_stall_max);
+        let transfer = self.transfer.as_ref().map(|transfer| transfer.deadline);
+        [quorum, stall, transfer].into_iter().flatten().min()
+    }
+
+    /// The state of the replica.
+    pub fn state(&self) -> &ReplicaState {
+        &self.state
+    }
+
+    /// Ends the role and passes the state to the next one.
+    pub fn into_state(self) -> ReplicaState {
+        self.state
+    }
+
+    /// Whether an entry of this leader's own term is committed, so that it knows what is.
+    pub fn has_committed_in_term(&self) -> bool {
+        self.state.commit >= self.first_of_term
+    }
+
+    /// The newest round of leadership confirmation.
+    pub fn round(&self) -> Round {
+        self.round
+    }
+
+    /// The target of the leadership transfer under way.
+    pub fn transferring_to(&self) -> Option<&NodeId> {
+        self.transfer.as_ref().map(|transfer| &transfer.to)
+    }
+
+    fn finish(&mut self, now: Time, effects: &mut Effects) {
+        let ended = |effects: &Effects| matches!(effects.last(), Some(Effect::Become(_)));
+        if !ended(effects) {
+            self.advance_commit(effects);
+            self.enrol(now, effects);
+            self.confirm_reads(effects);
+            self.state.settle(self.state.commit, effects);
+        }
+        if ended(effects) {
+            let end = effects.pop().expect("just seen");
+            self.refuse_reads(effects);
+            let peers: Vec<NodeId> = self.progress.keys().cloned().collect();
+            effects.extend(peers.into_iter().map(|peer| Effect::StopReplicator { peer }));
+            effects.push(end);
+        }
+    }
+
+    fn common(&mut self, now: Time, common: RoleEvent, effects: &mut Effects) {
+        self.state.step_common(&common, effects);
+        match common {
+            RoleEvent::Message(message) => self.message(now, message, effects),
+            RoleEvent::Tick => self.tick(now, effects),
+            // `safety.md` 16: a node with disk space should lead.
+            RoleEvent::DiskFull(true) => self.begin_transfer(now, None, effects),
+            RoleEvent::StoreBack
+            | RoleEvent::StoreAway
+            | RoleEvent::Persisted(_)
+            | RoleEvent::Applied(_)
+            | RoleEvent::ApplierRestarted(_)
+            | RoleEvent::Located(_)
+            | RoleEvent::DiskFull(false) => {}
+        }
+    }
+
+    fn tick(&mut self, now: Time, effects: &mut Effects) {
+        let config = &self.state.config;
+        let lost = self.quorum_contact().is_some_and(|at| now.since(at) >= config.election_timeout);
+        if lost {
+            effects.push(become_role(NextRole::Follower, "lost touch with a quorum", None));
+            return;
+        }
+        let stalled = self.state.durability.oldest_issued_at();
+        if stalled.is_some_and(|at| now.since(at) >= config.persist_stall_max) && !self.progress.is_empty() {
+            effects.push(Effect::Notice(Notice::DiskStalled));
+            self.give_away(effects);
+            effects.push(become_role(NextRole::Follower, "its disk has stalled", None));
+            return;
+        }
+        self.forget_old_askers(now);
+        self.check_transfer(now, effects);
+    }
+
+    fn message(&mut self, now: Time, message: Message, effects: &mut Effects) {
+        if message.to != self.state.me {
+            return;
+        }
+        // A leader that is in contact with its quorum refuses votes, like the followers that stick to it. Replies to its own
+        // earlier campaign are ignored below (`known-bugs.md` 11).
+        let from = message.from.clone();
+        match &message.body {
+            Body::VoteRequest(request) if !request.forced => {
+                self.refuse_vote(from, request, effects);
+                return;
+            }
+            Body::VoteRequest(request) if request.kind == VoteKind::Pre => {
+                self.refuse_vote(from, request, effects);
+                return;
+            }
+            _ => {}
+        }
+        if message.term > self.state.term() {
+            effects.push(become_role(NextRole::Follower, "saw a higher term", Some(message)));
+            return;
+        }
+        let term = message.term;
+        match message.body {
+            Body::AppendReply(reply) if term == self.state.term() => {
+                self.append_reply(now, from, message.boot, &reply, effects);
+            }
+            Body::ReadIndexRequest(request) => {
+                if self.hears_boot(now, &from, message.boot, effects) {
+                    self.peer_read(now, from, &request, effects);
+                }
+            }
+            Body::VoteRequest(request) => self.refuse_vote(from, &request, effects),
+            Body::AppendEntries(_) if term == self.state.term() => {
+                // Two leaders in one term: election safety is broken somewhere. Any answer could make it worse.
+                let known = self.state.me.clone();
+                effects.push(Effect::Notice(Notice::TwoLeaders { term, known, other: from }));
+            }
+            Body::AppendEntries(_) => self.state.refuse_append(from, effects),
+            Body::AppendReply(_) | Body::VoteReply(_) | Body::TimeoutNow | Body::ReadIndexReply(_) => {}
+        }
+    }
+
+    fn refuse_vote(&mut self, from: NodeId, request: &VoteRequest, effects: &mut Effects) {
+        let reply = VoteReply { kind: request.kind, campaign: request.campaign, granted: false };
+        let message = self.state.message(from, Body::VoteReply(reply));
+        self.state.send_after_hard_state(message, effects);
+    }
+
+    /// When a quorum was last in contact, measured from when this leader sent what they answered. `None` if this node alone is
+    /// a quorum.
+    fn quorum_contact(&self) -> Option<Time> {
+        let membership = self.state.membership();
+        if membership.is_quorum(|id| *id == self.state.me) {
+            return None;
+        }
+        let contact = |id: &NodeId| {
+            if *id == self.state.me {
+                Time(u64::MAX)
+            } else {
+                self.progress.get(id).map_or(Time::default(), |progress| progress.contact)
+            }
+        };
+        Some(membership.quorum_value(contact))
+    }
+
+    pub(super) fn tell(&self, peer: NodeId, event: ReplicatorEvent, effects: &mut Effects) {
+        if self.progress.contains_key(&peer) {
+            effects.push(Effect::ToReplicator { peer, event });
+        }
+    }
+
+    pub(super) fn tell_all(&self, event: &ReplicatorEvent, effects: &mut Effects) {
+        let tell = |peer: &NodeId| Effect::ToReplicator { peer: peer.clone(), event: event.clone() };
+        effects.extend(self.progress.keys().map(tell));
+    }
+
+    fn fetch(&self, peer: NodeId, session: ReplicationSession, from: Index, effects: &mut Effects) {
+        let config = &self.state.config;
+        if self.progress.get(&peer).is_none_or(|progress| progress.session != session) {
+            return;
+        }
+        let start = self.state.tail.start();
+        if from <= start.index {
+            self.tell(peer, ReplicatorEvent::Compacted { through: start }, effects);
+            return;
+        }
+        let (entries_max, bytes_max) = (config.append_entries_max, config.window_bytes_max);
+        let last = self.state.last().index;
+        if let Ok(entries) = self.state.tail.slice(from, last, entries_max, bytes_max) {
+            let prev = self.state.tail.log_id_at(from.prev()).expect("the index before an entry of the log");
+            self.tell(peer, ReplicatorEvent::Fetched { session, prev, entries }, effects);
+        } else {
+            let through = from.plus(entries_max as u64 - 1).min(self.state.tail.base().index);
+            let reader = Reader::Replicator { peer, session };
+            effects.push(Effect::ReadLog { reader, from, through, bytes_max });
+        }
+    }
+}

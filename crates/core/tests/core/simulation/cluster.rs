@@ -1,0 +1,403 @@
+//! A cluster in simulated time: one queue of events and one source of chance decide everything.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use quorate_core::{Effect, Effects, Index, Membership, Message, Reader, RoleEvent, SplitMix64};
+
+use super::clients::Clients;
+use super::coverage::Coverage;
+use super::invariants::{Invariants, order};
+use super::nemesis::Undo;
+use super::network::Network;
+use super::options::Options;
+use super::process::Process;
+use crate::world::{self, ReplicaEvent, place_of};
+
+/// Something that happens at a moment.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    Deliver(Box<Message>),
+    Tick {
+        at: usize,
+        life: u64,
+    },
+    DiskDone {
+        at: usize,
+        life: u64,
+    },
+    ReadDone {
+        at: usize,
+        life: u64,
+        read: LogRead,
+    },
+    ApplierDone {
+        at: usize,
+        life: u64,
+    },
+    Propose,
+    Read,
+    /// A read that waited for a paused process.
+    ReadAt {
+        at: usize,
+        life: u64,
+        id: u64,
+    },
+    Attack,
+    Undo(Undo),
+}
+
+/// A read of the log that was ordered.
+#[derive(Debug, Clone)]
+pub(crate) struct LogRead {
+    pub(crate) reader: Reader,
+    pub(crate) from: Index,
+    pub(crate) through: Index,
+    pub(crate) bytes_max: usize,
+    /// The applier that asked, if one did: its successor does not get the answer.
+    applier_life: u64,
+}
+
+#[derive(Debug)]
+struct Scheduled {
+    at: u64,
+    order: u64,
+    event: Event,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+impl Eq for Scheduled {}
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// The whole world of one run.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) options: Options,
+    pub(crate) rng: SplitMix64,
+    pub(crate) now: u64,
+    pub(crate) nodes: Vec<Process>,
+    pub(crate) network: Network,
+    pub(crate) clients: Clients,
+    pub(crate) invariants: Invariants,
+    pub(crate) coverage: Coverage,
+    pub(crate) founding: Membership,
+    queue: BinaryHeap<Reverse<Scheduled>>,
+    order: u64,
+    digest: DefaultHasher,
+    verbose: bool,
+}
+
+impl Cluster {
+    pub(crate) fn new(seed: u64, options: Options, verbose: bool) -> Self {
+        let founding = world::founding(options.voters, options.learners);
+        let nodes: Vec<Process> = (0..options.nodes()).map(Process::new).collect();
+        let mut cluster = Self {
+            rng: SplitMix64::new(seed),
+            now: 0,
+            network: Network::default(),
+            clients: Clients::default(),
+            invariants: Invariants::new(options.voters, options.config.clone()),
+            coverage: Coverage::default(),
+            founding,
+            queue: BinaryHeap::new(),
+            order: 0,
+            digest: DefaultHasher::new(),
+            verbose,
+            nodes,
+            options,
+        };
+        for at in 0..cluster.nodes.len() {
+            cluster.boot(at);
+        }
+        cluster.schedule(cluster.options.propose_every, Event::Propose);
+        cluster.schedule(cluster.options.read_every, Event::Read);
+        cluster.schedule(cluster.options.attack_every, Event::Attack);
+        cluster
+    }
+
+    pub(crate) fn trace(&self, line: impl FnOnce() -> String) {
+        if self.verbose {
+            eprintln!("{:>9} {}", self.now, line());
+        }
+    }
+
+    pub(crate) fn wall_ms(&mut self) -> u64 {
+        // Clocks of nodes disagree by far more than they should.
+        1_000_000 + self.now / 1_000 + self.rng.below(5_000)
+    }
+
+    /// Two runs of one seed have the same.
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest.finish()
+    }
+
+    pub(crate) fn schedule(&mut self, delay: u64, event: Event) {
+        self.order += 1;
+        self.queue.push(Reverse(Scheduled { at: self.now + delay, order: self.order, event }));
+    }
+
+    /// One event; false if there is none.
+    pub(crate) fn advance(&mut self) -> bool {
+        let Some(Reverse(next)) = self.queue.pop() else { return false };
+        self.now = self.now.max(next.at);
+        (self.now, self.order).hash(&mut self.digest);
+        match next.event {
+            Event::Deliver(message) => self.deliver(message),
+            Event::Tick { at, life } => self.tick(at, life),
+            Event::DiskDone { at, life } => self.disk_done(at, life),
+            Event::ReadDone { at, life, read } => self.read_done(at, life, &read),
+            Event::ApplierDone { at, life } => self.applier_done(at, life),
+            Event::Propose => self.propose(),
+            Event::Read => self.read(),
+            Event::ReadAt { at, life, id } => self.read_at(at, life, id),
+            Event::Attack => {
+                self.attack();
+                let next = self.options.attack_every;
+                self.schedule(self.options.attack_every / 2 + self.rng.clone().below(next), Event::Attack);
+                self.rng.number();
+            }
+            Event::Undo(undo) => self.undo(&undo),
+        }
+        true
+    }
+
+    /// Events for a paused process wait until it goes on.
+    pub(crate) fn paused(&mut self, at: usize, event: impl FnOnce() -> Event) -> bool {
+        let until = self.nodes[at].paused_until;
+        if until > self.now {
+            // When the process goes on, it gets the waiting events in no particular order.
+            let spread = self.rng.below(1_000);
+            self.schedule(until - self.now + spread, event());
+            return true;
+        }
+        false
+    }
+
+    fn deliver(&mut self, message: Box<Message>) {
+        let at = place_of(&message.to);
+        if self.nodes[at].is_up() && !self.paused(at, || Event::Deliver(message.clone())) {
+            message.hash(&mut self.digest);
+            self.trace(|| format!("deliver {message}"));
+            self.say(at, RoleEvent::Message(*message));
+        }
+    }
+
+    fn tick(&mut self, at: usize, life: u64) {
+        if self.nodes[at].life != life || self.paused(at, || Event::Tick { at, life }) {
+            return;
+        }
+        self.nodes[at].tick_at = None;
+        let due = self.nodes[at].deadline();
+        if due.is_some_and(|due| due <= self.nodes[at].local(self.now)) {
+            self.say(at, RoleEvent::Tick);
+        }
+        self.arm(at);
+    }
+
+    fn disk_done(&mut self, at: usize, life: u64) {
+        if self.nodes[at].life != life || self.paused(at, || Event::DiskDone { at, life }) {
+            return;
+        }
+        if self.nodes[at].disk_stalled || self.nodes[at].store_away {
+            return;
+        }
+        if self.nodes[at].sync_fails && !self.nodes[at].disk.pending.is_empty() {
+            self.fail_sync(at);
+            return;
+        }
+        if let Some(sequence) = self.nodes[at].disk.complete_one() {
+            self.trace(|| format!("n{at} persisted {sequence}"));
+            self.say(at, RoleEvent::Persisted(sequence));
+        }
+    }
+
+    fn read_done(&mut self, at: usize, life: u64, read: &LogRead) {
+        if self.nodes[at].life != life || self.paused(at, || Event::ReadDone { at, life, read: read.clone() })
+        {
+            return;
+        }
+        let node = &mut self.nodes[at];
+        let prev = node.disk.position(read.from.prev());
+        let entries = node.disk.read(read.from, read.through, read.bytes_max);
+        self.coverage.note("log read from disk");
+        match &read.reader {
+            Reader::Role => {
+                if let Some(place) = node.disk.position(read.from) {
+                    self.coverage.note("conflict below memory");
+                    self.say(at, RoleEvent::Located(place));
+                }
+            }
+            Reader::Replicator { peer, session } => {
+                let (peer, session) = (peer.clone(), *session);
+                let prev = prev.expect("a leader reads only what it has").log_id();
+                self.step(at, ReplicaEvent::Fetched { peer, session, prev, entries });
+            }
+            Reader::Applier if self.nodes[at].applier.life != read.applier_life => {}
+            Reader::Applier => {
+                assert!(!entries.is_empty(), "committed entries are read only where they are durable");
+                self.hand_to_applier(at, entries);
+            }
+        }
+    }
+
+    fn hand_to_applier(&mut self, at: usize, entries: Vec<quorate_core::Entry>) {
+        self.nodes[at].applier.queue.push_back(entries);
+        let (life, delay) = (self.nodes[at].applier.life, self.rng.range(1, self.options.apply_max));
+        self.schedule(delay, Event::ApplierDone { at, life });
+    }
+
+    fn applier_done(&mut self, at: usize, life: u64) {
+        if self.nodes[at].applier.life != life || self.paused(at, || Event::ApplierDone { at, life }) {
+            return;
+        }
+        let new = self.nodes[at].applier.apply_one();
+        for entry in &new {
+            self.invariants.state_machine_safety.applied(&self.nodes[at], entry);
+        }
+        self.answer_applied(at, &new);
+        let applied = self.nodes[at].applier.applied;
+        self.say(at, RoleEvent::Applied(applied));
+    }
+
+    pub(crate) fn boot(&mut self, at: usize) {
+        let rate = self.rng.pick(&self.options.clock_rates);
+        self.nodes[at].boot(self.now, rate);
+        self.trace(|| format!("n{at} boots"));
+        self.start_role(at);
+    }
+
+    pub(crate) fn start_role(&mut self, at: usize) {
+        let state = self.nodes[at].load(&self.founding, &self.options, &mut self.rng);
+        let local = self.nodes[at].local(self.now);
+        self.invariants.started(&self.nodes[at], &state);
+        let effects = self.nodes[at].start(state, local);
+        self.nodes[at].tick_at = None;
+        self.carry_out(at, effects);
+    }
+
+    pub(crate) fn crash(&mut self, at: usize) {
+        self.trace(|| format!("n{at} crashes"));
+        let (options, rng) = (&self.options, &mut self.rng);
+        if self.nodes[at].crash(options, rng) {
+            self.coverage.note("torn write");
+        }
+        self.clients.lost(at);
+    }
+
+    pub(crate) fn say(&mut self, at: usize, common: RoleEvent) {
+        self.step(at, ReplicaEvent::Role(common));
+    }
+
+    /// Steps a replica that is up and carries out what it asks for.
+    pub(crate) fn step(&mut self, at: usize, event: ReplicaEvent) {
+        let local = self.nodes[at].local(self.now);
+        if let Some(effects) = self.nodes[at].step(local, event) {
+            self.carry_out(at, effects);
+        }
+    }
+
+    fn carry_out(&mut self, at: usize, effects: Effects) {
+        self.invariants.stepped(&self.nodes, at, &mut self.coverage);
+        for effect in effects {
+            if self.options.torn_step > 0 && self.rng.chance(self.options.torn_step) && self.nodes[at].is_up()
+            {
+                self.coverage.note("crash inside a step");
+                self.crash(at);
+                let delay = self.rng.below(self.options.attack_length);
+                self.schedule(delay, Event::Undo(Undo::Boot(at)));
+                return;
+            }
+            self.carry_out_one(at, effect);
+        }
+        self.arm(at);
+    }
+
+    fn carry_out_one(&mut self, at: usize, effect: Effect) {
+        match effect {
+            Effect::Persist(persist) => {
+                self.invariants.persisting(&self.nodes, at, &persist);
+                if persist.truncate_from.is_some() {
+                    self.coverage.note("truncation");
+                }
+                if !self.nodes[at].store_away {
+                    let before = self.nodes[at].disk.pending.len();
+                    self.nodes[at].disk.submit(persist);
+                    if self.nodes[at].disk.pending.len() > before && !self.nodes[at].disk_stalled {
+                        self.schedule_disk(at);
+                    }
+                }
+            }
+            Effect::Send(message) => self.send(at, &message),
+            Effect::Apply { entries } => {
+                order::handed(&self.nodes[at], &entries);
+                self.hand_to_applier(at, entries);
+            }
+            Effect::ReadLog { reader, from, through, bytes_max } => {
+                let (life, delay) = (self.nodes[at].life, self.rng.range(1, self.options.read_max));
+                let applier_life = self.nodes[at].applier.life;
+                let read = LogRead { reader, from, through, bytes_max, applier_life };
+                self.schedule(delay, Event::ReadDone { at, life, read });
+            }
+            Effect::Accepted { first, term, count } => self.accepted(at, first, term, count),
+            Effect::Refused { count, reason } => self.refused(at, count, reason),
+            Effect::ReadReady { reads, index } => self.read_ready(at, &reads, index),
+            Effect::ReadRefused { reads, .. } => self.clients.read_refused(&reads),
+            Effect::LeaderChanged { leader, term } => {
+                self.trace(|| format!("n{at} leader {leader:?} term {term}"));
+                self.coverage.note("leader changed");
+            }
+            Effect::Notice(notice) => {
+                self.trace(|| format!("n{at} notice {notice:?}"));
+                super::invariants::notice(&notice, &mut self.coverage);
+            }
+            Effect::MembershipChanged(_) => self.coverage.note("membership changed"),
+            Effect::StartReplicator { .. }
+            | Effect::StopReplicator { .. }
+            | Effect::ToReplicator { .. }
+            | Effect::Become(_) => panic!("a replica keeps {effect:?} to itself"),
+        }
+    }
+
+    fn send(&mut self, at: usize, message: &Message) {
+        self.invariants.sending(&self.nodes, at, message);
+        self.coverage.note(message.body.name());
+        let to = place_of(&message.to);
+        for delay in self.network.arrivals(self.now, (at, to), &self.options, &mut self.rng) {
+            self.schedule(delay, Event::Deliver(Box::new(message.clone())));
+        }
+    }
+
+    /// Completions come in order: a later write is never durable before an earlier one.
+    pub(crate) fn schedule_disk(&mut self, at: usize) {
+        let due = self.now
+            + self.rng.range(self.options.disk_min, self.options.disk_max.max(self.options.disk_min));
+        let due = due.max(self.nodes[at].disk_due);
+        self.nodes[at].disk_due = due;
+        let life = self.nodes[at].life;
+        self.schedule(due - self.now, Event::DiskDone { at, life });
+    }
+
+    fn arm(&mut self, at: usize) {
+        let Some(due) = self.nodes[at].deadline() else { return };
+        let due = self.nodes[at].global(due).max(self.now + 1);
+        if self.nodes[at].tick_at.is_none_or(|armed| due < armed) {
+            self.nodes[at].tick_at = Some(due);
+            let life = self.nodes[at].life;
+            self.schedule(due - self.now, Event::Tick { at, life });
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A deterministic, seeded simulation of a cluster: safety under attack, then liveness after everything heals.
+//!
+//! Every replica is the shipped role code; the network, the disks, the appliers, the callers and the attacks around it are
+//! simulated in one queue of events in simulated time. All chance comes from the seed. After every step the [`invariants`]
+//! hold or the run stops; then everything heals and the cluster must elect, commit new proposals on every node and answer
+//! every read within a bound.
+//!
+//! `QUORATE_SEED=n` runs that seed (with `QUORATE_TRACE=1` every event is printed), `QUORATE_SEEDS=n` asks for more
+//! seeds than the few hundred of a normal run, `QUORATE_FIRST=n` begins at another one. `QUORATE_UNTIL_FAILURE=1` ends at the
+//! first seed that fails and looks at nothing else: that is how `.ci/mutants` asks whether seeds catch a broken rule.
+
+mod applier;
+mod clients;
+mod cluster;
+mod coverage;
+mod healing;
+mod invariants;
+mod nemesis;
+mod network;
+mod options;
+mod process;
+mod run;
+
+use std::time::Duration;
+
+use coverage::Coverage;
+use nemesis::Attack;
+use run::run;
+
+/// Events that a few hundred runs must have met, otherwise they prove little.
+const SOMETIMES: [&str; 26] = [
+    "TimeoutNow",
+    "ReadIndexReply",
+    "conflict below memory",
+    "crash inside a step",
+    "crash with unsynced entries",
+    "for good Cut",
+    "for good Deaf",
+    "for good Down",
+    "for good Mute",
+    "for good Stalled",
+    "leader role reloaded",
+    "leader with a stalled disk gave way",
+    "log read from disk",
+    "peer without space",
+    "progress without a minority",
+    "recovered",
+    "a membership from the log",
+    "refused NoSpace",
+    "refused Transferring",
+    "seven voters",
+    "suffix lost",
+    "superseded",
+    "sync failed",
+    "torn write",
+    "transfer failed",
+    "truncation",
+];
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+#[test]
+fn one_seed() {
+    let Some(seed) = number("QUORATE_SEED") else { return };
+    let report = run(seed, number("QUORATE_TRACE").is_some());
+    eprintln!("{report:#?}");
+}
+
+#[test]
+fn many_seeds_keep_every_invariant_and_make_progress() {
+    if number("QUORATE_SEED").is_some() {
+        return;
+    }
+    let (first, count) = (number("QUORATE_FIRST").unwrap_or(0), number("QUORATE_SEEDS").unwrap_or(300));
+    let until_failure = std::env::var_os("QUORATE_UNTIL_FAILURE").is_some();
+    let (mut coverage, mut events, mut acks, mut reads) = (Coverage::default(), 0, 0, 0);
+    let mut simulated = Duration::ZERO;
+    let mut failures: Vec<u64> = Vec::new();
+    for seed in first..first + count {
+        // Every seed is run, so that the summary shows whether a failure is rare.
+        let Ok(report) = std::panic::catch_unwind(|| run(seed, false)) else {
+            assert!(!until_failure, "seed {seed} failed, the first from {first} on");
+            failures.push(seed);
+            continue;
+        };
+        coverage.merge(&report.coverage);
+        events += report.events;
+        acks += report.acks;
+        reads += report.reads;
+        simulated += Duration::from_micros(report.simulated);
+    }
+    let (faults, hours) = (coverage.faults(), simulated.as_secs_f64() / 3_600.0);
+    eprintln!(
+        "core simulation: seeds={first}..{} failed={} simulated_hours={hours:.2} events={events} proposals={acks} \
+         reads={reads} faults={faults}",
+        first + count,
+        failures.len()
+    );
+    eprintln!("{coverage}");
+    let attacks = Attack::ALL.iter().map(|attack| format!("attack {attack:?}"));
+    for what in
+        SOMETIMES.iter().map(ToString::to_string).chain(attacks).filter(|_| count >= 300 && !until_failure)
+    {
+        assert!(coverage.of(&what) > 0, "no run of {count} met: {what}");
+    }
+    assert!(failures.is_empty(), "{} of {count} seeds failed: {failures:?}", failures.len());
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    for seed in [1, 2, 3] {
+        assert_eq!(run(seed, false).digest, run(seed, false).digest, "seed {seed} ran in two ways");
+    }
+}

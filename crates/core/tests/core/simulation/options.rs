@@ -1,0 +1,110 @@
+//! Everything a run may vary, drawn from its seed ("swarm": a fault that is off in one run is frequent in another).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use quorate_core::Config;
+
+use super::nemesis::Attack;
+use quorate_core::SplitMix64;
+
+/// How one run is set up. Times in microseconds, chances per mille.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) voters: usize,
+    pub(crate) learners: usize,
+    pub(crate) events: u64,
+    pub(crate) config: Config,
+    pub(crate) delay_min: u64,
+    pub(crate) delay_max: u64,
+    pub(crate) loss: u64,
+    pub(crate) duplicate: u64,
+    /// Messages that arrive after seconds: those of an old leader, replication session or boot.
+    pub(crate) straggler: u64,
+    pub(crate) disk_min: u64,
+    pub(crate) disk_max: u64,
+    pub(crate) read_max: u64,
+    pub(crate) apply_max: u64,
+    pub(crate) propose_every: u64,
+    pub(crate) read_every: u64,
+    pub(crate) batch_max: u64,
+    pub(crate) payload_max: u64,
+    /// Of a thousand proposals, this many go to any node.
+    pub(crate) stray_proposals: u64,
+    /// Of a thousand reads, this many go to any node.
+    pub(crate) stray_reads: u64,
+    pub(crate) attack_every: u64,
+    pub(crate) attack_length: u64,
+    pub(crate) attacks: Vec<Attack>,
+    /// A crash in the middle of the effects of a step.
+    pub(crate) torn_step: u64,
+    /// The state machine keeps what it applied durably, so that a restart begins above zero.
+    pub(crate) durable_machine: bool,
+    /// Speeds of clocks, in quarters of true time. Only liveness may depend on them.
+    pub(crate) clock_rates: Vec<u64>,
+    /// At the end every node is repaired, or only a majority.
+    pub(crate) heals_all: bool,
+    /// A restart loads the whole log into memory, or only its newest part.
+    pub(crate) loads_all: bool,
+}
+
+impl Options {
+    pub(crate) fn draw(seed: u64) -> Self {
+        let mut rng = SplitMix64::new(seed ^ 0x0b57_ac1e);
+        let rng = &mut rng;
+        let voters = rng.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7]);
+        let learners = rng.pick(&[0, 0, 0, 1, 2]);
+        let election = rng.range(50_000, 200_000);
+        let config = Config {
+            election_timeout: Duration::from_micros(election),
+            heartbeat_interval: Duration::from_micros(election / rng.range(3, 10)),
+            persist_stall_max: Duration::from_micros(election * rng.range(1, 4)),
+            append_entries_max: rng.pick(&[1, 2, 5, 64]),
+            append_bytes_max: rng.pick(&[1, 300, 100_000]),
+            window_messages_max: rng.pick(&[1, 2, 8, 64]),
+            window_bytes_max: rng.pick(&[1, 500, 100_000]),
+            tail_bytes_max: rng.pick(&[0, 300, 2_000, 1_000_000]),
+            uncommitted_bytes_max: rng.pick(&[500, 5_000, 1_000_000]),
+            apply_window_entries_max: rng.pick(&[1, 5, 1_000]),
+        };
+        let delay_min = rng.range(0, 3_000);
+        let attacks: BTreeSet<Attack> = Attack::ALL.into_iter().filter(|_| rng.chance(400)).collect();
+        Self {
+            voters,
+            learners,
+            events: rng.range(1_500, 5_000),
+            config,
+            delay_min,
+            delay_max: delay_min + rng.pick(&[0, 2_000, 20_000, 60_000]),
+            loss: rng.pick(&[0, 0, 10, 50, 200]),
+            duplicate: rng.pick(&[0, 10, 100, 300]),
+            straggler: rng.pick(&[0, 5, 30]),
+            disk_min: rng.range(0, 2_000),
+            disk_max: rng.pick(&[2_000, 10_000, 50_000]),
+            read_max: rng.pick(&[100, 5_000, 100_000]),
+            apply_max: rng.pick(&[100, 5_000, 50_000]),
+            propose_every: rng.range(2_000, 40_000),
+            read_every: rng.range(5_000, 60_000),
+            batch_max: rng.pick(&[1, 3, 10]),
+            payload_max: rng.pick(&[0, 200, 200, 2_000]),
+            stray_proposals: rng.pick(&[0, 100, 100, 600]),
+            stray_reads: rng.pick(&[0, 500, 1_000]),
+            attack_every: election * rng.range(1, 20) / 2,
+            attack_length: election * rng.range(1, 12) / 2,
+            attacks: attacks.into_iter().collect(),
+            torn_step: rng.pick(&[0, 0, 1, 5]),
+            durable_machine: rng.chance(300),
+            clock_rates: if rng.chance(300) { vec![1, 2, 4, 8] } else { vec![4] },
+            heals_all: rng.chance(500),
+            loads_all: rng.chance(500),
+        }
+    }
+
+    pub(crate) fn nodes(&self) -> usize {
+        self.voters + self.learners
+    }
+
+    pub(crate) fn election(&self) -> u64 {
+        self.config.election_timeout.as_micros() as u64
+    }
+}
