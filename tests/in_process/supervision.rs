@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use quorate::machine::{Add, Counter, Total};
 use quorate::{Consistency, GroupHandle, Injury, Node, Outcome};
+use quorate_core::SplitMix64;
 use quorate_tests::cluster::{Cluster, eventually, quick, quiet_panics, same_digest};
 
 /// The least number of injuries; some find that their actor has ended.
@@ -25,19 +26,6 @@ const INJURIES: usize = 300;
 const INJURIES_MAX: usize = 3_000;
 /// Callers on each node.
 const CALLERS: usize = 4;
-
-/// splitmix64: the test names its seed, and the same seed hurts in the same order.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
-    }
-}
 
 #[derive(Default)]
 struct Tally {
@@ -97,25 +85,25 @@ fn missing(hurt: &Hurt) -> Vec<(&'static str, Injury)> {
         .collect()
 }
 
-fn hurt_any(nodes: &[&Node], draw: &mut Draw, hurt: &mut Hurt) {
-    let node = nodes[draw.below(nodes.len())];
+fn hurt_any(nodes: &[&Node], draw: &mut SplitMix64, hurt: &mut Hurt) {
+    let node = nodes[draw.place(nodes.len())];
     let actors = node.actors();
     // By kind first, so that the many replicators do not hide the one log store.
     let kinds: BTreeSet<&str> = actors.iter().map(|actor| actor.kind.as_str()).collect();
     if kinds.is_empty() {
         return;
     }
-    let kind = *kinds.iter().nth(draw.below(kinds.len())).expect("below its length");
+    let kind = *kinds.iter().nth(draw.place(kinds.len())).expect("below its length");
     let of_kind: Vec<_> = actors.iter().filter(|actor| actor.kind == kind).collect();
-    let victim = of_kind[draw.below(of_kind.len())];
-    let injury = INJURY_KINDS[draw.below(3)];
+    let victim = of_kind[draw.place(of_kind.len())];
+    let injury = INJURY_KINDS[draw.place(3)];
     if node.injure(&victim.name, injury) {
         *hurt.entry((kind.to_owned(), injury)).or_default() += 1;
     }
 }
 
 /// Injures an actor of a kind, or in a way, that was not met yet, if such an actor runs.
-fn hurt_missing(nodes: &[&Node], draw: &mut Draw, hurt: &mut Hurt) {
+fn hurt_missing(nodes: &[&Node], draw: &mut SplitMix64, hurt: &mut Hurt) {
     let there: Vec<(&Node, String, &'static str, Injury)> = missing(hurt)
         .into_iter()
         .flat_map(|(kind, injury)| {
@@ -128,7 +116,7 @@ fn hurt_missing(nodes: &[&Node], draw: &mut Draw, hurt: &mut Hurt) {
     if there.is_empty() {
         return;
     }
-    let (node, name, kind, injury) = &there[draw.below(there.len())];
+    let (node, name, kind, injury) = &there[draw.place(there.len())];
     if node.injure(name, *injury) {
         *hurt.entry(((*kind).to_owned(), *injury)).or_default() += 1;
     }
@@ -173,7 +161,7 @@ async fn every_actor_may_die_at_any_moment() -> Result<()> {
     }
 
     let nodes: Vec<&Node> = cluster.nodes().map(|(_, node)| node).collect();
-    let (mut draw, mut hurt) = (Draw(seed), Hurt::new());
+    let (mut draw, mut hurt) = (SplitMix64::from_state(seed), Hurt::new());
     let mut every = tokio::time::interval(Duration::from_millis(40));
     for injury in 0..INJURIES_MAX {
         if injury >= INJURIES && missing(&hurt).is_empty() {

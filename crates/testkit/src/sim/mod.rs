@@ -27,7 +27,6 @@
 //! for chance. `docs/testkit.md` says more.
 
 mod cluster;
-mod draw;
 mod host;
 mod life;
 mod net;
@@ -37,7 +36,8 @@ mod trace;
 mod world;
 
 pub use cluster::{Cluster, NotDone, START_MAX};
-pub use draw::Draw;
 pub use host::NodeState;
+/// The only source of chance in a simulation: numbers that depend on a seed alone.
+pub use quorate_core::SplitMix64 as Draw;
 pub use seeds::seeds;
 pub use simulation::{GROUP, Report, Simulation};

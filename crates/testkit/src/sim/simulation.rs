@@ -13,9 +13,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use quorate::store::{Crash, SimDisk};
 use quorate::{Config, GroupError, GroupHandle, Node, StateMachine};
+use quorate_core::SplitMix64;
 
 use super::cluster::{Cluster, SCRIPT};
-use super::draw::Draw;
 use super::host::NodeState;
 use super::life::live;
 use super::net::SimNet;
@@ -250,7 +250,7 @@ impl Simulation {
     fn network(&self) -> turmoil::Sim<'static> {
         let mut builder = turmoil::Builder::new();
         builder
-            .rng_seed(Draw::new(self.seed).number())
+            .rng_seed(SplitMix64::new(self.seed).number())
             .epoch(UNIX_EPOCH)
             .simulation_duration(Duration::MAX)
             .tick_duration(Duration::from_millis(self.tick_ms))

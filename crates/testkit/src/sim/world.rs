@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use quorate::store::Crash;
 use quorate::{Config, GroupError, Node};
+use quorate_core::SplitMix64;
 
-use super::draw::Draw;
 use super::host::{Host, Local};
 use super::trace::Trace;
 
@@ -71,14 +71,14 @@ impl<G> World<G> {
 
     /// A seed that differs for every boot of every node.
     pub(super) fn entropy(&self, at: usize, boot: u64) -> u64 {
-        Draw::new(self.seed ^ (at as u64) << 48 ^ boot << 32).number()
+        SplitMix64::new(self.seed ^ (at as u64) << 48 ^ boot << 32).number()
     }
 
     /// A seed that differs for every client.
     pub(super) fn client_entropy(&self) -> u128 {
         let client = self.clients.get();
         self.clients.set(client + 1);
-        let mut draw = Draw::new(self.seed ^ 0xc11e_c11e ^ client << 32);
+        let mut draw = SplitMix64::new(self.seed ^ 0xc11e_c11e ^ client << 32);
         u128::from(draw.number()) << 64 | u128::from(draw.number())
     }
 

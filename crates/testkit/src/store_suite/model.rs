@@ -3,27 +3,10 @@
 use std::collections::BTreeMap;
 
 use quorate::store::{GroupWrite, Install};
-use quorate_core::{Entry, GroupId, HardState, Index, NodeId, Position, Term};
+use quorate_core::{Entry, GroupId, HardState, Index, NodeId, Position, SplitMix64, Term};
 
 use super::script::{Script, entries, founding};
 use super::storage::Storage;
-
-/// splitmix64: the same history for the same seed, everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit.max(1)
-    }
-}
 
 /// What a group should hold.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +28,7 @@ impl Model {
 
 /// Runs `steps` random operations on three groups and compares after each.
 pub fn random_history(storage: &mut dyn Storage, seed: u64, steps: usize) {
-    let mut random = Random(seed);
+    let mut random = SplitMix64::from_state(seed);
     let mut script = Script::open(storage);
     let mut models: BTreeMap<GroupId, Model> =
         ["a", "b", "c"].map(|name| (script.group(name), Model::default())).into_iter().collect();
@@ -66,12 +49,12 @@ pub fn random_history(storage: &mut dyn Storage, seed: u64, steps: usize) {
     }
 }
 
-fn pick(models: &BTreeMap<GroupId, Model>, random: &mut Random) -> GroupId {
+fn pick(models: &BTreeMap<GroupId, Model>, random: &mut SplitMix64) -> GroupId {
     let at = random.below(models.len() as u64);
     *models.keys().nth(usize::try_from(at).expect("few")).expect("within")
 }
 
-fn write(script: &mut Script<'_>, models: &mut BTreeMap<GroupId, Model>, random: &mut Random) {
+fn write(script: &mut Script<'_>, models: &mut BTreeMap<GroupId, Model>, random: &mut SplitMix64) {
     let mut writes = Vec::new();
     for _ in 0..=random.below(4) {
         let group = pick(models, random);
@@ -97,7 +80,7 @@ fn write(script: &mut Script<'_>, models: &mut BTreeMap<GroupId, Model>, random:
     script.store.write(writes).expect("a legal batch");
 }
 
-fn compact(script: &mut Script<'_>, models: &mut BTreeMap<GroupId, Model>, random: &mut Random) {
+fn compact(script: &mut Script<'_>, models: &mut BTreeMap<GroupId, Model>, random: &mut SplitMix64) {
     let group = pick(models, random);
     let model = models.get_mut(&group).expect("picked");
     let span = model.last().index.0 - model.start.index.0;
@@ -108,7 +91,7 @@ fn compact(script: &mut Script<'_>, models: &mut BTreeMap<GroupId, Model>, rando
     model.start = start;
 }
 
-fn install(script: &mut Script<'_>, models: &mut BTreeMap<GroupId, Model>, random: &mut Random) {
+fn install(script: &mut Script<'_>, models: &mut BTreeMap<GroupId, Model>, random: &mut SplitMix64) {
     let group = pick(models, random);
     let model = models.get_mut(&group).expect("picked");
     model.hard.term = Term(model.hard.term.0 + 1);

@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_core::SplitMix64;
 
 use super::image::{Crash, Database, Journaled, Reached, Rows, SectorState, SimImage, apply};
 use crate::disk::{Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
@@ -35,21 +36,17 @@ struct State {
     misdirect: bool,
 }
 
-/// How long a job is delayed, drawn with SplitMix64.
-#[derive(Debug, Clone, Copy)]
+/// How long a job is delayed.
+#[derive(Debug, Clone)]
 struct Latency {
     min_ms: u64,
     max_ms: u64,
-    drawn: u64,
+    random: SplitMix64,
 }
 
 impl Latency {
     fn draw(&mut self) -> Duration {
-        self.drawn = self.drawn.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.drawn;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Duration::from_millis(self.min_ms + (z ^ (z >> 31)) % (self.max_ms - self.min_ms + 1))
+        Duration::from_millis(self.random.range(self.min_ms, self.max_ms))
     }
 }
 
@@ -136,7 +133,8 @@ impl SimDisk {
     /// For an inline store: each job is delayed by `min_ms` to `max_ms` ms, drawn with `seed`. A delayed job is lost with its
     /// actor, as is everything in the memory of a machine that stops.
     pub fn set_latency_ms(&self, min_ms: u64, max_ms: u64, seed: u64) {
-        self.lock().latency = Some(Latency { min_ms, max_ms: max_ms.max(min_ms), drawn: seed });
+        self.lock().latency =
+            Some(Latency { min_ms, max_ms: max_ms.max(min_ms), random: SplitMix64::from_state(seed) });
     }
 
     /// The next sector written goes to the sector after it.
