@@ -1,4 +1,4 @@
-//! What can happen next.
+//! The actions of the model: everything that can happen next.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use super::site::Site;
 use super::state::State;
 use crate::world::Role;
 
-/// One step. Nodes are named by their place.
+/// One step of the model. Numbers are places of nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     Deliver(Arc<Packet>),
-    /// Delivered, and still on its way.
+    /// Delivers it and leaves a copy in flight.
     Duplicate(Arc<Packet>),
-    /// The oldest write is on disk.
+    /// The oldest write becomes durable.
     Persisted(usize),
-    /// Its patience ends and it acts on it.
+    /// Its deadline passes, and it is ticked.
     Timeout(usize),
-    /// Its patience ends, and its timer comes late.
+    /// Its deadline passes, but its timer fires late.
     Lapse(usize),
-    /// The late timer.
+    /// The late timer fires.
     Tick(usize),
     Heartbeat(usize),
     Propose(usize),
@@ -33,7 +33,7 @@ pub(crate) enum Action {
         survive: usize,
         torn: usize,
     },
-    /// The same, and the disk keeps only so many entries.
+    /// The same, and the disk keeps only `keep` entries.
     Damage {
         at: usize,
         keep: usize,
@@ -59,7 +59,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// All that can happen in this state.
+/// Every action that is possible in this state.
 pub(crate) fn actions(config: &Config, state: &State, out: &mut Vec<Action>) {
     for packet in state.network.packets() {
         out.push(Action::Deliver(Arc::clone(packet)));
@@ -110,7 +110,7 @@ fn ends_of_site(state: &State, site: &Site, out: &mut Vec<Action>) {
     let at = site.at;
     if state.left.crashes > 0 {
         for survive in 0..=site.disk.pending.len() {
-            // All parts of a write are the write.
+            // With all of its parts a write would not be torn.
             let parts = site.disk.parts_of(survive).max(1);
             out.extend((0..parts).map(|torn| Action::Crash { at, survive, torn }));
         }

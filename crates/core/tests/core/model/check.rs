@@ -1,4 +1,4 @@
-//! Runs a check and says what it came to.
+//! Runs a check and reports its result.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use super::state::State;
 use super::{start, step};
 use crate::world::{self, Broken};
 
-/// Something that must be met on the way; a check that met little proves little.
+/// A situation that a check must have met; a check that met few of them proves little.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Sight {
     LaterLeader,
@@ -42,7 +42,7 @@ impl Sight {
     ];
 }
 
-/// How often each was met.
+/// How often each situation was met.
 #[derive(Debug, Default)]
 pub(crate) struct Met([AtomicU64; Sight::ALL.len()]);
 
@@ -68,16 +68,16 @@ impl Met {
     }
 }
 
-/// What a check that found nothing wrong came to.
+/// The result of a check that found nothing wrong.
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
     pub(crate) config: &'static str,
-    /// Distinct states generated, each of which was held against the invariants.
+    /// Distinct states generated; the invariants were checked in each.
     pub(crate) unique: u64,
-    /// All that were generated, repeats included.
+    /// States generated, repeats included.
     pub(crate) generated: u64,
     pub(crate) depth: u64,
-    /// Nothing within the bounds was left out.
+    /// Every state within the bounds was reached.
     pub(crate) complete: bool,
     pub(crate) met: BTreeMap<&'static str, u64>,
 }
@@ -92,14 +92,14 @@ impl fmt::Display for Summary {
     }
 }
 
-/// An invariant that does not hold, with the steps that break it.
+/// A violated invariant, with the steps that lead there.
 #[derive(Debug, Clone)]
 pub(crate) struct Violation {
     pub(crate) config: &'static str,
     pub(crate) invariant: &'static str,
     pub(crate) what: String,
     pub(crate) steps: Vec<String>,
-    /// Distinct states generated until it was found.
+    /// Distinct states generated before it was found.
     pub(crate) unique: u64,
 }
 
@@ -112,8 +112,8 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Looks at every state within the bounds, until `states_max` of them were expanded or an invariant does not hold. The
-/// work is done by `config.threads` threads that this starts and waits for.
+/// Checks every state within the bounds, until `states_max` of them are expanded or an invariant is violated. It starts
+/// `config.threads` threads for that and waits for them.
 pub(crate) fn check(config: &Config) -> Result<Summary, Box<Violation>> {
     let shared = Arc::new(Shared::default());
     let world = World {
@@ -158,9 +158,9 @@ fn verdict(
 struct Shared {
     met: Met,
     expanded: AtomicU64,
-    /// Something is broken: what is left is not followed further.
+    /// An invariant is violated: no further state is expanded.
     found: AtomicBool,
-    /// The search is over, and the steps to what is broken are looked up.
+    /// The search has ended, and the steps to the violation are being replayed.
     replays: AtomicBool,
 }
 

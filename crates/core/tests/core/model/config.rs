@@ -1,60 +1,60 @@
-//! What one check explores: the bounds that make its states finite, where it starts, and how far it goes.
+//! What one check explores: where it starts, the bounds that make its states finite, and how many of them it expands.
 
 use std::time::Duration;
 
-/// Where a check begins. Each place is reached from the first by steps of the model itself.
+/// The state a check begins with. Each is reached from the first by steps of the model itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// Empty disks; the first node's patience has ended (which node is first does not matter).
+    /// Empty disks; the election timeout of the first node has passed (by symmetry it can be any node).
     Fresh,
     /// Node 0 leads term 1, and its no-op is committed everywhere.
     Elected,
-    /// After that, a command was committed by nodes 0 and 2; node 1 has nothing of it.
+    /// After that, nodes 0 and 2 have committed a command that node 1 does not have.
     Behind,
-    /// Node 0 led term 1 and alone has a command; node 1 leads term 2 and alone has its no-op at the same index. What
-    /// they sent is lost.
+    /// Node 0 led term 1 and has a command that no other node has; node 1 leads term 2 and alone has its no-op, at the same
+    /// index. Their messages are lost.
     Diverged,
-    /// After that, node 0 was elected in term 3 by node 2; what it sent is lost. Its log has its entries of terms 1 and 3.
+    /// After that, node 2 elected node 0 in term 3; its messages are lost. Its log has its entries of terms 1 and 3.
     Returned,
 }
 
-/// When a write is on disk.
+/// When a write becomes durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Writes {
     /// In the step that orders it.
     AtOnce,
-    /// Later, by an action; a crash before it keeps or loses it.
+    /// Later, by an action; a crash before that keeps or loses it.
     Later,
 }
 
-/// In which order states are looked at.
+/// The order in which states are expanded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Search {
-    /// The shortest counterexample, but every waiting state in memory.
+    /// Finds the shortest counterexample, but holds every waiting state in memory.
     Breadth,
-    /// Eight bytes for a state that was seen.
+    /// Needs eight bytes for each state seen.
     Depth,
 }
 
-/// How often each thing may happen, in all. Loss needs no count: what is never delivered is lost.
+/// How often each action may happen, in total. Loss needs no budget: a message that is never delivered is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Budget {
-    /// A node's patience ends.
+    /// The deadline of a node passes.
     pub(crate) timeouts: u8,
-    /// A leader says that it leads, without need.
+    /// A leader sends a heartbeat before it is due.
     pub(crate) heartbeats: u8,
     pub(crate) proposals: u8,
     pub(crate) reads: u8,
     pub(crate) transfers: u8,
-    /// A message arrives and stays on its way.
+    /// A message is delivered and a copy stays in flight.
     pub(crate) duplicates: u8,
     pub(crate) crashes: u8,
-    /// A crash takes the end of a log, and the disk says so (`safety.md` 5).
+    /// A crash loses the end of a log, and the disk shows it (`safety.md` 5).
     pub(crate) damages: u8,
 }
 
 impl Budget {
-    /// Nothing but what the core does by itself.
+    /// Only what core does by itself.
     pub(crate) const NONE: Self = Self {
         timeouts: 0,
         heartbeats: 0,
@@ -76,20 +76,20 @@ pub(crate) struct Config {
     pub(crate) terms_max: u64,
     pub(crate) budget: Budget,
     pub(crate) writes: Writes,
-    /// Damage is not noticed: more than any Raft bears. Shows that a check can fail.
+    /// Damage is not noticed, which no Raft survives. Shows that a check can fail.
     pub(crate) silent_damage: bool,
-    /// Messages on their way from one node to another; of more, the one of the lowest term is lost.
+    /// Messages in flight from one node to another, at most; beyond that the one of the lowest term is lost.
     pub(crate) link_max: usize,
     pub(crate) append_entries_max: usize,
     pub(crate) search: Search,
     pub(crate) threads: usize,
-    /// Ends once so many states were expanded (each a distinct one).
+    /// Ends once this many distinct states were expanded.
     pub(crate) states_max: u64,
 }
 
 impl Config {
-    /// The settings of core. Time stands still but for [`Budget::timeouts`], which end every wait at once: so a timeout
-    /// of one tick of the clock is as good as any, and leaves nothing to draw; and a heartbeat may be due at any moment.
+    /// The settings of core. Time moves only by [`Budget::timeouts`], each of which passes every deadline. So a timeout of one
+    /// tick of the clock is as good as any other and leaves nothing to draw, and a heartbeat may be due at any moment.
     pub(crate) fn core(&self) -> quorate_core::Config {
         quorate_core::Config {
             election_timeout: Duration::from_micros(1),

@@ -1,4 +1,4 @@
-//! The configurations: each looks where the others do not.
+//! The configurations: each covers what the others do not.
 
 use super::config::{Budget, Config, Search, Start, Writes};
 
@@ -17,19 +17,19 @@ const SMALL: Config = Config {
     states_max: 0,
 };
 
-/// All of them, each to be left once `states_max` states were expanded.
+/// All of them, each limited to `states_max` expanded states.
 pub(crate) fn all(search: Search, states_max: u64) -> Vec<Config> {
     let all = [
-        // Three terms of elections: who votes, who wins, who hears of it when.
+        // Three terms of elections: votes, winners, and when each node hears of them.
         Config { name: "elections", budget: Budget { timeouts: 4, duplicates: 1, ..Budget::NONE }, ..SMALL },
-        // What was promised and was, or was not, on disk when the process ended.
+        // Crashes at every moment between a promise and its write.
         Config {
             name: "votes and crashes",
             budget: Budget { timeouts: 2, crashes: 2, ..Budget::NONE },
             writes: Writes::Later,
             ..SMALL
         },
-        // Two commands on their way through one leader and the next, and a read.
+        // Two commands that one leader and the next replicate, and a read.
         Config {
             name: "commands and reads",
             start: Start::Elected,
@@ -51,7 +51,7 @@ pub(crate) fn all(search: Search, states_max: u64) -> Vec<Config> {
             writes: Writes::Later,
             ..SMALL
         },
-        // A command is committed, and one who lacks it wants to lead.
+        // A command is committed, and a node that lacks it campaigns.
         Config {
             name: "one is behind",
             start: Start::Behind,
@@ -66,7 +66,7 @@ pub(crate) fn all(search: Search, states_max: u64) -> Vec<Config> {
             append_entries_max: 1,
             ..SMALL
         },
-        // It was (Raft paper, figure 8).
+        // The older leader was elected again (Raft paper, figure 8).
         Config {
             name: "an old leader returned",
             start: Start::Returned,
@@ -103,7 +103,7 @@ pub(crate) fn all(search: Search, states_max: u64) -> Vec<Config> {
         .collect()
 }
 
-/// So small that nothing within their bounds is left out.
+/// Configurations so small that every state within their bounds is reached.
 pub(crate) fn whole() -> Vec<Config> {
     let whole = [
         Config {

@@ -1,18 +1,17 @@
-//! What makes two states the same: a hash over everything in them that can ever matter, computed once for each part.
+//! The identity of a state: a hash over everything in it that can influence what follows, computed once for each part.
 
 use std::hash::{BuildHasher as _, Hash, Hasher};
 
 use ahash::{AHasher, RandomState};
 
-/// The step of core's generator of election timeouts (splitmix64), which begins at zero here: its states are the
-/// multiples.
+/// The step of SplitMix64, which draws core's election timeouts. It begins at zero here, so its states are the multiples.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// `STEP * INVERSE == 1`.
 const INVERSE: u64 = 0xf1de_83e1_9937_733d;
-/// More timeouts than are drawn on any path.
+/// More timeouts than any path draws.
 const DRAWS_MAX: u64 = 1 << 16;
 
-/// The identity of a value. The state of the generator counts as nothing: what it draws from is one tick wide.
+/// The identity of a value. The state of the generator is left out: it draws from a range of one tick.
 pub(crate) fn identity<T: Hash>(value: &T) -> u64 {
     let mut hasher = Canonical(RandomState::with_seeds(1, 2, 3, 4).build_hasher());
     value.hash(&mut hasher);

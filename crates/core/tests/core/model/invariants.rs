@@ -1,6 +1,6 @@
-//! What must hold after every step, named as in the simulation and the docs. Those of [`crate::world`] are the same code.
-//! The rest is written a second time: what the simulation remembers of a run would be part of a state here, so as little
-//! as possible is remembered ([`super::history`]), and what can be seen from the disks is.
+//! Invariants, checked after every step and named as in the simulation and the docs. Those of [`crate::world`] are shared. The
+//! others are written a second time, because everything remembered is part of a state here: as much as possible is judged from
+//! the disks, and only the rest is remembered ([`super::history`]).
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::world::{
     Judged, Node, Role, acknowledged_is_durable, holds, is_harmless, place_of, recovered_is_whole,
 };
 
-/// What a node was before an event.
+/// The state of a node before an event.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Before {
     term: Term,
@@ -58,8 +58,8 @@ pub(crate) fn stepped(step: &mut Step<'_>, at: usize, before: Option<&Before>) -
     Ok(())
 }
 
-/// At most one leader in a term, and it has the votes of a majority: counted on the disks, for a vote is given once it
-/// is there.
+/// At most one leader in a term, and it has the votes of a majority. They are counted on the disks, because a vote is given
+/// only once it is durable.
 fn election_safety(step: &mut Step<'_>, at: usize) -> Judged {
     let site = &step.state.sites[at];
     let term = site.state().term();
@@ -84,7 +84,7 @@ fn election_safety(step: &mut Step<'_>, at: usize) -> Judged {
     Ok(())
 }
 
-/// When the commit index first reaches an entry, a majority have it, and all before it, on disk.
+/// When the commit index first reaches an entry, a majority has it and all before it on disk.
 fn committed_on_quorum(step: &mut Step<'_>, at: usize) -> Judged {
     let site = &step.state.sites[at];
     let (commit, term) = (site.state().commit(), site.state().term());
@@ -140,7 +140,7 @@ fn would_vote(voter: &Site, last: LogId) -> bool {
     !voter.disk.hard_state.recovering && last >= own
 }
 
-/// Commit and durable index are inside the log, and applied below commit.
+/// Commit and durable index are inside the log, and the applied index is at most the commit index.
 fn order(site: &Site) -> Judged {
     let state = site.state();
     let (commit, durable, last) = (state.commit(), state.durable(), state.tail().last().index);
@@ -164,7 +164,7 @@ fn leader_append_only(before: &Before, site: &Site) -> Judged {
     holds("leader append-only", kept, || format!("{} lost {}", site.id, before.last.log_id()))
 }
 
-/// Where two logs have an entry of one index and term, it is the same entry, and so is everything before: the chain
+/// If two logs have an entry with the same index and term, the entry and everything before it are the same: the chain hash
 /// covers the prefix.
 fn log_matching(state: &State, site: &Site) -> Judged {
     for other in state.sites.iter().filter(|other| other.at != site.at) {
@@ -218,7 +218,7 @@ pub(crate) fn sending(step: &mut Step<'_>, at: usize, message: &Message) -> Judg
     })
 }
 
-/// No two nodes apply different entries at one index, in order, and followers only what is on their disk.
+/// No two nodes apply different entries at one index; entries are applied in order, and on followers only durable ones.
 pub(crate) fn applied(step: &mut Step<'_>, at: usize, entries: &[Entry]) -> Judged {
     let site = &step.state.sites[at];
     let first = entries.first().expect("nothing is never handed over").index;
@@ -243,7 +243,7 @@ pub(crate) fn applied(step: &mut Step<'_>, at: usize, entries: &[Entry]) -> Judg
     Ok(())
 }
 
-/// A read index is not below anything a caller was told before the read began.
+/// A read index is not below any index that a caller was told of before the read began.
 pub(crate) fn read_ready(step: &mut Step<'_>, at: usize, id: ReadId, index: Index) -> Judged {
     let reads = &step.state.history.reads;
     let Some(read) = reads.iter().find(|read| read.id == id.0 && read.at == at).copied() else {

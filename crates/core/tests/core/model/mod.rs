@@ -1,13 +1,13 @@
 //! The exhaustive model check of the shipped role types (`stateright`): every order of deliveries, losses, duplicates,
 //! timeouts, completed writes and crashes within the bounds of a [`Config`], with the invariants of the simulation.
 //!
-//! A state holds the real replica of each node, its disk and what is on its way. Nothing is projected away but the
-//! generator of election timeouts, which has no effect here ([`identity`]). It is not: a check of liveness.
+//! A state holds the real replica of each node, its disk and the messages in flight. Nothing is projected away except the
+//! generator of election timeouts, which has no effect here ([`identity`]). It does not check liveness.
 //!
-//! A normal run looks at over a million distinct states, breadth first: everything near the start. `QUORATE_STATES=n cargo
-//! test --release -p quorate-core --test core model:: -- --nocapture` then looks at n more, depth first, in shares that are
-//! equal but for what a configuration does not have. Small worlds are looked at whole, whatever is asked for.
-//! `QUORATE_MODEL='two logs'` with the test `one_configuration` looks at that configuration alone, breadth first.
+//! A normal run checks over a million distinct states, breadth first: everything near the start. `QUORATE_STATES=n cargo
+//! test --release -p quorate-core --test core model:: -- --nocapture` then checks n more, depth first, in equal shares; what
+//! one configuration does not have goes to the next. Small worlds are always searched exhaustively.
+//! `QUORATE_MODEL='two logs'` makes the test `one_configuration` check that configuration alone, breadth first.
 
 mod action;
 mod check;
@@ -27,9 +27,9 @@ use std::time::Instant;
 use check::{Summary, check};
 use config::{Config, Search};
 
-/// How many states of each configuration a normal run follows further; it generates some three times as many.
+/// States of each configuration that a normal run expands; it generates about three times as many.
 const EXPANDED: u64 = 50_000;
-/// How many distinct states a normal run must have looked at.
+/// Distinct states that a normal run must have checked.
 const UNIQUE_MIN: u64 = 1_000_000;
 
 #[expect(clippy::disallowed_methods, reason = "says how long a check took; nothing depends on it")]
@@ -52,7 +52,7 @@ fn no_reachable_state_breaks_an_invariant() {
     met(&summaries, |what| what != RECOVERS);
 }
 
-/// The configuration that `QUORATE_MODEL` names, until `QUORATE_STATES` states (or as many as usual) were followed.
+/// The configuration that `QUORATE_MODEL` names, limited to `QUORATE_STATES` expanded states (default: as in a normal run).
 #[test]
 fn one_configuration() {
     let Ok(name) = std::env::var("QUORATE_MODEL") else { return };
@@ -60,10 +60,10 @@ fn one_configuration() {
     run(all.iter().find(|config| config.name == name).expect("the name of a configuration"));
 }
 
-/// Takes more steps than a breadth of so many states has; [`configs::whole`] meets it.
+/// Takes more steps than a breadth-first search of so many states reaches; [`configs::whole`] meets it.
 const RECOVERS: &str = "who lost entries has them again";
 
-/// What is demanded must have been met.
+/// Each situation that is `demanded` must have been met.
 fn met(summaries: &[Summary], demanded: impl Fn(&str) -> bool) {
     for what in summaries[0].met.keys() {
         let met: u64 = summaries.iter().map(|s| s.met[what]).sum();
@@ -72,12 +72,12 @@ fn met(summaries: &[Summary], demanded: impl Fn(&str) -> bool) {
     }
 }
 
-/// How many states `QUORATE_STATES` asks for.
+/// The number of states that `QUORATE_STATES` asks for.
 fn asked() -> Option<u64> {
     std::env::var("QUORATE_STATES").ok().map(|states| states.parse().expect("a number of states"))
 }
 
-/// What one configuration does not have falls to those after it.
+/// A share that one configuration cannot use goes to those after it.
 fn in_depth(mut left: u64) -> Vec<Summary> {
     let configs = configs::all(Search::Depth, 0);
     let mut summaries = Vec::new();
@@ -97,7 +97,7 @@ fn total(what: &str, summaries: &[Summary], unique_min: u64) {
     assert!(unique >= unique_min, "only {unique} states were looked at");
 }
 
-/// Nothing within their bounds is left out: every order of every message, loss, crash and late timer.
+/// Every state within their bounds is reached: every order of every message, loss, crash and late timer.
 #[test]
 fn small_worlds_are_looked_at_whole() {
     let summaries: Vec<Summary> = configs::whole().iter().map(run).collect();

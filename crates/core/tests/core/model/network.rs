@@ -1,4 +1,4 @@
-//! What is on its way: a set, from which anything may be delivered next, or never.
+//! The messages in flight: a set, from which any one may be delivered next, or never.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(crate) struct Packet {
     pub(crate) identity: u64,
 }
 
-/// In order of identity, each once.
+/// Ordered by identity, each once.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Network {
     packets: Vec<Arc<Packet>>,
@@ -24,7 +24,7 @@ impl Network {
         &self.packets
     }
 
-    /// Puts a message on its way. If the link is full, the message of the lowest term on it is lost.
+    /// Sends a message. If the link is full, the message of the lowest term on it is lost.
     pub(crate) fn send(&mut self, message: Message, link_max: usize) {
         let packet = Arc::new(Packet { identity: identity(&message), message });
         let (from, to) = (packet.message.from.clone(), packet.message.to.clone());
@@ -46,7 +46,7 @@ impl Network {
         self.packets.clear();
     }
 
-    /// Everything from or to these nodes is lost.
+    /// Drops the messages for which `lost` holds.
     pub(crate) fn lose(&mut self, lost: impl Fn(&Message) -> bool) {
         self.packets.retain(|p| !lost(&p.message));
     }

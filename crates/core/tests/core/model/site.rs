@@ -1,5 +1,4 @@
-//! One node of the model: the shipped replica, its disk, its clock. Its applier applies at once and keeps nothing over a
-//! crash.
+//! One node of the model: a node of the world and its clock. Its applier applies at once and keeps nothing across a crash.
 
 use std::ops::{Deref, DerefMut};
 
@@ -12,13 +11,13 @@ use crate::world::{Disk, Node, Role, Start};
 /// A time after which every wait has ended, in microseconds.
 const PATIENCE_US: u64 = 10;
 
-/// A node that is up: one that is down is one that nothing happens to.
+/// A node whose process runs. A node that is down is the same as one to which nothing happens.
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
     node: Node,
-    /// Its clock; it goes on only when patience ends.
+    /// Its clock; it moves only when a deadline passes.
     pub(crate) now: Time,
-    /// Of all of the above; set by [`Self::seal`] when a step is over.
+    /// The identity of all of the above; [`Self::seal`] computes it at the end of a step.
     pub(crate) identity: u64,
 }
 
@@ -66,7 +65,7 @@ impl Site {
         matches!(self.role(), Some(Role::Follower(follower)) if follower.leader().is_some())
     }
 
-    /// Whether a tick would find its patience ended.
+    /// Whether its deadline has passed.
     pub(crate) fn is_due(&self) -> bool {
         self.deadline().is_some_and(|due| due <= self.now)
     }

@@ -1,5 +1,5 @@
-//! Where a check begins: the founding cluster, and the first steps that lead to the other places. They are steps of the
-//! model, so every place can be reached.
+//! The states that checks begin with: the founding cluster, and the steps that lead from it to the others. They are steps of
+//! the model, so every such state is reachable.
 
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ impl Opening<'_> {
         self.elect(1, &[1, 2]);
     }
 
-    /// `at` is elected by these alone. If these are all, they hear of it; if not, what it sends next is lost.
+    /// Only `among` elect `at`. If these are all nodes, they hear of it; otherwise what it sends next is lost.
     fn elect(&mut self, at: usize, among: &[usize]) {
         let all = among.len() == self.state.sites.len();
         let term = self.state.sites[at].state().term();
@@ -106,7 +106,7 @@ impl Opening<'_> {
         panic!("n{at} is elected after a few attempts");
     }
 
-    /// Until nothing is on its way, or `until`; what is not between these is lost.
+    /// Delivers messages among these nodes until none is in flight, or until `until`; all others are lost.
     fn deliver_among(&mut self, among: &[usize], until: impl Fn(&State) -> bool) {
         let inside = |m: &Message| among.contains(&place_of(&m.from)) && among.contains(&place_of(&m.to));
         while !until(&self.state) {

@@ -1,4 +1,4 @@
-//! One step: an action is carried out, its effects with it, and the invariants are looked at after each.
+//! One step: carries out an action and its effects, and checks the invariants after each.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,20 +16,20 @@ use super::site::Site;
 use super::state::State;
 use crate::world::{Broken, ReplicaEvent, place_of};
 
-/// Each proposal has a payload of its own.
+/// A different payload for each proposal.
 const PAYLOADS: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
 
-/// What a step needs beside the state.
+/// The state and what a step needs beside it.
 pub(crate) struct Step<'a> {
     pub(crate) config: &'a Config,
     pub(crate) founding: &'a Membership,
     pub(crate) met: &'a Met,
     pub(crate) state: State,
-    /// What the node in question has yet to hear in this step.
+    /// Events that the node is still to be told in this step.
     hears: VecDeque<ReplicaEvent>,
 }
 
-/// The state after an action. An assertion that fails, in core or in its disk, is an invariant that does not hold.
+/// The state after an action. A failed assertion in core or in the disk counts as a violated invariant.
 pub(crate) fn after(
     config: &Config,
     founding: &Membership,
@@ -139,7 +139,7 @@ impl Step<'_> {
         self.run(at, ReplicaEvent::Role(common))
     }
 
-    /// Down time needs no action: a node that is down is one that nothing happens to.
+    /// Down time needs no action: a node that is down is the same as one to which nothing happens.
     fn restart(&mut self, at: usize) -> Result<(), Broken> {
         let (config, founding) = (self.config, self.founding);
         let site = self.site(at);
@@ -152,7 +152,7 @@ impl Step<'_> {
         self.go_on(at)
     }
 
-    /// An event and all that follows from it at once.
+    /// Carries out an event and everything that follows from it at once.
     fn run(&mut self, at: usize, event: ReplicaEvent) -> Result<(), Broken> {
         self.hears.push_back(event);
         self.go_on(at)

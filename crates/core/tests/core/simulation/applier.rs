@@ -1,4 +1,4 @@
-//! A node's applier and state machine: applies in index order, later than it is told, and keeps a digest of all of it.
+//! A node's applier and state machine: applies in index order, with a delay, and keeps a digest of everything applied.
 
 use std::collections::VecDeque;
 
@@ -8,15 +8,15 @@ use quorate_core::{Entry, Hash, Index};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Applier {
     pub(crate) applied: Index,
-    /// Of every payload applied, in order; kept apart from the log's own chain.
+    /// The digest after each payload applied; independent of the log's chain hash.
     pub(crate) digests: Vec<Hash>,
     pub(crate) queue: VecDeque<Vec<Entry>>,
-    /// Distinguishes what was scheduled before a restart.
+    /// Counts restarts: events scheduled before one are void.
     pub(crate) life: u64,
 }
 
 impl Applier {
-    /// Takes the oldest batch; returns what was new in it.
+    /// Applies the oldest batch and returns the entries that were new.
     pub(crate) fn apply_one(&mut self) -> Vec<Entry> {
         let mut new = Vec::new();
         for entry in self.queue.pop_front().unwrap_or_default() {

@@ -14,7 +14,7 @@ use crate::world::ReplicaEvent;
 pub(crate) struct Read {
     pub(crate) at: usize,
     pub(crate) asked_at: u64,
-    /// What any caller had been told before this read began.
+    /// The greatest index that any caller had been told of before this read began.
     pub(crate) floor: Index,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Clients {
     /// Proposals of the step under way, in order.
     asking: std::collections::VecDeque<u64>,
     pub(crate) reads: BTreeMap<u64, Read>,
-    /// The greatest index an answered proposal stands at, or an answered read has seen.
+    /// The greatest index of an answered proposal, or seen by an answered read.
     pub(crate) acknowledged: Index,
     pub(crate) acks: u64,
     pub(crate) reads_answered: u64,

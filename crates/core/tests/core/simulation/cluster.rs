@@ -136,11 +136,11 @@ impl Cluster {
     }
 
     pub(crate) fn wall_ms(&mut self) -> u64 {
-        // Clocks of nodes disagree by far more than they should.
+        // Wall clocks of nodes disagree by far more than they should.
         1_000_000 + self.now / 1_000 + self.rng.below(5_000)
     }
 
-    /// Two runs of one seed have the same.
+    /// A digest of the run: two runs of one seed have the same.
     pub(crate) fn digest(&self) -> u64 {
         self.digest.finish()
     }
@@ -150,7 +150,7 @@ impl Cluster {
         self.queue.push(Reverse(Scheduled { at: self.now + delay, order: self.order, event }));
     }
 
-    /// One event; false if there is none.
+    /// Carries out the next event; false if there is none.
     pub(crate) fn advance(&mut self) -> bool {
         let Some(Reverse(next)) = self.queue.pop() else { return false };
         self.now = self.now.max(next.at);

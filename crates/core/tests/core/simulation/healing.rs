@@ -10,13 +10,13 @@ use crate::world::{Node, shuffled};
 /// What stays wrong with a node outside the majority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Frozen {
-    /// It does not run.
+    /// Its process does not run.
     Down,
     /// Nothing reaches it or comes from it.
     Cut,
-    /// It is heard and hears nothing.
+    /// Its messages arrive, but it receives none.
     Deaf,
-    /// It hears all and is not heard.
+    /// It receives every message, but its own do not arrive.
     Mute,
     /// Its disk completes no write.
     Stalled,
@@ -27,7 +27,7 @@ impl Frozen {
 }
 
 impl Cluster {
-    /// Attacks end. Everything runs and nothing is lost any more, but for what is frozen.
+    /// Ends all attacks. Everything runs and no message is lost any more, except at frozen nodes.
     pub(crate) fn heal(&mut self) {
         if !self.options.heals_all {
             self.freeze_a_minority();
