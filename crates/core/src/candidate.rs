@@ -157,7 +157,7 @@ impl Candidate {
         }
         let stalled = self.state.durability.oldest_issued_at();
         if stalled.is_some_and(|at| now.since(at) >= self.state.config.election_timeout) {
-            effects.push(become_role(NextRole::Follower, "the disk has not kept the vote in time", None));
+            effects.push(become_role(NextRole::Follower, "the disk did not persist the vote in time", None));
         } else {
             self.forced = false;
             self.campaign(now, effects);
@@ -221,14 +221,14 @@ impl Candidate {
             self.rejected.insert(from);
             let lost = self.state.membership().is_quorum(|id| self.rejected.contains(id));
             if lost {
-                effects.push(become_role(NextRole::Follower, "a majority said no", None));
+                effects.push(become_role(NextRole::Follower, "a majority refused the vote", None));
             }
         }
     }
 
     fn check_won(&mut self, now: Time, effects: &mut Effects) {
         if self.state.standing() != Standing::Voter {
-            effects.push(become_role(NextRole::Follower, "may not stand", None));
+            effects.push(become_role(NextRole::Follower, "may not campaign", None));
             return;
         }
         if !self.state.membership().is_quorum(|id| self.granted.contains(id)) {

@@ -17,7 +17,7 @@ pub struct HardState {
     pub term: Term,
     /// The candidate this node voted for in that term; `None` if it has not voted.
     pub voted_for: Option<NodeId>,
-    /// Entries this node may have acknowledged are lost: it neither votes nor stands until it has caught up
+    /// Entries this node may have acknowledged are lost: it neither votes nor campaigns until it has caught up
     /// (`safety.md` 5).
     #[serde(default)]
     pub recovering: bool,

@@ -1,4 +1,4 @@
-//! The follower: answers votes, appends what the leader sends, stands when it hears nothing.
+//! The follower: answers votes, appends what the leader sends, campaigns when it hears no leader.
 //!
 //! A learner is a follower that is no voter of the membership in force. A follower whose disk lost entries is
 //! *Recovering*, one whose store is away is *Awaiting* ([`Standing`](crate::Standing)); there is no further role, so the

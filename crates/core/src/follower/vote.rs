@@ -61,7 +61,7 @@ impl Follower {
             self.refuse_reads(effects);
             effects.push(become_role(
                 NextRole::Candidate { forced: true },
-                "the leader handed leadership over",
+                "the leader transferred leadership",
                 None,
             ));
         }

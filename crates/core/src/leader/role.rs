@@ -217,14 +217,14 @@ impl Leader {
         let config = &self.state.config;
         let lost = self.quorum_contact().is_some_and(|at| now.since(at) >= config.election_timeout);
         if lost {
-            effects.push(become_role(NextRole::Follower, "lost touch with a quorum", None));
+            effects.push(become_role(NextRole::Follower, "lost contact with a quorum", None));
             return;
         }
         let stalled = self.state.durability.oldest_issued_at();
         if stalled.is_some_and(|at| now.since(at) >= config.persist_stall_max) && !self.progress.is_empty() {
             effects.push(Effect::Notice(Notice::DiskStalled));
             self.give_away(effects);
-            effects.push(become_role(NextRole::Follower, "its disk has stalled", None));
+            effects.push(become_role(NextRole::Follower, "its disk is stalled", None));
             return;
         }
         self.forget_old_askers(now);
