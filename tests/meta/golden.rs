@@ -10,8 +10,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use bytes::{Bytes, BytesMut};
 use quorate_core::{
-    AppendEntries, AppendReply, AppendResult, Body, Boot, Entry, EntryKind, HEADER_BYTES, Hash, Incarnation, Index,
-    LogId, Member, Membership, Message, NodeId, Position, ReadIndexReply, ReadIndexRequest,
+    AppendEntries, AppendReply, AppendResult, Body, Boot, Entry, EntryKind, HEADER_BYTES, Hash, Incarnation,
+    Index, LogId, Member, Membership, Message, NodeId, Position, ReadIndexReply, ReadIndexRequest,
     ReplicationSession, Round, Term, Time, VoteKind, VoteReply, VoteRequest, decode_run, encode_run,
     verify_run,
 };
