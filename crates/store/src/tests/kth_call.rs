@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use quorate_store::*;
 
-use self::kth::cases::{Case, Kind, Outcome, cases};
+use self::kth::cases::{Case, Fault, Outcome, cases};
 use self::kth::shim::Shim;
 
 /// One call in so many fails by default: a few seconds' worth.
@@ -104,7 +104,7 @@ fn rule_06_a_list_of_tables_is_not_written_again_after_a_failure() {
         return;
     }
     let syncs = shim.count()["fsync"];
-    let late = |number| Case { call: "fsync".to_owned(), number, kind: Kind::Late };
+    let late = |number| Case { call: "fsync".to_owned(), number, kind: Fault::Late };
     let step = usize::try_from(stride().min(3)).expect("small");
     let swept = sweep(&shim, (1..=syncs).step_by(step).map(late).collect(), slow);
     println!("slow sweep: {syncs} syncs made; {swept}");

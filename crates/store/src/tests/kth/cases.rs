@@ -5,7 +5,7 @@ use std::fmt;
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum Fault {
     /// Not carried out, EIO.
     Eio,
     /// Not carried out, ENOSPC.
@@ -18,7 +18,7 @@ pub(crate) enum Kind {
     Late,
 }
 
-impl Kind {
+impl Fault {
     const ALL: [Self; 5] = [Self::Eio, Self::Enospc, Self::Short, Self::Torn, Self::Late];
 
     /// The shim's word for it.
@@ -51,14 +51,14 @@ impl Kind {
 pub(crate) struct Case {
     pub(crate) call: String,
     pub(crate) number: u64,
-    pub(crate) kind: Kind,
+    pub(crate) kind: Fault,
 }
 
 impl Case {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
         let (call, number, kind) = (parts.next()?, parts.next()?, parts.next()?);
-        let kind = Kind::ALL.into_iter().find(|one| one.word() == kind)?;
+        let kind = Fault::ALL.into_iter().find(|one| one.word() == kind)?;
         Some(Self { call: call.to_owned(), number: number.parse().ok()?, kind })
     }
 }
@@ -75,7 +75,7 @@ pub(crate) fn cases(counted: &BTreeMap<String, u64>, stride: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut first = 0;
     for (call, count) in counted {
-        for kind in Kind::ALL.into_iter().filter(|kind| kind.is_for(call)) {
+        for kind in Fault::ALL.into_iter().filter(|kind| kind.is_for(call)) {
             first += 7;
             let last = if stride == 1 { count + count / 10 } else { *count };
             // At least one of each.
@@ -90,7 +90,7 @@ pub(crate) fn cases(counted: &BTreeMap<String, u64>, stride: u64) -> Vec<Case> {
 /// What the worker did about the failure, and what was found after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Outcome {
-    pub(crate) kind: Kind,
+    pub(crate) kind: Fault,
     pub(crate) ended: Ended,
 }
 

@@ -85,15 +85,15 @@ pub(crate) fn open(path: &Path) -> Result<(Store, OpenReport), OpenError> {
 /// Of 800 KB each.
 const WRITES_MAX: u64 = 600;
 
-struct Says(File);
+struct Transcript(File);
 
-impl Says {
-    fn say(&mut self, what: &str) {
+impl Transcript {
+    fn line(&mut self, what: &str) {
         self.0.write_all(format!("{what}\n").as_bytes()).expect("what the worker says is written");
     }
 
     fn end(mut self, code: i32, what: &str) -> ! {
-        self.say(what);
+        self.line(what);
         if code == FAILED && std::env::var(SLOW).is_ok_and(|slow| slow != "0") {
             until_slow();
         }
@@ -119,7 +119,7 @@ fn until_slow() {
 #[test]
 fn worker_process() {
     let (Ok(data), Ok(says)) = (std::env::var(DATA), std::env::var(SAYS)) else { return };
-    let mut says = Says(File::create(says).expect("a file for what it says"));
+    let mut transcript = Transcript(File::create(says).expect("a file for what it says"));
     let data = PathBuf::from(data).join(NODE);
     let (actions, reopened) = actions();
     let mut world = World::new();
@@ -132,38 +132,38 @@ fn worker_process() {
             Some(store) => store,
             none => match open(&data) {
                 Ok((opened, _)) => none.insert(opened),
-                Err(error) => says.end(REFUSED, &format!("refused {error}")),
+                Err(error) => transcript.end(REFUSED, &format!("refused {error}")),
             },
         };
         if let Err(error) = act(store, &world, action) {
             if act(store, &world, &Action::Settle).is_ok() {
-                says.end(WRONG, &format!("wrong: it answers after {error}"));
+                transcript.end(WRONG, &format!("wrong: it answers after {error}"));
             }
-            says.end(FAILED, &format!("failed {error}"));
+            transcript.end(FAILED, &format!("failed {error}"));
         }
         world = after(&world, action);
-        says.say("did");
+        transcript.line("did");
         if matches!(action, Action::Settle) {
-            look(store, &world, &mut says);
+            look(store, &world, &mut transcript);
         }
     }
     if let Some(store) = store.as_mut().filter(|_| std::env::var(LONG).is_ok()) {
-        outgrow_a_journal(store, world, &data, &mut says);
+        outgrow_a_journal(store, world, &data, &mut transcript);
     }
     drop(store);
-    says.end(FINISHED, "finished");
+    transcript.end(FINISHED, "finished");
 }
 
 /// A journal ends at 64 MB, and is deleted when tables have what is in it: memtables of up to 16 MiB wait for the engine's
 /// thread, then come those of the other keyspace, so on a busy machine it may take another hundred.
-fn outgrow_a_journal(store: &mut Store, mut world: World, data: &Path, says: &mut Says) {
+fn outgrow_a_journal(store: &mut Store, mut world: World, data: &Path, transcript: &mut Transcript) {
     for written in 1..=WRITES_MAX {
         let action = Action::Write(vec![("a", 10, None, None, 100, 8_000), ("b", 7, None, None, 1, 100)]);
         act(store, &world, &action).expect("a healthy disk writes");
         world = after(&world, &action);
-        says.say("did");
+        transcript.line("did");
         if !data.join("db/0.jnl").exists() {
-            says.say(&format!("deleted after {written} writes"));
+            transcript.line(&format!("deleted after {written} writes"));
             return;
         }
     }
@@ -171,17 +171,17 @@ fn outgrow_a_journal(store: &mut Store, mut world: World, data: &Path, says: &mu
 }
 
 /// What is read is what was written, or a typed error.
-fn look(store: &Store, world: &World, says: &mut Says) {
+fn look(store: &Store, world: &World, transcript: &mut Transcript) {
     let look = |group: &GroupId| read(store, *group).map(|found| found == world[group]);
     for group in world.keys() {
         match look(group) {
             Ok(true) => {}
             Ok(false) => {
-                says.say(&format!("wrong: group {group} reads otherwise than written"));
+                transcript.line(&format!("wrong: group {group} reads otherwise than written"));
                 std::process::exit(WRONG);
             }
             Err(error) => {
-                says.say(&format!("failed {error}"));
+                transcript.line(&format!("failed {error}"));
                 std::process::exit(FAILED);
             }
         }
