@@ -1,4 +1,4 @@
-//! The store suite: what a [`Disk`] must do so that the store above it keeps its promises.
+//! The store suite: what a [`Disk`](quorate::store::Disk) must do so that the store above it keeps its promises.
 //!
 //! To test another disk, make a [`Storage`] for it and call [`run`]; ours runs it on fjall and on the simulated
 //! disk. Nothing here damages anything: what damage does is tested where the promises are made.
