@@ -17,7 +17,6 @@ const PATH_ATTRIBUTES: &[(&str, &str)] = &[
     (BESIDE, "it takes the checker by its sources, to build nothing else of this workspace"),
     ("crates/core/tests/lab/mod.rs", "until core's tests are one binary"),
     ("crates/quorate/src/machine/sessions.rs", "until its tests stand in a directory"),
-    ("crates/store/tests/kth_call/main.rs", "until the store's tests share by modules"),
 ];
 
 /// Every target of the workspace, read from its root.
