@@ -18,6 +18,7 @@ use crate::source::modules::{Target, Use};
 const HELD: &[&str] = &[
     "quorate-bench",
     "quorate-bridge",
+    "quorate-core",
     "quorate-examples",
     "quorate-fuzz",
     "quorate-store",

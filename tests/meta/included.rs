@@ -15,7 +15,6 @@ const BESIDE: &str = "crates/testkit/compare/src/main.rs";
 /// Files that include another by its path, each with its reason.
 const PATH_ATTRIBUTES: &[(&str, &str)] = &[
     (BESIDE, "it takes the checker by its sources, to build nothing else of this workspace"),
-    ("crates/core/tests/lab/mod.rs", "until core's tests are one binary"),
     ("crates/quorate/src/machine/sessions.rs", "until its tests stand in a directory"),
 ];
 
