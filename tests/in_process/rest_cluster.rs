@@ -1,10 +1,10 @@
-//! The REST API of a cluster: forwarding, redirects, lost nodes and lost majorities, by a real HTTP client.
+//! The REST API of a cluster: forwarding, redirects, lost nodes and lost majorities, over sockets.
 
 use anyhow::Result;
+use quorate_server::http::{CallError, Method};
 use quorate_server::{DevOptions, Ended, dev};
 use quorate_tests::cluster::{eventually, quick};
-use quorate_tests::servers::{Answer, Servers};
-use reqwest::Method;
+use quorate_tests::servers::{Answer, Call, Servers};
 use serde_json::json;
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn a_follower_redirects_only_where_it_is_asked_to() -> Result<()> {
     assert_eq!(answer.status.as_u16(), 307, "{answer:?}");
     let location = answer.header("location").to_owned();
     assert_eq!(location, servers.url(leader, path));
-    Answer::of(servers.client().put(&location).body("v")).await?.ok();
+    Answer::of(Call::to(Method::PUT, &location)?.body("v")).await?.ok();
     assert_eq!(servers.get(follower, "/v1/kv/a%2Fb").await?.body, b"v");
     let read = servers.get(follower, path).await?;
     assert_eq!((read.status.as_u16(), read.header("location")), (307, location.as_str()));
@@ -162,11 +162,10 @@ async fn a_leader_that_ends_in_order_answers_what_waits_and_closes_its_port() ->
     let leader = servers.leader().await?;
     let other = (leader + 1) % 3;
     let (running, url) = (servers.running(leader).clone(), servers.url(leader, "/v1/counters/c:add"));
-    let client = servers.client().clone();
     let counting = async {
         let (mut acknowledged, mut unknown) = (0_i64, 0_i64);
         loop {
-            let add = client.post(&url).json(&json!({"amount": 1}));
+            let add = Call::to(Method::POST, &url).expect("a URL").json(&json!({"amount": 1}));
             match Answer::of(add).await {
                 Ok(answer) if answer.status.is_success() => acknowledged += 1,
                 Ok(answer) => match answer.problem().2.as_str() {
@@ -175,12 +174,12 @@ async fn a_leader_that_ends_in_order_answers_what_waits_and_closes_its_port() ->
                     other => panic!("{other}: {answer:?}"),
                 },
                 Err(error) => {
-                    let error = error.downcast::<reqwest::Error>().expect("an error of the client");
-                    // The node has stopped accepting connections.
-                    if error.is_connect() {
-                        return (acknowledged, unknown);
+                    let error = error.downcast::<CallError>().expect("an error of the client");
+                    match error {
+                        // The port is closed: the node has stopped accepting.
+                        CallError::Unreachable { .. } => return (acknowledged, unknown),
+                        CallError::NotSent { .. } | CallError::Lost { .. } => unknown += 1,
                     }
-                    unknown += 1;
                 }
             }
         }
@@ -211,10 +210,9 @@ async fn dev_runs_a_whole_cluster_and_leaves_nothing_behind() -> Result<()> {
     assert_eq!(cluster.nodes().len(), 3);
     let data_dir = cluster.data_dir().to_owned();
     assert!(data_dir.join("node2").exists());
-    let client = reqwest::Client::builder().no_proxy().build()?;
     for node in cluster.nodes() {
         let url = format!("http://{}/v1/counters/c:add", node.api_addr());
-        Answer::of(client.post(url).json(&json!({"amount": 1}))).await?.ok();
+        Answer::of(Call::to(Method::POST, &url)?.json(&json!({"amount": 1}))).await?.ok();
     }
     cluster.shutdown(true).await;
     assert_eq!(cluster.wait().await, Ended::Stopped);

@@ -1,8 +1,8 @@
-//! What the REST API answers, by a real HTTP client: names, bodies, status codes, limits.
+//! What the REST API answers over a socket: names, bodies, status codes, limits.
 
 use anyhow::Result;
+use quorate_server::http::Method;
 use quorate_tests::servers::{Answer, Servers};
-use reqwest::Method;
 use serde_json::{Value, json};
 
 fn problem(status: u16, code: &str, outcome: &str) -> (u16, String, String) {

@@ -21,6 +21,7 @@ const HELD: &[&str] = &[
     "quorate-core",
     "quorate-examples",
     "quorate-fuzz",
+    "quorate-server",
     "quorate-store",
     "quorate-testkit",
     "quorate-tests",

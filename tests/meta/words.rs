@@ -13,6 +13,7 @@ const HELD: &[&str] = &[
     "crates/bridge",
     "crates/quorate/src/log_store",
     "crates/quorate/src/messages/store.rs",
+    "crates/server",
     "crates/store",
     "crates/testkit",
     "examples",
@@ -52,13 +53,12 @@ const TICS: &[(&str, &str)] = &[
 
 /// Lines that choose by a text, each with its reason: the text is input to be parsed, and no error.
 const PARSED: &[(&str, &str, &str)] = &[
-    ("crates/server/src/rest/health.rs", "pair.starts_with(\"verbose\")", "the query of a request"),
     (
-        "crates/server/src/config/mod.rs",
+        "crates/server/src/settings/gather.rs",
         "text.starts_with(\"tcp://\")",
         "a variable that a container runtime sets",
     ),
-    ("crates/server/src/cli/http.rs", "text.starts_with(\"https://\")", "an endpoint as the user gives it"),
+    ("crates/server/src/http.rs", "text.starts_with(\"https://\")", "an endpoint as the user gives it"),
     (
         "crates/testkit/src/sim/trace.rs",
         "line.contains(\"",

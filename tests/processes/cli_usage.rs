@@ -43,7 +43,7 @@ fn config_print_shows_where_each_value_came_from() -> Result<()> {
     std::fs::write(directory.path().join("q.toml"), file)?;
     let mut print =
         command(directory.path(), &["config", "print", "--config", "q.toml", "--port", "7009", "-o", "json"]);
-    print.env("QUORATE_ID", "node2").env("QUORATE_API_PORT", "8009");
+    print.env("QUORATE_ID", "node2").env("QUORATE_API_PORT", "8009").env("QUORATE_PORT", "4");
     let rows = ran(print)?.json()?;
     let of = |key: &str| {
         let row =
@@ -67,18 +67,35 @@ fn config_print_shows_where_each_value_came_from() -> Result<()> {
 }
 
 #[test]
+fn a_variable_is_a_setting_or_its_mistake_is_named() -> Result<()> {
+    let check = |variables: &[(&str, &str)]| {
+        let directory = tempfile::tempdir()?;
+        let mut check = command(directory.path(), &["config", "check"]);
+        check.envs(variables.iter().copied());
+        ran(check)
+    };
+    check(&[("QUORATE_PORT", "70000")])?.expect(2, "port is \"70000\" (from variable QUORATE_PORT)")?;
+    check(&[("QUORATE_API_PROT", "1")])?.expect(2, "did you mean QUORATE_API_PORT?")?;
+    check(&[("QUORATE_PROPOSALS_MAX", "x")])?.expect(2, "proposals_max is \"x\"")?;
+    check(&[("QUORATE_PORT", ""), ("QUORATE_ID", "node7")])?.expect(0, "node7")?;
+    // What Kubernetes sets for a service called quorate.
+    let service = [("QUORATE_PORT", "tcp://10.0.0.1:7000"), ("QUORATE_SERVICE_HOST", "10.0.0.1")];
+    check(&service)?.expect(0, "node0")
+}
+
+#[test]
 fn the_reference_is_what_the_binary_says_of_itself() -> Result<()> {
     let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference");
     for page in ["cli", "config", "errors"] {
         let said = quorate(&["reference", page])?.stdout;
         let path = pages.join(format!("{page}.md"));
-        if page != "errors" && std::env::var_os("QUORATE_TEST_WRITE").is_some() {
+        if page != "errors" && std::env::var_os("REWRITE").is_some() {
             std::fs::write(&path, &said)?;
         }
         let written = std::fs::read_to_string(&path)?;
         // The page of errors has more to say than its table.
         let same = if page == "errors" { written.contains(&said) } else { written == said };
-        assert!(same, "docs/reference/{page}.md is old: run this test with QUORATE_TEST_WRITE=1");
+        assert!(same, "docs/reference/{page}.md is old: run this test with REWRITE=1");
     }
     Ok(())
 }

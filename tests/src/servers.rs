@@ -1,4 +1,4 @@
-//! Served nodes on loopback and in temporary directories, and a real HTTP client.
+//! Served nodes on loopback and in temporary directories, and requests to them.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -6,17 +6,54 @@ use std::time::Duration;
 
 use crate::cluster::{eventually, quick};
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use quorate_server::http::{Endpoint, HeaderMap, Method, Request, StatusCode, call};
 use quorate_server::{Listed, Running, ServeOptions, serve};
-use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::Instant;
+
+/// How long an answer is waited for.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The servers of one cluster.
 pub struct Servers {
     directory: TempDir,
     listed: Vec<Listed>,
     running: BTreeMap<usize, Running>,
-    client: Client,
+}
+
+/// A request to one node.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Call {
+    endpoint: Endpoint,
+    request: Request,
+}
+
+impl Call {
+    /// To a URL with a path.
+    pub fn to(method: Method, url: &str) -> Result<Self> {
+        let address = url.strip_prefix("http://").context("an http URL")?;
+        let at = address.find('/').context("a path")?;
+        let endpoint = Endpoint::parse(&address[..at])?;
+        Ok(Self { endpoint, request: Request::new(method, &address[at..]) })
+    }
+
+    /// With one more header.
+    pub fn header(self, name: &str, value: impl Into<String>) -> Self {
+        Self { request: self.request.header(name, value), ..self }
+    }
+
+    /// With a body.
+    pub fn body(self, body: impl Into<Bytes>) -> Self {
+        Self { request: self.request.body(body), ..self }
+    }
+
+    /// With a body of JSON.
+    pub fn json(self, body: &Value) -> Self {
+        Self { request: self.request.json(body.to_string()), ..self }
+    }
 }
 
 /// What came back.
@@ -25,17 +62,17 @@ pub struct Answer {
     /// The status.
     pub status: StatusCode,
     /// The headers.
-    pub headers: reqwest::header::HeaderMap,
+    pub headers: HeaderMap,
     /// The whole body.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// Sends a request and reads the whole answer.
-    pub async fn of(request: RequestBuilder) -> Result<Self> {
-        let response = request.send().await?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        Ok(Self { status, headers, body: response.bytes().await?.to_vec() })
+    /// Sends a request on a connection of its own and reads the whole answer. An error is a
+    /// [`CallError`](quorate_server::http::CallError).
+    pub async fn of(Call { endpoint, request }: Call) -> Result<Self> {
+        let response = call(&endpoint, &request, Instant::now() + ANSWER_TIMEOUT).await?;
+        Ok(Self { status: response.status, headers: response.headers, body: response.body.to_vec() })
     }
 
     /// The body as JSON.
@@ -83,13 +120,7 @@ impl Servers {
         };
         let listed = bound.iter().enumerate().map(entry).collect::<Result<_>>()?;
         drop(bound);
-        // Redirects are looked at, and a proxy of the machine has no business here.
-        let client = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(Duration::from_secs(30))
-            .build()?;
-        let mut servers = Self { directory: tempfile::tempdir()?, listed, running: BTreeMap::new(), client };
+        let mut servers = Self { directory: tempfile::tempdir()?, listed, running: BTreeMap::new() };
         for at in 0..count {
             servers.start_one(at).await?;
         }
@@ -122,14 +153,10 @@ impl Servers {
         format!("http://{}{path}", self.running[&at].api_addr())
     }
 
-    /// The client.
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
     /// A request to a node.
-    pub fn request(&self, at: usize, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, self.url(at, path))
+    pub fn request(&self, at: usize, method: Method, path: &str) -> Call {
+        let endpoint = self.running[&at].api_addr().into();
+        Call { endpoint, request: Request::new(method, path) }
     }
 
     /// `GET`.
@@ -138,7 +165,7 @@ impl Servers {
     }
 
     /// `PUT`.
-    pub async fn put(&self, at: usize, path: &str, body: impl Into<reqwest::Body>) -> Result<Answer> {
+    pub async fn put(&self, at: usize, path: &str, body: impl Into<Bytes>) -> Result<Answer> {
         Answer::of(self.request(at, Method::PUT, path).body(body)).await
     }
 

@@ -1,4 +1,4 @@
-//! A whole cluster in one process, for a first look and for work on an application.
+//! A whole cluster in one process, for a first look and for developing an application.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,8 @@ use std::pin::Pin;
 use quorate::Config;
 use tokio::task::JoinSet;
 
-use crate::serve::{Ended, Listed, Running, ServeError, ServeOptions, join, serve, until_signal};
+use crate::address::{Listed, is_wildcard, join};
+use crate::serve::{Ended, Running, ServeError, ServeOptions, serve, until_signal};
 
 /// Settings of a cluster in one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl Default for DevOptions {
     }
 }
 
-/// A cluster that is running. Dropping it ends it without order.
+/// A running cluster. Dropping it ends the nodes as a killed process would.
 #[derive(Debug)]
 pub struct RunningDev {
     nodes: Vec<Running>,
@@ -53,7 +54,7 @@ pub async fn dev(options: DevOptions) -> Result<RunningDev, ServeError> {
     boxed(options).await
 }
 
-/// In a box, so that it is compiled with this crate and not where it is awaited.
+/// Boxed, so that the body is compiled with this crate and not where it is awaited (decision 0015).
 fn boxed(options: DevOptions) -> Pin<Box<dyn Future<Output = Result<RunningDev, ServeError>> + Send>> {
     Box::pin(started(options))
 }
@@ -76,7 +77,7 @@ async fn started(options: DevOptions) -> Result<RunningDev, ServeError> {
             port: entry.port,
             api_port: if options.api_port == 0 { 0 } else { options.api_port + at },
             cluster: cluster.clone(),
-            // Apart from any real cluster on the same ports, and from a `dev` over other data.
+            // Keeps it apart from a real cluster on the same ports, and from a `dev` with other data.
             cluster_token: format!("dev {}", data_dir.display()),
             config: options.config.clone(),
             ..ServeOptions::new(&entry.id, data_dir.join(&entry.id))
@@ -100,8 +101,7 @@ fn temporary() -> Result<tempfile::TempDir, ServeError> {
 /// Peers dial the loopback where the host is a wildcard.
 fn cluster(options: &DevOptions) -> Result<Vec<Listed>, ServeError> {
     let count = options.nodes.max(1);
-    let wildcard = matches!(options.host.as_str(), "" | "*" | "0.0.0.0" | "::" | "[::]");
-    let host = if wildcard { "localhost" } else { options.host.as_str() };
+    let host = if is_wildcard(&options.host) { "localhost" } else { options.host.as_str() };
     let ports = match options.port {
         0 => free_ports(host, count).map_err(|source| ServeError::Api { address: join(host, 0), source })?,
         first => (0..count).map(|at| first.saturating_add(at)).collect(),
@@ -110,7 +110,7 @@ fn cluster(options: &DevOptions) -> Result<Vec<Listed>, ServeError> {
     Ok(ports.into_iter().enumerate().map(entry).collect())
 }
 
-/// Bound together, so that they differ, and let go at once.
+/// All are bound before any is released, so that they differ.
 fn free_ports(host: &str, count: u16) -> std::io::Result<Vec<u16>> {
     let bound: Vec<TcpListener> =
         (0..count).map(|_| TcpListener::bind((host, 0))).collect::<Result<_, _>>()?;

@@ -2,20 +2,21 @@
 //! and a REST API in front of it.
 //!
 //! - [`serve()`]: one node of a cluster, with its API. [`dev()`]: a whole cluster in one process.
-//! - [`rest`]: the API: [`router()`] is what answers, [`openapi()`] its description, made from the handlers.
-//! - [`machine`]: what is replicated.
+//! - [`api`]: the REST API: [`router()`] is what answers, [`openapi()`] its description, made from the handlers.
+//! - [`machine`]: what is replicated. [`http`]: the client of such an API. [`address`]: `host:port`.
 //!
 //! It decides nothing about consensus, and keeps nothing: a crash loses requests under way, whose callers then do not
 //! know the outcome, and nothing else.
 
+pub mod address;
+pub mod api;
 pub mod dev;
+pub mod http;
 pub mod machine;
-pub mod rest;
 pub mod serve;
 
+pub use address::Listed;
+pub use api::{ApiOptions, AppState, openapi, router};
 pub use dev::{DevOptions, RunningDev, dev};
-pub use rest::{AppState, openapi, router};
-pub use serve::{ApiOptions, Ended, Listed, Running, ServeError, ServeOptions, serve};
-
-/// The group that the server runs.
-pub const GROUP: &str = "main";
+pub use machine::GROUP;
+pub use serve::{Ended, Running, ServeError, ServeOptions, serve};

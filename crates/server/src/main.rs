@@ -1,8 +1,8 @@
-//! The binary `quorate`: runs nodes, asks a cluster, looks at logs. What it does stands in the library beside it; here
-//! are the command line ([`cli`]) and the settings ([`config`]).
+//! The binary `quorate`: runs nodes, asks a cluster, looks at logs. The library beside it does the work; here
+//! are the command line ([`cli`]) and the settings ([`settings`]).
 
 mod cli;
-mod config;
+mod settings;
 
 use std::process::ExitCode;
 

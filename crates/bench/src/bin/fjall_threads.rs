@@ -1,5 +1,5 @@
 //! How many threads fjall is worth (decision 0016): many groups append to one log, old entries are dropped as compaction does,
-//! with one thread and with two. Rounds alternate; the median is said. The directory is that of the first argument, `.` without.
+//! with one thread and with two. Rounds alternate; the median is printed. The directory is that of the first argument, `.` without.
 
 use anyhow::{Context, Result};
 use quorate::store::{Batch, Disk, FjallDisk, FjallOptions, Keyspace};

@@ -1,6 +1,6 @@
 //! What a thread of the node's own is worth: three nodes in one process, in-memory disks called inline, so that nothing
 //! but hops between actors and the loopback costs time. "before": the actors on the application's multi-thread runtime.
-//! "after": on a current-thread runtime of each node's own. Rounds alternate; the median is said.
+//! "after": on a current-thread runtime of each node's own. Rounds alternate; the median is printed.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -31,15 +31,15 @@ fn main() -> Result<()> {
             before.push(runtime.block_on(round(clients, false))?);
             after.push(runtime.block_on(round(clients, true))?);
         }
-        say(clients, "callers' runtime", &before);
-        say(clients, "own thread", &after);
+        print_row(clients, "callers' runtime", &before);
+        print_row(clients, "own thread", &after);
         let rate = |figures: &[Figure]| median(figures.iter().map(|figure| figure.per_second).collect());
         println!("{clients:>7}  ratio after/before   {:>11.2}", rate(&after) / rate(&before));
     }
     Ok(())
 }
 
-fn say(clients: usize, placement: &str, figures: &[Figure]) {
+fn print_row(clients: usize, placement: &str, figures: &[Figure]) {
     let of = |pick: fn(&Figure) -> f64| median(figures.iter().map(pick).collect());
     println!(
         "{clients:>7}  {placement:<19} {:>12.0} {:>8.0} {:>8.0}",

@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
+use quorate_server::http::{Request, escape};
 use serde_json::{Value, json};
 
-use super::Context;
 use super::arguments::Actors;
 use super::client::Effect;
 use super::confirm::{Unattended, confirm};
+use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::http::{Request, escape};
 use super::output::{Format, Output, Rows};
 
 pub(crate) async fn run(context: &Context, verb: Actors) -> Result<(), Failure> {
@@ -40,7 +40,7 @@ async fn tree(context: &Context) -> Result<(), Failure> {
     context.output.rows(&Rows { columns: vec!["name", "kind", "status"], rows: actors }, Some(&answer))
 }
 
-/// Each actor below the longest name that begins its own.
+/// Each actor below the one whose name is the longest prefix of its own.
 fn drawn(actors: &[Value]) -> String {
     let name = |actor: &Value| actor["name"].as_str().unwrap_or_default().to_owned();
     let mut names: Vec<(String, String)> = actors

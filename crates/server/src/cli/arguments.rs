@@ -1,11 +1,19 @@
-//! Commands, flags and their words: the only place that knows clap's attributes.
-//!
-//! Flags that are settings too are texts here; the settings table says what they may be, so that a mistake is told in
-//! the same words wherever it was made.
+//! Commands, flags and their words. The flags that are settings too come from the table of settings.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::config::Flags;
+use crate::settings::{Place, flags};
+
+/// The whole command line.
+pub(crate) fn command() -> clap::Command {
+    Cli::command().args(flags(Place::Global)).mut_subcommands(|command| match command.get_name() {
+        "serve" => command.args(flags(Place::Serve)),
+        "dev" => command.args(flags(Place::Dev)),
+        "log" => command.mut_subcommands(|verb| verb.args(flags(Place::Log))),
+        "config" => command.mut_subcommands(|verb| verb.args(flags(Place::Serve))),
+        _ => command,
+    })
+}
 
 /// A replicated key-value store and counter, and the tool to run and ask it.
 ///
@@ -14,39 +22,17 @@ use crate::config::Flags;
 #[derive(Debug, Parser)]
 #[command(name = "quorate", version, term_width = 100, max_term_width = 100, disable_help_subcommand = true)]
 pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// What every command takes.
-#[derive(Debug, Args)]
-pub(crate) struct Global {
-    /// REST addresses of the cluster, between commas; tried in turn while nothing was sent
-    #[arg(long, global = true, help_heading = "Global options", value_name = "URL,...")]
-    pub(crate) endpoints: Option<String>,
-    /// How data is printed: table, json, jsonl or plain
-    #[arg(short, long, global = true, help_heading = "Global options", value_name = "FORMAT")]
-    pub(crate) output: Option<String>,
-    /// How long a command may take, as 5s or 300ms
-    #[arg(long, global = true, help_heading = "Global options", value_name = "TIME")]
-    pub(crate) timeout: Option<String>,
-    /// No messages but errors
-    #[arg(short, long, global = true, help_heading = "Global options")]
-    pub(crate) quiet: bool,
-    /// The TOML file with settings
-    #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
-    pub(crate) config: Option<String>,
 }
 
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run one node of a cluster
-    Serve(Serve),
+    Serve,
     /// Run a whole cluster in this process, for a first look and for development
-    Dev(Dev),
+    Dev,
     /// Read and write keys
     #[command(subcommand)]
     Kv(Kv),
@@ -86,78 +72,6 @@ pub(crate) enum Command {
         /// Which page
         page: Page,
     },
-}
-
-/// Settings of one node.
-#[derive(Debug, Args)]
-pub(crate) struct Serve {
-    /// This node: selects its entry of --cluster [default: node0]
-    #[arg(long)]
-    id: Option<String>,
-    /// Name or interface to bind for both ports; may be a wildcard [default: localhost, all its addresses]
-    #[arg(long)]
-    host: Option<String>,
-    /// Port for the other nodes [default: that of the entry, or 7000]
-    #[arg(long)]
-    port: Option<String>,
-    /// The initial nodes: id=host:port, or host:port, then named node0, node1, ... in order
-    ///
-    /// Read at the first start only: afterwards the replicated membership is the truth.
-    #[arg(long, value_name = "NODE,...")]
-    cluster: Option<String>,
-    /// Keeps apart clusters with the same list
-    #[arg(long, value_name = "TEXT")]
-    cluster_token: Option<String>,
-    /// What other nodes dial [default: this node's entry]
-    #[arg(long, value_name = "HOST:PORT")]
-    advertise: Option<String>,
-    /// Port for REST and the dashboard [default: 8000]
-    #[arg(long, value_name = "PORT")]
-    api_port: Option<String>,
-    /// What clients are told to dial [default: the host of the entry with --api-port]
-    #[arg(long, value_name = "HOST:PORT")]
-    api_advertise: Option<String>,
-    /// Where this node keeps its data [default: quorate-data/<id>]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<String>,
-    #[command(flatten)]
-    node: NodeFlags,
-}
-
-/// Settings of a cluster in one process.
-#[derive(Debug, Args)]
-pub(crate) struct Dev {
-    /// How many nodes [default: 3]
-    #[arg(long, value_name = "NUMBER")]
-    nodes: Option<String>,
-    /// Name or interface to bind [default: localhost]
-    #[arg(long)]
-    host: Option<String>,
-    /// The first node's port for the others; the next nodes take the next ones [default: 7000]
-    #[arg(long)]
-    port: Option<String>,
-    /// The first node's port for REST; the next nodes take the next ones [default: 8000]
-    #[arg(long, value_name = "PORT")]
-    api_port: Option<String>,
-    /// Keep the data here [default: a temporary directory, deleted at the end]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<String>,
-    #[command(flatten)]
-    node: NodeFlags,
-}
-
-/// What `serve`, `dev` and `config` share.
-#[derive(Debug, Args)]
-pub(crate) struct NodeFlags {
-    /// A tuning setting; `quorate config print` lists them
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    assignments: Vec<String>,
-    /// Which messages are logged [default: info for serve, warn for dev]
-    #[arg(long, value_name = "FILTER")]
-    log: Option<String>,
-    /// How messages are logged: text or json
-    #[arg(long, value_name = "FORMAT")]
-    log_format: Option<String>,
 }
 
 /// About keys.
@@ -226,6 +140,16 @@ pub(crate) struct Reading {
     pub(crate) consistency: Consistency,
 }
 
+impl Reading {
+    /// `consistency=...`
+    pub(crate) fn query(&self) -> &'static str {
+        match self.consistency {
+            Consistency::Linearizable => "consistency=linearizable",
+            Consistency::Stale => "consistency=stale",
+        }
+    }
+}
+
 /// The words of `?consistency=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Consistency {
@@ -238,7 +162,7 @@ pub(crate) enum Consistency {
 /// About counters.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Counter {
-    /// Print a counter; one that nobody added to stands at 0
+    /// Print a counter; one that was never added to is 0
     Get {
         /// Its name
         name: String,
@@ -273,7 +197,7 @@ pub(crate) enum Member {
 /// About the leader.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Leader {
-    /// Print who leads; exit 4 if nobody does
+    /// Print the leader; exit 4 if there is none
     Show,
 }
 
@@ -297,34 +221,24 @@ pub(crate) enum Actors {
 pub(crate) enum Log {
     /// Print entries
     Inspect {
-        #[command(flatten)]
-        place: Place,
         /// The group
-        #[arg(long, default_value = "main")]
+        #[arg(long, default_value = "main", display_order = 10)]
         group: String,
         /// The first index
-        #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "INDEX")]
+        #[arg(
+            long,
+            default_value_t = 0,
+            hide_default_value = true,
+            value_name = "INDEX",
+            display_order = 11
+        )]
         from: u64,
         /// How many entries, at most
-        #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+        #[arg(long, default_value_t = 100, value_name = "NUMBER", display_order = 12)]
         limit: u64,
     },
     /// Read every entry and check the hash chain; exit 1 if anything is damaged
-    Verify {
-        #[command(flatten)]
-        place: Place,
-    },
-}
-
-/// Whose log.
-#[derive(Debug, Args)]
-pub(crate) struct Place {
-    /// The node's data directory [default: quorate-data/<id>]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<String>,
-    /// The node, if its directory is the default one
-    #[arg(long)]
-    id: Option<String>,
+    Verify,
 }
 
 /// What is measured.
@@ -372,9 +286,9 @@ pub(crate) enum Via {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
     /// Say whether `serve` could start with them
-    Check(Box<Serve>),
+    Check,
     /// Print every setting, its value, and where it comes from
-    Print(Box<Serve>),
+    Print,
 }
 
 /// Pages of docs/reference.
@@ -386,66 +300,4 @@ pub(crate) enum Page {
     Config,
     /// The table of errors
     Errors,
-}
-
-impl Command {
-    /// The flags of the command that are settings, and its `--set`.
-    pub(crate) fn flags(&self) -> (Flags, Vec<String>) {
-        match self {
-            Self::Serve(serve) => serve.flags(),
-            Self::Config(Config::Check(serve) | Config::Print(serve)) => serve.flags(),
-            Self::Dev(dev) => dev.flags(),
-            Self::Log(Log::Inspect { place, .. } | Log::Verify { place }) => {
-                (vec![("data_dir", place.data_dir.clone()), ("id", place.id.clone())], Vec::new())
-            }
-            Self::Kv(_)
-            | Self::Counter(_)
-            | Self::Status
-            | Self::Health(_)
-            | Self::Member(_)
-            | Self::Leader(_)
-            | Self::Actors(_)
-            | Self::Bench(_)
-            | Self::Completion { .. }
-            | Self::Reference { .. } => (Vec::new(), Vec::new()),
-        }
-    }
-}
-
-impl Serve {
-    fn flags(&self) -> (Flags, Vec<String>) {
-        let mut flags = vec![
-            ("id", self.id.clone()),
-            ("host", self.host.clone()),
-            ("port", self.port.clone()),
-            ("cluster", self.cluster.clone()),
-            ("cluster_token", self.cluster_token.clone()),
-            ("advertise", self.advertise.clone()),
-            ("api_port", self.api_port.clone()),
-            ("api_advertise", self.api_advertise.clone()),
-            ("data_dir", self.data_dir.clone()),
-        ];
-        flags.extend(self.node.flags());
-        (flags, self.node.assignments.clone())
-    }
-}
-
-impl Dev {
-    fn flags(&self) -> (Flags, Vec<String>) {
-        let mut flags = vec![
-            ("nodes", self.nodes.clone()),
-            ("host", self.host.clone()),
-            ("port", self.port.clone()),
-            ("api_port", self.api_port.clone()),
-            ("data_dir", self.data_dir.clone()),
-        ];
-        flags.extend(self.node.flags());
-        (flags, self.node.assignments.clone())
-    }
-}
-
-impl NodeFlags {
-    fn flags(&self) -> Flags {
-        vec![("log", self.log.clone()), ("log_format", self.log_format.clone())]
-    }
 }

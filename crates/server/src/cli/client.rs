@@ -1,26 +1,26 @@
-//! Asks the cluster: endpoints in turn while nothing was sent, then one word of what became of it.
+//! Asks the cluster: endpoints in turn while nothing was sent, then one exit code.
 //!
 //! The rule (`safety.md` 13): exit 4 only if a write did not happen: no byte of it was sent, or a node said *refused*.
 //! Otherwise 5. A node's `outcome` decides, not its status.
 
 use std::time::Duration;
 
+use quorate_server::http::{CallError, Connection, Endpoint, Request, Response};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::exit::{Exit, Failure};
-use super::http::{Connection, Endpoint, Lost, Request, Response};
-use crate::config::Settings;
+use crate::settings::Settings;
 
-/// Says a node how long it may take, in milliseconds.
+/// Tells a node how long it may take, in milliseconds.
 const TIMEOUT_HEADER: &str = "quorate-timeout-ms";
 
-/// Whether asking changes anything.
+/// Whether a request changes anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// It may be asked of another node, whatever happened.
+    /// No: it may be sent to another node, whatever happened.
     Read,
-    /// It may not, once a byte was sent.
+    /// Yes: once a byte was sent, it may not be sent again.
     Write,
 }
 
@@ -33,12 +33,12 @@ pub(crate) struct Api {
     pub(crate) timeout: Duration,
 }
 
-/// An answer that is no success.
+/// An answer other than a success.
 #[derive(Debug, Clone)]
 struct Refusal {
     failure: Failure,
-    /// Nothing happened, and another node may do better.
-    elsewhere: bool,
+    /// Nothing happened, and another node may accept it.
+    try_next: bool,
 }
 
 impl Api {
@@ -46,13 +46,13 @@ impl Api {
     pub(crate) fn of(settings: &Settings) -> Result<Self, Failure> {
         let endpoints = settings.list("endpoints");
         let endpoints: Result<Vec<_>, _> = endpoints.iter().map(|text| Endpoint::parse(text)).collect();
-        let endpoints = endpoints.map_err(|error| settings.wrong("endpoints", &error))?;
+        let endpoints = endpoints.map_err(|error| settings.wrong("endpoints", &error.to_string()))?;
         if endpoints.is_empty() {
-            return Err(settings.wrong("endpoints", "name at least one, as http://localhost:8000"));
+            return Err(settings.wrong("endpoints", "name at least one, as http://localhost:8000").into());
         }
         let timeout = settings.span("timeout").unwrap_or(Duration::from_secs(5));
         if timeout.is_zero() {
-            return Err(settings.wrong("timeout", "give more than nothing"));
+            return Err(settings.wrong("timeout", "give more than nothing").into());
         }
         Ok(Self { endpoints, timeout })
     }
@@ -61,30 +61,32 @@ impl Api {
     pub(crate) async fn send(&self, request: &Request, effect: Effect) -> Result<Response, Failure> {
         let deadline = Instant::now() + self.timeout;
         let mut last: Option<Failure> = None;
-        for (at, endpoint) in self.endpoints.iter().enumerate() {
-            let left = u32::try_from(self.endpoints.len() - at).unwrap_or(u32::MAX);
+        for (tried, endpoint) in self.endpoints.iter().enumerate() {
+            let left = u32::try_from(self.endpoints.len() - tried).unwrap_or(u32::MAX);
             let share = deadline.saturating_duration_since(Instant::now()) / left;
             let failure = match attempt(endpoint, request, Instant::now() + share).await {
                 Ok(response) if response.status.is_success() => return Ok(response),
                 Ok(response) => {
                     let refusal = read_problem(endpoint, &response, effect);
-                    if !refusal.elsewhere {
+                    if !refusal.try_next {
                         return Err(refusal.failure);
                     }
                     refusal.failure
                 }
-                Err(Lost::Sent(detail)) if effect == Effect::Write => {
+                Err(error) if effect == Effect::Write && error.may_be_sent() => {
                     let remedy = "the write may have happened or may yet happen: read before you try again";
-                    return Err(Failure::new(Exit::Unknown, format!("outcome unknown: {detail}; {remedy}")));
+                    return Err(Failure::new(Exit::Unknown, format!("outcome unknown: {error}; {remedy}")));
                 }
-                Err(Lost::Sent(detail) | Lost::NotSent(detail)) => Failure::new(Exit::Unreachable, detail),
+                // An answer of one node tells more than that another one was not reached.
+                Err(CallError::Unreachable { .. }) if last.is_some() => continue,
+                Err(error) => Failure::new(Exit::Unreachable, error.to_string()),
             };
-            last = Some(worse(last, failure));
+            last = Some(failure);
         }
         let Failure { exit, message } = last.unwrap_or_else(|| Failure::usage("no endpoint was given"));
         let remedy = match exit {
             Exit::Unreachable if self.endpoints.len() == 1 => {
-                "; name other nodes with --endpoints, or start it"
+                "; name other nodes with --endpoints, or start this one"
             }
             _ => "",
         };
@@ -98,7 +100,7 @@ impl Api {
     }
 }
 
-/// A success whose body cannot be read.
+/// Reads the body of a success.
 pub(crate) fn parse_json(response: &Response, effect: Effect) -> Result<Value, Failure> {
     serde_json::from_slice(&response.body).map_err(|error| {
         let exit = if effect == Effect::Write { Exit::Unknown } else { Exit::Failed };
@@ -106,26 +108,17 @@ pub(crate) fn parse_json(response: &Response, effect: Effect) -> Result<Value, F
     })
 }
 
-/// One endpoint. The node is given a little less time than we have, so that its word arrives before we give up.
+/// Asks one endpoint. The node gets a tenth less time than there is, so that its answer arrives before the deadline.
 pub(crate) async fn attempt(
     endpoint: &Endpoint,
     request: &Request,
     deadline: Instant,
-) -> Result<Response, Lost> {
+) -> Result<Response, CallError> {
     let mut connection = Connection::open(endpoint, deadline).await?;
     let left = deadline.saturating_duration_since(Instant::now());
     let given = left.saturating_sub((left / 10).min(Duration::from_millis(500)));
-    let mut request = request.clone();
-    request.headers.push((TIMEOUT_HEADER, given.as_millis().max(1).to_string()));
+    let request = request.clone().header(TIMEOUT_HEADER, given.as_millis().max(1).to_string());
     connection.send(&request, deadline).await
-}
-
-/// What a node said is worth more than that another was not reached.
-fn worse(before: Option<Failure>, now: Failure) -> Failure {
-    match before {
-        Some(before) if now.message.starts_with("cannot reach") => before,
-        Some(_) | None => now,
-    }
 }
 
 /// Reads `application/problem+json`.
@@ -133,24 +126,24 @@ fn read_problem(endpoint: &Endpoint, response: &Response, effect: Effect) -> Ref
     let status = response.status;
     let problem: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     let Some(outcome) = problem["outcome"].as_str() else {
-        // Not our API, or something before it: what it did with a write, nobody knows.
+        // Another API, or a proxy before this one: it may have passed a write on.
         let exit = match effect {
             Effect::Write if status.is_server_error() => Exit::Unknown,
             Effect::Write | Effect::Read => Exit::Failed,
         };
         let message = format!("{endpoint} answered {status} without a problem body: is it a quorate API?");
-        return Refusal { failure: Failure::new(exit, message), elsewhere: false };
+        return Refusal { failure: Failure::new(exit, message), try_next: false };
     };
     let code = problem["code"].as_str().unwrap_or_default();
     let exit = exit_of(outcome, code, status.as_u16(), effect);
     let text = |field: &str| problem[field].as_str().unwrap_or_default().to_owned();
-    let title = [text("detail"), text("title"), status.to_string()];
-    let said = title.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
-    let label =
-        if exit == Exit::Unknown && !said.contains("outcome unknown") { "outcome unknown: " } else { "" };
+    let details = [text("detail"), text("title"), status.to_string()];
+    let detail = details.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
+    // The detail of the code `unknown` begins with these words itself.
+    let label = if exit == Exit::Unknown && code != "unknown" { "outcome unknown: " } else { "" };
     let code = if code.is_empty() { String::new() } else { format!(" [{code}]") };
-    let failure = Failure::new(exit, format!("{label}{said}{code}"));
-    Refusal { failure, elsewhere: exit == Exit::Unreachable }
+    let failure = Failure::new(exit, format!("{label}{detail}{code}"));
+    Refusal { failure, try_next: exit == Exit::Unreachable }
 }
 
 /// The exit code of a problem. Unknown codes of a newer node fall back on outcome and status.
@@ -181,8 +174,7 @@ mod tests {
 
     async fn listener() -> (TcpListener, Endpoint) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let endpoint =
-            Endpoint::parse(&listener.local_addr().expect("bound").to_string()).expect("an endpoint");
+        let endpoint = listener.local_addr().expect("bound").into();
         (listener, endpoint)
     }
 
@@ -204,12 +196,12 @@ mod tests {
 
     async fn ask(endpoints: Vec<Endpoint>, effect: Effect) -> Failure {
         let api = Api { endpoints, timeout: SOON };
-        api.send(&Request::put("/v1/kv/k", "v".into()), effect).await.expect_err("no success")
+        api.send(&Request::put("/v1/kv/k", "v"), effect).await.expect_err("no success")
     }
 
     fn closed_port() -> Endpoint {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        Endpoint::parse(&listener.local_addr().expect("bound").to_string()).expect("an endpoint")
+        listener.local_addr().expect("bound").into()
     }
 
     #[tokio::test]
@@ -252,7 +244,7 @@ mod tests {
 
     #[test]
     fn rule_13_every_code_of_the_api_has_its_exit() {
-        for code in quorate_server::rest::Code::ALL {
+        for code in quorate_server::api::Code::ALL {
             let about = code.about();
             let outcome = format!("{:?}", about.outcome).to_lowercase();
             let exit = exit_of(&outcome, about.name, about.status.as_u16(), Effect::Write);

@@ -2,21 +2,21 @@
 
 use serde_json::json;
 
-use super::Context;
 use super::arguments::Config;
+use super::context::Context;
 use super::exit::Failure;
+use super::node_options::options;
 use super::output::Rows;
-use super::serve::options;
-use crate::config::{SETTINGS, file, variable_of};
+use crate::settings::{SETTINGS, Setting};
 
 pub(crate) fn run(context: &Context, verb: &Config) -> Result<(), Failure> {
     match verb {
-        Config::Check(_) => check(context),
-        Config::Print(_) => print(context),
+        Config::Check => check(context),
+        Config::Print => print(context),
     }
 }
 
-/// All that can be known without touching a port or a directory.
+/// Checks what can be checked without touching a port or a directory.
 fn check(context: &Context) -> Result<(), Failure> {
     let options = options(&context.settings)?;
     context.api()?;
@@ -27,13 +27,13 @@ fn check(context: &Context) -> Result<(), Failure> {
 }
 
 fn print(context: &Context) -> Result<(), Failure> {
-    let row = |setting: &crate::config::Setting| {
+    let row = |setting: &Setting| {
         let value = context.settings.value(setting.key);
         json!({
-            "key": file::path_of(setting),
+            "key": setting.path(),
             "value": value.map(|value| value.text.as_str()),
             "source": value.map_or_else(|| "not set".to_owned(), |value| value.source.to_string()),
-            "variable": variable_of(setting.key),
+            "variable": setting.variable(),
         })
     };
     let rows = SETTINGS.iter().map(row).collect();

@@ -5,12 +5,12 @@ use std::io::Write;
 use super::exit::{Exit, Failure};
 use super::output::is_interactive;
 
-/// What happens where nobody can be asked.
+/// What happens where no person can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unattended {
-    /// It goes on: a script meant what it says.
+    /// The command is carried out, as a script expects.
     Proceed,
-    /// `--yes` is needed.
+    /// The command fails; `--yes` is needed.
     Refuse,
 }
 

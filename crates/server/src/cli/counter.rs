@@ -1,12 +1,12 @@
 //! `quorate counter`.
 
+use quorate_server::http::{Request, escape};
 use serde_json::json;
 
-use super::Context;
 use super::arguments::Counter;
 use super::client::Effect;
+use super::context::Context;
 use super::exit::Failure;
-use super::http::{Request, escape};
 
 pub(crate) async fn run(context: &Context, verb: Counter) -> Result<(), Failure> {
     let answer = match &verb {

@@ -5,28 +5,18 @@ use std::io::Read;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use quorate_server::http::{Request, escape};
 use serde_json::{Value, json};
 
-use super::Context;
-use super::arguments::{Consistency, Kv, Reading};
+use super::arguments::{Kv, Reading};
 use super::client::Effect;
 use super::confirm::{Unattended, confirm};
+use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::http::{Request, escape};
 use super::output::Rows;
 
 /// The longest value read from standard input; the machine's own limit is checked by the cluster.
 const STDIN_BYTES_MAX: u64 = 64 << 20;
-
-impl Reading {
-    /// `consistency=...`
-    pub(crate) fn query(&self) -> &'static str {
-        match self.consistency {
-            Consistency::Linearizable => "consistency=linearizable",
-            Consistency::Stale => "consistency=stale",
-        }
-    }
-}
 
 pub(crate) async fn run(context: &Context, verb: Kv) -> Result<(), Failure> {
     match verb {
@@ -68,7 +58,7 @@ async fn get(context: &Context, key: &str, reading: &Reading) -> Result<(), Fail
     context.output.value(&response.body, &record)
 }
 
-/// Text as it is; what is no text in base64, as the API's JSON has it.
+/// Text as it is; other bytes in base64, as in the API's JSON.
 fn put_value(record: &mut Value, bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         record["value"] = text.into();
@@ -97,7 +87,7 @@ fn read_stdin() -> Result<Bytes, Failure> {
     Ok(bytes.into())
 }
 
-/// What is expected (`None`: nothing) and what is set.
+/// The expected value (`None`: absent) and the new one.
 fn cas_values(
     values: Vec<String>,
     expected: Option<String>,
@@ -110,7 +100,7 @@ fn cas_values(
         }
         (Some(value), None, None, true) => Ok((None, value)),
         _ => Err(Failure::usage(
-            "say once what is expected: kv cas KEY EXPECTED VALUE, or kv cas --absent KEY VALUE",
+            "give the expected value once: kv cas KEY EXPECTED VALUE, or kv cas --absent KEY VALUE",
         )),
     }
 }
@@ -141,7 +131,7 @@ async fn list(
     let rows = answer["items"].as_array().cloned().unwrap_or_default();
     context.output.rows(&Rows { columns: vec!["key", "value", "index"], rows }, Some(&answer))?;
     if let Some(cursor) = answer["cursor"].as_str() {
-        context.output.say(&format!("there is more: --cursor {cursor:?}"));
+        context.output.note(&format!("there is more: --cursor {cursor:?}"));
     }
     Ok(())
 }

@@ -7,17 +7,17 @@ use quorate::store::{DiskError, FjallDisk, FjallOptions, Offline, OfflineGroup, 
 use quorate::{Entry, EntryKind, Index};
 use serde_json::{Value, json};
 
-use super::Context;
 use super::arguments::Log;
+use super::context::Context;
 use super::exit::{Exit, Failure};
+use super::node_options::default_data_dir;
 use super::output::Rows;
-use super::serve::default_data_dir;
 
 pub(crate) fn run(context: &Context, verb: &Log) -> Result<(), Failure> {
     let directory = directory(context);
     match verb {
         Log::Inspect { group, from, limit, .. } => inspect(context, &directory, group, Index(*from), *limit),
-        Log::Verify { .. } => verify(context, &directory),
+        Log::Verify => verify(context, &directory),
     }
 }
 
@@ -26,7 +26,7 @@ fn directory(context: &Context) -> PathBuf {
     context.settings.text("data_dir").map_or_else(|| default_data_dir(id), PathBuf::from)
 }
 
-/// Looks before it locks, so that a slip of the pen makes no directory.
+/// Looks before it locks, because locking makes the directory: a mistyped path must not leave one.
 fn open(directory: &Path) -> Result<Offline, Failure> {
     let shown = directory.display();
     if !directory.is_dir() {
@@ -73,7 +73,7 @@ fn inspect(context: &Context, directory: &Path, group: &str, from: Index, limit:
         Err(error) => return Err(Failure::failed(error.to_string())),
     }
     if let Some(index) = more {
-        context.output.say(&format!("there is more: --from {index}"));
+        context.output.note(&format!("there is more: --from {index}"));
     }
     Ok(())
 }
@@ -115,7 +115,9 @@ fn verify(context: &Context, directory: &Path) -> Result<(), Failure> {
     context.output.rows(&Rows { columns, rows }, Some(&document))?;
     if let Some(torn) = &report.torn {
         let cut = torn.cut_bytes;
-        context.output.say(&format!("{}: an unfinished last write of {cut} bytes was cut off", torn.journal));
+        context
+            .output
+            .note(&format!("{}: an unfinished last write of {cut} bytes was cut off", torn.journal));
     }
     let of_groups = report
         .groups

@@ -5,7 +5,7 @@
 //! - `jsonl`: one line of JSON per row.
 //! - `plain`: for scripts: values between tabs, no heading; a single value as its bytes, without a newline.
 //!
-//! A reader that goes away (`| head`) ends the command without a word.
+//! A reader that closes the pipe (`| head`) ends the command without a message.
 
 use std::io::{IsTerminal, Write};
 
@@ -27,19 +27,19 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// By the word of the settings table, which has checked it.
-    pub(crate) fn named(word: &str) -> Self {
+    /// By its word, which the settings have checked.
+    pub(crate) fn of(word: &str) -> Self {
         match word {
             "json" => Self::Json,
             "jsonl" => Self::Jsonl,
             "plain" => Self::Plain,
-            // The table lets no fifth word through.
+            // `table`: the settings accept no fifth word.
             _ => Self::Table,
         }
     }
 }
 
-/// Where a command speaks.
+/// How a command prints.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     /// How data is written.
@@ -105,14 +105,14 @@ impl Output {
     }
 
     /// A message for people.
-    pub(crate) fn say(self, message: &str) {
+    pub(crate) fn note(self, message: &str) {
         if !self.quiet {
             complain(message);
         }
     }
 }
 
-/// Writes to standard error, whatever becomes of it.
+/// Writes to standard error; there is nowhere to report that this fails.
 pub(crate) fn complain(message: &str) {
     drop(writeln!(std::io::stderr().lock(), "{message}"));
 }
@@ -152,7 +152,7 @@ fn cells(rows: &Rows, row: &Value) -> Vec<String> {
     rows.columns.iter().map(|column| cell(&row[*column])).collect()
 }
 
-/// A value on one line: what it holds may come from anyone, so control characters are escaped.
+/// A value on one line. Any client may have written it, so control characters are escaped.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

@@ -2,13 +2,12 @@
 
 use std::fmt::Write;
 
-use clap::CommandFactory;
-use quorate_server::rest::Code;
+use quorate_server::api::Code;
 
-use super::arguments::{Cli, Page};
+use super::arguments::{Page, command};
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use crate::config::reference::config_page;
+use crate::settings::config_page;
 
 pub(crate) fn print(page: Page) -> Result<(), Failure> {
     let text = match page {
@@ -20,7 +19,7 @@ pub(crate) fn print(page: Page) -> Result<(), Failure> {
 }
 
 fn cli_page() -> String {
-    let mut command = Cli::command();
+    let mut command = command();
     command.build();
     let mut page = String::from(
         "# The command line\n\nThis page is made by `quorate reference cli`; a test compares it with the binary. \
@@ -42,7 +41,7 @@ fn describe(command: &mut clap::Command, path: &str, page: &mut String) {
     }
 }
 
-/// The exit codes, and how they follow from what a node says.
+/// The exit codes, and how they follow from a node's outcome.
 fn exits() -> String {
     let row = |exit: Exit| format!("| {} | {} |\n", exit.code(), exit.about());
     let rows: String = Exit::ALL.into_iter().map(row).collect();

@@ -5,5 +5,5 @@ mod types;
 
 pub use store::Store;
 pub use types::{
-    CounterCommand, CounterItem, CounterReply, StoreAnswer, StoreCommand, StoreQuery, StoreReply,
+    CounterCommand, CounterItem, CounterReply, GROUP, StoreAnswer, StoreCommand, StoreQuery, StoreReply,
 };

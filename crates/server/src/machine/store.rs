@@ -1,8 +1,8 @@
 //! Keys and counters, replicated together so that one log orders them: a key-value map as the library has it, beside a
 //! map of named totals.
 //!
-//! Bounds: the key-value map's, and [`KEY_BYTES_MAX`](quorate::machine::KEY_BYTES_MAX) for a counter's name. What it holds
-//! altogether is in memory and bounded by nothing here.
+//! Bounds: the key-value map's, and [`KEY_BYTES_MAX`](quorate::machine::KEY_BYTES_MAX) for a counter's name. The whole
+//! store is in memory and has no bound here.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -26,7 +26,7 @@ const VERSION: u32 = 1;
 #[derive(Debug, Clone, Default)]
 pub struct Store {
     kv: Kv,
-    /// Shared with the snapshots taken of it; copied when changed while one is being written.
+    /// Shared with the snapshots taken of it: a change copies it while a snapshot is being written.
     counters: Arc<BTreeMap<String, Counted>>,
     digest: AppliedDigest,
 }
@@ -37,7 +37,7 @@ struct Counted {
     index: u64,
 }
 
-/// What a snapshot begins with; the counters follow as [`CounterItem`]s, then the key-value map's own snapshot.
+/// The head of a snapshot; the counters follow as [`CounterItem`]s, then the key-value map's own snapshot.
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {
     version: u32,
@@ -116,7 +116,7 @@ impl Store {
 
     fn list(&self, prefix: &str, after: Option<String>, limit: u32) -> StoreAnswer {
         let limit = (limit as usize).clamp(1, LIST_ITEMS_MAX);
-        // A cursor before the prefix says nothing that the prefix does not say.
+        // A cursor before the prefix is ignored: the list begins at the prefix.
         let from = match after.filter(|after| after.as_str() >= prefix) {
             Some(after) => Bound::Excluded(after),
             None => Bound::Included(prefix.to_owned()),
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(answer, StoreAnswer::Kv(quorate::machine::KvAnswer::Value(None)));
     }
 
-    /// What is in logs out there must be readable for ever: if this fails, the version has to change.
+    /// Logs on disk must stay readable: if this fails, the version has to change.
     #[test]
     fn golden_bytes_of_commands() {
         let hex = |command: StoreCommand| {

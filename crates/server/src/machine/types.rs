@@ -1,8 +1,11 @@
-//! What a [`Store`](super::Store) is told and asked, and what it says. All of it travels in MessagePack maps with named
-//! fields: a new kind of command is a new variant, a new field has a default.
+//! Commands, replies, queries and answers of a [`Store`](super::Store). All travel in MessagePack maps with named fields: a
+//! new kind of command is a new variant, and a new field has a default.
 
 use quorate::machine::{KEY_BYTES_MAX, KvAnswer, KvCommand, KvQuery, KvRefusal, KvReply};
 use serde::{Deserialize, Serialize};
+
+/// The group that the server runs.
+pub const GROUP: &str = "main";
 
 /// What changes the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,9 +19,9 @@ pub enum StoreCommand {
 /// What changes a counter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CounterCommand {
-    /// Adds, or takes away if negative. A counter that nobody added to stands at zero.
+    /// Adds, or takes away if negative. A counter that was never added to is 0.
     Add {
-        /// Which: 1 to [`KEY_BYTES_MAX`] bytes.
+        /// The counter: 1 to [`KEY_BYTES_MAX`] bytes.
         name: String,
         /// How much.
         amount: i64,
@@ -39,7 +42,7 @@ pub enum StoreReply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use]
 pub enum CounterReply {
-    /// It stands at this now.
+    /// The counter has this value now.
     Now {
         /// The value.
         value: i64,
@@ -60,7 +63,7 @@ pub enum StoreQuery {
     Kv(KvQuery),
     /// One counter. Answered with [`StoreAnswer::Counter`].
     Counter {
-        /// Which.
+        /// Its name.
         name: String,
     },
     /// A page of the counters whose names begin with a prefix, in order of their bytes. Answered with
@@ -82,7 +85,7 @@ pub enum StoreQuery {
 pub enum StoreAnswer {
     /// To [`StoreQuery::Kv`].
     Kv(KvAnswer),
-    /// To [`StoreQuery::Counter`]; `None` if nobody added to it.
+    /// To [`StoreQuery::Counter`]; `None` if it was never added to.
     Counter(Option<CounterItem>),
     /// To [`StoreQuery::Counters`].
     Counters {
@@ -100,7 +103,7 @@ pub enum StoreAnswer {
 pub struct CounterItem {
     /// Its name.
     pub name: String,
-    /// Where it stands.
+    /// Its value.
     pub value: i64,
     /// The index of the entry that changed it last.
     pub index: u64,
@@ -112,7 +115,7 @@ impl StoreCommand {
         Self::Counter(CounterCommand::Add { name: name.into(), amount })
     }
 
-    /// Checks the limits, as the machine does: ask before proposing what would be refused.
+    /// Checks the limits as the machine does, so that a command that it would refuse need not be proposed.
     pub fn check(&self) -> Result<(), KvRefusal> {
         match self {
             Self::Kv(command) => command.check(),

@@ -1,7 +1,7 @@
-//! The API's ports: binds every address of a host, accepts, and ends in order.
+//! The API's ports: binds every address of a host, accepts connections, and ends in order.
 //!
-//! Bound: connections, by permits taken before a connection is accepted. A connection that is slow to say its request
-//! is closed. Once told to end, nothing is accepted any more, a request under way is answered, and its connection closed.
+//! Bound: connections, by permits taken before a connection is accepted. A connection that is slow to send its request
+//! is closed. Once it drains, no connection is accepted; a request under way is answered, and its connection closed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,23 +17,24 @@ use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::rest::{AppState, router};
-use crate::serve::{ServeError, join};
+use super::error::ServeError;
+use crate::address::join;
+use crate::api::{AppState, router};
 
-/// How long accepting pauses when the process has no file descriptor left.
+/// How long accepting pauses after an error, for example when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Tries to find one free port on all addresses of a host.
 const FREE_PORT_TRIES: usize = 8;
 
 /// How far the API is from its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// It serves.
-    Serving,
-    /// It accepts nothing, and answers what is under way.
-    Ending,
-    /// It drops what is under way.
-    Over,
+pub(crate) enum Listening {
+    /// Connections are accepted.
+    Accepting,
+    /// No connection is accepted; requests under way are answered.
+    Draining,
+    /// Requests under way are dropped.
+    Closed,
 }
 
 /// Binds every address of a host at one port; with port 0, a free one.
@@ -80,32 +81,36 @@ async fn bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     }
 }
 
-/// Serves until told to end, or until the node has ended; then answers what is under way and returns.
-pub(crate) async fn run(listeners: Vec<TcpListener>, state: AppState, mut phase: watch::Receiver<Phase>) {
+/// Serves until it is to drain, or until the node has ended; then answers the requests under way and returns.
+pub(crate) async fn run(
+    listeners: Vec<TcpListener>,
+    state: AppState,
+    mut listening: watch::Receiver<Listening>,
+) {
     let permits = Arc::new(Semaphore::new(state.options().connections_max));
-    let (told, heard) = watch::channel(Phase::Serving);
+    let (told, heard) = watch::channel(Listening::Accepting);
     let mut loops = JoinSet::new();
     for listener in listeners {
         loops.spawn(accept(listener, router(state.clone()), state.clone(), permits.clone(), heard.clone()));
     }
     tokio::select! {
-        () = told_to_end(&mut phase) => {}
+        () = until_draining(&mut listening) => {}
         _ = state.node().failed() => {}
     }
-    told.send_replace(Phase::Ending);
+    told.send_replace(Listening::Draining);
     let answered = async {
-        // What is under way gets its answer when the node ends at the latest.
+        // The end of the node answers every request that still waits.
         state.node().failed().await;
         let all = async { while loops.join_next().await.is_some() {} };
         let in_time = tokio::time::timeout(state.options().drain_timeout, all).await;
         if in_time.is_err() {
-            tracing::warn!(node = %state.node().id(), "requests were still under way at the end");
+            tracing::warn!(node = %state.node().id(), "requests under way were dropped at the end");
         }
     };
     tokio::select! {
         () = answered => {}
-        // Nobody holds the other end any more: the same.
-        _ = phase.wait_for(|phase| *phase == Phase::Over) => {}
+        // An error: the sender is dropped, which closes it too.
+        _ = listening.wait_for(|listening| *listening == Listening::Closed) => {}
     }
     loops.shutdown().await;
 }
@@ -115,7 +120,7 @@ async fn accept(
     router: Router,
     state: AppState,
     permits: Arc<Semaphore>,
-    mut phase: watch::Receiver<Phase>,
+    mut listening: watch::Receiver<Listening>,
 ) {
     let mut connections = JoinSet::new();
     loop {
@@ -124,15 +129,15 @@ async fn accept(
             (permit, listener.accept().await)
         };
         tokio::select! {
-            () = told_to_end(&mut phase) => break,
+            () = until_draining(&mut listening) => break,
             Some(_) = connections.join_next() => {}
             (permit, accepted) = accepted => match accepted {
                 Ok((stream, _)) => {
-                    let serve = connection(stream, permit, router.clone(), state.clone(), phase.clone());
+                    let serve = connection(stream, permit, router.clone(), state.clone(), listening.clone());
                     connections.spawn(serve);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the API could not accept a connection");
+                    tracing::warn!(%error, "API cannot accept connections");
                     drop(permit);
                     drop(tokio::time::timeout(ACCEPT_PAUSE, std::future::pending::<()>()).await);
                 }
@@ -143,9 +148,9 @@ async fn accept(
     while connections.join_next().await.is_some() {}
 }
 
-/// Also when nobody is left to tell.
-async fn told_to_end(phase: &mut watch::Receiver<Phase>) {
-    drop(phase.wait_for(|phase| *phase != Phase::Serving).await);
+/// Returns too if the sender is dropped.
+async fn until_draining(listening: &mut watch::Receiver<Listening>) {
+    drop(listening.wait_for(|listening| *listening != Listening::Accepting).await);
 }
 
 async fn connection(
@@ -153,9 +158,9 @@ async fn connection(
     permit: OwnedSemaphorePermit,
     router: Router,
     state: AppState,
-    mut phase: watch::Receiver<Phase>,
+    mut listening: watch::Receiver<Listening>,
 ) {
-    // Without it, answers wait for the client's delayed acknowledgement; a socket that is gone already says so below.
+    // Without it, answers wait for the client's delayed ACK. A closed socket is reported below.
     drop(stream.set_nodelay(true));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(state.options().read_timeout);
@@ -163,14 +168,14 @@ async fn connection(
     let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let mut ended = tokio::select! {
         ended = serving.as_mut() => Some(ended),
-        () = told_to_end(&mut phase) => None,
+        () = until_draining(&mut listening) => None,
     };
     if ended.is_none() {
         serving.as_mut().graceful_shutdown();
         ended = Some(serving.await);
     }
     if let Some(Err(error)) = ended {
-        tracing::debug!(%error, "a connection of the API broke off");
+        tracing::debug!(%error, "API connection broke off");
     }
     drop(permit);
 }

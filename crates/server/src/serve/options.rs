@@ -1,28 +1,11 @@
-//! What a served node is started with: plain data, already parsed; where it came from (flag, variable, file) is the
-//! business of the binary.
+//! What a served node is started with: plain data, already parsed. Flags, variables and files are read by the binary.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use quorate::Config;
 
-/// A node of the cluster as it was founded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Its id.
-    pub id: String,
-    /// The host its peers dial.
-    pub host: String,
-    /// The port its peers dial.
-    pub port: u16,
-}
-
-impl Listed {
-    /// `host:port`, with brackets where the host is an IPv6 address.
-    pub fn address(&self) -> String {
-        join(&self.host, self.port)
-    }
-}
+use crate::address::Listed;
+use crate::api::ApiOptions;
 
 /// Settings of one served node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +22,7 @@ pub struct ServeOptions {
     /// All nodes of the cluster as it was founded, this one included; read at the first start only. Empty: a cluster of
     /// this node alone.
     pub cluster: Vec<Listed>,
-    /// Keeps apart clusters with the same list.
+    /// Distinguishes clusters that have the same list.
     pub cluster_token: String,
     /// Where the data is.
     pub data_dir: PathBuf,
@@ -69,47 +52,5 @@ impl ServeOptions {
             config: Config::default(),
             api: ApiOptions::default(),
         }
-    }
-}
-
-/// Bounds of the API.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiOptions {
-    /// Open connections, at most; more wait to be accepted.
-    pub connections_max: usize,
-    /// The longest body of a JSON request, in bytes.
-    pub json_bytes_max: usize,
-    /// How long a request may take to arrive, headers and body each.
-    pub read_timeout: Duration,
-    /// The deadline of a request that names none.
-    pub call_timeout: Duration,
-    /// The latest deadline a request may name.
-    pub call_timeout_max: Duration,
-    /// How long one peer is waited for when it is asked for its status.
-    pub peer_timeout: Duration,
-    /// How long requests under way may go on once the node ends.
-    pub drain_timeout: Duration,
-}
-
-impl Default for ApiOptions {
-    fn default() -> Self {
-        Self {
-            connections_max: 4_096,
-            json_bytes_max: 8 << 20,
-            read_timeout: Duration::from_secs(10),
-            call_timeout: Duration::from_secs(5),
-            call_timeout_max: Duration::from_secs(60),
-            peer_timeout: Duration::from_secs(1),
-            drain_timeout: Duration::from_secs(5),
-        }
-    }
-}
-
-/// `host:port`, with brackets where the host is an IPv6 address.
-pub(crate) fn join(host: &str, port: u16) -> String {
-    if host.contains(':') && !host.starts_with('[') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
     }
 }

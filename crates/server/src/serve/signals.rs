@@ -2,9 +2,20 @@
 
 use std::io;
 
-use crate::serve::Ended;
+use quorate::NodeFailure;
 
-/// Listens from its making on.
+/// How a served node ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// By request, in order.
+    Stopped,
+    /// By a second request, without waiting.
+    Forced,
+    /// By a failure of its own.
+    Failed(NodeFailure),
+}
+
+/// The signals that end a process, received since this was made.
 #[derive(Debug)]
 pub(crate) struct Signals {
     #[cfg(unix)]
@@ -26,7 +37,7 @@ impl Signals {
         Ok(Self {})
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     #[cfg(unix)]
     pub(crate) async fn next(&mut self) {
         tokio::select! {
@@ -35,25 +46,25 @@ impl Signals {
         }
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     #[cfg(not(unix))]
     pub(crate) async fn next(&mut self) {
         drop(tokio::signal::ctrl_c().await);
     }
 }
 
-/// Waits for the end of what runs, or for a signal, upon which it is told to end in order; a second one does not wait.
+/// Waits for `ended`. A signal runs `shutdown` and then waits for `again`; a second signal ends both waits at once.
 pub(crate) async fn until_signal(
     ended: impl Future<Output = Ended>,
     shutdown: impl Future<Output = ()>,
     again: impl Future<Output = Ended>,
 ) -> Ended {
-    let mut signals = Signals::listen().expect("a process may listen for its signals");
+    let mut signals = Signals::listen().expect("a process may handle its signals");
     tokio::select! {
         ended = ended => return ended,
         () = signals.next() => {}
     }
-    tracing::info!("told to end; a second signal ends at once");
+    tracing::info!("ending after a signal; a second one ends at once");
     let in_order = async {
         shutdown.await;
         again.await

@@ -1,4 +1,4 @@
-//! Clients that go by the bridge, as an application with `quorate::Client` does. They share a few connections.
+//! Clients that use the bridge, as an application with `quorate::Client` does. They share a few connections.
 
 use quorate::machine::{KvCommand, KvQuery};
 use quorate::{Client, ClientOptions, Consistency, Outcome, RemoteGroup};
@@ -6,56 +6,54 @@ use quorate_server::GROUP;
 use quorate_server::machine::{Store, StoreCommand, StoreQuery};
 use serde_json::Value;
 
-use super::{Caller, Operation, Plan};
-use crate::cli::exit::Failure;
+use super::workload::{Caller, Operation, Workload};
+use crate::cli::exit::{Exit, Failure};
 
 /// Connections to all members.
 pub(super) struct Members {
     clients: Vec<Client>,
-    plan: Plan,
+    workload: Workload,
 }
 
 impl Members {
-    /// From what `GET /v1/cluster` answered.
-    pub(super) async fn connect(cluster: &Value, plan: &Plan) -> Result<Self, Failure> {
+    /// Connects to the members in an answer of `GET /v1/cluster`.
+    pub(super) async fn connect(cluster: &Value, workload: &Workload) -> Result<Self, Failure> {
         let members = cluster["members"].as_array().cloned().unwrap_or_default();
         let addresses: Vec<String> =
             members.iter().filter_map(|member| member["raft"].as_str().map(str::to_owned)).collect();
         let mut clients = Vec::new();
-        for _ in 0..plan.load.connections.min(plan.load.clients) {
+        for _ in 0..workload.load.connections.min(workload.load.clients) {
             let options = ClientOptions {
-                timeout: plan.timeout,
-                in_flight_max: plan.load.clients as usize,
+                timeout: workload.timeout,
+                in_flight_max: workload.load.clients as usize,
                 ..ClientOptions::default()
             };
             let client = Client::connect(addresses.clone(), options).await;
             clients.push(client.map_err(|error| Failure::failed(error.to_string()))?);
         }
-        let members = Self { clients, plan: plan.clone() };
+        let members = Self { clients, workload: workload.clone() };
         members.warm_up().await?;
         Ok(members)
     }
 
-    /// Links are up and the leader is found before the clock runs.
+    /// Connects the links and finds the leader before the measurement begins.
     async fn warm_up(&self) -> Result<(), Failure> {
         for client in &self.clients {
             let group = client.group::<Store>(GROUP);
             let asked = group.query(StoreQuery::Digest, Consistency::Linearizable).await;
-            asked.map_err(|error| {
-                Failure::new(crate::cli::exit::Exit::Unreachable, format!("by bridge: {error}"))
-            })?;
+            asked.map_err(|error| Failure::new(Exit::Unreachable, format!("by bridge: {error}")))?;
         }
         Ok(())
     }
 
-    /// The clients of the plan.
+    /// The clients of the workload, spread over the connections.
     pub(super) fn callers(&self) -> Vec<BridgeCaller> {
         let groups: Vec<_> = self.clients.iter().map(|client| client.group::<Store>(GROUP)).collect();
         let caller = |client: u32| BridgeCaller {
             group: groups[client as usize % groups.len()].clone(),
-            value: self.plan.value.clone(),
+            value: self.workload.value.clone(),
         };
-        (0..self.plan.load.clients).map(caller).collect()
+        (0..self.workload.load.clients).map(caller).collect()
     }
 
     pub(super) async fn close(&self) {

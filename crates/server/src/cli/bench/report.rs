@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use quorate::Outcome;
 use serde_json::{Value, json};
 
-/// One minute and more is one bucket: a request does not take longer than `--timeout`.
+/// A minute and more is one bucket: a request does not take longer than `--timeout`.
 const LATENCY_US_MAX: u64 = 60_000_000;
 
 /// What the table shows.
@@ -28,7 +28,7 @@ pub(super) const COLUMNS: [&str; 15] = [
     "unknown",
 ];
 
-/// Latencies of what was done, and a count of what was not.
+/// Latencies of the requests that succeeded, and counts of the others by outcome.
 #[derive(Debug, Clone)]
 pub(super) struct Tally {
     latency_us: Histogram<u64>,
@@ -43,7 +43,7 @@ impl Tally {
         Self { latency_us, refused: 0, failed: 0, unknown: 0 }
     }
 
-    /// One request.
+    /// Adds one request.
     pub(super) fn record(&mut self, took: Duration, result: Result<(), Outcome>) {
         match result {
             Ok(()) => {
@@ -56,7 +56,7 @@ impl Tally {
         }
     }
 
-    /// Another client's.
+    /// Adds the figures of another client.
     pub(super) fn add(&mut self, other: &Self) {
         self.latency_us.add(&other.latency_us).expect("all histograms have the same bounds");
         self.refused += other.refused;
@@ -64,12 +64,12 @@ impl Tally {
         self.unknown += other.unknown;
     }
 
-    /// Requests that were answered well.
+    /// Requests that succeeded.
     pub(super) fn done(&self) -> u64 {
         self.latency_us.len()
     }
 
-    /// Adds the figures to a record.
+    /// Writes the figures into a record.
     pub(super) fn describe(&self, elapsed: Duration, record: &mut Value) {
         let rounded = |figure: f64| (figure * 10.0).round() / 10.0;
         let at = |quantile| self.latency_us.value_at_quantile(quantile);

@@ -1,33 +1,34 @@
-//! Clients that go by HTTP: one kept connection each, opened again after it broke.
+//! Clients that use HTTP: one kept connection each, opened again after it broke.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::Outcome;
+use quorate_server::http::{CallError, Connection, Endpoint, Request, Response, escape};
 use tokio::time::Instant;
 
-use super::{Caller, Operation, Plan};
+use super::workload::{Caller, Operation, Workload};
 use crate::cli::client::Api;
-use crate::cli::http::{Connection, Endpoint, Lost, Request, Response, escape};
 
 pub(super) struct RestCaller {
     endpoints: Vec<Endpoint>,
-    at: usize,
+    /// The endpoint that is used, by its place.
+    next: usize,
     connection: Option<Connection>,
     value: Bytes,
     timeout: Duration,
 }
 
 /// The clients, spread over the endpoints.
-pub(super) fn callers(api: &Api, plan: &Plan) -> Vec<RestCaller> {
+pub(super) fn callers(api: &Api, workload: &Workload) -> Vec<RestCaller> {
     let caller = |client: u32| RestCaller {
         endpoints: api.endpoints.clone(),
-        at: client as usize % api.endpoints.len(),
+        next: client as usize % api.endpoints.len(),
         connection: None,
-        value: plan.value.clone(),
-        timeout: plan.timeout,
+        value: workload.value.clone(),
+        timeout: workload.timeout,
     };
-    (0..plan.load.clients).map(caller).collect()
+    (0..workload.load.clients).map(caller).collect()
 }
 
 impl Caller for RestCaller {
@@ -40,25 +41,23 @@ impl Caller for RestCaller {
         match self.send(&request).await {
             Ok(response) if response.status.is_success() => Ok(()),
             Ok(response) => Err(outcome(&response)),
-            Err(lost) => {
+            Err(error) => {
                 self.connection = None;
-                self.at = (self.at + 1) % self.endpoints.len();
-                // A read that broke off did nothing.
-                match (lost, operation) {
-                    (Lost::Sent(_), Operation::Put) => Err(Outcome::Unknown),
-                    (Lost::Sent(_), Operation::Get) | (Lost::NotSent(_), _) => Err(Outcome::Refused),
-                }
+                self.next = (self.next + 1) % self.endpoints.len();
+                // A read that broke off changed nothing.
+                let unknown = error.may_be_sent() && operation == Operation::Put;
+                Err(if unknown { Outcome::Unknown } else { Outcome::Refused })
             }
         }
     }
 }
 
 impl RestCaller {
-    async fn send(&mut self, request: &Request) -> Result<Response, Lost> {
+    async fn send(&mut self, request: &Request) -> Result<Response, CallError> {
         let deadline = Instant::now() + self.timeout;
         let connection = match self.connection.take() {
             Some(connection) => self.connection.insert(connection),
-            None => self.connection.insert(Connection::open(&self.endpoints[self.at], deadline).await?),
+            None => self.connection.insert(Connection::open(&self.endpoints[self.next], deadline).await?),
         };
         connection.send(request, deadline).await
     }

@@ -1,0 +1,153 @@
+//! How a call reaches the state machine. A handler names the kind of call as an argument, so that redirect, deadline,
+//! consistency and idempotency key are read the same way before each of them.
+
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Uri};
+use quorate::machine::{KvReply, SessionKey};
+use quorate::{Applied, Consistency};
+
+use super::code::Code;
+use super::headers::{deadline, idempotency_key};
+use super::params::{CallParams, Params, ReadParams, WriteParams, consistency, path_and_query};
+use super::problem::{Problem, Rejection};
+use super::state::AppState;
+use crate::machine::{CounterReply, StoreAnswer, StoreCommand, StoreQuery, StoreReply};
+
+/// A call with its parameters and its deadline, at a node that may answer it.
+#[derive(Debug)]
+pub(crate) struct Call<P> {
+    pub(crate) state: AppState,
+    pub(crate) params: P,
+    /// From now on.
+    pub(crate) timeout: Duration,
+}
+
+impl<P: CallParams> FromRequestParts<AppState> for Call<P> {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Rejection> {
+        let Params(params) = Params::<P>::from_request_parts(parts, state).await?;
+        let (redirect, timeout_ms, _) = params.how();
+        if redirect == Some(true) {
+            redirect_to_leader(state, &parts.uri).await?;
+        }
+        let options = state.options();
+        let timeout = deadline(timeout_ms, &parts.headers, options.call_timeout, options.call_timeout_max)?;
+        Ok(Self { state: state.clone(), params, timeout })
+    }
+}
+
+/// With `?redirect=true` on a follower: 307 to the leader.
+async fn redirect_to_leader(state: &AppState, uri: &Uri) -> Result<(), Rejection> {
+    let Some((_, address)) = state.leader_api().await? else { return Ok(()) };
+    let location = HeaderValue::try_from(format!("http://{address}{}", path_and_query(uri)));
+    let location = location.map_err(|_| {
+        Problem::new(Code::LeaderUnreachable, format!("the leader's API address {address:?} is not one"))
+    })?;
+    Err(Rejection::Redirect(location))
+}
+
+/// A call that reads.
+#[derive(Debug)]
+pub(crate) struct ReadCall<P = ReadParams> {
+    call: Call<P>,
+    consistency: Consistency,
+}
+
+impl<P: CallParams> ReadCall<P> {
+    pub(crate) fn params(&self) -> &P {
+        &self.call.params
+    }
+
+    /// Asks the state machine.
+    pub(crate) async fn query(&self, query: StoreQuery) -> Result<StoreAnswer, Problem> {
+        ask(&self.call.state, query, self.consistency, self.call.timeout).await
+    }
+}
+
+/// Apart from [`ReadCall`], whose methods are compiled once for each type of parameters.
+async fn ask(
+    state: &AppState,
+    query: StoreQuery,
+    consistency: Consistency,
+    timeout: Duration,
+) -> Result<StoreAnswer, Problem> {
+    let answer = state.group().query_by(query, consistency, timeout).await;
+    answer.map_err(|error| Problem::from(error).led_by(state.leader()))
+}
+
+impl ReadCall {
+    /// The same call, if it turns out to be a write.
+    pub(crate) fn into_write(self, headers: &HeaderMap) -> Result<WriteCall, Problem> {
+        let Call { state, params, timeout } = self.call;
+        if params.consistency.is_some() {
+            let detail =
+                "consistency is for reads; a write is always applied by the leader from a majority of disks";
+            return Err(Problem::new(Code::BadParameter, detail));
+        }
+        Ok(WriteCall { state, timeout, key: idempotency_key(headers)? })
+    }
+}
+
+impl<P: CallParams> FromRequestParts<AppState> for ReadCall<P> {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Rejection> {
+        let call = Call::<P>::from_request_parts(parts, state).await?;
+        let consistency = consistency(call.params.how().2)?;
+        Ok(Self { call, consistency })
+    }
+}
+
+/// A call that writes.
+#[derive(Debug)]
+pub(crate) struct WriteCall {
+    state: AppState,
+    timeout: Duration,
+    key: Option<SessionKey>,
+}
+
+impl WriteCall {
+    /// Proposes a command and waits until it is applied.
+    pub(crate) async fn propose(&self, command: StoreCommand) -> Result<Applied<StoreReply>, Problem> {
+        let group = self.state.group();
+        command.check()?;
+        let applied = match self.key {
+            Some(key) => group.propose_once(key, command, self.timeout).await,
+            None => group.propose_by(command, self.timeout).await,
+        };
+        applied.map_err(|error| Problem::from(error).led_by(self.state.leader()))
+    }
+}
+
+impl FromRequestParts<AppState> for WriteCall {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Rejection> {
+        let Call { state, timeout, .. } = Call::<WriteParams>::from_request_parts(parts, state).await?;
+        Ok(Self { state, timeout, key: idempotency_key(&parts.headers)? })
+    }
+}
+
+/// Maps a reply that does not belong to the command to a problem: the machine refused it, or the idempotency key was used
+/// for another command before.
+pub(crate) fn unexpected_reply(reply: &StoreReply) -> Problem {
+    match reply {
+        StoreReply::Kv(KvReply::Refused(refusal)) | StoreReply::Counter(CounterReply::Refused(refusal)) => {
+            Problem::from(*refusal)
+        }
+        StoreReply::Kv(_) | StoreReply::Counter(_) => {
+            let detail = "this Idempotency-Key was used before, for another kind of command; its reply was found, and \
+                          this command was not applied";
+            Problem::new(Code::IdempotencyMismatch, detail)
+        }
+    }
+}
+
+/// An answer that does not belong to the query.
+pub(crate) fn unexpected_answer() -> Problem {
+    Problem::new(Code::Internal, "the state machine gave an answer to another query")
+}

@@ -1,0 +1,143 @@
+//! Every way an answer can be an error: one closed table, with which `docs/reference/errors.md` is compared.
+
+use axum::http::StatusCode;
+use quorate::Outcome;
+
+/// The row of a code in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// `code`.
+    pub name: &'static str,
+    /// `status`.
+    pub status: StatusCode,
+    /// `outcome`.
+    pub outcome: Outcome,
+    /// `title`.
+    pub title: &'static str,
+    /// What the caller can do.
+    pub remedy: &'static str,
+}
+
+/// One row for each code: variant, name, status and outcome, then its title, then the remedy.
+macro_rules! codes {
+    ($($code:ident $name:literal $status:ident $outcome:ident $title:literal $remedy:literal;)+) => {
+        /// What went wrong, in one word that clients may depend on: `code` of a problem.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $(#[doc = $title] $code,)+ }
+
+        impl Code {
+            /// All of them, in order of their status.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$code),+];
+
+            /// Name, status, outcome, title, remedy.
+            pub fn about(self) -> About {
+                let (name, status, outcome, title, remedy) = match self {
+                    $(Self::$code => ($name, StatusCode::$status, Outcome::$outcome, $title, $remedy),)+
+                };
+                About { name, status, outcome, title, remedy }
+            }
+        }
+    };
+}
+
+codes! {
+    Malformed "malformed" BAD_REQUEST Refused
+        "the body is not what this call wants" "send what `detail` asks for";
+    BadParameter "bad_parameter" BAD_REQUEST Refused
+        "a parameter or header is unknown or not understood" "send what `detail` asks for";
+    BadKey "bad_key" BAD_REQUEST Refused "the key is empty" "name a key";
+    NotFound "not_found" NOT_FOUND Failed "the key has no value" "none is needed: it is the answer";
+    NoSuchPath "no_such_path" NOT_FOUND Refused "nothing answers at this path" "see `/openapi.json`";
+    NoSuchGroup "no_such_group" NOT_FOUND Refused
+        "the node that leads has not opened the group" "wait until it has started";
+    NoSuchMember "no_such_member" NOT_FOUND Refused
+        "no voter of this id" "see `GET /v1/cluster` for the members";
+    NoSuchActor "no_such_actor" NOT_FOUND Refused "no actor of this name on this node" "see `GET /v1/actors`";
+    MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED Refused
+        "the path does not answer to this method" "see the header `Allow`";
+    RequestTimeout "request_timeout" REQUEST_TIMEOUT Refused
+        "the body did not arrive in time" "send it again, faster";
+    Superseded "superseded" CONFLICT Failed
+        "another entry took the command's place" "send it again: it did not happen";
+    Overflow "overflow" CONFLICT Failed "the counter would leave the range of 64 bits" "add less";
+    IdempotencyMismatch "idempotency_mismatch" CONFLICT Failed
+        "the idempotency key was used for another kind of command" "give every command a sequence of its own";
+    PreconditionFailed "precondition_failed" PRECONDITION_FAILED Failed
+        "the condition does not hold" "read the key again, then decide";
+    TooLarge "too_large" PAYLOAD_TOO_LARGE Refused "larger than allowed" "split it; `detail` says the limit";
+    Unreadable "unreadable" UNPROCESSABLE_ENTITY Failed
+        "the state machine could not read the command" "bring all nodes to the same version";
+    Busy "busy" TOO_MANY_REQUESTS Refused
+        "too many requests are under way on this node" "wait for `retry_after_ms`, then send it again";
+    MachinePanicked "machine_panicked" INTERNAL_SERVER_ERROR Failed
+        "the state machine panicked on the query" "report it; nothing changed";
+    Internal "internal" INTERNAL_SERVER_ERROR Unknown
+        "the server did not expect its own machine's reply" "report it; a write may have happened";
+    NoLeader "no_leader" SERVICE_UNAVAILABLE Refused
+        "no leader was found in time"
+        "send it again once a majority of the nodes is reachable; reads also answer with `consistency=stale`";
+    LeaderUnreachable "leader_unreachable" SERVICE_UNAVAILABLE Refused
+        "the leader's API address is not known here, or nothing was sent to it"
+        "ask the leader itself, or leave out `redirect`";
+    NotReady "not_ready" SERVICE_UNAVAILABLE Refused
+        "the replica cannot answer now" "send it again, or to another node";
+    NoSpace "no_space" SERVICE_UNAVAILABLE Refused
+        "the leader's disk is below its reserve" "free some space; reads go on meanwhile";
+    Faulted "faulted" SERVICE_UNAVAILABLE Refused
+        "the state machine panics on an entry of the log" "bring a mended build to all nodes";
+    Stopped "stopped" SERVICE_UNAVAILABLE Refused
+        "the node is stopping or has stopped" "send it to another node";
+    Unknown "unknown" GATEWAY_TIMEOUT Unknown
+        "it may have happened or may yet happen"
+        "read, then decide; sending it again is safe only with the same `Idempotency-Key`";
+    StaleSequence "stale_sequence" GATEWAY_TIMEOUT Unknown
+        "the client went on to a later sequence; this one is not applied any more" "read, then decide";
+    ReplyNotKept "reply_not_kept" GATEWAY_TIMEOUT Unknown
+        "applied before; its reply was too long to keep" "read what it left";
+    SessionExpired "session_expired" GATEWAY_TIMEOUT Unknown
+        "the client was forgotten; this command is not applied any more, but may have been before"
+        "read, then go on under a new client name";
+    TransferUnfinished "transfer_unfinished" GATEWAY_TIMEOUT Unknown
+        "leadership did not move in time" "look at `GET /v1/cluster`, then try again";
+}
+
+impl Code {
+    /// The table of `docs/reference/errors.md`.
+    pub fn table() -> String {
+        let row = |code: Self| {
+            let About { name, status, outcome, title, remedy } = code.about();
+            let outcome = format!("{outcome:?}").to_lowercase();
+            format!("| `{name}` | {} | {outcome} | {title} | {remedy} |\n", status.as_u16())
+        };
+        let rows: String = Self::ALL.into_iter().map(row).collect();
+        format!("| code | status | outcome | meaning | what to do |\n|---|---|---|---|---|\n{rows}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_all_different_and_in_order() {
+        let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.about().name).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        assert!(Code::ALL.is_sorted_by_key(|code| code.about().status));
+    }
+
+    #[test]
+    fn rule_13_504_is_unknown_and_nothing_unknown_has_another_4xx() {
+        for code in Code::ALL {
+            let About { status, outcome, name, .. } = code.about();
+            assert!(status != StatusCode::GATEWAY_TIMEOUT || outcome == Outcome::Unknown, "{name}");
+            assert!(outcome != Outcome::Unknown || status.is_server_error(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_page_of_errors_is_the_table() {
+        crate::api::openapi::same_as_file("errors.md", |text| text.contains(&Code::table()), &Code::table());
+    }
+}

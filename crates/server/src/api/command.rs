@@ -1,0 +1,299 @@
+//! `POST /command`: one command in JSON, or in a line of text.
+
+use axum::Json;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use quorate::machine::{KvAnswer, KvCommand, KvExpected, KvQuery, KvReply};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+use super::body::{JsonBody, malformed};
+use super::call::{ReadCall, WriteCall, unexpected_answer, unexpected_reply};
+use super::code::Code;
+use super::headers::{INDEX_HEADER, entry_headers};
+use super::params::ReadParams;
+use super::problem::{Problem, Problems};
+use super::text::{Encoding, bytes_of, optional_text_of};
+use crate::machine::{StoreAnswer, StoreReply};
+
+/// One command. Nothing else may stand beside its fields.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(tag = "operation", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Operation {
+    /// Sets a key. Answered with `{"ok":true,"index":12,"term":3}`.
+    Set {
+        /// 1 to 1024 bytes.
+        key: String,
+        /// At most 1 MiB together with the key.
+        value: String,
+        /// How `value` is written, if not as text.
+        #[serde(default)]
+        encoding: Option<Encoding>,
+    },
+    /// Reads a key. Answered with `{"ok":true,"value":"v"}`, or `null` where it has none.
+    Get {
+        /// The key.
+        key: String,
+    },
+    /// Deletes a key. Answered with `{"ok":true,"deleted":true}`, or `false` where it had no value.
+    Delete {
+        /// The key.
+        key: String,
+    },
+    /// Sets a key if it is as expected. Answered with `{"ok":true,"swapped":false,"value":"current"}`.
+    Cas {
+        /// The key.
+        key: String,
+        /// What it must hold; `null`: it must have no value. It has to be given.
+        #[serde(deserialize_with = "given")]
+        #[schema(required)]
+        expected: Option<String>,
+        /// What it is to hold.
+        value: String,
+        /// How `expected` and `value` are written, if not as text.
+        #[serde(default)]
+        encoding: Option<Encoding>,
+    },
+}
+
+/// Unlike a plain `Option`, it must be there, if only as null.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Option::deserialize(deserializer)
+}
+
+/// A command in a line of text: `SET key=value`, `GET key`, `DELETE key`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Line {
+    /// The line. What follows the first `=` is the value, spaces included.
+    #[schema(example = "SET x=10")]
+    pub command: String,
+}
+
+/// Either form.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum CommandBody {
+    /// In fields.
+    Operation(Operation),
+    /// In a line.
+    Line(Line),
+}
+
+/// To `set`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SetDone {
+    /// Always true.
+    pub ok: bool,
+    /// The index of the entry.
+    pub index: u64,
+    /// The term of the entry.
+    pub term: u64,
+}
+
+/// To `get`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GetDone {
+    /// Always true.
+    pub ok: bool,
+    /// The value, or null where there is none.
+    #[schema(required)]
+    pub value: Option<String>,
+    /// There if the value is no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
+}
+
+/// To `delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeleteDone {
+    /// Always true.
+    pub ok: bool,
+    /// Whether there was a value.
+    pub deleted: bool,
+}
+
+/// To `cas`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CasDone {
+    /// Always true.
+    pub ok: bool,
+    /// Whether it was as expected, and is changed now.
+    pub swapped: bool,
+    /// What the key holds now.
+    #[schema(required)]
+    pub value: Option<String>,
+    /// There if the value is no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
+}
+
+/// Any of the four.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum CommandDone {
+    /// To `set`.
+    Set(SetDone),
+    /// To `get`.
+    Get(GetDone),
+    /// To `delete`.
+    Delete(DeleteDone),
+    /// To `cas`.
+    Cas(CasDone),
+}
+
+/// Runs one command.
+///
+/// A write is answered once it is applied by the leader, from a majority of disks; its index and term also stand in the
+/// headers `Quorate-Index` and `Quorate-Term`.
+#[utoipa::path(
+    post, path = "/command", tag = "command",
+    params(ReadParams, ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`")),
+    request_body = CommandBody,
+    responses((status = 200, body = CommandDone), Problems)
+)]
+pub(crate) async fn command(
+    call: ReadCall,
+    headers: HeaderMap,
+    JsonBody(sent): JsonBody,
+) -> Result<Response, Problem> {
+    let command = match parse(&sent)? {
+        Operation::Get { key } => return get(&call, key).await,
+        Operation::Set { key, value, encoding } => KvCommand::Set { key, value: bytes_of(value, encoding)? },
+        Operation::Delete { key } => KvCommand::Delete { key },
+        Operation::Cas { key, expected, value, encoding } => {
+            let expected = match expected {
+                Some(expected) => KvExpected::Value(bytes_of(expected, encoding)?),
+                None => KvExpected::Absent,
+            };
+            let value = Some(bytes_of(value, encoding)?);
+            KvCommand::CompareAndSet { key, expected, value }
+        }
+    };
+    write(&call.into_write(&headers)?, command).await
+}
+
+async fn write(call: &WriteCall, command: KvCommand) -> Result<Response, Problem> {
+    let wanted = match &command {
+        KvCommand::CompareAndSet { value, .. } => value.clone(),
+        KvCommand::Set { .. } | KvCommand::Delete { .. } => None,
+    };
+    let applied = call.propose(command.clone().into()).await?;
+    let (index, term) = (applied.index, applied.term);
+    let StoreReply::Kv(reply) = &applied.reply else { return Err(unexpected_reply(&applied.reply)) };
+    let done = match (command, reply) {
+        (KvCommand::Set { .. }, KvReply::Set { .. }) => CommandDone::Set(SetDone { ok: true, index, term }),
+        (KvCommand::Delete { .. }, KvReply::Deleted { previous }) => {
+            CommandDone::Delete(DeleteDone { ok: true, deleted: previous.is_some() })
+        }
+        (KvCommand::CompareAndSet { .. }, KvReply::Swapped { .. }) => {
+            let (value, encoding) = optional_text_of(wanted.as_ref());
+            CommandDone::Cas(CasDone { ok: true, swapped: true, value, encoding })
+        }
+        (KvCommand::CompareAndSet { .. }, KvReply::Kept { current }) => {
+            let (value, encoding) = optional_text_of(current.as_ref().map(|current| &current.value));
+            CommandDone::Cas(CasDone { ok: true, swapped: false, value, encoding })
+        }
+        _ => return Err(unexpected_reply(&applied.reply)),
+    };
+    Ok((entry_headers(index, term), Json(done)).into_response())
+}
+
+async fn get(call: &ReadCall, key: String) -> Result<Response, Problem> {
+    match call.query(KvQuery::get(key).into()).await? {
+        StoreAnswer::Kv(KvAnswer::Value(found)) => {
+            let (value, encoding) = optional_text_of(found.as_ref().map(|found| &found.value));
+            let mut response = Json(GetDone { ok: true, value, encoding }).into_response();
+            if let Some(found) = found {
+                response.headers_mut().insert(INDEX_HEADER, found.index.0.into());
+            }
+            Ok(response)
+        }
+        _ => Err(unexpected_answer()),
+    }
+}
+
+/// Reads either form.
+fn parse(sent: &[u8]) -> Result<Operation, Problem> {
+    let value: serde_json::Value = serde_json::from_slice(sent).map_err(|error| malformed(&error))?;
+    let fields = value.as_object();
+    let wrong = |detail: &str| Problem::new(Code::Malformed, detail);
+    match fields.map(|fields| (fields.contains_key("operation"), fields.contains_key("command"))) {
+        Some((true, false)) => serde_json::from_value(value).map_err(|error| malformed(&error)),
+        Some((false, true)) => {
+            let line: Line = serde_json::from_value(value).map_err(|error| malformed(&error))?;
+            parse_line(&line.command)
+        }
+        Some((true, true)) => Err(wrong("operation and command both say what to do; give one")),
+        Some((false, false)) | None => Err(wrong(
+            r#"give {"operation":"set","key":"k","value":"v"} (or get, delete, cas), or {"command":"SET k=v"}"#,
+        )),
+    }
+}
+
+fn parse_line(line: &str) -> Result<Operation, Problem> {
+    let wrong = || {
+        let detail =
+            format!("command {line:?} is not understood; write SET key=value, GET key or DELETE key");
+        Problem::new(Code::Malformed, detail.chars().take(300).collect::<String>())
+    };
+    let (verb, rest) = line.trim_start().split_once(' ').ok_or_else(wrong)?;
+    let key = |text: &str| {
+        let key = text.trim();
+        if key.is_empty() || key.contains(char::is_whitespace) { Err(wrong()) } else { Ok(key.to_owned()) }
+    };
+    match verb.to_ascii_uppercase().as_str() {
+        "SET" => {
+            let (name, value) = rest.split_once('=').ok_or_else(wrong)?;
+            Ok(Operation::Set { key: key(name)?, value: value.to_owned(), encoding: None })
+        }
+        "GET" => Ok(Operation::Get { key: key(rest)? }),
+        "DELETE" => Ok(Operation::Delete { key: key(rest)? }),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(key: &str, value: &str) -> Operation {
+        Operation::Set { key: key.into(), value: value.into(), encoding: None }
+    }
+
+    #[test]
+    fn both_forms_are_read() {
+        let read = |text: &str| parse(text.as_bytes()).expect(text);
+        assert_eq!(read(r#"{"operation":"set","key":"k","value":"v"}"#), set("k", "v"));
+        assert_eq!(read(r#"{"command":"SET x=10"}"#), set("x", "10"));
+        assert_eq!(read(r#"{"command":"  set x = a=b "}"#), set("x", " a=b "));
+        assert_eq!(read(r#"{"command":"DELETE x"}"#), Operation::Delete { key: "x".into() });
+        assert_eq!(read(r#"{"command":"get x"}"#), Operation::Get { key: "x".into() });
+        let cas = Operation::Cas { key: "k".into(), expected: None, value: "w".into(), encoding: None };
+        assert_eq!(read(r#"{"operation":"cas","key":"k","expected":null,"value":"w"}"#), cas);
+    }
+
+    #[test]
+    fn what_is_missing_or_too_much_is_named() {
+        for (text, named) in [
+            ("", "EOF"),
+            ("{}", "give {"),
+            ("[]", "give {"),
+            (r#"{"operation":"set","key":"k"}"#, "value"),
+            (r#"{"operation":"set","key":"k","value":1}"#, "string"),
+            (r#"{"operation":"set","key":"k","value":"v","ttl_ms":5}"#, "ttl_ms"),
+            (r#"{"operation":"put","key":"k"}"#, "put"),
+            (r#"{"operation":"cas","key":"k","value":"w"}"#, "expected"),
+            (r#"{"operation":"get","key":"k","command":"GET k"}"#, "both"),
+            (r#"{"command":"SET x"}"#, "SET key=value"),
+            (r#"{"command":"SET =1"}"#, "SET key=value"),
+            (r#"{"command":"DELETE a b"}"#, "DELETE key"),
+            (r#"{"command":"DELETE"}"#, "DELETE key"),
+            (r#"{"command":"DROP x"}"#, "DROP x"),
+        ] {
+            let problem = parse(text.as_bytes()).expect_err(text);
+            assert_eq!(problem.code, Code::Malformed);
+            assert!(problem.detail.contains(named), "{text}: {}", problem.detail);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! `/v1/counters`: named totals, in checked 64-bit arithmetic.
+
+use axum::Json;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::body::JsonBody;
+use super::call::{ReadCall, WriteCall, unexpected_answer, unexpected_reply};
+use super::code::Code;
+use super::headers::entry_headers;
+use super::params::{ListParams, PathName, ReadParams, WriteParams};
+use super::problem::{Problem, Problems};
+use crate::machine::{CounterItem, CounterReply, StoreAnswer, StoreCommand, StoreQuery, StoreReply};
+
+/// What is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddBody {
+    /// How much; taken away if negative.
+    pub amount: i64,
+}
+
+/// Where a counter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CounterValue {
+    /// Always true.
+    pub ok: bool,
+    /// Its value; 0 for one that was never added to.
+    pub value: i64,
+    /// The index of the entry that changed it last; 0 if none did.
+    pub index: u64,
+}
+
+/// A page of counters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CounterPage {
+    /// Always true.
+    pub ok: bool,
+    /// In order of their names' bytes.
+    pub items: Vec<CounterEntry>,
+    /// Where there is more: ask again with this `cursor`.
+    #[schema(required)]
+    pub cursor: Option<String>,
+}
+
+/// A counter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CounterEntry {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: i64,
+    /// The index of the entry that changed it last.
+    pub index: u64,
+}
+
+/// The counter in a path that ends in `:add`.
+#[derive(Debug)]
+pub(crate) struct AddedTo(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for AddedTo {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let PathName(path) = PathName::from_request_parts(parts, state).await?;
+        let Some(name) = path.strip_suffix(":add") else {
+            let path = parts.uri.path();
+            let detail =
+                format!("nothing answers at {path}; a counter is added to at /v1/counters/<name>:add");
+            return Err(Problem::new(Code::NoSuchPath, detail));
+        };
+        Ok(Self(name.to_owned()))
+    }
+}
+
+/// Adds to a counter. Refused with `overflow`, and nothing changed, where it would leave the range of 64 bits.
+#[utoipa::path(
+    post, path = "/v1/counters/{name}:add", tag = "counters",
+    params(
+        ("name" = String, Path, description = "The counter; it may hold slashes"),
+        WriteParams,
+        ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`")
+    ),
+    request_body = AddBody,
+    responses((status = 200, body = CounterValue), Problems)
+)]
+pub(crate) async fn add(
+    AddedTo(name): AddedTo,
+    call: WriteCall,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let AddBody { amount } = body.parse()?;
+    let applied = call.propose(StoreCommand::add(name, amount)).await?;
+    let (index, term) = (applied.index, applied.term);
+    match &applied.reply {
+        StoreReply::Counter(CounterReply::Now { value }) => {
+            let now = CounterValue { ok: true, value: *value, index };
+            Ok((entry_headers(index, term), Json(now)).into_response())
+        }
+        StoreReply::Counter(CounterReply::Overflow { value }) => {
+            let detail = format!("the counter stays at {value}: adding {amount} would overflow it");
+            Err(Problem::new(Code::Overflow, detail))
+        }
+        reply => Err(unexpected_reply(reply)),
+    }
+}
+
+/// Reads a counter. One that was never added to is 0.
+#[utoipa::path(
+    get, path = "/v1/counters/{name}", tag = "counters",
+    params(("name" = String, Path, description = "The counter; it may hold slashes"), ReadParams),
+    responses((status = 200, body = CounterValue), Problems)
+)]
+pub(crate) async fn get_counter(
+    PathName(name): PathName,
+    call: ReadCall,
+) -> Result<Json<CounterValue>, Problem> {
+    match call.query(StoreQuery::Counter { name }).await? {
+        StoreAnswer::Counter(Some(CounterItem { value, index, .. })) => {
+            Ok(Json(CounterValue { ok: true, value, index }))
+        }
+        StoreAnswer::Counter(None) => Ok(Json(CounterValue { ok: true, value: 0, index: 0 })),
+        _ => Err(unexpected_answer()),
+    }
+}
+
+/// A page of counters.
+#[utoipa::path(
+    get, path = "/v1/counters", tag = "counters", params(ListParams),
+    responses((status = 200, body = CounterPage), Problems)
+)]
+pub(crate) async fn list_counters(call: ReadCall<ListParams>) -> Result<Json<CounterPage>, Problem> {
+    let (prefix, after, limit) = call.params().page();
+    match call.query(StoreQuery::Counters { prefix, after, limit }).await? {
+        StoreAnswer::Counters { items, next: cursor } => {
+            let entry = |CounterItem { name, value, index }| CounterEntry { name, value, index };
+            Ok(Json(CounterPage { ok: true, items: items.into_iter().map(entry).collect(), cursor }))
+        }
+        _ => Err(unexpected_answer()),
+    }
+}

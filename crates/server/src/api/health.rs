@@ -1,0 +1,103 @@
+//! `/livez` and `/readyz`: is the process worth keeping, may it be sent work.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use super::code::Code;
+use super::problem::{Problem, Problems};
+use super::state::AppState;
+
+/// The query string of a check. Anything may stand in it, so that no prober is turned away.
+type AnyQuery = Query<BTreeMap<String, String>>;
+
+struct Check {
+    name: &'static str,
+    passed: bool,
+    detail: String,
+}
+
+/// Whether the node runs. It never asks for a quorum: a node without one is not to be restarted.
+#[utoipa::path(
+    get, path = "/livez", tag = "node",
+    params(("verbose" = Option<String>, Query, description = "Lists each check")),
+    responses((status = 200, body = String, content_type = "text/plain"),
+        (status = 503, description = "The node has failed or stopped"), Problems)
+)]
+pub(crate) async fn livez(State(state): State<AppState>, query: AnyQuery) -> Response {
+    answer(&query, &[runs(&state).await])
+}
+
+/// Whether the node takes work: a leader is known, what was in the log is applied, and it is not about to end.
+#[utoipa::path(
+    get, path = "/readyz", tag = "node",
+    params(("verbose" = Option<String>, Query, description = "Lists each check")),
+    responses((status = 200, body = String, content_type = "text/plain"),
+        (status = 503, description = "At least one check fails"), Problems)
+)]
+pub(crate) async fn readyz(State(state): State<AppState>, query: AnyQuery) -> Response {
+    let status = state.group().status().await;
+    let replayed = state.is_replayed(&status).await;
+    let fault = status.fault_here.or(status.faulted);
+    let checks = [
+        runs(&state).await,
+        Check {
+            name: "leader_known",
+            passed: status.leader.is_some(),
+            detail: status.leader.clone().unwrap_or_else(|| "none".to_owned()),
+        },
+        Check {
+            name: "replayed",
+            passed: replayed,
+            detail: status.role.as_ref().map_or_else(
+                || "the replica is being restarted".to_owned(),
+                |role| format!("applied {} of {}", role.applied, role.commit),
+            ),
+        },
+        Check {
+            name: "machine",
+            passed: fault.is_none(),
+            detail: fault.map_or_else(|| "runs".to_owned(), |index| format!("faulted at index {index}")),
+        },
+        Check {
+            name: "not_draining",
+            passed: !state.is_draining(),
+            detail: if state.is_draining() { "the node is about to end".into() } else { "takes work".into() },
+        },
+    ];
+    answer(&query, &checks)
+}
+
+async fn runs(state: &AppState) -> Check {
+    // `failed` resolves only once the node has ended.
+    let ended = tokio::time::timeout(Duration::ZERO, state.node().failed()).await.ok();
+    let detail = match &ended {
+        None => "runs".to_owned(),
+        Some(None) => "stopped".to_owned(),
+        Some(Some(failure)) => failure.to_string(),
+    };
+    Check { name: "node", passed: ended.is_none(), detail }
+}
+
+fn answer(query: &AnyQuery, checks: &[Check]) -> Response {
+    let passed = checks.iter().all(|check| check.passed);
+    if query.contains_key("verbose") {
+        let mut text = String::new();
+        for Check { name, passed, detail } in checks {
+            let sign = if *passed { '+' } else { '-' };
+            writeln!(text, "[{sign}] {name}: {detail}").expect("writing to a string does not fail");
+        }
+        let status = if passed { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        return (status, text).into_response();
+    }
+    if passed {
+        return "ok\n".into_response();
+    }
+    let failed = checks.iter().filter(|check| !check.passed);
+    let detail: Vec<String> = failed.map(|check| format!("{}: {}", check.name, check.detail)).collect();
+    Problem::new(Code::NotReady, detail.join("; ")).into_response()
+}

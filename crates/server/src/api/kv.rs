@@ -1,0 +1,192 @@
+//! `/v1/kv`: keys, with their values as raw bytes.
+
+use axum::Json;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use quorate::machine::{KvAnswer, KvCommand, KvQuery, KvReply, Versioned};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::body::ValueBody;
+use super::call::{ReadCall, WriteCall, unexpected_answer, unexpected_reply};
+use super::code::Code;
+use super::command::SetDone;
+use super::headers::{Condition, INDEX_HEADER, entry_headers};
+use super::params::{ListParams, PathName, ReadParams, WriteParams};
+use super::problem::{Problem, Problems};
+use super::text::{Encoding, text_of};
+use crate::machine::{StoreAnswer, StoreQuery, StoreReply};
+
+/// A page of keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KvPage {
+    /// Always true.
+    pub ok: bool,
+    /// In order of their keys' bytes.
+    pub items: Vec<KvEntry>,
+    /// Where there is more: ask again with this `cursor`.
+    #[schema(required)]
+    pub cursor: Option<String>,
+}
+
+/// A key with its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KvEntry {
+    /// The key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// There if the value is no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
+    /// Its version: the index of the entry that set it.
+    pub index: u64,
+}
+
+/// To a delete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KvDeleted {
+    /// Always true.
+    pub ok: bool,
+    /// Whether there was a value.
+    pub deleted: bool,
+    /// The index of the entry.
+    pub index: u64,
+    /// The term of the entry.
+    pub term: u64,
+}
+
+/// Reads a key: its value as raw bytes, its version in `Quorate-Index` and `ETag`.
+#[utoipa::path(
+    get, path = "/v1/kv/{key}", tag = "keys",
+    params(("key" = String, Path, description = "The key; it may hold slashes"), ReadParams),
+    responses(
+        (status = 200, body = Vec<u8>, content_type = "application/octet-stream",
+            headers(("Quorate-Index" = u64, description = "The version: the index of the entry that set it"))),
+        (status = 404, body = super::problem::ProblemBody, content_type = "application/problem+json",
+            description = "The key has no value: `not_found`"),
+        Problems
+    )
+)]
+pub(crate) async fn get_key(PathName(key): PathName, call: ReadCall) -> Result<Response, Problem> {
+    match call.query(KvQuery::get(key.clone()).into()).await? {
+        StoreAnswer::Kv(KvAnswer::Value(Some(Versioned { value, index }))) => {
+            let mut response = value.into_response();
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+            headers.insert(INDEX_HEADER, index.0.into());
+            let tag = format!("\"{index}\"");
+            headers.insert(header::ETAG, HeaderValue::try_from(tag).expect("digits in quotes"));
+            Ok(response)
+        }
+        StoreAnswer::Kv(KvAnswer::Value(None)) => {
+            Err(Problem::new(Code::NotFound, format!("key {key:?} has no value")))
+        }
+        _ => Err(unexpected_answer()),
+    }
+}
+
+/// Sets a key to the bytes of the body. `If-Match: "<version>"` or `If-None-Match: *` make it conditional.
+#[utoipa::path(
+    put, path = "/v1/kv/{key}", tag = "keys",
+    params(
+        ("key" = String, Path, description = "The key; it may hold slashes"),
+        WriteParams,
+        ("If-Match" = Option<String>, Header, description = "The version the key must have"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: the key must have no value"),
+        ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`")
+    ),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, body = SetDone),
+        (status = 412, body = super::problem::ProblemBody, content_type = "application/problem+json",
+            description = "The condition does not hold; `index` is the key's version"),
+        Problems
+    )
+)]
+pub(crate) async fn put_key(
+    PathName(key): PathName,
+    call: WriteCall,
+    condition: Condition,
+    ValueBody(value): ValueBody,
+) -> Result<Response, Problem> {
+    let command = match condition.expected() {
+        None => KvCommand::Set { key, value },
+        Some(expected) => KvCommand::CompareAndSet { key, expected, value: Some(value) },
+    };
+    let applied = call.propose(command.into()).await?;
+    let (index, term) = (applied.index, applied.term);
+    match &applied.reply {
+        StoreReply::Kv(KvReply::Set { .. } | KvReply::Swapped { .. }) => {
+            Ok((entry_headers(index, term), Json(SetDone { ok: true, index, term })).into_response())
+        }
+        reply => Err(not_held(reply)),
+    }
+}
+
+/// Deletes a key. `If-Match: "<version>"` makes it conditional.
+#[utoipa::path(
+    delete, path = "/v1/kv/{key}", tag = "keys",
+    params(
+        ("key" = String, Path, description = "The key; it may hold slashes"),
+        WriteParams,
+        ("If-Match" = Option<String>, Header, description = "The version the key must have"),
+        ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`")
+    ),
+    responses(
+        (status = 200, body = KvDeleted),
+        (status = 412, body = super::problem::ProblemBody, content_type = "application/problem+json",
+            description = "The condition does not hold; `index` is the key's version"),
+        Problems
+    )
+)]
+pub(crate) async fn delete_key(
+    PathName(key): PathName,
+    call: WriteCall,
+    condition: Condition,
+) -> Result<Response, Problem> {
+    let command = match condition.expected() {
+        None => KvCommand::Delete { key },
+        Some(expected) => KvCommand::CompareAndSet { key, expected, value: None },
+    };
+    let applied = call.propose(command.into()).await?;
+    let (index, term) = (applied.index, applied.term);
+    match &applied.reply {
+        StoreReply::Kv(KvReply::Deleted { previous } | KvReply::Swapped { previous }) => {
+            let deleted = previous.is_some();
+            Ok((entry_headers(index, term), Json(KvDeleted { ok: true, deleted, index, term }))
+                .into_response())
+        }
+        reply => Err(not_held(reply)),
+    }
+}
+
+/// A page of keys.
+#[utoipa::path(
+    get, path = "/v1/kv", tag = "keys", params(ListParams),
+    responses((status = 200, body = KvPage), Problems)
+)]
+pub(crate) async fn list_keys(call: ReadCall<ListParams>) -> Result<Json<KvPage>, Problem> {
+    let (prefix, after, limit) = call.params().page();
+    match call.query(StoreQuery::Kv(KvQuery::List { prefix, after, limit })).await? {
+        StoreAnswer::Kv(KvAnswer::List { items, next: cursor }) => {
+            let entry = |item: quorate::machine::KvItem| {
+                let (value, encoding) = text_of(&item.value);
+                KvEntry { key: item.key, value, encoding, index: item.index.0 }
+            };
+            Ok(Json(KvPage { ok: true, items: items.into_iter().map(entry).collect(), cursor }))
+        }
+        _ => Err(unexpected_answer()),
+    }
+}
+
+/// The condition did not hold: a problem with the version that the key has.
+fn not_held(reply: &StoreReply) -> Problem {
+    let StoreReply::Kv(KvReply::Kept { current }) = reply else { return unexpected_reply(reply) };
+    let index = current.as_ref().map(|current| current.index.0);
+    let detail = match index {
+        Some(index) => format!("the key has version {index}"),
+        None => "the key has no value".to_owned(),
+    };
+    Problem { index, ..Problem::new(Code::PreconditionFailed, detail) }
+}

@@ -1,0 +1,86 @@
+//! `/v1/leader:transfer`.
+
+use axum::Json;
+use axum::http::{HeaderMap, Method, Uri};
+use axum::response::{IntoResponse, Response};
+use quorate::NodeId;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::body::JsonBody;
+use super::call::Call;
+use super::code::Code;
+use super::params::{WriteParams, path_and_query};
+use super::peers::{FORWARDED_HEADER, Forwarded, forward};
+use super::problem::{Problem, Problems};
+use super::state::AppState;
+
+/// To `leader:transfer`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TransferBody {
+    /// Who is to lead; the voter that is furthest, if absent.
+    #[serde(default)]
+    pub to: Option<String>,
+}
+
+/// Leadership was handed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TransferDone {
+    /// Always true.
+    pub ok: bool,
+    /// Who leads now.
+    pub leader: String,
+    /// The term it leads.
+    pub term: u64,
+}
+
+/// Hands leadership to another voter. A follower passes it on to the leader's API.
+#[utoipa::path(
+    post, path = "/v1/leader:transfer", tag = "cluster", params(WriteParams),
+    request_body(content = Option<TransferBody>, content_type = "application/json"),
+    responses((status = 200, body = TransferDone), Problems)
+)]
+pub(crate) async fn transfer(
+    Call { state, timeout, .. }: Call<WriteParams>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let TransferBody { to } = if body.0.is_empty() { TransferBody::default() } else { body.parse()? };
+    if let Some((leader, address)) = state.leader_api().await? {
+        if headers.contains_key(FORWARDED_HEADER) {
+            let detail = format!("{leader} leads now; this request was passed on once already");
+            return Err(Problem::new(Code::LeaderUnreachable, detail).led_by(Some(leader)));
+        }
+        let (path, from) = (path_and_query(&uri), state.node().id().as_str());
+        let call = Forwarded { address: &address, method: Method::POST, path, from, body: body.0 };
+        return forward(call, state.options().peer_timeout, timeout).await.map_err(|error| {
+            let sent = error.may_be_sent();
+            let code = if sent { Code::TransferUnfinished } else { Code::LeaderUnreachable };
+            Problem::new(code, error.to_string())
+        });
+    }
+    let to = match to {
+        Some(to) => Some(voter(&state, &to).await?),
+        None => None,
+    };
+    if to.as_ref() != Some(state.node().id()) && !state.group().transfer(to, timeout).await {
+        let detail = format!("no other node led within {} ms", timeout.as_millis());
+        return Err(Problem::new(Code::TransferUnfinished, detail).led_by(state.leader()));
+    }
+    let status = state.group().status().await;
+    let leader = status.leader.unwrap_or_default();
+    Ok(Json(TransferDone { ok: true, leader, term: status.term }).into_response())
+}
+
+async fn voter(state: &AppState, id: &str) -> Result<NodeId, Problem> {
+    let role = state.group().status().await.role;
+    let is = role.is_some_and(|role| role.members.iter().any(|member| member.id == id && member.voter));
+    match NodeId::new(id) {
+        Ok(node) if is => Ok(node),
+        Ok(_) | Err(_) => {
+            Err(Problem::new(Code::NoSuchMember, format!("{id:?} is no voter of this cluster")))
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! `/v1/log` and `/api/logs`: the log as it stands on this node's disk.
+
+use axum::Json;
+use axum::extract::State;
+use quorate::machine::{KvCommand, KvExpected};
+use quorate::{EntryKind, LogEntry};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::code::Code;
+use super::params::Params;
+use super::problem::{Problem, Problems};
+use super::state::AppState;
+use super::text::{Encoding, text_of};
+use crate::machine::{CounterCommand, StoreCommand};
+
+/// Entries on a page where the request names no `limit`.
+const LOG_ITEMS: u64 = 100;
+/// The most entries on a page.
+const LOG_ITEMS_MAX: u64 = 1_000;
+
+/// Which entries.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LogParams {
+    /// The first index; if absent, the newest entries.
+    pub(crate) from: Option<u64>,
+    /// How many, at most: 1 to 1000; 100 if absent. A page also ends at about 4 MiB.
+    pub(crate) limit: Option<u64>,
+}
+
+/// A stretch of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogPage {
+    /// Always true.
+    pub ok: bool,
+    /// Whose log.
+    pub node: String,
+    /// In order.
+    pub entries: Vec<LogLine>,
+    /// The last index on this node's disk.
+    pub last_index: u64,
+    /// The commit index: entries beyond it may yet be replaced.
+    pub commit_index: u64,
+    /// Where there is more: ask again with `from` set to it.
+    #[schema(required)]
+    pub next: Option<u64>,
+}
+
+/// An entry of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogLine {
+    /// Its place.
+    pub index: u64,
+    /// The term of the leader that appended it.
+    pub term: u64,
+    /// `command`, `membership`, or `noop`, with which a leader begins its term.
+    pub kind: String,
+    /// The leader's wall clock at append, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// The size of its payload.
+    pub bytes: u64,
+    /// The chain hash up to and including it, its first 16 hex digits: the same on all nodes.
+    pub chain: String,
+    /// The command; null if it is none, or this build cannot read it.
+    #[schema(required)]
+    pub command: Option<LoggedCommand>,
+}
+
+/// A command in the log, in the words of `POST /command`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct LoggedCommand {
+    /// `set`, `delete`, `cas` or `add`.
+    pub operation: String,
+    /// The key, or the counter's name.
+    pub key: String,
+    /// What is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// There if `value` is no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
+    /// Under `cas`: what must be there, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// Under `add`: how much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<i64>,
+}
+
+/// The log's entries on this node.
+#[utoipa::path(
+    get, path = "/v1/log", tag = "cluster", params(LogParams),
+    responses((status = 200, body = LogPage), Problems)
+)]
+pub(crate) async fn log(
+    State(state): State<AppState>,
+    Params(params): Params<LogParams>,
+) -> Result<Json<LogPage>, Problem> {
+    let Some(role) = state.group().status().await.role else {
+        return Err(Problem::new(Code::NotReady, "the replica is being restarted"));
+    };
+    let (last_index, commit_index) = (role.durable.min(role.last), role.commit);
+    let limit = params.limit.unwrap_or(LOG_ITEMS).clamp(1, LOG_ITEMS_MAX);
+    let from = params.from.unwrap_or_else(|| (last_index + 1).saturating_sub(limit)).max(1);
+    let entries = if from > last_index { Vec::new() } else { state.group().log(from, limit).await? };
+    let next = entries.last().map(|entry| entry.index + 1).filter(|next| *next <= last_index);
+    let page = LogPage {
+        ok: true,
+        node: state.node().id().to_string(),
+        entries: entries.into_iter().map(line).collect(),
+        last_index,
+        commit_index,
+        next,
+    };
+    Ok(Json(page))
+}
+
+fn line(entry: LogEntry<StoreCommand>) -> LogLine {
+    let kind = match entry.kind {
+        EntryKind::Command => "command",
+        EntryKind::Membership => "membership",
+        EntryKind::Noop => "noop",
+    };
+    LogLine {
+        index: entry.index,
+        term: entry.term,
+        kind: kind.to_owned(),
+        time_ms: entry.time_ms,
+        bytes: entry.bytes as u64,
+        chain: entry.chain,
+        command: entry.command.map(logged),
+    }
+}
+
+fn logged(command: StoreCommand) -> LoggedCommand {
+    let of = |operation: &str, key: String| LoggedCommand {
+        operation: operation.to_owned(),
+        key,
+        ..LoggedCommand::default()
+    };
+    match command {
+        StoreCommand::Kv(KvCommand::Set { key, value }) => with_value(of("set", key), Some(&value)),
+        StoreCommand::Kv(KvCommand::Delete { key }) => of("delete", key),
+        StoreCommand::Kv(KvCommand::CompareAndSet { key, expected, value }) => {
+            let expected = match expected {
+                KvExpected::Absent => "no value".to_owned(),
+                KvExpected::Value(value) => format!("value {}", text_of(&value).0),
+                KvExpected::Index(index) => format!("version {index}"),
+            };
+            LoggedCommand { expected: Some(expected), ..with_value(of("cas", key), value.as_ref()) }
+        }
+        StoreCommand::Counter(CounterCommand::Add { name, amount }) => {
+            LoggedCommand { amount: Some(amount), ..of("add", name) }
+        }
+    }
+}
+
+fn with_value(command: LoggedCommand, value: Option<&bytes::Bytes>) -> LoggedCommand {
+    let (value, encoding) = super::text::optional_text_of(value);
+    LoggedCommand { value, encoding, ..command }
+}

@@ -1,0 +1,52 @@
+//! The REST API: what every node answers over HTTP. A write goes to the leader over the bridge, one hop, and a
+//! linearizable read is confirmed by the leader and answered here; the library does both, so a handler only translates.
+//!
+//! - `command`, `kv`, `counters`: the data. `cluster`, `leader`, `status`, `log`: the cluster. `actors`, `health`,
+//!   `page`: this node.
+//! - `code`, `problem`: every error, as `application/problem+json`, with refused, failed or unknown.
+//! - `call`: how a request reaches the state machine. `params`, `headers`, `body`, `text`: what requests say.
+//! - `state`, `options`: what handlers share. `peers`: other nodes' APIs. `router`: which handler answers which path.
+//! - `openapi`: the description, made from the handlers.
+//!
+//! Refused: axum's own extractors for bodies and parameters, because their errors are not problems; a layer that answers
+//! when a time has passed, because it could not say whether a write may yet happen.
+
+mod actors;
+mod body;
+mod call;
+mod cluster;
+mod code;
+mod command;
+mod counters;
+mod headers;
+mod health;
+mod kv;
+mod leader;
+mod log;
+pub(crate) mod openapi;
+mod options;
+mod page;
+mod params;
+mod peers;
+mod problem;
+mod router;
+mod state;
+mod status;
+mod text;
+
+pub use self::actors::{ActorStopped, ActorView, ActorsView};
+pub use self::cluster::{ClusterView, MemberView};
+pub use self::code::{About, Code};
+pub use self::command::{CasDone, CommandBody, CommandDone, DeleteDone, GetDone, Line, Operation, SetDone};
+pub use self::counters::{AddBody, CounterEntry, CounterPage, CounterValue};
+pub use self::kv::{KvDeleted, KvEntry, KvPage};
+pub use self::leader::{TransferBody, TransferDone};
+pub use self::log::{LogLine, LogPage, LoggedCommand};
+pub use self::openapi::openapi;
+pub use self::options::ApiOptions;
+pub use self::params::Freshness;
+pub use self::problem::{OutcomeName, Problem, ProblemBody};
+pub use self::router::router;
+pub use self::state::AppState;
+pub use self::status::{NodeView, StatusView};
+pub use self::text::Encoding;

@@ -1,0 +1,36 @@
+//! The bounds of the API.
+
+use std::time::Duration;
+
+/// Bounds of the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiOptions {
+    /// Open connections, at most; more wait to be accepted.
+    pub connections_max: usize,
+    /// The longest body of a JSON request, in bytes.
+    pub json_bytes_max: usize,
+    /// How long a request may take to arrive, headers and body each.
+    pub read_timeout: Duration,
+    /// The deadline of a request that names none.
+    pub call_timeout: Duration,
+    /// The latest deadline a request may name.
+    pub call_timeout_max: Duration,
+    /// How long one peer is waited for when it is asked for its status.
+    pub peer_timeout: Duration,
+    /// How long requests under way may go on once the node ends.
+    pub drain_timeout: Duration,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        Self {
+            connections_max: 4_096,
+            json_bytes_max: 8 << 20,
+            read_timeout: Duration::from_secs(10),
+            call_timeout: Duration::from_secs(5),
+            call_timeout_max: Duration::from_secs(60),
+            peer_timeout: Duration::from_secs(1),
+            drain_timeout: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Which handler answers which path.
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use super::state::AppState;
+use super::{actors, cluster, command, counters, health, kv, leader, log, openapi, page, params, status};
+
+/// Everything the API answers.
+pub fn router(state: AppState) -> Router {
+    Router::new()
+        .route("/", get(page::page))
+        .route("/command", post(command::command))
+        .route("/api/command", post(command::command))
+        .route("/api/status", get(status::status))
+        .route("/api/logs", get(log::log))
+        .route("/v1/kv", get(kv::list_keys))
+        .route("/v1/kv/{*key}", get(kv::get_key).put(kv::put_key).delete(kv::delete_key))
+        .route("/v1/counters", get(counters::list_counters))
+        // The router takes no text after a name in one segment, so the handler takes `:add` off.
+        .route("/v1/counters/{*name}", get(counters::get_counter).post(counters::add))
+        .route("/v1/cluster", get(cluster::cluster))
+        .route("/v1/leader:transfer", post(leader::transfer))
+        .route("/v1/status", get(status::status))
+        .route("/v1/log", get(log::log))
+        .route("/v1/actors", get(actors::actors))
+        .route("/v1/actors/{*name}", post(actors::stop_actor))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/openapi.json", get(openapi::openapi_json))
+        .fallback(params::no_such_path)
+        .method_not_allowed_fallback(params::method_not_allowed)
+        .with_state(state)
+}

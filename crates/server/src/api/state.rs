@@ -1,0 +1,150 @@
+//! What the handlers share: the node, its group, and what is known of the other nodes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use quorate::{GroupHandle, GroupStatus, Node};
+use tokio::sync::OnceCell;
+
+use super::code::Code;
+use super::options::ApiOptions;
+use super::problem::Problem;
+use crate::machine::Store;
+
+/// The pause between two looks at a replica that is being loaded.
+const START_PAUSE: Duration = Duration::from_millis(5);
+/// The most looks at it.
+const START_TRIES: usize = 200;
+
+/// What the handlers share. Cloning is cheap.
+#[derive(Clone)]
+pub struct AppState {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    node: Node,
+    group: GroupHandle<Store>,
+    options: ApiOptions,
+    /// `host:port` at which clients reach this API.
+    address: String,
+    draining: AtomicBool,
+    /// The last index of this node's log when it was first looked at.
+    last_at_start: OnceCell<u64>,
+    replayed: AtomicBool,
+}
+
+impl std::fmt::Debug for AppState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AppState({})", self.shared.node.id())
+    }
+}
+
+impl AppState {
+    /// Of a node, its group, the address at which clients reach the API, and the API's bounds.
+    pub fn new(
+        node: Node,
+        group: GroupHandle<Store>,
+        address: impl Into<String>,
+        options: ApiOptions,
+    ) -> Self {
+        let shared = Shared {
+            node,
+            group,
+            options,
+            address: address.into(),
+            draining: AtomicBool::new(false),
+            last_at_start: OnceCell::new(),
+            replayed: AtomicBool::new(false),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The node.
+    pub fn node(&self) -> &Node {
+        &self.shared.node
+    }
+
+    /// Its group.
+    pub fn group(&self) -> &GroupHandle<Store> {
+        &self.shared.group
+    }
+
+    pub(crate) fn options(&self) -> &ApiOptions {
+        &self.shared.options
+    }
+
+    /// The node is about to end: from now on it is not ready.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// Remembers the last index of this node's log, so that it is known later whether all of it was replayed. Called once,
+    /// at the start; waits a second at most for the replica.
+    pub(crate) async fn note_start(&self) {
+        let mut every = tokio::time::interval(START_PAUSE);
+        for _ in 0..START_TRIES {
+            every.tick().await;
+            if let Some(role) = self.group().status().await.role {
+                self.shared.last_at_start.get_or_init(async || role.last).await;
+                return;
+            }
+        }
+    }
+
+    /// Whether this node has applied its log as of its start, or the entries that replaced it. Once true, it stays true.
+    pub(crate) async fn is_replayed(&self, status: &GroupStatus) -> bool {
+        if self.shared.replayed.load(Ordering::Relaxed) {
+            return true;
+        }
+        let Some(role) = &status.role else { return false };
+        let last_at_start = *self.shared.last_at_start.get_or_init(async || role.last).await;
+        // A commit index of 0 means that it is not known yet: the leader's first entry raises it.
+        let known = status.leader.is_some() && role.commit > 0;
+        let replayed = known && role.applied >= role.commit && role.commit >= last_at_start.min(role.last);
+        self.shared.replayed.fetch_or(replayed, Ordering::Relaxed);
+        replayed
+    }
+
+    /// The leader this node knows.
+    pub(crate) fn leader(&self) -> Option<String> {
+        self.group().leader().map(|leader| leader.to_string())
+    }
+
+    /// The address of a member's API: as it said when it connected, otherwise as the membership has it.
+    pub(crate) fn api_of(&self, id: &str, listed: &str) -> Option<String> {
+        if id == self.node().id().as_str() {
+            return Some(self.shared.address.clone());
+        }
+        let links = self.node().links();
+        let peer = links.iter().find(|link| link.node == id).and_then(|link| link.peer.as_ref());
+        let said = peer.map(|peer| peer.api_address.clone()).filter(|address| !address.is_empty());
+        said.or_else(|| (!listed.is_empty()).then(|| listed.to_owned()))
+    }
+
+    /// The leader and its API address, or `None` if this node leads.
+    pub(crate) async fn leader_api(&self) -> Result<Option<(String, String)>, Problem> {
+        let timeout = self.shared.options.call_timeout;
+        let Some(leader) = self.group().wait_for_leader(timeout).await else {
+            let detail = format!("no leader known for {} ms", timeout.as_millis());
+            return Err(Problem::new(Code::NoLeader, detail));
+        };
+        if leader == *self.node().id() {
+            return Ok(None);
+        }
+        let leader = leader.to_string();
+        let status = self.group().status().await;
+        let members = status.role.map(|role| role.members).unwrap_or_default();
+        let listed = members.into_iter().find(|member| member.id == leader).map(|member| member.api);
+        let Some(address) = self.api_of(&leader, &listed.unwrap_or_default()) else {
+            let detail = format!("{leader} leads, but its API address is not known here");
+            return Err(Problem::new(Code::LeaderUnreachable, detail).led_by(Some(leader)));
+        };
+        Ok(Some((leader, address)))
+    }
+}

@@ -1,0 +1,202 @@
+//! `/v1/status` and `/api/status`: the state of every node. The node that is asked asks the others, in bounded time; one
+//! that does not answer is shown as unreachable.
+
+use axum::Json;
+use axum::extract::State;
+use quorate::Standing;
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+use utoipa::{IntoParams, ToSchema};
+
+use super::code::Code;
+use super::params::Params;
+use super::peers;
+use super::problem::{Problem, Problems};
+use super::state::AppState;
+
+/// The request to a peer.
+const NODE_STATUS: &str = "/v1/status?scope=node";
+
+/// Whose status.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StatusParams {
+    /// `cluster` (if absent): every node. `node`: only the one that answers; it asks no other.
+    pub(crate) scope: Option<String>,
+}
+
+/// Where every node stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StatusView {
+    /// The cluster's id.
+    pub cluster: String,
+    /// The node that answers.
+    pub node: String,
+    /// The leader it knows.
+    #[schema(required)]
+    pub leader: Option<String>,
+    /// The newest term it knows.
+    pub term: u64,
+    /// Every node, in order of their ids.
+    pub nodes: Vec<NodeView>,
+}
+
+/// Where one node stands. All but the first four are null where it is unreachable.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeView {
+    /// Its id.
+    pub id: String,
+    /// Where its API is; null while that is not known.
+    #[schema(required)]
+    pub api: Option<String>,
+    /// Whether it answered.
+    pub reachable: bool,
+    /// Why it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// `leader`, `follower`, `candidate`, or `restarting`.
+    #[schema(required)]
+    pub role: Option<String>,
+    /// `voter`, `learner`, `recovering` (it lost entries that it may have acknowledged) or `awaiting` (its log store
+    /// is being restarted).
+    #[schema(required)]
+    pub standing: Option<String>,
+    /// Its term.
+    #[schema(required)]
+    pub term: Option<u64>,
+    /// The leader it knows.
+    #[schema(required)]
+    pub leader: Option<String>,
+    /// The last index of its log.
+    #[schema(required)]
+    pub last_index: Option<u64>,
+    /// The last index on its disk.
+    #[schema(required)]
+    pub durable_index: Option<u64>,
+    /// Its commit index.
+    #[schema(required)]
+    pub commit_index: Option<u64>,
+    /// The last index its state machine applied.
+    #[schema(required)]
+    pub applied_index: Option<u64>,
+    /// The chain hash at the end of its log, its first 16 hex digits.
+    #[schema(required)]
+    pub chain: Option<String>,
+    /// How often it started from its data directory.
+    #[schema(required)]
+    pub boot: Option<u64>,
+    /// Restarts of its role since the group was opened.
+    #[schema(required)]
+    pub role_restarts: Option<u64>,
+    /// Restarts of its state machine since the group was opened.
+    #[schema(required)]
+    pub applier_restarts: Option<u64>,
+    /// The entry at which its state machine faulted.
+    #[schema(required)]
+    pub faulted_at: Option<u64>,
+    /// Whether it is about to end.
+    #[schema(required)]
+    pub draining: Option<bool>,
+    /// Its version.
+    #[schema(required)]
+    pub version: Option<String>,
+}
+
+/// Where every node stands.
+#[utoipa::path(
+    get, path = "/v1/status", tag = "cluster", params(StatusParams),
+    responses((status = 200, body = StatusView), Problems)
+)]
+pub(crate) async fn status(
+    State(state): State<AppState>,
+    Params(params): Params<StatusParams>,
+) -> Result<Json<StatusView>, Problem> {
+    let alone = match params.scope.as_deref() {
+        None | Some("cluster") => false,
+        Some("node") => true,
+        Some(other) => {
+            let detail = format!("scope={other:?} is unknown; it is cluster or node");
+            return Err(Problem::new(Code::BadParameter, detail));
+        }
+    };
+    let (this, members) = this_node(&state).await;
+    let cluster = state.node().identity().cluster.to_string();
+    let (node, leader, term) = (this.id.clone(), this.leader.clone(), this.term.unwrap_or_default());
+    let mut nodes = vec![this];
+    if !alone {
+        nodes.extend(others(&state, &cluster, members).await);
+        nodes.sort_by(|a, b| a.id.cmp(&b.id));
+    }
+    Ok(Json(StatusView { cluster, node, leader, term, nodes }))
+}
+
+/// This node, and the members it knows with the API addresses that the membership has.
+pub(crate) async fn this_node(state: &AppState) -> (NodeView, Vec<(String, String)>) {
+    let status = state.group().status().await;
+    let role = status.role;
+    let standing = role.as_ref().map(|role| match role.standing {
+        Standing::Voter => "voter",
+        Standing::Learner => "learner",
+        Standing::Recovering => "recovering",
+        Standing::Awaiting => "awaiting",
+    });
+    let members = role.as_ref().map(|role| role.members.clone()).unwrap_or_default();
+    let view = NodeView {
+        api: state.api_of(&status.node, ""),
+        id: status.node,
+        reachable: true,
+        error: None,
+        role: Some(role.as_ref().map_or_else(|| "restarting".to_owned(), |role| role.role.clone())),
+        standing: standing.map(str::to_owned),
+        term: Some(role.as_ref().map_or(status.term, |role| role.term.max(status.term))),
+        leader: status.leader,
+        last_index: role.as_ref().map(|role| role.last),
+        durable_index: role.as_ref().map(|role| role.durable),
+        commit_index: role.as_ref().map(|role| role.commit),
+        applied_index: role.as_ref().map(|role| role.applied),
+        chain: role.map(|role| role.chain),
+        boot: Some(state.node().identity().boot.0),
+        role_restarts: Some(status.role_restarts),
+        applier_restarts: Some(status.applier_restarts),
+        faulted_at: status.fault_here.or(status.faulted),
+        draining: Some(state.is_draining()),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+    };
+    (view, members.into_iter().map(|member| (member.id, member.api)).collect())
+}
+
+async fn others(state: &AppState, cluster: &str, members: Vec<(String, String)>) -> Vec<NodeView> {
+    let mut asked = JoinSet::new();
+    for (id, listed) in members.into_iter().filter(|(id, _)| id != state.node().id().as_str()) {
+        let (state, cluster) = (state.clone(), cluster.to_owned());
+        asked.spawn(async move {
+            let api = state.api_of(&id, &listed);
+            match ask(&state, &cluster, &id, api.as_deref()).await {
+                Ok(view) => view,
+                Err(error) => NodeView { id, api, error: Some(error), ..NodeView::default() },
+            }
+        });
+    }
+    asked.join_all().await
+}
+
+async fn ask(state: &AppState, cluster: &str, id: &str, api: Option<&str>) -> Result<NodeView, String> {
+    let Some(api) = api else {
+        let link = state.node().links().into_iter().find(|link| link.node == id);
+        let why =
+            link.and_then(|link| link.last_error).unwrap_or_else(|| "it has not connected yet".to_owned());
+        return Err(format!("its API address is not known: {why}"));
+    };
+    let answer = peers::get(api, NODE_STATUS, state.options().peer_timeout).await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    let view: StatusView = serde_json::from_slice(&answer)
+        .map_err(|error| format!("{api} does not answer with a status: {error}"))?;
+    if view.cluster != cluster || view.node != id {
+        return Err(format!("{api} answers as {} of another cluster or name", view.node));
+    }
+    view.nodes
+        .into_iter()
+        .find(|node| node.id == id)
+        .ok_or_else(|| format!("the answer of {api} lacks the node itself"))
+}

@@ -1,0 +1,48 @@
+//! What the clients do.
+
+use std::time::Duration;
+
+use quorate::Outcome;
+
+use crate::cli::arguments::Load;
+
+/// The request that is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    Put,
+    Get,
+}
+
+/// What all clients do.
+#[derive(Debug, Clone)]
+pub(super) struct Workload {
+    pub(super) operation: Operation,
+    pub(super) load: Load,
+    pub(super) value: bytes::Bytes,
+    /// Of one request.
+    pub(super) timeout: Duration,
+}
+
+impl Operation {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Get => "get",
+        }
+    }
+}
+
+impl Workload {
+    /// The key of a client's next request: all clients together walk through all keys.
+    pub(super) fn key(&self, client: u32, turn: u64) -> String {
+        let at = (u64::from(client) + turn * u64::from(self.load.clients)) % u64::from(self.load.keys);
+        format!("bench/{at}")
+    }
+}
+
+/// One client, by bridge or by REST.
+pub(super) trait Caller: Send + 'static {
+    /// One request; an error is one of three outcomes.
+    fn call(&mut self, operation: Operation, key: String)
+    -> impl Future<Output = Result<(), Outcome>> + Send;
+}

@@ -1,0 +1,75 @@
+//! From the command line to the function of a command, and from its result to the exit code.
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, FromArgMatches};
+use tokio::runtime::Builder;
+
+use super::arguments::{Cli, Command, command};
+use super::context::Context;
+use super::exit::{Exit, Failure};
+use super::output::{Format, Output, complain};
+use super::runtime::run_until_interrupted;
+use super::{actors, bench, config, counter, health, kv, leader, log, member, reference, serve, status};
+use crate::settings::Settings;
+
+/// Parses the command line, runs the command, and gives the exit code.
+pub(crate) fn main() -> ExitCode {
+    let parsed = command().try_get_matches();
+    let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (cli, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // Help and version were asked for; anything else is a mistake. A broken pipe is not reported.
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Ok.code() });
+        }
+    };
+    match run(cli, &matches) {
+        Ok(()) => ExitCode::from(Exit::Ok.code()),
+        Err(Failure { exit, message }) => {
+            if !message.is_empty() {
+                complain(&format!("error: {message}"));
+            }
+            ExitCode::from(exit.code())
+        }
+    }
+}
+
+fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
+    match cli.command {
+        Command::Completion { shell } => return completion(shell),
+        Command::Reference { page } => return reference::print(page),
+        _ => {}
+    }
+    let settings = Settings::gather(matches)?;
+    let format = Format::of(settings.text("output").unwrap_or_default());
+    let output = Output { format, quiet: settings.switch("quiet") };
+    let context = Context { settings, output };
+    match cli.command {
+        Command::Serve => serve::serve(&context),
+        Command::Dev => serve::dev(&context),
+        Command::Kv(verb) => block_on(kv::run(&context, verb)),
+        Command::Counter(verb) => block_on(counter::run(&context, verb)),
+        Command::Status => block_on(status::run(&context)),
+        Command::Health(arguments) => block_on(health::run(&context, &arguments)),
+        Command::Member(verb) => block_on(member::run(&context, &verb)),
+        Command::Leader(verb) => block_on(leader::run(&context, &verb)),
+        Command::Actors(verb) => block_on(actors::run(&context, verb)),
+        Command::Log(verb) => log::run(&context, &verb),
+        Command::Bench(verb) => bench::run(&context, verb),
+        Command::Config(verb) => config::run(&context, &verb),
+        Command::Completion { .. } | Command::Reference { .. } => Ok(()),
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let message = "interrupted; a write under way may have happened";
+    run_until_interrupted(Builder::new_current_thread(), work, message)
+}
+
+fn completion(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "quorate", &mut script);
+    Output::bytes(&script)
+}

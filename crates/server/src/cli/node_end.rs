@@ -1,0 +1,87 @@
+//! From the way a node ended, or why it did not start, to an exit code and a remedy.
+
+use std::error::Error as _;
+
+use quorate::NodeFailure;
+use quorate::store::{DiskError, FailureKind, OpenError};
+use quorate_server::address::join;
+use quorate_server::{Ended, ServeError};
+
+use super::exit::{Exit, Failure};
+
+pub(crate) fn ended(ended: Ended) -> Result<(), Failure> {
+    match ended {
+        Ended::Stopped => Ok(()),
+        Ended::Forced => Err(Failure::new(Exit::Interrupted, "ended at once by a second signal")),
+        Ended::Failed(failure) => {
+            let full = matches!(failure, NodeFailure::Store { kind: FailureKind::DiskFull, .. });
+            Err(Failure::new(if full { Exit::DiskFull } else { Exit::Failed }, failure.to_string()))
+        }
+    }
+}
+
+/// The failure with its remedy.
+pub(crate) fn not_served(error: &ServeError, host: &str, port: u16, api_port: u16) -> Failure {
+    let mut message = in_one_line(error);
+    let mut exit = Exit::Failed;
+    match error {
+        ServeError::Start(quorate::StartError::Disk(error)) => exit = of_disk(error, &mut message),
+        ServeError::Start(quorate::StartError::Open(OpenError::Disk(error))) => {
+            exit = of_disk(error, &mut message);
+        }
+        ServeError::NotListed { .. }
+        | ServeError::Advertise { .. }
+        | ServeError::Start(
+            quorate::StartError::Name(_)
+            | quorate::StartError::Config(_)
+            | quorate::StartError::NotListening { .. }
+            | quorate::StartError::Twice { .. }
+            | quorate::StartError::Address { .. },
+        ) => exit = Exit::Usage,
+        ServeError::DataDir { path, .. } => {
+            message = format!("{message}; make {} writable, or give another --data-dir", path.display());
+        }
+        _ => {}
+    }
+    if is_address_in_use(error) {
+        let api = matches!(error, ServeError::Api { .. });
+        let (flag, port) = if api { ("--api-port", api_port) } else { ("--port", port) };
+        let at = join(host, port);
+        message = format!(
+            "{message}; another process listens at {at}, perhaps an earlier quorate: end it, or give another {flag}"
+        );
+    }
+    Failure::new(exit, message)
+}
+
+fn of_disk(error: &DiskError, message: &mut String) -> Exit {
+    match error {
+        DiskError::Full { .. } => Exit::DiskFull,
+        DiskError::Io { source, .. } => {
+            if source.kind() == std::io::ErrorKind::StorageFull {
+                return Exit::DiskFull;
+            }
+            message.push_str("; check who owns the directory, or give another --data-dir");
+            Exit::Failed
+        }
+        _ => Exit::Failed,
+    }
+}
+
+/// Whether another socket has the port.
+fn is_address_in_use(error: &ServeError) -> bool {
+    let io = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.map(std::io::Error::kind).any(|kind| kind == std::io::ErrorKind::AddrInUse)
+}
+
+/// An error and its causes in one line; a cause that an error before it has quoted is not repeated.
+fn in_one_line(error: &ServeError) -> String {
+    causes(error).map(ToString::to_string).fold(error.to_string(), |line, cause| {
+        if line.contains(&cause) { line } else { format!("{line}: {cause}") }
+    })
+}
+
+/// The sources of an error, the nearest first.
+fn causes(error: &ServeError) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |&cause| cause.source())
+}

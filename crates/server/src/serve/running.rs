@@ -1,0 +1,202 @@
+//! Starts a node with its API, and ends both in order.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use quorate::{Node, NodeBuilder};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::error::ServeError;
+use super::listen::{self, Listening};
+use super::options::ServeOptions;
+use super::signals::{Ended, until_signal};
+use crate::address::{Listed, join};
+use crate::api::AppState;
+use crate::machine::{GROUP, Store};
+
+/// A served node. Clones are the same node; dropping the last one ends it as a killed process would.
+#[derive(Debug, Clone)]
+pub struct Running {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: AppState,
+    api_addrs: Vec<SocketAddr>,
+    raft_addr: SocketAddr,
+    /// Tells the API how to end; dropping it ends the API at once.
+    listening: watch::Sender<Listening>,
+    /// True once the API has ended.
+    over: watch::Receiver<bool>,
+}
+
+/// Starts a node, opens its group and serves the API. Returns once both ports are bound; a leader need not be known.
+pub async fn serve(options: ServeOptions) -> Result<Running, ServeError> {
+    boxed(options).await
+}
+
+/// Boxed, so that the body is compiled with this crate and not where it is awaited (decision 0015).
+fn boxed(options: ServeOptions) -> Pin<Box<dyn Future<Output = Result<Running, ServeError>> + Send>> {
+    Box::pin(started(options))
+}
+
+async fn started(options: ServeOptions) -> Result<Running, ServeError> {
+    let entry = own_entry(&options)?;
+    std::fs::create_dir_all(&options.data_dir)
+        .map_err(|source| ServeError::DataDir { path: options.data_dir.clone(), source })?;
+    let listeners = listen::bind(&options.host, options.api_port).await?;
+    let api_addrs: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
+    let port = api_addrs.first().map_or(options.api_port, SocketAddr::port);
+    let host = entry.map_or(options.host.as_str(), |entry| entry.host.as_str());
+    let api = options.api_advertise.clone().unwrap_or_else(|| join(host, port));
+    let node = builder(&options, entry, &api).start().await?;
+    let group = match node.group(GROUP, Store::default()).await {
+        Ok(group) => group,
+        Err(error) => {
+            node.kill().await;
+            return Err(error.into());
+        }
+    };
+    let raft_addr = node.local_addr().expect("a node that was given an address listens");
+    tracing::info!(node = %node.id(), raft = %raft_addr, api = %api, data = %options.data_dir.display(), "serving");
+    let state = AppState::new(node, group, api, options.api);
+    state.note_start().await;
+    Ok(start(listeners, state, api_addrs, raft_addr))
+}
+
+fn own_entry(options: &ServeOptions) -> Result<Option<&Listed>, ServeError> {
+    if options.cluster.is_empty() {
+        return Ok(None);
+    }
+    let Some(entry) = options.cluster.iter().find(|entry| entry.id == options.id) else {
+        let listed: Vec<&str> = options.cluster.iter().map(|entry| entry.id.as_str()).collect();
+        return Err(ServeError::NotListed { id: options.id.clone(), listed: listed.join(", ") });
+    };
+    match &options.advertise {
+        Some(advertise) if *advertise != entry.address() => Err(ServeError::Advertise {
+            id: options.id.clone(),
+            advertise: advertise.clone(),
+            listed: entry.address(),
+        }),
+        Some(_) | None => Ok(Some(entry)),
+    }
+}
+
+fn builder(options: &ServeOptions, entry: Option<&Listed>, api: &str) -> NodeBuilder {
+    let mut builder = Node::builder(&options.id, &options.data_dir)
+        .listen(&join(&options.host, options.port))
+        .api(api)
+        .cluster_token(&options.cluster_token)
+        .config(options.config.clone());
+    if let Some(address) = options.advertise.clone().or_else(|| entry.map(Listed::address)) {
+        builder = builder.advertise(&address);
+    }
+    for peer in options.cluster.iter().filter(|peer| peer.id != options.id) {
+        builder = builder.peer(&peer.id, &peer.address());
+    }
+    builder
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one task that owns the API; it ends with the node")]
+fn start(
+    listeners: Vec<TcpListener>,
+    state: AppState,
+    api_addrs: Vec<SocketAddr>,
+    raft_addr: SocketAddr,
+) -> Running {
+    let (listening, told) = watch::channel(Listening::Accepting);
+    let (is_over, over) = watch::channel(false);
+    let api = listen::run(listeners, state.clone(), told);
+    tokio::spawn(async move {
+        api.await;
+        is_over.send_replace(true);
+    });
+    Running { inner: Arc::new(Inner { state, api_addrs, raft_addr, listening, over }) }
+}
+
+impl Running {
+    /// Where the API listens: the first address, if the host has several.
+    pub fn api_addr(&self) -> SocketAddr {
+        self.api_addrs()[0]
+    }
+
+    /// Where the API listens: every address of the host, IPv4 first.
+    pub fn api_addrs(&self) -> &[SocketAddr] {
+        &self.inner.api_addrs
+    }
+
+    /// Where peers connect.
+    pub fn raft_addr(&self) -> SocketAddr {
+        self.inner.raft_addr
+    }
+
+    /// The node.
+    pub fn node(&self) -> &Node {
+        self.inner.state.node()
+    }
+
+    /// What the API's handlers share.
+    pub fn state(&self) -> &AppState {
+        &self.inner.state
+    }
+
+    /// Waits until the node and its API have ended: by themselves, or because [`shutdown`](Self::shutdown) was called.
+    pub async fn wait(&self) -> Ended {
+        let mut over = self.inner.over.clone();
+        // An error: the runtime ended, and the task with it.
+        drop(over.wait_for(|over| *over).await);
+        self.node().failed().await.map_or(Ended::Stopped, Ended::Failed)
+    }
+
+    /// Ends the node and its API. In order: no new connections, leadership handed over, requests under way answered,
+    /// the store closed. Otherwise as a killed process would.
+    pub async fn shutdown(&self, graceful: bool) {
+        self.inner.state.drain();
+        if graceful {
+            self.inner.listening.send_replace(Listening::Draining);
+            self.node().stop().await;
+        } else {
+            self.inner.listening.send_replace(Listening::Closed);
+            self.node().kill().await;
+        }
+        self.wait().await;
+    }
+
+    /// Serves until the node fails, or until a signal (SIGTERM, Ctrl-C) has ended it in order. A second signal does not
+    /// wait.
+    pub async fn until_signal(self) -> Ended {
+        until_signal(self.wait(), self.shutdown(true), self.wait()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn refused(change: impl FnOnce(&mut ServeOptions)) -> String {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut options = ServeOptions::new("node0", directory.path().join("node0"));
+        let entry = |id: &str, port| Listed { id: id.to_owned(), host: "127.0.0.1".to_owned(), port };
+        options.cluster = vec![entry("node0", 7_000), entry("node1", 7_001)];
+        change(&mut options);
+        serve(options).await.expect_err("not served").to_string()
+    }
+
+    #[tokio::test]
+    async fn wrong_options_name_the_mistake() {
+        let said = refused(|options| "node7".clone_into(&mut options.id)).await;
+        assert!(said.contains("node7 is not in the cluster list (node0, node1)"), "{said}");
+        let said = refused(|options| options.advertise = Some("10.0.0.1:7000".into())).await;
+        assert!(said.contains("10.0.0.1:7000") && said.contains("127.0.0.1:7000"), "{said}");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = taken.local_addr().expect("bound").port();
+        let said = refused(|options| (options.host, options.api_port) = ("127.0.0.1".into(), port)).await;
+        assert!(said.contains(&format!("127.0.0.1:{port}")) && said.contains("in use"), "{said}");
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let said = refused(|options| options.data_dir = file.path().join("below")).await;
+        assert!(said.contains("cannot make the data directory"), "{said}");
+    }
+}

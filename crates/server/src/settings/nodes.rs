@@ -1,0 +1,153 @@
+//! The list of nodes: which nodes are in it, and which of them this one is.
+
+use std::net::{IpAddr, ToSocketAddrs};
+
+use quorate::NodeId;
+use quorate_server::Listed;
+use quorate_server::address::{is_wildcard, split};
+
+use super::error::SettingError;
+use super::gather::Settings;
+
+/// Reads the list. Every id and every address once.
+pub(crate) fn parse(items: &[String]) -> Result<Vec<Listed>, String> {
+    let mut entries: Vec<Listed> = Vec::new();
+    for (at, item) in items.iter().enumerate() {
+        let (id, rest) = match item.split_once('=') {
+            Some((id, rest)) => (id.trim().to_owned(), rest.trim()),
+            None => (format!("node{at}"), item.as_str()),
+        };
+        NodeId::new(&id).map_err(|error| format!("entry {} ({item:?}): {error}", at + 1))?;
+        let (host, port) = split(rest).map_err(|error| format!("entry {}: {error}", at + 1))?;
+        if port == 0 {
+            return Err(format!("entry {} ({item:?}): port 0 cannot be dialled; name the port", at + 1));
+        }
+        let entry = Listed { id, host, port };
+        if is_wildcard(&entry.host) {
+            return Err(format!("entry {} ({item:?}): a wildcard cannot be dialled; name the host", at + 1));
+        }
+        if let Some(other) = entries.iter().find(|other| other.id == entry.id) {
+            return Err(format!("{other} and {entry} have the same id; give each node its own"));
+        }
+        if let Some(other) = entries.iter().find(|other| other.address() == entry.address()) {
+            return Err(format!("{other} and {entry} have the same address; give each node its own"));
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+/// The list and this node's place in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Cluster {
+    /// This node.
+    pub(crate) own: Listed,
+    /// All nodes of the list, this one too; only this one without a list.
+    pub(crate) entries: Vec<Listed>,
+}
+
+/// Reads id, host, port and cluster together, and says what contradicts what.
+pub(crate) fn resolve(settings: &Settings) -> Result<Cluster, SettingError> {
+    let id = settings.text("id").unwrap_or("node0").to_owned();
+    NodeId::new(&id).map_err(|error| settings.wrong("id", &error.to_string()))?;
+    let host = settings.text("host").unwrap_or("localhost").to_owned();
+    let port: Option<u16> = settings.number("port")?;
+    let entries = parse(&settings.list("cluster")).map_err(|error| settings.wrong("cluster", &error))?;
+    if entries.is_empty() {
+        let dialled = if is_wildcard(&host) { "localhost".to_owned() } else { host };
+        let own = Listed { id, host: dialled, port: port.unwrap_or(7000) };
+        return Ok(Cluster { entries: vec![own.clone()], own });
+    }
+    let Some(own) = entries.iter().find(|entry| entry.id == id).cloned() else {
+        let known: Vec<_> = entries.iter().map(|entry| entry.id.as_str()).collect();
+        let detail = format!("not in the cluster list, which has {}; name one of them", known.join(", "));
+        return Err(settings.wrong("id", &detail));
+    };
+    if let Some(port) = port.filter(|port| *port != own.port) {
+        let detail = format!("the cluster list has {own}; give port {} or correct the list", own.port);
+        return Err(settings.wrong("port", &format!("{port} differs: {detail}")));
+    }
+    if !is_wildcard(&host) && !settings.is_given("advertise") && contradicts(&host, &own.host) {
+        let detail = format!(
+            "the cluster list has {own}, which is another machine or interface; correct one of them, bind 0.0.0.0, or \
+             give --advertise if peers reach this node there by other means"
+        );
+        return Err(settings.wrong("host", &detail));
+    }
+    Ok(Cluster { own, entries })
+}
+
+/// Whether two hosts are known not to be the same: names that cannot be looked up are not held against anyone.
+fn contradicts(bound: &str, listed: &str) -> bool {
+    if bound.eq_ignore_ascii_case(listed) {
+        return false;
+    }
+    let look_up = |host: &str| -> Vec<IpAddr> {
+        (host, 0)
+            .to_socket_addrs()
+            .map(|found| found.map(|address| address.ip()).collect())
+            .unwrap_or_default()
+    };
+    let (bound, listed) = (look_up(bound), look_up(listed));
+    !bound.is_empty() && !listed.is_empty() && !bound.iter().any(|ip| listed.contains(ip))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+
+    use super::*;
+    use crate::settings::{Place, flags};
+
+    fn items(text: &str) -> Vec<String> {
+        text.split(',').map(str::to_owned).collect()
+    }
+
+    fn cluster(arguments: &[&str]) -> Result<Cluster, String> {
+        let command = Command::new("serve").no_binary_name(true).args(flags(Place::Serve));
+        let settings = Settings::gather(&command.get_matches_from(arguments));
+        settings.and_then(|settings| resolve(&settings)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn bare_entries_are_named_by_their_place() {
+        let entries = parse(&items("localhost:7000,db=h:7001,[::1]:7002")).expect("a list");
+        let shown: Vec<_> = entries.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["node0=localhost:7000", "db=h:7001", "node2=[::1]:7002"]);
+    }
+
+    #[test]
+    fn a_wrong_list_names_the_mistake() {
+        for (list, part) in [
+            ("localhost", "\"localhost\" is not host:port"),
+            ("h:x", "the port must be a number"),
+            ("h:70000", "the port must be a number"),
+            ("::1:7000", "in brackets"),
+            ("h:1,node0=h:2", "the same id"),
+            ("a=h:1,b=h:1", "the same address"),
+            ("0.0.0.0:1", "a wildcard cannot be dialled"),
+            ("h:0", "port 0 cannot be dialled"),
+            ("a b=h:1", "entry 1"),
+        ] {
+            let message = parse(&items(list)).expect_err(list);
+            assert!(message.contains(part), "{list}: {message}");
+        }
+    }
+
+    #[test]
+    fn this_node_is_found_in_the_list_or_the_contradiction_is_named() {
+        let list = "--cluster=localhost:7000,localhost:7001";
+        let own = cluster(&[list, "--id=node1"]).expect("found").own;
+        assert_eq!(own.port, 7001);
+        let message = cluster(&[list, "--id=node2"]).expect_err("not there");
+        assert!(message.contains("not in the cluster list, which has node0, node1"), "{message}");
+        let message = cluster(&[list, "--port=7001"]).expect_err("another port");
+        assert!(message.contains("the cluster list has node0=localhost:7000; give port 7000"), "{message}");
+        let message = cluster(&[list, "--host=192.0.2.7"]).expect_err("another host");
+        assert!(message.contains("another machine"), "{message}");
+        for host in ["0.0.0.0", "::", "*", "127.0.0.1", "localhost"] {
+            assert!(cluster(&[list, "--host", host]).is_ok(), "{host}");
+        }
+        assert!(cluster(&[list, "--host=192.0.2.7", "--advertise=localhost:7000"]).is_ok());
+    }
+}

@@ -1,0 +1,204 @@
+//! Everything that can be set: each setting has one row, from which its flags, its variable, its key in the file, its line
+//! in docs/reference/config.md and its line of `config print` are made.
+
+use std::sync::LazyLock;
+
+use super::types::SettingType::{self, List, Number, OneOf, Port, Span, Switch, Text};
+
+/// The commands that read a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All commands.
+    Any,
+    /// Commands that talk to a cluster.
+    Client,
+    /// `serve`, and `dev` where it has the flag.
+    Server,
+    /// `serve` and `dev`, by `--set KEY=VALUE`; the section of the file and of `quorate::Config`.
+    Tuning(&'static str),
+}
+
+/// The commands that have a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// All commands.
+    Global,
+    /// `serve`, `config check` and `config print`.
+    Serve,
+    Dev,
+    /// `log inspect` and `log verify`.
+    Log,
+}
+
+/// A flag that is a setting.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flag {
+    pub(crate) places: &'static [Place],
+    /// The placeholder of its value in the help.
+    pub(crate) value_name: &'static str,
+    /// A second paragraph is shown by `--help` and not by `-h`.
+    pub(crate) help: &'static str,
+}
+
+/// One setting.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    /// Its key in the file; the name of its flag has hyphens in place of underscores.
+    pub(crate) key: &'static str,
+    pub(crate) scope: Scope,
+    pub(crate) form: SettingType,
+    pub(crate) default: Option<String>,
+    /// For docs/reference/config.md.
+    pub(crate) about: &'static str,
+    pub(crate) flags: &'static [Flag],
+}
+
+impl Setting {
+    /// `QUORATE_API_PORT` for `api_port`.
+    pub(crate) fn variable(&self) -> String {
+        format!("QUORATE_{}", self.key.to_ascii_uppercase())
+    }
+
+    /// The key with the section of the file before it.
+    pub(crate) fn path(&self) -> String {
+        match self.scope {
+            Scope::Tuning(section) => format!("tuning.{section}.{}", self.key),
+            Scope::Any | Scope::Client | Scope::Server => self.key.to_owned(),
+        }
+    }
+
+    pub(crate) fn is_tuning(&self) -> bool {
+        matches!(self.scope, Scope::Tuning(_))
+    }
+}
+
+/// Formats of output.
+const FORMATS: &[&str] = &["table", "json", "jsonl", "plain"];
+
+/// Key, scope, type, default, line of config.md; then its flags, each with its places, placeholder and help.
+macro_rules! rows {
+    ($($key:ident $scope:ident $form:expr, $default:expr, $about:literal
+        $([$($place:ident)+: $value_name:literal $help:literal])*;)+
+    ) => {
+        [$(Setting {
+            key: stringify!($key),
+            scope: Scope::$scope,
+            form: $form,
+            default: Option::<&str>::from($default).map(str::to_owned),
+            about: $about,
+            flags: &[$(Flag { places: &[$(Place::$place),+], value_name: $value_name, help: $help }),*],
+        }),+]
+    };
+}
+
+/// The table.
+pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+    let rows = rows! {
+        config Any Text, None, "The TOML file with settings. No file is read unless named."
+            [Global: "FILE" "The TOML file with settings"];
+        endpoints Client List, "http://localhost:8000",
+            "REST addresses of the cluster, tried in turn while nothing was sent."
+            [Global: "URL,..." "REST addresses of the cluster, between commas; tried in turn while nothing was sent"];
+        output Client OneOf(FORMATS), "table", "How data is printed."
+            [Global: "FORMAT" "How data is printed: table, json, jsonl or plain"];
+        timeout Client Span, "5s", "How long a command may take."
+            [Global: "TIME" "How long a command may take, as 5s or 300ms"];
+        quiet Client Switch, "false", "No messages but errors."
+            [Global: "" "No messages but errors"];
+        id Server Text, "node0", "This node: selects its entry of the cluster list."
+            [Serve: "ID" "This node: selects its entry of --cluster [default: node0]"]
+            [Log: "ID" "The node, if its directory is the default one"];
+        host Server Text, "localhost",
+            "Name or interface to bind for both ports; may be a wildcard. localhost means all its addresses."
+            [Serve: "HOST" "Name or interface to bind for both ports; may be a wildcard [default: localhost, all its addresses]"]
+            [Dev: "HOST" "Name or interface to bind [default: localhost]"];
+        port Server Port, None, "Port for the other nodes. That of this node's entry if not given, or 7000."
+            [Serve: "PORT" "Port for the other nodes [default: that of the entry, or 7000]"]
+            [Dev: "PORT" "The first node's port for the others; the next nodes take the next ones [default: 7000]"];
+        cluster Server List, None,
+            "The initial nodes: id=host:port, or host:port, then named node0, node1, ... in order. Read at the first start only."
+            [Serve: "NODE,..." "The initial nodes: id=host:port, or host:port, then named node0, node1, ... in order\n\n\
+                Read at the first start only: afterwards the replicated membership is the truth."];
+        cluster_token Server Text, "", "Keeps apart clusters with the same list."
+            [Serve: "TEXT" "Keeps apart clusters with the same list"];
+        advertise Server Text, None, "host:port other nodes dial. This node's entry if not given."
+            [Serve: "HOST:PORT" "What other nodes dial [default: this node's entry]"];
+        api_port Server Port, "8000", "Port for REST and the dashboard."
+            [Serve: "PORT" "Port for REST and the dashboard [default: 8000]"]
+            [Dev: "PORT" "The first node's port for REST; the next nodes take the next ones [default: 8000]"];
+        api_advertise Server Text, None, "host:port told to clients. The host of `advertise` with `api_port` if not given."
+            [Serve: "HOST:PORT" "What clients are told to dial [default: the host of the entry with --api-port]"];
+        data_dir Server Text, None,
+            "Where this node keeps its data. quorate-data/<id> if not given; for `dev`, a temporary directory."
+            [Serve: "DIR" "Where this node keeps its data [default: quorate-data/<id>]"]
+            [Dev: "DIR" "Keep the data here [default: a temporary directory, deleted at the end]"]
+            [Log: "DIR" "The node's data directory [default: quorate-data/<id>]"];
+        log Server Text, "info,fjall=warn,lsm_tree=warn",
+            "Which messages are logged, in the words of tracing's EnvFilter; `dev` logs warnings only if not given."
+            [Serve Dev: "FILTER" "Which messages are logged [default: info for serve, warn for dev]"];
+        log_format Server OneOf(&["text", "json"]), "text", "How messages are logged."
+            [Serve Dev: "FORMAT" "How messages are logged: text or json"];
+        nodes Server Number, "3", "Nodes of `dev`."
+            [Dev: "NUMBER" "How many nodes [default: 3]"];
+    };
+    rows.into_iter().chain(tuning()).collect()
+});
+
+/// Pairs of a name and a text.
+macro_rules! pairs {
+    ($($key:ident $about:literal;)+) => { &[$((stringify!($key), $about)),+] };
+}
+
+/// What each setting of `quorate::Config` does. A test holds this list against the struct.
+const TUNING: &[(&str, &str)] = pairs! {
+    election_timeout_ms "A follower that hears nothing stands after one to two times this. The same on every node.";
+    clock_drift_ppm_max
+        "By how much two nodes' clocks may differ in rate, in parts per million. The same on every node.";
+    heartbeat_interval_ms "How often an idle leader says that it leads; at most a third of the election timeout.";
+    persist_stall_ms_max "A leader whose disk has kept a write waiting this long gives leadership away.";
+    store_silence_ms_max "A disk that is silent for this long counts as failed and stops the node.";
+    append_entries_max "Entries in one message to a peer, at most.";
+    append_bytes_max "Bytes of entries in one message to a peer, at most.";
+    window_messages_max "Unacknowledged messages to one peer, at most.";
+    window_bytes_max "Unacknowledged bytes to one peer, at most.";
+    tail_bytes_max "Bytes of entries a replica keeps in memory beyond what it needs.";
+    uncommitted_bytes_max "Bytes appended and not committed above which a leader answers busy.";
+    command_bytes_max "The largest command, in bytes of MessagePack.";
+    machine_restarts_max "Restarts of the state machine at the same entry before the replica counts as faulted.";
+    proposals_max "Proposals that may be under way from this node.";
+    queries_max "Queries that may be under way from this node.";
+    call_timeout_ms "How long a proposal or query waits for its answer if the caller names no deadline.";
+};
+
+/// The settings of `quorate::Config`, with its defaults. A field that [`TUNING`] lacks can be set all the same.
+fn tuning() -> Vec<Setting> {
+    let defaults = serde_json::to_value(quorate::Config::default()).expect("a struct of numbers");
+    let mut settings = Vec::new();
+    for section in ["cluster", "node", "live"] {
+        for (key, default) in defaults[section].as_object().into_iter().flatten() {
+            let about = TUNING.iter().find(|(name, _)| name == key);
+            // Once per process, for a table that lives as long as the process.
+            let (key, about) = about.copied().unwrap_or_else(|| (&*key.clone().leak(), ""));
+            let (scope, form, default) = (Scope::Tuning(section), Number, Some(default.to_string()));
+            settings.push(Setting { key, scope, form, default, about, flags: &[] });
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_explained_once() {
+        let mut seen = std::collections::BTreeSet::new();
+        for setting in SETTINGS.iter() {
+            assert!(!setting.about.is_empty(), "{} has no words in the table", setting.key);
+            assert!(seen.insert(setting.key), "{} is there twice", setting.key);
+        }
+        for (key, _) in TUNING {
+            assert!(seen.contains(key), "{key} is not a setting of quorate::Config any more");
+        }
+    }
+}
