@@ -93,7 +93,10 @@ async fn nobody_there_is_refused_and_says_why() -> Result<()> {
     let client = Client::connect([format!("127.0.0.1:{port}")], options).await?;
     let error = client.group::<Counter>("counter").propose(Add(1)).await.err().context("no node is there")?;
     assert_eq!(error.outcome(), Outcome::Refused, "{error}");
-    assert!(matches!(&error, ProposeError::NotReady { detail } if detail.contains("127.0.0.1")), "{error}");
+    assert!(
+        matches!(&error, ProposeError::NotReady { detail, .. } if detail.contains("127.0.0.1")),
+        "{error}"
+    );
     client.close().await;
     let none = Client::connect(Vec::<String>::new(), ClientOptions::default()).await;
     assert!(matches!(none, Err(ClientError::NoAddress)));

@@ -16,6 +16,7 @@ use crate::source::modules::{Target, Use};
 
 /// Crates without a circle. One that is on the list stays on it.
 const HELD: &[&str] = &[
+    "quorate",
     "quorate-bench",
     "quorate-bridge",
     "quorate-core",

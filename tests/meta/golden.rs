@@ -150,9 +150,9 @@ fn a_membership_is_byte_for_byte_as_ever() -> Result<()> {
 fn messages_of_each_kind_are_byte_for_byte_as_ever() -> Result<()> {
     for (name, body) in bodies() {
         let message = Message { from: node("node0"), to: node("node1"), boot: Boot(4), term: Term(7), body };
-        let bytes = rmp_serde::to_vec_named(&message)?;
+        let bytes = message.encode();
         compare(&format!("message-{name}"), &bytes)?;
-        assert_eq!(rmp_serde::from_slice::<Message>(&bytes)?, message, "{name}");
+        assert_eq!(Message::decode(&bytes)?, message, "{name}");
     }
     Ok(())
 }

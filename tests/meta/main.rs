@@ -3,6 +3,7 @@
 
 mod architecture;
 mod circles;
+mod data_path;
 mod docs;
 mod golden;
 mod included;

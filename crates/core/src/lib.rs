@@ -48,8 +48,8 @@ pub use ids::{
 pub use leader::{Leader, LeaderEvent, PeerStatus, Proposal};
 pub use membership::{Member, Membership, MembershipLog};
 pub use message::{
-    AppendEntries, AppendReply, AppendResult, Body, Message, ReadIndexReply, ReadIndexRequest, VoteKind,
-    VoteReply, VoteRequest,
+    AppendEntries, AppendReply, AppendResult, Body, Message, MessageError, ReadIndexReply, ReadIndexRequest,
+    VoteKind, VoteReply, VoteRequest,
 };
 pub use random::SplitMix64;
 pub use replicator::{ReplicationState, Replicator, ReplicatorEffect, ReplicatorEvent};

@@ -1,14 +1,13 @@
 //! The messages between replicas of a group: who sends each, and what the receiver may conclude.
 //!
-//! Serialised with serde; over the bridge that is MessagePack with named fields, while the entries of an
-//! [`AppendEntries`] travel as one byte string in the form they have on disk.
+//! [`Message::encode`] is the form they travel in. A transport carries these bytes and does not look inside.
 
 use std::fmt;
 
-use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 
-use crate::entry::{Entry, LogId, decode_run, encode_run};
+use crate::entry::{Entry, EntryError, LogId, decode_run};
 use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Term, Time};
 
 /// A message from one replica of a group to another.
@@ -88,8 +87,8 @@ pub struct AppendEntries {
     pub session: ReplicationSession,
     /// The entry before the first one sent (prevLogIndex and prevLogTerm of the paper).
     pub prev: LogId,
-    /// Contiguous, from `prev.index + 1`.
-    #[serde(with = "run")]
+    /// Contiguous, from `prev.index + 1`. They travel behind the rest of the message, in the form they have on disk.
+    #[serde(skip)]
     pub entries: Vec<Entry>,
     /// The leader's commit index (leaderCommit).
     pub commit: Index,
@@ -203,18 +202,66 @@ impl fmt::Display for Message {
     }
 }
 
-/// Entries as one byte string, in the form they have on disk.
-mod run {
-    use super::{Bytes, Deserializer, Entry, Serializer, decode_run, encode_run};
+/// Why bytes are not a message.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// The bytes end before the head does.
+    #[error("message cut short: {bytes} bytes")]
+    Short {
+        /// How many there are.
+        bytes: usize,
+    },
+    /// The head is not a message of this build.
+    #[error("message cannot be decoded: {0}")]
+    Head(#[from] rmp_serde::decode::Error),
+    /// The entries are damaged.
+    #[error("entries of a message cannot be decoded: {0}")]
+    Entries(#[from] EntryError),
+    /// Only an [`AppendEntries`] carries entries.
+    #[error("{bytes} bytes of entries behind a message that carries none")]
+    Trailing {
+        /// How many bytes follow the head.
+        bytes: usize,
+    },
+}
 
-    pub(super) fn serialize<S: Serializer>(entries: &[Entry], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(&encode_run(entries))
+/// Bytes of a head, about: the capacity to begin with.
+const HEAD_BYTES: usize = 192;
+
+impl Message {
+    /// The length of the head (four bytes, big-endian), the head in MessagePack with named fields, and behind it the
+    /// entries of an [`AppendEntries`], written once and directly.
+    pub fn encode(&self) -> Bytes {
+        let entries: &[Entry] =
+            if let Body::AppendEntries(append) = &self.body { &append.entries } else { &[] };
+        let entries_bytes: usize = entries.iter().map(Entry::encoded_bytes).sum();
+        let mut out = BytesMut::with_capacity(HEAD_BYTES + entries_bytes);
+        out.put_u32(0);
+        let head = rmp_serde::encode::write_named(&mut (&mut out).writer(), self);
+        head.expect("a message has only maps, strings and numbers");
+        let length = u32::try_from(out.len() - 4).expect("a head has no list and no payload");
+        out[..4].copy_from_slice(&length.to_be_bytes());
+        for entry in entries {
+            entry.encode(&mut out);
+        }
+        out.freeze()
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Entry>, D::Error> {
-        // `Bytes` is read as a byte string; a sequence of numbers would cost 37 times as much.
-        let bytes = <Bytes as serde::Deserialize>::deserialize(from)?;
-        decode_run(&bytes).map_err(serde::de::Error::custom)
+    /// Reads what [`encode`](Self::encode) wrote. The entries' payloads are slices of `bytes`; their chain is not checked.
+    pub fn decode(bytes: &Bytes) -> Result<Self, MessageError> {
+        let short = MessageError::Short { bytes: bytes.len() };
+        let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Err(short) };
+        let length = u32::from_be_bytes(*length) as usize;
+        let Some(head) = rest.get(..length) else { return Err(short) };
+        let mut message: Self = rmp_serde::from_slice(head)?;
+        let entries = bytes.slice(4 + length..);
+        if let Body::AppendEntries(append) = &mut message.body {
+            append.entries = decode_run(&entries)?;
+        } else if !entries.is_empty() {
+            return Err(MessageError::Trailing { bytes: entries.len() });
+        }
+        Ok(message)
     }
 }
 
@@ -236,12 +283,19 @@ mod tests {
         }
         let (session, prev, round) = (ReplicationSession(3), LogId::default(), Round(4));
         let append = AppendEntries { session, prev, entries, commit: Index(1), round, sent_at: Time(5) };
-        let bytes = rmp_serde::to_vec_named(&append).expect("it is written");
-        assert_eq!(rmp_serde::from_slice::<AppendEntries>(&bytes).expect("it is read"), append);
-        let text = String::from_utf8_lossy(&bytes).replace("three", "three?");
-        assert!(
-            rmp_serde::from_slice::<AppendEntries>(text.as_bytes()).is_err(),
-            "the run of entries is damaged"
-        );
+        let node = |name| NodeId::new(name).expect("a name");
+        let (from, to, body) = (node("a"), node("b"), Body::AppendEntries(append));
+        let message = Message { from, to, boot: Boot(6), term: Term(2), body };
+        let bytes = message.encode();
+        assert_eq!(Message::decode(&bytes).expect("it is read"), message);
+        for cut in 0..bytes.len() {
+            // A cut between two entries leaves an AppendEntries with fewer of them; the transport checks the length.
+            if let Ok(shorter) = Message::decode(&bytes.slice(..cut)) {
+                assert_ne!(shorter, message, "cut at {cut}");
+            }
+        }
+        let beat = Message { body: Body::TimeoutNow, ..message };
+        let longer = Bytes::from([&beat.encode()[..], &bytes[bytes.len() - 64..]].concat());
+        assert!(matches!(Message::decode(&longer), Err(MessageError::Trailing { bytes: 64 })));
     }
 }

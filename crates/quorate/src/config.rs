@@ -8,14 +8,14 @@ use quorate_core::Config as CoreConfig;
 /// The version of what nodes write to disk and to each other. Part of the fingerprint.
 const FORMAT_VERSION: u64 = 1;
 
-/// What every node of a cluster must have alike: safety rests on it. Its fingerprint is compared when nodes connect
+/// What every node of a cluster must have alike, because safety relies on it. Its fingerprint is compared when nodes connect
 /// and kept in the replicated membership (`docs/safety.md` 15).
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterConfig {
-    /// A follower that hears nothing stands after one to two times this, in milliseconds. Leases rest on it.
+    /// A follower that hears no leader campaigns after one to two times this, in milliseconds. Leases rely on it.
     pub election_timeout_ms: u64,
-    /// By how much two nodes' clocks may differ in rate, in parts per million. Leases rest on it.
+    /// By how much two nodes' clocks may differ in rate, in parts per million. Leases rely on it.
     pub clock_drift_ppm_max: u64,
 }
 
@@ -41,7 +41,7 @@ impl ClusterConfig {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NodeConfig {
-    /// How often an idle leader says that it leads, in milliseconds; at most a third of the election timeout.
+    /// How often an idle leader sends heartbeats, in milliseconds; at most a third of the election timeout.
     pub heartbeat_interval_ms: u64,
     /// A leader whose disk has kept a write waiting this long gives leadership away, in milliseconds.
     pub persist_stall_ms_max: u64,
@@ -113,21 +113,21 @@ pub struct Config {
     pub live: LiveConfig,
 }
 
-/// A setting no node can run with.
+/// A setting with which no node can run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The timings or limits of Raft.
+    /// A timing or limit of Raft is out of its range.
     #[error(transparent)]
     Core(#[from] quorate_core::ConfigError),
-    /// Out of its range.
+    /// The setting is out of its range.
     #[error("{name} is {value}, it must be {range}")]
     Range {
-        /// The setting.
+        /// The name of the setting.
         name: &'static str,
-        /// What was given.
+        /// The value as given.
         value: u64,
-        /// What it may be.
+        /// The range it may have.
         range: &'static str,
     },
 }

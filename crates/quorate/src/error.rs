@@ -1,5 +1,5 @@
-//! What can go wrong, one enum per operation; every error says one of refused, failed, unknown, and never "refused"
-//! for what may yet happen (`docs/ARCHITECTURE.md`, "three outcomes").
+//! Errors, one enum per operation. Each is one of refused, failed and unknown, and never "refused" for what may yet
+//! happen (`docs/ARCHITECTURE.md`, "three outcomes").
 
 use quorate_store::FailureKind;
 use serde::{Deserialize, Serialize};
@@ -23,19 +23,22 @@ pub enum ProposeError {
     /// Refused: as many proposals as this node admits are under way.
     #[error("busy: {in_flight} proposals of this group are under way on this node; slow down and retry")]
     Busy {
-        /// How many.
+        /// How many are under way.
         in_flight: usize,
     },
     /// Refused: no leader was found before the deadline.
     #[error("no leader known for {waited_ms} ms; retry once a majority of the group's nodes is reachable")]
     NoLeader {
-        /// How long it was waited for.
+        /// How long it was waited for, in milliseconds.
         waited_ms: u64,
     },
     /// Refused: this replica cannot take proposals now.
     #[error("not ready: {detail}")]
     NotReady {
-        /// Why.
+        /// The reason, for programs. A node of an earlier build sends none: `Other`.
+        #[serde(default)]
+        reason: NotReadyReason,
+        /// The reason, for people.
         detail: String,
     },
     /// Refused: larger than an entry may be.
@@ -49,7 +52,7 @@ pub enum ProposeError {
     /// Refused: it cannot be written in MessagePack.
     #[error("command cannot be encoded: {detail}")]
     Unencodable {
-        /// Why.
+        /// The reason.
         detail: String,
     },
     /// Refused: the leader's disk is below its reserve.
@@ -68,19 +71,19 @@ pub enum ProposeError {
         "group faulted at index {index}: its state machine panics there; mend the machine and restart the nodes"
     )]
     Faulted {
-        /// The entry.
+        /// The index of the entry.
         index: u64,
     },
     /// Refused: the node is stopping or has stopped.
     #[error("node stopped: {detail}")]
     Stopped {
-        /// Why.
+        /// The reason.
         detail: String,
     },
     /// Failed: another leader's entry took its place.
     #[error("superseded: another entry was committed at index {index}; the command did not happen")]
     Superseded {
-        /// The place it had been given.
+        /// The index it had been given.
         index: u64,
     },
     /// Failed: the machine cannot read it, on every node alike.
@@ -96,13 +99,13 @@ pub enum ProposeError {
     StaleSequence {
         /// The newest sequence of its client.
         last: u64,
-        /// Where that was applied.
+        /// The index at which that was applied.
         index: u64,
     },
     /// Unknown: it was applied before, but its reply was too long to keep.
     #[error("applied before, at index {index}; its reply was too long to keep")]
     ReplyNotKept {
-        /// Where it was applied.
+        /// The index at which it was applied.
         index: u64,
     },
     /// Unknown: its client may have been forgotten, so it may have been applied before; it is not applied any more.
@@ -110,22 +113,22 @@ pub enum ProposeError {
         "session expired: clients last active at or below index {forgotten_through} are forgotten; take a new client id"
     )]
     SessionExpired {
-        /// Up to here.
+        /// The greatest such index.
         forgotten_through: u64,
-        /// Where that was found out: what is sent from now on lies after it. Zero if the node does not say.
+        /// The index at which that was found; what is sent later is applied after it. Zero if the node did not send it.
         #[serde(default)]
         index: u64,
     },
     /// Unknown: it may have happened or may yet happen.
     #[error("outcome unknown: {detail}; retry only with a session")]
     Unknown {
-        /// What became of the answer.
+        /// Why there is no answer.
         detail: String,
     },
 }
 
 impl ProposeError {
-    /// Which of the three it is.
+    /// Whether it was refused, failed or is unknown.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Busy { .. }
@@ -149,9 +152,48 @@ impl ProposeError {
         Self::Unknown { detail: detail.into() }
     }
 
-    pub(crate) fn not_ready(detail: impl Into<String>) -> Self {
-        Self::NotReady { detail: detail.into() }
+    pub(crate) fn not_ready(reason: NotReadyReason) -> Self {
+        Self::NotReady { reason, detail: reason.to_string() }
     }
+}
+
+/// Why a replica takes no proposals now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NotReadyReason {
+    /// This node knows no leader.
+    #[error("no leader is known")]
+    NoLeader,
+    /// The node that was asked is not the leader.
+    #[error("this replica does not lead")]
+    NotLeader,
+    /// The leader stepped down before it gave the command an index.
+    #[error("the replica no longer leads")]
+    SteppedDown,
+    /// The role ended while the command was on its way to it.
+    #[error("the replica changed its role")]
+    RoleChanged,
+    /// The leader is handing leadership over.
+    #[error("leadership is being handed over")]
+    Transferring,
+    /// An earlier change of membership is not committed yet.
+    #[error("a membership change is in progress")]
+    ChangeInProgress,
+    /// The leader's applier is being restarted.
+    #[error("the state machine of this replica is being restarted")]
+    MachineRestarting,
+    /// The leader's node is stopping.
+    #[error("the leader's node is stopping")]
+    Stopping,
+    /// The node could not be reached; nothing was sent.
+    #[error("the node cannot be reached")]
+    Unreachable,
+    /// A reason that this build does not know.
+    #[default]
+    #[serde(other)]
+    #[error("the replica takes no proposals now")]
+    Other,
 }
 
 /// Why a query was not answered. A query changes nothing, so every one of these may be retried.
@@ -161,48 +203,52 @@ pub enum QueryError {
     /// As many queries as this node admits are under way.
     #[error("busy: {in_flight} queries of this group are under way on this node; slow down and retry")]
     Busy {
-        /// How many.
+        /// How many are under way.
         in_flight: usize,
     },
     /// No leader confirmed the read before the deadline.
     #[error("no leader confirmed the read for {waited_ms} ms; retry, or ask with stale consistency")]
     NoLeader {
-        /// How long it was waited for.
+        /// How long it was waited for, in milliseconds.
         waited_ms: u64,
     },
     /// This replica cannot answer now.
     #[error("not ready: {detail}")]
     NotReady {
-        /// Why.
+        /// The reason.
         detail: String,
     },
     /// The state machine of this node panicked on an entry and was dropped.
     #[error("state machine of this node faulted at index {index}; ask another node")]
     Faulted {
-        /// The entry.
+        /// The index of the entry.
         index: u64,
     },
     /// The query or its answer cannot be carried between nodes.
     #[error("query or answer cannot be carried: {detail}")]
     Unreadable {
-        /// Why.
+        /// The reason.
         detail: String,
     },
     /// The state machine panicked on this query; it goes on without it.
     #[error("state machine panicked on the query: {detail}")]
     Panicked {
-        /// What it said.
+        /// The message of the panic.
         detail: String,
     },
     /// The node is stopping or has stopped.
     #[error("node stopped: {detail}")]
     Stopped {
-        /// Why.
+        /// The reason.
         detail: String,
     },
 }
 
 impl QueryError {
+    pub(crate) fn not_ready(detail: impl Into<String>) -> Self {
+        Self::NotReady { detail: detail.into() }
+    }
+
     /// Refused for all but a panic of the machine: a query changes nothing.
     pub fn outcome(&self) -> Outcome {
         match self {
@@ -220,40 +266,40 @@ impl QueryError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GroupError {
-    /// Not a name.
+    /// The name is not allowed.
     #[error(transparent)]
     Name(#[from] quorate_core::NameError),
-    /// It is open on this node.
+    /// The group is open on this node.
     #[error("group {name} is open on this node; clone its handle")]
     AlreadyOpen {
         /// The group.
         name: String,
     },
-    /// The store refused it.
+    /// The store refused the group.
     #[error("cannot open group {name}: {detail}")]
     Store {
         /// The group.
         name: String,
-        /// What the store said.
+        /// The store's error.
         detail: String,
     },
-    /// Its machine's first state could not be captured.
+    /// The first state of the group's machine could not be captured.
     #[error("cannot capture the first state of group {name}'s machine: {detail}")]
     Machine {
         /// The group.
         name: String,
-        /// Why.
+        /// The reason.
         detail: String,
     },
     /// The node is stopping or has stopped.
     #[error("node stopped: {detail}")]
     Stopped {
-        /// Why.
+        /// The reason.
         detail: String,
     },
 }
 
-/// Why a node had to stop by itself. Nothing is answered after it; callers that waited get *unknown*.
+/// Why a node had to stop by itself. It answers no call after that; callers that waited get *unknown*.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeFailure {
@@ -262,23 +308,23 @@ pub enum NodeFailure {
     Store {
         /// Why, for a program that chooses what to do.
         kind: FailureKind,
-        /// What the store said.
+        /// The store's error.
         detail: String,
     },
     /// A peer knows this node's name with another data directory: its disk was wiped or replaced.
     #[error("refused by {peer}: {detail}")]
     Replaced {
-        /// Which peer.
+        /// The peer's id.
         peer: String,
-        /// What it said, with the remedy.
+        /// The peer's reason, with the remedy.
         detail: String,
     },
     /// An actor could not be kept alive.
     #[error("actor {actor} could not be restarted: {detail}")]
     Actor {
-        /// Which.
+        /// The actor's name.
         actor: String,
-        /// Why.
+        /// The reason.
         detail: String,
     },
 }

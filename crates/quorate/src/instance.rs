@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 static INSTANCES: AtomicU64 = AtomicU64::new(1);
 
-/// `name`, with a number that nothing else in this process has.
-pub(crate) fn named(name: impl Display) -> String {
+/// `name` with a number that is unique in this process.
+pub(crate) fn unique_name(name: impl Display) -> String {
     format!("{name}#{}", INSTANCES.fetch_add(1, Ordering::Relaxed))
 }

@@ -21,20 +21,26 @@
 //! It is not: a database, a way to share memory between nodes, or Byzantine fault tolerant.
 
 mod applier;
+mod attempt;
 mod client;
 mod clock;
 pub mod config;
+mod context;
 mod error;
 mod group;
+mod handle;
 mod instance;
 mod log_store;
 pub mod machine;
 mod messages;
 mod node;
+mod ports;
+mod protocol;
 mod restarts;
 mod role;
+mod route;
+mod route_watch;
 mod supervision;
-mod wire;
 
 /// The log store: the crate `quorate-store`, and the actor that drives it.
 pub mod store {
@@ -46,11 +52,16 @@ pub mod store {
 
 pub use client::{Client, ClientError, ClientOptions, RemoteGroup};
 pub use config::Config;
-pub use error::{GroupError, NodeFailure, Outcome, ProposeError, QueryError};
-pub use group::{Applied, Consistency, FacadeMessage, GroupHandle, GroupStatus, LogEntry};
+pub use error::{GroupError, NodeFailure, NotReadyReason, Outcome, ProposeError, QueryError};
+pub use handle::facade::FacadeMessage;
+pub use handle::group::GroupHandle;
+pub use handle::log::LogEntry;
+pub use handle::status::GroupStatus;
 pub use machine::StateMachine;
+pub use messages::role::{MemberStatus, RoleStatus};
 pub use node::{ActorStatus, Injury, Node, NodeBuilder, StartError};
+pub use ports::Applied;
+pub use protocol::Consistency;
 pub use quorate_bridge::{Acceptor, Net, NetFuture, Stream};
 pub use quorate_core::{Entry, EntryKind, Index, NodeId, PeerStatus, Standing};
 pub use restarts::{RESTART_RULES, RestartRule};
-pub use role::{MemberStatus, RoleStatus};

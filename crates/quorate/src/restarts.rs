@@ -10,9 +10,9 @@ use quorate_core::Time;
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct RestartRule {
-    /// The child.
+    /// The child, by kind.
     pub actor: &'static str,
-    /// Who restarts it.
+    /// The actor that restarts it.
     pub supervisor: &'static str,
     /// What happens to the others when it ends.
     pub with: &'static str,
@@ -22,7 +22,7 @@ pub struct RestartRule {
     pub backoff_max: Duration,
     /// Restarts further apart than this do not count together.
     pub window: Duration,
-    /// Why it is so.
+    /// The reason for this row.
     pub why: &'static str,
 }
 
@@ -52,7 +52,7 @@ pub(crate) const LOG_STORE: RestartRule = rule(
     "Node",
     "all groups wait (standing Awaiting)",
     (0, 1_000),
-    "database, anchor and I/O thread are owned above it: only its queue is lost, and roles say that again",
+    "database, anchor and I/O thread are owned above it: only its queue is lost, and roles resend that",
 );
 /// The bridge's actor; it restarts its own Listener, Links and Sessions.
 pub(crate) const BRIDGE: RestartRule =
@@ -73,18 +73,22 @@ pub(crate) const ROLE: RestartRule = rule(
     (0, 1_000),
     "a role that panics is a Raft node that restarted: its state is read from disk under a new epoch",
 );
-/// An applier. Ended by its state machine at one entry as often as `machine_restarts_max` says, it stays down: the
-/// replica is faulted.
+/// An applier. After `machine_restarts_max` restarts at one entry it stays down: the replica is faulted.
 pub(crate) const APPLIER: RestartRule = rule(
     "Applier",
     "Group",
     "none",
     (0, 1_000),
-    "the machine is made anew from the newest snapshot and the log replayed; a panicked machine is never used again",
+    "the machine is restored from the newest snapshot and the log replayed; a panicked machine is never used again",
 );
 /// A replicator.
-pub(crate) const REPLICATOR: RestartRule =
-    rule("Replicator", "Leader", "none", (0, 0), "it owns a window and nothing else; a new session begins");
+pub(crate) const REPLICATOR: RestartRule = rule(
+    "Replicator",
+    "Leader",
+    "none",
+    (0, 0),
+    "it owns a window and nothing else; a new replication session begins",
+);
 
 /// The whole table, as `docs/actors.md` prints it.
 pub const RESTART_RULES: [RestartRule; 7] = [NODE, LOG_STORE, BRIDGE, GROUP, ROLE, APPLIER, REPLICATOR];
@@ -103,7 +107,7 @@ impl Restarts {
         Self { rule, recent: 0, total: 0, last: None }
     }
 
-    /// Notes an end and says how long to wait before the restart.
+    /// Counts an end and returns the pause before the restart.
     pub(crate) fn pause(&mut self, now: Time) -> Duration {
         let apart = self.last.is_none_or(|last| now.since(last) > self.rule.window);
         self.recent = if apart { 0 } else { self.recent.saturating_add(1) };

@@ -185,7 +185,7 @@ fn is_forbidden(path: &str, source: &str) -> bool {
 #[test]
 fn bug_21_nothing_beside_a_role_touches_term_or_vote() {
     for shell in
-        ["group/actor.rs", "node/actor.rs", "role/replicator.rs", "applier/actor.rs", "wire.rs", "new.rs"]
+        ["group/actor.rs", "node/actor.rs", "role/replicator.rs", "applier/actor.rs", "protocol.rs", "new.rs"]
     {
         let path = format!("crates/quorate/src/{shell}");
         for touch in [
@@ -235,7 +235,7 @@ fn the_checker_sees_what_it_must() {
         ("crates/bridge/src/core.rs", "/// Raft rides on it.\nuse tokio::net::TcpStream; struct Fragment;"),
         ("crates/store/src/disk/fjall/database.rs", "use fjall::Database;"),
         ("crates/store/src/disk/mod.rs", "mod fjall;\npub use self::fjall::FjallDisk;"),
-        ("crates/quorate/src/applier/actor.rs", "use crate::role::GroupContext;"),
+        ("crates/quorate/src/applier/actor.rs", "use crate::context::GroupContext;"),
         ("crates/quorate/src/restarts.rs", "#[cfg(test)] mod tests { use super::*; }"),
     ] {
         assert!(!is_forbidden(path, source), "wrongly seen in {path}: {source}");

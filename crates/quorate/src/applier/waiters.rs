@@ -1,4 +1,4 @@
-//! Proposals that have their place in the log and wait for what becomes of it (`docs/safety.md` 12).
+//! The ports of proposals that have an index and wait until their entry is applied (`docs/safety.md` 12).
 //!
 //! Bound: permits of the handles on every node that forwards here; each port holds its own.
 
@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use quorate_core::{Index, LogId, Term};
 
 use crate::error::ProposeError;
-use crate::group::ProposalPort;
+use crate::ports::ProposalPort;
 
-/// Ordered by term, then index: a node's leaderships follow each other, and each gives indexes upwards.
+/// Ordered by term, then index: a node leads in rising terms, and gives rising indexes within each.
 #[derive(Default)]
 pub(crate) struct Waiters {
     waiting: VecDeque<(LogId, ProposalPort)>,
@@ -26,10 +26,10 @@ impl Waiters {
         self.waiting.is_empty()
     }
 
-    /// Takes the port of the entry that is applied now, and answers those that it shows will never be.
+    /// Takes the port of the entry that is applied now, and answers the proposals that this entry supersedes.
     ///
-    /// Once an entry of a term is applied, no entry of an earlier term can follow it in the log: whoever waits for
-    /// one was superseded, wherever it had its place.
+    /// Once an entry of a term is applied, no entry of an earlier term can follow it in the log. Every proposal of an
+    /// earlier term was superseded, whatever its index.
     pub(crate) fn take(&mut self, applied: LogId) -> Option<ProposalPort> {
         while let Some((at, _)) = self.waiting.front() {
             if at.term < applied.term {
@@ -38,7 +38,7 @@ impl Waiters {
             } else if *at == applied {
                 return self.waiting.pop_front().map(|(_, port)| port);
             } else if at.term == applied.term && at.index < applied.index {
-                // Its entry went by without it; what became of it was not seen here.
+                // Its entry was applied before this port arrived, so the reply is lost.
                 let (_, port) = self.waiting.pop_front().expect("just seen");
                 port.fail(ProposeError::unknown("the entry was applied before its caller was known"));
             } else {
@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
     use crate::error::Outcome;
-    use crate::group::{Applied, TypedPort};
+    use crate::ports::{Applied, TypedPort};
 
     fn port() -> (ProposalPort, oneshot::Receiver<Result<Applied<()>, ProposeError>>) {
         let permits = std::sync::Arc::new(Semaphore::new(1));

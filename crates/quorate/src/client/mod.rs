@@ -1,171 +1,24 @@
-//! Speaks the bridge from outside a cluster: finds the leader, and retries with a session.
+//! Speaks the bridge from outside a cluster: finds the leader, and retries under a client session.
 //!
-//! Theory of operation. A client dials every address it was given and knows nobody by name. It asks the node that
-//! answered last; one that does not lead, or is not reached, makes it ask the next. Every proposal under way has a
-//! session of its own (`docs/safety.md` 12), taken from a pool, so a retry after *unknown* takes effect once. What was
-//! unknown once stays unknown: a later refusal of the same command says nothing about the earlier attempt.
+//! Theory of operation. A client dials every address it was given and knows no node by name. It asks the node that
+//! answered last; if that node does not lead or cannot be reached, it asks the next. Every proposal under way has a
+//! client session of its own (`docs/safety.md` 12), taken from a pool, so a retry after *unknown* takes effect once. A
+//! command that was unknown once stays unknown: a later refusal of it says nothing about the earlier attempt.
 //!
 //! It never: promises *refused* for what may yet happen, retries [`RemoteGroup::propose_once`] after *unknown*, keeps
-//! anything on disk. A crash of the client loses its sessions; what it had not been told stays unknown.
+//! anything on disk. A crash of the client loses its sessions; commands without an answer stay unknown.
 //!
 //! Bound: [`ClientOptions::in_flight_max`] calls of one client; above it, callers wait for their turn or deadline.
+//!
+//! - `connection`: the client: its links and the node it asks.
+//! - `session_pool`: the client sessions that are free.
+//! - `calls`: how a proposal or query is tried on one node after the other.
+//! - `remote_group`: the typed handle.
 
-mod group;
-mod sessions;
+mod calls;
+mod connection;
+mod remote_group;
+mod session_pool;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
-
-use quorate_bridge::{Bridge, BridgeHandle, BridgeOptions, Identity, Net, PeerAddress, TokioNet};
-use tokio::sync::Semaphore;
-
-use crate::machine::{ClientId, StateMachine};
-use crate::{clock, instance};
-
-pub use group::RemoteGroup;
-
-/// What one client may choose.
-#[derive(Debug, Clone)]
-pub struct ClientOptions {
-    /// How long a proposal or query may take with all its retries.
-    pub timeout: Duration,
-    /// Calls under way at once.
-    pub in_flight_max: usize,
-    /// The largest command, in bytes of MessagePack.
-    pub command_bytes_max: usize,
-}
-
-impl Default for ClientOptions {
-    fn default() -> Self {
-        Self { timeout: Duration::from_secs(5), in_flight_max: 4_096, command_bytes_max: 1 << 20 }
-    }
-}
-
-/// Why a client did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// Nobody to ask.
-    #[error("no address was given: name one node of the cluster as host:port, better all of them")]
-    NoAddress,
-    /// An address the bridge does not take.
-    #[error("address {address:?} cannot be dialled: {detail}")]
-    Address {
-        /// Which.
-        address: String,
-        /// Why.
-        detail: String,
-    },
-    /// The bridge.
-    #[error(transparent)]
-    Bridge(#[from] quorate_bridge::StartError),
-}
-
-/// A connection to a cluster from outside. Cloning is cheap; every clone is the same client.
-///
-/// ```no_run
-/// # async fn example() -> anyhow::Result<()> {
-/// use quorate::machine::{Add, Counter, Total};
-/// use quorate::{Client, ClientOptions, Consistency};
-///
-/// let client = Client::connect(["127.0.0.1:7000", "127.0.0.1:7001"], ClientOptions::default()).await?;
-/// let count = client.group::<Counter>("counter");
-/// count.propose(Add(5)).await?;
-/// let total = count.query(Total, Consistency::Linearizable).await?;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone)]
-pub struct Client {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    bridge: BridgeHandle,
-    /// The labels of the links, one per address.
-    nodes: Vec<String>,
-    /// The node that answered last.
-    current: AtomicUsize,
-    /// What its sessions are named after, and how many there are.
-    entropy: u128,
-    sessions: AtomicU64,
-    permits: Semaphore,
-    options: ClientOptions,
-}
-
-impl std::fmt::Debug for Client {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("nodes", &self.inner.nodes).finish_non_exhaustive()
-    }
-}
-
-impl Client {
-    /// Starts to dial these nodes. Returns at once: whether any of them answers, the first call says.
-    pub async fn connect<A: Into<String>>(
-        addresses: impl IntoIterator<Item = A>,
-        options: ClientOptions,
-    ) -> Result<Self, ClientError> {
-        let entropy = u128::from(clock::entropy()) << 64 | u128::from(clock::entropy());
-        Self::connect_over(Arc::new(TokioNet::default()), entropy, addresses, options).await
-    }
-
-    /// As [`connect`](Self::connect), by another network than the system's TCP, and with `entropy` in place of the system's
-    /// chance: for simulation. No two clients of a cluster may ever have the same.
-    pub async fn connect_over<A: Into<String>>(
-        net: Arc<dyn Net>,
-        entropy: u128,
-        addresses: impl IntoIterator<Item = A>,
-        options: ClientOptions,
-    ) -> Result<Self, ClientError> {
-        let peers: Vec<_> =
-            addresses.into_iter().map(|address| PeerAddress::any_node(address.into())).collect();
-        if peers.is_empty() {
-            return Err(ClientError::NoAddress);
-        }
-        let mut bridge = BridgeOptions::new(instance::named("client"), Identity::client());
-        (bridge.seed, bridge.net) = (entropy as u64, net);
-        let bridge = Bridge::start(bridge, None).await?;
-        let nodes = peers.iter().map(|peer| peer.node.clone()).collect();
-        for peer in peers {
-            let address = peer.address.clone();
-            if let Err(error) = bridge.add_peer(peer) {
-                bridge.stop().await;
-                return Err(ClientError::Address { address, detail: error.to_string() });
-            }
-        }
-        let permits = Semaphore::new(options.in_flight_max.clamp(1, Semaphore::MAX_PERMITS));
-        let (current, sessions) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let inner = Inner { bridge, nodes, current, entropy, sessions, permits, options };
-        Ok(Self { inner: Arc::new(inner) })
-    }
-
-    /// A group of the cluster, by name and machine. Nothing is sent.
-    pub fn group<M: StateMachine>(&self, name: &str) -> RemoteGroup<M> {
-        RemoteGroup::new(self.clone(), name)
-    }
-
-    /// Ends the connections. Calls under way end with them.
-    pub async fn close(&self) {
-        self.inner.bridge.stop().await;
-    }
-}
-
-impl Inner {
-    /// The id of a session that nobody has.
-    fn new_session(&self) -> ClientId {
-        let count = self.sessions.fetch_add(1, Ordering::Relaxed);
-        ClientId::of_name(&format!("{:032x}/{count}", self.entropy))
-    }
-
-    /// Which node is asked now.
-    fn current(&self) -> usize {
-        self.current.load(Ordering::Relaxed)
-    }
-
-    /// Asks another one from now on, unless that was done already.
-    fn turn_from(&self, at: usize) {
-        let next = (at + 1) % self.nodes.len();
-        let _ = self.current.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
-    }
-}
+pub use connection::{Client, ClientError, ClientOptions};
+pub use remote_group::RemoteGroup;

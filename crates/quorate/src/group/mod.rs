@@ -1,22 +1,16 @@
-//! One Raft group on one node: the switchboard, its route, and what applications hold of it.
+//! One Raft group on one node: the switchboard that its messages go through, and the supervisor of its role and applier.
+//!
+//! - `door`: what the bridge delivers for the group.
+//! - `completion`: what the log store completed for it.
+//! - `faults`: which nodes' machines faulted.
+//! - `state`: what the actor owns, and the route it publishes.
+//! - `roles`, `appliers`: how the role and the applier are started, lost and restarted.
+//! - `actor`: the actor.
 
-mod actor;
-mod facade;
+pub(crate) mod actor;
+mod appliers;
+mod completion;
+pub(crate) mod door;
 mod faults;
-mod handle;
-mod inbound;
-mod log;
-mod port;
-mod route;
-
-pub(crate) use actor::{GroupActor, GroupMessage, GroupStart};
-pub(crate) use facade::Facade;
-pub use facade::FacadeMessage;
-pub use handle::{Consistency, GroupHandle, GroupStatus};
-pub(crate) use handle::{Inner as HandleInner, status};
-pub(crate) use inbound::deliver;
-pub(crate) use log::LOOK_BYTES_MAX;
-pub use log::LogEntry;
-pub use port::Applied;
-pub(crate) use port::{ProposalPort, QueryPort, TypedPort, TypedQuery};
-pub(crate) use route::{Condition, LeaderRoute, RoleRef, Route, RouteReceiver, RouteSender};
+mod roles;
+pub(crate) mod state;

@@ -111,16 +111,16 @@ impl Actor for LogStore {
                 if let StoreRequest::Load { group, epoch, .. } = request {
                     state.forget_older(group, epoch);
                 }
-                state.enqueue(request);
+                state.queue_request(request);
             }
         }
-        state.pump(&me);
+        state.submit_waiting(&me);
         Ok(())
     }
 }
 
 impl LogStoreState {
-    fn enqueue(&mut self, request: StoreRequest) {
+    fn queue_request(&mut self, request: StoreRequest) {
         let stats = self.handle.stats();
         stats.queued_requests.fetch_add(1, Ordering::Relaxed);
         stats.queued_bytes.fetch_add(request.bytes() as u64, Ordering::Relaxed);
@@ -175,7 +175,7 @@ impl LogStoreState {
     }
 
     /// Hands over everything that waits, up to a job's limits, if the thread is free.
-    fn pump(&mut self, me: &ActorRef<StoreMessage>) {
+    fn submit_waiting(&mut self, me: &ActorRef<StoreMessage>) {
         while self.attached && self.busy.is_none() && !self.queue.is_empty() {
             if self.handle.has_failed() {
                 self.queue.clear();

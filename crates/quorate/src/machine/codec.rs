@@ -17,7 +17,7 @@ pub const DEPTH_MAX: usize = 64;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {
-    /// The value's `Serialize` said no, or it holds what MessagePack cannot.
+    /// The value's `Serialize` failed, or the value cannot be written in MessagePack.
     #[error("value cannot be written as messagepack")]
     Encode(#[from] rmp_serde::encode::Error),
     /// Well-formed, but not of the type asked for.
@@ -26,7 +26,7 @@ pub enum CodecError {
     /// More bytes than allowed.
     #[error("{bytes} bytes of messagepack, the limit is {bytes_max}; split the value")]
     TooLarge {
-        /// How many.
+        /// The length of the value.
         bytes: usize,
         /// The limit.
         bytes_max: usize,
@@ -34,7 +34,7 @@ pub enum CodecError {
     /// Nested deeper than [`DEPTH_MAX`].
     #[error("messagepack nested deeper than {DEPTH_MAX} at byte {offset}; flatten the value")]
     TooDeep {
-        /// Where.
+        /// The byte at which it was found.
         offset: usize,
     },
     /// The bytes end inside the value.
@@ -42,13 +42,13 @@ pub enum CodecError {
     Short {
         /// The first byte that is missing.
         offset: usize,
-        /// What there is.
+        /// How many bytes there are.
         bytes: usize,
     },
     /// The byte `0xc1`, which begins no value.
     #[error("not messagepack: reserved byte 0xc1 at {offset}")]
     Reserved {
-        /// Where.
+        /// The byte at which it was found.
         offset: usize,
     },
     /// More follows the value.
@@ -96,7 +96,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     Ok(rmp_serde::from_slice(bytes)?)
 }
 
-/// What a marker says about the bytes after it.
+/// What a marker means for the bytes after it.
 struct Shape {
     /// Bytes of marker, length and content that hold no further value.
     bytes: usize,

@@ -1,22 +1,22 @@
-//! What a machine may know about the command it applies: only what the log says, so the same on every replica.
+//! What a machine may know about the command it applies: only what is in the log, and so the same on every replica.
 //!
 //! There is no `is_replay` and no "am I the leader": a machine that knew could differ by it. The runtime drops the
 //! events and replies of replayed entries itself.
 
 use bytes::Bytes;
-use quorate_core::{Entry, Index, Term};
+use quorate_core::{Entry, Index, LogId, Term};
 
 use super::envelope::SessionKey;
 
 /// Events one command may emit; what is emitted beyond is counted and left out.
 pub const EVENTS_MAX: usize = 1_024;
 
-/// Something a machine says happened, for those who watch the group. Watchers see it once it is durable, in log order.
+/// An event that a machine emits for those who watch the group. Watchers see it once it is durable, in log order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// What it is about: what watchers filter by, as a prefix.
+    /// The subject. Watchers filter by a prefix of it.
     pub key: Bytes,
-    /// What it became, or `None` where it is gone.
+    /// The new value, or `None` if it was deleted.
     pub body: Option<Bytes>,
 }
 
@@ -33,6 +33,10 @@ pub struct ApplyContext<'a> {
 impl<'a> ApplyContext<'a> {
     pub(super) fn new(entry: &'a Entry, command: &'a [u8], session: Option<SessionKey>) -> Self {
         Self { entry, command, session, events: Vec::new(), events_left_out: 0 }
+    }
+
+    pub(crate) fn log_id(&self) -> LogId {
+        self.entry.log_id()
     }
 
     /// Where the command stands in the log. Grows by at least one from command to command: a version number.
@@ -67,7 +71,7 @@ impl<'a> ApplyContext<'a> {
         self.command
     }
 
-    /// Tells those who watch. At most [`EVENTS_MAX`] per command.
+    /// Emits an event. At most [`EVENTS_MAX`] per command.
     pub fn emit(&mut self, event: Event) {
         if self.events.len() < EVENTS_MAX {
             self.events.push(event);

@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::StateMachine;
 use super::context::ApplyContext;
 use super::digest::AppliedDigest;
 use super::snapshot::{RestoreError, Snapshot, SnapshotReader};
+use super::state_machine::StateMachine;
 
 /// One replicated total, from zero.
 ///

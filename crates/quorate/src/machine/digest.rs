@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::context::ApplyContext;
 
 /// `blake3(digest before, index, term, encoded command)`, from all zeroes. Two replicas that applied the same commands at
-/// the same places have the same one; a command skipped, repeated or changed on one of them shows for ever after.
+/// the same places have the same one; a command skipped, repeated or changed on one of them shows permanently.
 ///
 /// Keep it in the machine, [`absorb`](Self::absorb) first thing in `apply`, write it into the snapshot, and let a query
 /// read it.

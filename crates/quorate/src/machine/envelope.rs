@@ -26,7 +26,7 @@ pub const SESSION_HEADER_BYTES: usize = 2 + 16 + 8 + 8;
 const FLAG_SESSION: u8 = 0b01;
 const FLAG_SINCE: u8 = 0b10;
 
-/// Names one client session. Draw it at random, or derive it from a name that nobody else uses.
+/// Names one client session. Draw it at random, or derive it from a name that no other client uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ClientId(pub u128);
@@ -53,9 +53,9 @@ impl fmt::Display for ClientId {
 /// by a greater sequence of its client is never applied. A client that wants several under way takes several ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SessionKey {
-    /// Who.
+    /// The client session.
     pub client: ClientId,
-    /// Which of its commands.
+    /// Counts the commands of the session.
     pub sequence: u64,
     /// An index that was applied before this client first used its id, the same for all its commands. With it, a client
     /// that was forgotten is told so and cannot have a command applied twice; without it, a retry that comes after
@@ -91,25 +91,25 @@ pub enum EnvelopeError {
     /// Written by a build that knows more. Another replica may understand it, so no replica may skip it.
     #[error("command envelope has version {version}, this build knows {ENVELOPE_VERSION}: upgrade this node")]
     Version {
-        /// What it says.
+        /// The version in the envelope.
         version: u8,
     },
     /// A flag that this version does not define. No build writes it.
     #[error("command envelope has flags {flags:#010b}, version {ENVELOPE_VERSION} defines bits 0 and 1")]
     Flags {
-        /// What it says.
+        /// The flags in the envelope.
         flags: u8,
     },
     /// The bytes end inside the header.
     #[error("command envelope cut short: {bytes} bytes")]
     Short {
-        /// What there is.
+        /// Its length.
         bytes: usize,
     },
     /// Longer than an entry may be.
     #[error("command envelope of {bytes} bytes, the limit is {PAYLOAD_BYTES_MAX}")]
     TooLarge {
-        /// What there is.
+        /// Its length.
         bytes: usize,
     },
 }
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(decode(&[]), Err(EnvelopeError::Short { bytes: 0 }));
     }
 
-    /// What is in logs out there must be readable for ever: if this fails, the version has to change.
+    /// Commands in existing logs must stay readable: if this fails, the version has to change.
     #[test]
     fn golden_bytes_of_commands() {
         let key = SessionKey::new(ClientId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10), 0x1112_1314_1516_1718);

@@ -1,14 +1,14 @@
-//! The table that makes a retry harmless: for each client its last sequence, what it was answered, and where
+//! The table that makes a retry harmless: for each client its last sequence, the reply, and the index
 //! (Raft thesis, section 6.3). It is state like the machine's: changed by entries alone, in log order, and part of every
-//! snapshot, so each replica decides alike.
+//! snapshot, so every replica decides alike.
 //!
 //! Bounds, and what happens there: [`CLIENTS_MAX`] clients, then the one whose last use lies at the lowest index is
 //! forgotten; [`KEPT_REPLIES_BYTES_MAX`] of replies, then the reply used least recently is dropped but its sequence is
 //! kept. The bounds belong to the format: replicas that differ in them would diverge.
 //!
-//! What being forgotten means. A command of a forgotten client cannot be told from that of a new one. If its key says
+//! What being forgotten means. A command of a forgotten client cannot be told from that of a new one. If its key has
 //! [`since`](SessionKey::since), it is refused as *expired* whenever the client may have been forgotten; without it, it is
-//! taken for new. So `since` is what makes "exactly once" hold without an end, and clients of this project send it.
+//! taken for new. So "exactly once" holds permanently only with `since`, and clients of this project send it.
 
 use std::collections::BTreeMap;
 
@@ -30,20 +30,20 @@ pub const KEPT_REPLIES_BYTES_MAX: usize = 32 << 20;
 /// What is known about a session key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {
-    /// Not seen: apply it, then [`Sessions::record`] it.
+    /// Not seen: apply it, then [`ClientSessions::record`] it.
     New,
     /// Applied before, at `index`.
     Repeated {
-        /// Where.
+        /// The index of the entry that was applied.
         index: Index,
-        /// What it was answered, if that was kept.
+        /// The reply, if it was kept.
         reply: Option<Bytes>,
     },
     /// The client went on to `last`. This one was applied before that, or never will be.
     Stale {
         /// The client's newest sequence.
         last: u64,
-        /// Where that was applied.
+        /// The index at which that was applied.
         index: Index,
     },
     /// The client may have been known and forgotten, so this one may have been applied before.
@@ -54,7 +54,7 @@ pub enum Lookup {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Session {
+struct ClientSession {
     sequence: u64,
     applied_at: Index,
     used_at: Index,
@@ -65,8 +65,8 @@ struct Session {
 /// Invariants: every session is in `by_use` under its `used_at`, and nothing else is; an entry uses one session, so no two
 /// share an index; `replies` is keyed like `by_use`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sessions {
-    clients: BTreeMap<ClientId, Session>,
+pub struct ClientSessions {
+    clients: BTreeMap<ClientId, ClientSession>,
     by_use: BTreeMap<Index, ClientId>,
     replies: BTreeMap<Index, Bytes>,
     replies_bytes: usize,
@@ -87,13 +87,13 @@ impl Default for Limits {
     }
 }
 
-impl Default for Sessions {
+impl Default for ClientSessions {
     fn default() -> Self {
         Self::with_limits(Limits::default())
     }
 }
 
-impl Sessions {
+impl ClientSessions {
     pub(super) fn with_limits(limits: Limits) -> Self {
         Self {
             clients: BTreeMap::new(),
@@ -134,7 +134,7 @@ impl Sessions {
         if let Some(reply) = &reply {
             self.keep_reply(at, reply.clone());
         }
-        self.put_use(key.client, Session { used_at: at, ..session });
+        self.put_use(key.client, ClientSession { used_at: at, ..session });
         if key.sequence == session.sequence {
             Lookup::Repeated { index: session.applied_at, reply }
         } else {
@@ -147,14 +147,14 @@ impl Sessions {
         if let Some(before) = self.clients.get(&key.client).copied() {
             self.take_use(before.used_at);
         }
-        self.put_use(key.client, Session { sequence: key.sequence, applied_at: at, used_at: at });
+        self.put_use(key.client, ClientSession { sequence: key.sequence, applied_at: at, used_at: at });
         if let Some(reply) = reply.filter(|reply| reply.len() <= self.limits.reply_bytes) {
             self.keep_reply(at, reply);
         }
         self.forget();
     }
 
-    fn put_use(&mut self, client: ClientId, session: Session) {
+    fn put_use(&mut self, client: ClientId, session: ClientSession) {
         let other = self.by_use.insert(session.used_at, client);
         assert!(other.is_none_or(|other| other == client), "an entry uses one session");
         self.clients.insert(client, session);
@@ -202,7 +202,7 @@ struct SessionImage {
     reply: Option<Bytes>,
 }
 
-impl Sessions {
+impl ClientSessions {
     /// Copies the table; the replies are shared.
     pub(super) fn image(&self) -> SessionsImage {
         let image = |(used_at, client): (&Index, &ClientId)| {
@@ -233,7 +233,7 @@ impl Sessions {
                 return Err(RestoreError::Invalid { detail });
             }
             last = used_at;
-            table.put_use(client, Session { sequence, applied_at, used_at });
+            table.put_use(client, ClientSession { sequence, applied_at, used_at });
             if let Some(reply) = reply {
                 table.keep_reply(used_at, reply);
             }

@@ -65,7 +65,7 @@ fn key(client: u128, sequence: u64) -> SessionKey {
     SessionKey::new(ClientId(client), sequence)
 }
 
-fn applied(table: &mut Sessions, key: SessionKey, at: u64) {
+fn applied(table: &mut ClientSessions, key: SessionKey, at: u64) {
     assert_eq!(table.look_up(key, Index(at)), Lookup::New, "at {at}");
     table.record(key, Index(at), Some(Bytes::from(at.to_string())));
 }
@@ -76,7 +76,7 @@ proptest! {
         steps in prop::collection::vec((0..8_u128, 0..6_u64, prop::option::of(0..40_u64), 0..14_usize), 1..120),
         cut in 0..120_usize,
     ) {
-        let (mut table, mut naive) = (Sessions::with_limits(SMALL), Naive::default());
+        let (mut table, mut naive) = (ClientSessions::with_limits(SMALL), Naive::default());
         for (step, (client, sequence, since, reply)) in steps.into_iter().enumerate() {
             let at = Index(step as u64 * 2 + 1);
             let key = SessionKey { since: since.map(Index), ..key(client, sequence) };
@@ -89,8 +89,8 @@ proptest! {
             }
             prop_assert!(table.len() <= SMALL.clients);
             if step == cut {
-                let back = Sessions::of_image(table.image(), at).expect("an image is valid");
-                table = Sessions { limits: SMALL, ..back };
+                let back = ClientSessions::of_image(table.image(), at).expect("an image is valid");
+                table = ClientSessions { limits: SMALL, ..back };
             }
         }
     }
@@ -98,7 +98,7 @@ proptest! {
 
 #[test]
 fn bug_75_a_retry_gets_the_recorded_reply_and_an_older_sequence_is_stale() {
-    let mut table = Sessions::default();
+    let mut table = ClientSessions::default();
     applied(&mut table, key(1, 5), 10);
     let repeated = Lookup::Repeated { index: Index(10), reply: Some(Bytes::from("10")) };
     assert_eq!(table.look_up(key(1, 5), Index(11)), repeated);
@@ -110,7 +110,7 @@ fn bug_75_a_retry_gets_the_recorded_reply_and_an_older_sequence_is_stale() {
 
 #[test]
 fn bug_76_the_client_used_least_recently_is_forgotten_at_the_bound() {
-    let mut table = Sessions::default();
+    let mut table = ClientSessions::default();
     let full = CLIENTS_MAX as u64;
     for client in 1..=full {
         applied(&mut table, key(client.into(), 1), client);
@@ -131,7 +131,7 @@ fn bug_76_the_client_used_least_recently_is_forgotten_at_the_bound() {
 
 #[test]
 fn a_long_reply_costs_the_reply_and_never_the_sequence() {
-    let mut table = Sessions::with_limits(SMALL);
+    let mut table = ClientSessions::with_limits(SMALL);
     table.record(key(1, 1), Index(1), Some(Bytes::from_static(&[0; 11])));
     assert_eq!(table.look_up(key(1, 1), Index(2)), Lookup::Repeated { index: Index(1), reply: None });
     for client in 2..=4 {
@@ -152,7 +152,7 @@ fn images_that_make_no_sense_are_refused() {
     };
     let refused = |forgotten_through: u64, sessions: Vec<SessionImage>| {
         let image = SessionsImage { forgotten_through: Index(forgotten_through), sessions };
-        matches!(Sessions::of_image(image, Index(10)), Err(RestoreError::Invalid { .. }))
+        matches!(ClientSessions::of_image(image, Index(10)), Err(RestoreError::Invalid { .. }))
     };
     assert!(!refused(0, vec![image(1, 1, 1), image(2, 2, 10)]));
     assert!(refused(0, vec![image(1, 1, 11)]), "used after the snapshot");
@@ -162,5 +162,5 @@ fn images_that_make_no_sense_are_refused() {
     assert!(refused(5, vec![image(1, 1, 5)]), "used before what was forgotten");
     let many = (1..=CLIENTS_MAX as u64 + 1).map(|at| image(at.into(), at, at)).collect();
     let many = SessionsImage { forgotten_through: Index(0), sessions: many };
-    assert!(Sessions::of_image(many, Index(1_000_000)).is_err(), "more than the bound");
+    assert!(ClientSessions::of_image(many, Index(1_000_000)).is_err(), "more than the bound");
 }

@@ -69,9 +69,9 @@ pub enum RestoreError {
     /// The bytes could not be read.
     #[error("snapshot cannot be read at byte {offset}; take it from another node")]
     Io {
-        /// How far it was read.
+        /// How many bytes were read.
         offset: u64,
-        /// What happened.
+        /// The error of the source.
         source: io::Error,
     },
     /// The bytes are no value of the type expected.
@@ -80,7 +80,7 @@ pub enum RestoreError {
          it is damaged, or of another machine or a newer build"
     )]
     Decode {
-        /// How far it was read.
+        /// How many bytes were read.
         offset: u64,
         /// What is wrong.
         source: rmp_serde::decode::Error,
@@ -91,22 +91,22 @@ pub enum RestoreError {
     /// More bytes than the machine read.
     #[error("snapshot has {length} bytes, only {read} were read; it is of another machine or a newer build")]
     Trailing {
-        /// What was read.
+        /// How many bytes the machine read.
         read: u64,
-        /// What there is.
+        /// How many bytes the snapshot has.
         length: u64,
     },
     /// A format this build does not know.
     #[error("snapshot of {what} has version {found}, this build knows {known}; upgrade this node")]
     Version {
-        /// Of what.
+        /// The kind of snapshot.
         what: &'static str,
-        /// What it says.
+        /// The version in the snapshot.
         found: u32,
         /// The newest known.
         known: u32,
     },
-    /// It decodes, but makes no sense. Machines say so with [`RestoreError::invalid`].
+    /// It decodes, and its content is not valid. Machines report that with [`RestoreError::invalid`].
     #[error("snapshot is not valid: {detail}")]
     Invalid {
         /// What is wrong with it.
@@ -115,7 +115,7 @@ pub enum RestoreError {
     /// The machine panicked in `restore`.
     #[error("state machine panicked in restore: {message}; mend the machine")]
     Panicked {
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
     /// It would take a running machine back (known bug 60).
@@ -129,7 +129,7 @@ pub enum RestoreError {
 }
 
 impl RestoreError {
-    /// Says that the bytes decode but make no sense.
+    /// The bytes decode, and their content is not valid.
     pub fn invalid(detail: impl Into<String>) -> Self {
         Self::Invalid { detail: detail.into() }
     }

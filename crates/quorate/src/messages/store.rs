@@ -27,7 +27,7 @@ impl From<StoreRequest> for StoreMessage {
     }
 }
 
-/// What the log store says to itself; no other actor can make one.
+/// What the log store sends to itself; no other actor can make one.
 #[derive(Debug)]
 pub struct Internal(pub(crate) InternalKind);
 

@@ -1,26 +1,25 @@
 //! Who may connect (`docs/safety.md` 14, 15): members of the cluster, in the incarnation they are known by, with the
 //! settings safety needs.
 //!
-//! A peer's incarnation is durable here before the link to it is used, and so before any vote or acknowledgement of it
-//! is counted. From then on another incarnation under its name (a wiped disk) is refused.
+//! A peer's incarnation is durable on this node before the link to it is used, and so before any vote or acknowledgement
+//! of it is counted. From then on another incarnation under its name (a wiped disk) is refused.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use quorate_bridge::{Admission, Admitting, Direction, Hello, PeerKind, Refusal, RefusalCode};
 use quorate_core::{Incarnation, NodeId};
-
-use crate::messages::store::answer;
-use crate::role::StoreRoute;
 use quorate_store::StoreRequest;
+
+use crate::context::StoreRoute;
+use crate::messages::store::answer;
 
 pub(crate) struct Gate {
     me: NodeId,
     fingerprint: u64,
     members: Vec<NodeId>,
     store: StoreRoute,
-    /// The newest boot heard of each incarnation. A short critical section of this module alone, never held across an
-    /// await.
+    /// The newest boot heard of each incarnation. The lock is never held across an await.
     boots: Mutex<BTreeMap<(NodeId, Incarnation), u64>>,
 }
 

@@ -1,4 +1,4 @@
-//! From settings to a running node: everything that can be wrong is said before the first actor runs.
+//! From settings to a running node: every wrong setting is reported before the first actor runs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,77 +6,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use quorate_bridge::{Net, TokioNet};
-use quorate_core::{Hash, Member, Membership, NameError, NodeId};
+use quorate_core::{Hash, Member, Membership, NodeId};
 
 use crate::clock::{self, WallClock};
-use crate::config::{Config, ConfigError};
-use crate::error::GroupError;
-use crate::node::Node;
-use crate::node::owner::{self, Placement, Plan};
-use crate::store::{Disk, DiskError, FjallDisk, FjallOptions, OpenError, SimDisk};
-
-/// Why a node did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// Not a node id.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// A setting.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Peers, but nowhere to hear them.
-    #[error("node {node} has peers but does not listen: give it an address with `listen`")]
-    NotListening {
-        /// This node.
-        node: NodeId,
-    },
-    /// A peer named twice, or like this node.
-    #[error("peer {node} is named twice: every node of the cluster needs an id of its own")]
-    Twice {
-        /// The id.
-        node: NodeId,
-    },
-    /// Not `host:port`.
-    #[error("address {address:?} of {node} is not host:port, for example 10.0.0.1:7000")]
-    Address {
-        /// Whose.
-        node: NodeId,
-        /// What was given.
-        address: String,
-    },
-    /// The data directory: in use, unwritable, damaged.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// The data directory: whose it is, what it lost.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The bridge: an address in use, or not of this machine.
-    #[error(transparent)]
-    Bridge(#[from] quorate_bridge::StartError),
-    /// The node's thread.
-    #[error("cannot start the thread of node {node}")]
-    Thread {
-        /// This node.
-        node: NodeId,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// An actor.
-    #[error("actor {actor} did not start: {detail}")]
-    Actor {
-        /// Which.
-        actor: String,
-        /// Why.
-        detail: String,
-    },
-    /// The one group of a node in memory.
-    #[error("cannot open the group of a node in memory")]
-    Group {
-        /// Why.
-        source: GroupError,
-    },
-}
+use crate::config::Config;
+use crate::handle::group::GroupHandle;
+use crate::machine::StateMachine;
+use crate::node::error::StartError;
+use crate::node::handle::Node;
+use crate::node::lifetime;
+use crate::node::spec::{NodeSpec, Placement};
+use quorate_store::{Disk, FjallDisk, FjallOptions, SimDisk};
 
 /// Where a node keeps its data.
 enum Storage {
@@ -107,8 +47,24 @@ impl std::fmt::Debug for NodeBuilder {
     }
 }
 
+impl Node {
+    /// A node of this id that keeps its data in this directory.
+    pub fn builder(id: &str, directory: impl Into<PathBuf>) -> NodeBuilder {
+        NodeBuilder::new(id, directory.into())
+    }
+
+    /// One group on one node with nothing on disk: for tests and tutorials. The node ends with the last handle.
+    pub async fn single_memory<M: StateMachine>(machine: M) -> Result<GroupHandle<M>, StartError> {
+        let node = NodeBuilder::in_memory("node0").start().await?;
+        let handle =
+            node.group("main", machine).await.map_err(|error| StartError::Group { source: error })?;
+        handle.keep_alive(Box::new(node));
+        Ok(handle)
+    }
+}
+
 impl NodeBuilder {
-    pub(crate) fn new(id: &str, directory: PathBuf) -> Self {
+    fn new(id: &str, directory: PathBuf) -> Self {
         Self {
             id: id.to_owned(),
             storage: Storage::Directory(directory),
@@ -126,7 +82,7 @@ impl NodeBuilder {
         }
     }
 
-    pub(crate) fn in_memory(id: &str) -> Self {
+    fn in_memory(id: &str) -> Self {
         let mut builder = Self::new(id, PathBuf::new()).disk(Box::new(SimDisk::new()));
         builder.inline = true;
         builder
@@ -139,14 +95,14 @@ impl NodeBuilder {
         self
     }
 
-    /// What peers dial, if that is not the address it listens at.
+    /// The address that peers dial, if it is not the one this node listens at.
     #[must_use]
     pub fn advertise(mut self, address: &str) -> Self {
         self.advertise = Some(address.to_owned());
         self
     }
 
-    /// Where this node's API listens, told to peers.
+    /// The address of this node's API, for its peers.
     #[must_use]
     pub fn api(mut self, address: &str) -> Self {
         address.clone_into(&mut self.api);
@@ -189,21 +145,21 @@ impl NodeBuilder {
         self
     }
 
-    /// Keeps the data elsewhere than in the directory: a simulated disk, or one's own.
+    /// Keeps the data on this disk and not in the directory: a simulated disk, or your own.
     #[must_use]
     pub fn disk(mut self, disk: Box<dyn Disk>) -> Self {
         self.storage = Storage::Given(disk);
         self
     }
 
-    /// Calls the disk from the actor that wants it, without a thread of its own: for simulation.
+    /// Calls the disk from the log store's actor, without an I/O thread: for simulation.
     #[must_use]
     pub fn inline_disk(mut self) -> Self {
         self.inline = true;
         self
     }
 
-    /// Reaches peers otherwise than by the system's TCP: for simulation.
+    /// Reaches peers over this network in place of the system's TCP: for simulation.
     #[must_use]
     pub fn net(mut self, net: Arc<dyn Net>) -> Self {
         self.net = net;
@@ -229,8 +185,8 @@ impl NodeBuilder {
         self.boxed().await
     }
 
-    /// The body of an async function is compiled where it is awaited, with all that only it reaches: here that is every
-    /// actor there is. In a box it is compiled with this crate, once, and not with each program that starts a node
+    /// The body of an async function is compiled where it is awaited, with everything that only it reaches: here every
+    /// actor. In a box it is compiled with this crate, once, and not with each program that starts a node
     /// (`docs/decisions/0015-boxed-at-the-door.md`).
     fn boxed(self) -> Pin<Box<dyn Future<Output = Result<Node, StartError>> + Send>> {
         Box::pin(self.checked())
@@ -247,7 +203,7 @@ impl NodeBuilder {
             Storage::Directory(directory) => Box::new(FjallDisk::lock(&directory, FjallOptions::default())?),
             Storage::Given(disk) => disk,
         };
-        let plan = Plan {
+        let spec = NodeSpec {
             id: id.clone(),
             peers: members
                 .iter()
@@ -264,7 +220,8 @@ impl NodeBuilder {
             wall: self.wall,
             inline: self.inline,
         };
-        owner::start(plan, disk, self.placement).await
+        let running = lifetime::start(spec, disk, self.placement).await?;
+        Ok(Node::new(running))
     }
 
     /// This node and its peers, each once, each with an address that can be dialled.

@@ -4,19 +4,20 @@ use quorate_bridge::kill_below;
 use ractor::{ActorCell, ActorRef, ActorStatus as Status};
 use serde::{Deserialize, Serialize};
 
-use crate::applier::ApplierMessage;
-use crate::group::GroupMessage;
-use crate::node::actor::NodeMessage;
+use crate::messages::applier::ApplierMessage;
+use crate::messages::group::GroupMessage;
+use crate::messages::node::NodeMessage;
+use crate::messages::replicator::ReplicatorMessage;
+use crate::messages::role::{LeaderMessage, RoleMessage};
+use crate::messages::store::StoreMessage;
 use crate::node::owner::Owner;
-use crate::role::{LeaderMessage, ReplicatorMessage, RoleMessage};
-use crate::store::StoreMessage;
 
-/// One actor.
+/// An actor of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActorStatus {
     /// Its name: a path in the node's tree.
     pub name: String,
-    /// What it is: the last words of the path that are no number or name (`leader`, `replicator`, `log-store`, ...).
+    /// The kind of actor: `leader`, `replicator`, `log-store`, ...
     pub kind: String,
     /// Whether it is starting, running or ending.
     pub status: String,
@@ -34,7 +35,7 @@ pub enum Injury {
 }
 
 pub(crate) fn actors(owner: &Owner) -> Vec<ActorStatus> {
-    let mut all: Vec<ActorStatus> = named(owner)
+    let mut all: Vec<ActorStatus> = actor_names(owner)
         .filter_map(|name| {
             let cell = ractor::registry::where_is(name.clone())?;
             let path = name.strip_prefix(&owner.name_prefix)?.trim_start_matches('/').to_owned();
@@ -65,7 +66,7 @@ pub(crate) fn injure(owner: &Owner, path: &str, injury: Injury) -> bool {
     true
 }
 
-fn named(owner: &Owner) -> impl Iterator<Item = String> {
+fn actor_names(owner: &Owner) -> impl Iterator<Item = String> {
     let prefix = format!("{}/", owner.name_prefix);
     ractor::registry::registered().into_iter().filter(move |name| name.starts_with(&prefix))
 }

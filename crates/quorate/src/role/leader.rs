@@ -1,72 +1,41 @@
-//! The leader's actor: stage 1 of 7 (Proposed) ends here, stage 2 (Appended) is core's `propose`.
+//! The leader's actor: stage 1 of 7 (Proposed) ends here, and stage 2 (Appended) is core's `Leader`.
 //!
-//! Owns the core `Leader`, the proposals that gather for the next flush, and supervises a replicator per peer. Hears
+//! Owns the core `Leader`, the proposals queued for the next flush, and supervises a replicator per peer. Hears
 //! handles, Sessions, Group, the log store, the applier and its replicators. Asks the log store, the applier and,
 //! through its replicators, its peers. Never decides: that is core's part. A crash loses what is in memory: proposals
 //! that had no index yet are answered *unknown*; Group reloads the rest from disk under a new epoch. Bound: proposals
 //! by the permits of the handles and by `uncommitted_bytes_max`, above which they are refused as busy.
 //!
-//! The first proposal that arrives casts `Flush` to the actor itself; all that queued up before it is stepped at once:
-//! one write, one message per peer and one `Waiters` leave for all of them, without a timer.
+//! The first proposal to arrive casts `Flush` to the actor itself. What is queued when the flush is handled is stepped
+//! at once: one write, one message per peer and one `Waiters` for all of them, without a timer.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use quorate_bridge::kill_below;
 use quorate_core::{
-    Common, Effect, Effects, Incarnation, Index, Leader, LeaderEvent, LogId, NodeId, Proposal, Refusal,
-    ReplicationSession, ReplicatorEvent, Term,
+    Effect, Effects, Index, Leader, LeaderEvent, LogId, NodeId, Reader, Refusal, ReplicationSession,
+    ReplicatorEvent, Term,
 };
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
-use crate::applier::ApplierMessage;
-use crate::error::ProposeError;
-use crate::group::{ProposalPort, QueryPort};
-use crate::role::replicator::{ReplicatorActor, ReplicatorMessage, ReplicatorStart};
-use crate::role::runner::{RoleStart, RoleStatus, Runner};
+use crate::error::{NotReadyReason, ProposeError};
+use crate::messages::applier::ApplierMessage;
+use crate::messages::replicator::{ReplicatorMessage, ReplicatorRef};
+use crate::messages::role::{LeaderMessage, RoleStatus, Submission};
+use crate::ports::ProposalPort;
+use crate::role::replicator::{ReplicatorActor, ReplicatorStart};
+use crate::role::runner::{RoleStart, Runner};
 use crate::supervision::ended;
-
-/// A command with the port its answer goes to.
-pub(crate) struct Submission {
-    pub(crate) proposal: Proposal,
-    pub(crate) port: ProposalPort,
-}
-
-/// What a leader hears.
-pub(crate) enum LeaderMessage {
-    /// From anyone: what every role hears.
-    Common(Common),
-    /// From a handle or a Session: commands to append.
-    Propose(Submission),
-    /// From itself: append what has gathered.
-    Flush,
-    /// From a handle or a Session: a query that wants to be linearizable.
-    Read(QueryPort),
-    /// From a replicator: it wants entries.
-    Fetch { peer: NodeId, session: ReplicationSession, from: Index },
-    /// From Group: hand leadership over.
-    Transfer { to: Option<NodeId> },
-    /// From Group: a peer's incarnation is known and durable here.
-    PeerKnown { peer: NodeId, incarnation: Incarnation },
-    /// From Group: the link to a peer rose or fell.
-    Link { peer: NodeId, up: bool },
-    /// From its own timer.
-    Tick(u64),
-    /// From the node's status: what is it?
-    Inspect(RpcReplyPort<RoleStatus>),
-    /// From tests and `quorate actors stop --panic`: panic, as a bug would.
-    Panic,
-}
 
 pub(crate) struct LeaderState {
     runner: Runner<Leader>,
-    /// Waits for the next flush.
-    gathered: Vec<Submission>,
-    /// Ports of proposals that were stepped and not answered yet, in order.
+    /// Proposals that wait for the next flush.
+    queued: Vec<Submission>,
+    /// Ports of proposals that core has stepped and neither accepted nor refused yet, in order.
     stepped: VecDeque<ProposalPort>,
-    replicators: BTreeMap<NodeId, (ReplicationSession, ActorRef<ReplicatorMessage>)>,
+    replicators: BTreeMap<NodeId, (ReplicationSession, ReplicatorRef)>,
 }
 
-/// The leader.
 pub(crate) struct LeaderActor;
 
 impl Actor for LeaderActor {
@@ -83,11 +52,11 @@ impl Actor for LeaderActor {
         let runner = Runner::new(leader, start.cx, start.group, start.epoch);
         let mut state = LeaderState {
             runner,
-            gathered: Vec::new(),
+            queued: Vec::new(),
             stepped: VecDeque::new(),
             replicators: BTreeMap::new(),
         };
-        state.carry_out(&me, effects).await;
+        state.run_effects(&me, effects).await;
         Ok(state)
     }
 
@@ -98,13 +67,13 @@ impl Actor for LeaderActor {
         state: &mut LeaderState,
     ) -> Result<(), ActorProcessingErr> {
         let effects = match message {
-            LeaderMessage::Common(common) => state.runner.common(common),
+            LeaderMessage::Common(common) => state.runner.step_common(common),
             LeaderMessage::Propose(submission) => {
-                state.gather(&me, submission);
+                state.queue_proposal(&me, submission);
                 return Ok(());
             }
-            LeaderMessage::Flush => state.flush(),
-            LeaderMessage::Read(port) => state.runner.read(port),
+            LeaderMessage::Flush => state.append_queued(),
+            LeaderMessage::Read(port) => state.runner.step_read(port),
             LeaderMessage::Fetch { peer, session, from } => {
                 state.step(LeaderEvent::Fetch { peer, session, from })
             }
@@ -114,14 +83,9 @@ impl Actor for LeaderActor {
                 state.step(LeaderEvent::Incarnation { peer, incarnation, wall_ms })
             }
             LeaderMessage::Link { peer, up } => state.step(LeaderEvent::Link { peer, up }),
-            LeaderMessage::Tick(generation)
-                if state.runner.timer.fired(generation) && state.runner.role.is_some() =>
-            {
-                state.runner.common(Common::Tick)
-            }
-            LeaderMessage::Tick(_) => Effects::new(),
+            LeaderMessage::Tick(generation) => state.runner.step_tick(generation),
             LeaderMessage::Inspect(reply) => {
-                // An asker that gave up, or a role that ended: there is nothing to say.
+                // A role that ended has no status, and an asker may have given up.
                 let _ = state.status().map(|status| reply.send(status));
                 Effects::new()
             }
@@ -130,11 +94,12 @@ impl Actor for LeaderActor {
                 panic!("told to panic")
             }
         };
-        state.carry_out(&me, effects).await;
+        state.run_effects(&me, effects).await;
         Ok(())
     }
 
-    /// A replicator that ended by itself (a panic, a stop from outside) is started anew in a session of its own.
+    /// Ends the replicators by age. ractor would end them in the order of a `HashMap`, and one seed of a simulation would
+    /// have several traces.
     async fn post_stop(
         &self,
         me: ActorRef<LeaderMessage>,
@@ -144,6 +109,7 @@ impl Actor for LeaderActor {
         Ok(())
     }
 
+    /// A replicator that ended by itself (a panic, or a stop from outside) is started again in a new replication session.
     async fn handle_supervisor_evt(
         &self,
         me: ActorRef<LeaderMessage>,
@@ -153,10 +119,10 @@ impl Actor for LeaderActor {
         let Some((who, why)) = ended(event) else { return Ok(()) };
         let lost = state.replicators.iter().find(|(_, (_, actor))| actor.get_id() == who.get_id());
         let Some(peer) = lost.map(|(peer, _)| peer.clone()) else { return Ok(()) };
-        tracing::warn!(node = %state.runner.cx.node, group = %state.runner.cx.name, %peer, why, "replicator restarts");
+        tracing::warn!(node = %state.runner.cx.node, group = %state.runner.cx.name, %peer, reason = why, "restarting replicator");
         state.replicators.remove(&peer);
         let effects = state.step(LeaderEvent::ReplicatorLost { peer });
-        state.carry_out(&me, effects).await;
+        state.run_effects(&me, effects).await;
         Ok(())
     }
 }
@@ -167,22 +133,22 @@ impl LeaderState {
         self.runner.role.as_mut().map(|leader| leader.step(now, event)).unwrap_or_default()
     }
 
-    fn gather(&mut self, me: &ActorRef<LeaderMessage>, submission: Submission) {
+    fn queue_proposal(&mut self, me: &ActorRef<LeaderMessage>, submission: Submission) {
         if self.runner.role.is_none() {
-            submission.port.fail(ProposeError::not_ready("the replica no longer leads"));
+            submission.port.fail(ProposeError::not_ready(NotReadyReason::SteppedDown));
             return;
         }
-        if self.gathered.is_empty() {
+        if self.queued.is_empty() {
             let _ = me.cast(LeaderMessage::Flush);
         }
-        self.gathered.push(submission);
+        self.queued.push(submission);
     }
 
-    fn flush(&mut self) -> Effects {
-        let mut proposals = Vec::with_capacity(self.gathered.len());
-        for Submission { proposal, port } in self.gathered.drain(..) {
+    fn append_queued(&mut self) -> Effects {
+        let mut proposals = Vec::with_capacity(self.queued.len());
+        for Submission { proposal, port } in self.queued.drain(..) {
             if self.runner.role.is_none() {
-                port.fail(ProposeError::not_ready("the replica no longer leads"));
+                port.fail(ProposeError::not_ready(NotReadyReason::SteppedDown));
             } else {
                 proposals.push(proposal);
                 self.stepped.push_back(port);
@@ -194,9 +160,9 @@ impl LeaderState {
         self.step(LeaderEvent::Propose { wall_ms: self.runner.cx.clock.wall_ms(), proposals })
     }
 
-    async fn carry_out(&mut self, me: &ActorRef<LeaderMessage>, effects: Effects) {
+    async fn run_effects(&mut self, me: &ActorRef<LeaderMessage>, effects: Effects) {
         for effect in effects {
-            match self.runner.carry_out(effect) {
+            match self.runner.run_effect(effect) {
                 None => {}
                 Some(Effect::StartReplicator { peer, session, prev }) => {
                     self.start_replicator(me, peer, session, prev).await;
@@ -206,11 +172,11 @@ impl LeaderState {
                         replicator.stop(Some("its leader no longer needs it".into()));
                     }
                 }
-                Some(Effect::ToReplicator { peer, event }) => self.tell(&peer, event),
-                Some(Effect::Accepted { first, term, count }) => self.accepted(first, term, count),
-                Some(Effect::Refused { count, reason }) => self.refused(count, reason),
+                Some(Effect::ToReplicator { peer, event }) => self.tell_replicator(&peer, event),
+                Some(Effect::Accepted { first, term, count }) => self.hand_ports_over(first, term, count),
+                Some(Effect::Refused { count, reason }) => self.refuse_ports(count, reason),
                 Some(Effect::ReadLog { reader, from, through, bytes_max }) => {
-                    if let quorate_core::Reader::Replicator { peer, session } = reader
+                    if let Reader::Replicator { peer, session } = reader
                         && let Some((current, to)) = self.replicators.get(&peer)
                         && *current == session
                     {
@@ -223,20 +189,21 @@ impl LeaderState {
         self.runner.arm(me, LeaderMessage::Tick);
     }
 
-    fn tell(&self, peer: &NodeId, event: ReplicatorEvent) {
+    fn tell_replicator(&self, peer: &NodeId, event: ReplicatorEvent) {
         if let Some((_, replicator)) = self.replicators.get(peer) {
-            // One that just ended is started anew when its end is reported.
+            // One that just ended is started again when its end is reported.
             let _ = replicator.cast(ReplicatorMessage::Event(event));
         }
     }
 
-    /// Index and term are given: port and permit move to the applier and survive this role (`docs/safety.md` 12).
-    fn accepted(&mut self, first: Index, term: Term, count: usize) {
+    /// The proposals have an index and a term. Port and permit move to the applier and survive this role
+    /// (`docs/safety.md` 12).
+    fn hand_ports_over(&mut self, first: Index, term: Term, count: usize) {
         let ports = self.stepped.drain(..count).collect();
         self.runner.to_applier(ApplierMessage::Waiters { first, term, ports });
     }
 
-    fn refused(&mut self, count: usize, reason: Refusal) {
+    fn refuse_ports(&mut self, count: usize, reason: Refusal) {
         let in_flight = self.stepped.len();
         for port in self.stepped.drain(..count) {
             port.fail(match reason {
@@ -246,9 +213,9 @@ impl LeaderState {
                     let bytes_max = quorate_core::PAYLOAD_BYTES_MAX;
                     ProposeError::TooLarge { bytes: bytes_max + 1, bytes_max }
                 }
-                Refusal::Transferring => ProposeError::not_ready("leadership is being handed over"),
-                Refusal::NotLeader => ProposeError::not_ready("the replica no longer leads"),
-                Refusal::ChangeInProgress => ProposeError::not_ready("a membership change is in progress"),
+                Refusal::Transferring => ProposeError::not_ready(NotReadyReason::Transferring),
+                Refusal::NotLeader => ProposeError::not_ready(NotReadyReason::SteppedDown),
+                Refusal::ChangeInProgress => ProposeError::not_ready(NotReadyReason::ChangeInProgress),
             });
         }
     }
@@ -261,7 +228,7 @@ impl LeaderState {
         prev: LogId,
     ) {
         if let Some((_, old)) = self.replicators.remove(&peer) {
-            old.stop(Some("another session begins".into()));
+            old.stop(Some("a new replication session begins".into()));
         }
         let Some(leader) = &self.runner.role else { return };
         let (cx, state) = (&self.runner.cx, leader.state());
@@ -285,7 +252,7 @@ impl LeaderState {
             Ok((replicator, _)) => {
                 self.replicators.insert(peer, (session, replicator));
             }
-            // Without a replicator the peer stays behind, which check-quorum sees; a name in use is a bug of ours.
+            // Only a name that is in use makes this fail, and names carry the replication session: a bug.
             Err(error) => panic!("replicator of {peer} does not start: {error}"),
         }
     }

@@ -5,17 +5,17 @@
 //! value and stays until its mailbox is empty, passing on what still arrives; Group starts the next role with that
 //! state. A role that *panics* is a Raft node that restarted: Group reloads what is on disk under a new epoch
 //! (`docs/safety.md` 9).
+//!
+//! - `start`: starts the role actors. It and `codec` are the two places that know which protocol a group runs.
+//! - `codec`: their messages as bytes.
+//! - `leader`, `waiting` (follower and candidate), `replicator`: the actors.
+//! - `runner`: what the roles have in common.
+//! - `timer`: one timer per actor.
 
-mod context;
+pub(crate) mod codec;
 mod leader;
 mod replicator;
 mod runner;
+pub(crate) mod start;
 mod timer;
 mod waiting;
-
-pub(crate) use context::{GroupContext, StoreRoute};
-pub(crate) use leader::{LeaderActor, LeaderMessage, Submission};
-pub(crate) use replicator::ReplicatorMessage;
-pub(crate) use runner::{Ended, RoleStart};
-pub use runner::{MemberStatus, RoleStatus};
-pub(crate) use waiting::{CandidateActor, FollowerActor, RoleMessage};

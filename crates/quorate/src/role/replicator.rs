@@ -1,9 +1,9 @@
 //! The replicator's actor, one per peer: stage 4 of 7, Replicated; from Appended to the peer's Session.
 //!
-//! Owns the core `Replicator`. Hears its leader, the log store (entries it fetched) and its timer. Asks its leader for
+//! Owns the core `Replicator`. Hears its leader, the log store (entries read for it) and its timer. Asks its leader for
 //! entries and sends to the peer over the bridge. Never touches term, vote or role, and never answers for the leader:
-//! acknowledgements go to the role. A crash loses its window; the leader starts another one in a new session. Bound:
-//! the window, in messages and bytes.
+//! acknowledgements go to the role. A crash loses its window; the leader starts another one in a new replication
+//! session. Bound: the window, in messages and bytes.
 
 use quorate_bridge::RemoteRef;
 use quorate_core::{
@@ -13,19 +13,11 @@ use quorate_core::{
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use crate::clock::Clock;
-use crate::role::LeaderMessage;
+use crate::messages::replicator::ReplicatorMessage;
+use crate::messages::role::LeaderMessage;
+use crate::protocol::GroupProtocol;
+use crate::role::codec::encode_message;
 use crate::role::timer::Timer;
-use crate::wire::{GroupProtocol, Request};
-
-/// What a replicator hears.
-pub(crate) enum ReplicatorMessage {
-    /// From its leader or the log store.
-    Event(ReplicatorEvent),
-    /// From its own timer.
-    Tick(u64),
-    /// From tests and `quorate actors stop --panic`: panic, as a bug would.
-    Panic,
-}
 
 /// What a replicator starts with.
 pub(crate) struct ReplicatorStart {
@@ -81,7 +73,7 @@ impl Actor for ReplicatorActor {
             term: start.term,
             remote: start.remote,
         };
-        state.carry_out(&me, effects);
+        state.send_appends(&me, effects);
         Ok(state)
     }
 
@@ -98,13 +90,13 @@ impl Actor for ReplicatorActor {
             ReplicatorMessage::Panic => panic!("told to panic"),
         };
         let effects = state.core.step(state.clock.now(), event);
-        state.carry_out(&me, effects);
+        state.send_appends(&me, effects);
         Ok(())
     }
 }
 
 impl ReplicatorState {
-    fn carry_out(&mut self, me: &ActorRef<ReplicatorMessage>, effects: Vec<ReplicatorEffect>) {
+    fn send_appends(&mut self, me: &ActorRef<ReplicatorMessage>, effects: Vec<ReplicatorEffect>) {
         for effect in effects {
             match effect {
                 ReplicatorEffect::Send(append) => {
@@ -112,8 +104,8 @@ impl ReplicatorState {
                     let body = Body::AppendEntries(append);
                     let message = Message { from, to, boot: self.boot, term: self.term, body };
                     if let Some(remote) = &self.remote {
-                        // Lost if the link is down or full: the next heartbeat finds the gap.
-                        let _ = remote.cast(&Request::Raft(message));
+                        // Lost if the link is down or its queue is full: the reply to the next heartbeat shows the gap.
+                        let _ = remote.cast(&encode_message(&message));
                     }
                 }
                 ReplicatorEffect::Fetch { from } => {

@@ -1,88 +1,39 @@
 //! What the three role actors have in common: they hold a core role, step it, and carry out its effects in order.
 //!
-//! Owns the reads that wait for their index. Hears what its actor passes on. Never decides. A crash loses the role in
-//! memory and the reads that wait (their callers are told the node was not ready); Group reloads from disk.
+//! Owns the reads that wait for a read index. Hears what its actor passes on. Never decides. A crash loses the role in
+//! memory and the reads that wait (their callers are told that the node is not ready); Group reloads from disk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quorate_core::{
     Become, Candidate, CandidateEvent, Common, Effect, Effects, Entry, Epoch, Follower, FollowerEvent, Index,
-    Leader, LeaderEvent, Message, Notice, ReadId, Reader, ReplicaState, ReplicationSession, ReplicatorEvent,
-    Standing, Time,
+    Leader, LeaderEvent, Message, NextRole, Notice, ReadId, Reader, Refusal, ReplicaState,
+    ReplicationSession, ReplicatorEvent, Time,
 };
+use quorate_store::{StoreError, StoreRequest};
 use ractor::{ActorRef, Message as ActorMessage};
-use serde::{Deserialize, Serialize};
 
-use crate::applier::ApplierMessage;
+use crate::context::{GroupContext, Remotes};
 use crate::error::QueryError;
-use crate::group::{GroupMessage, QueryPort};
+use crate::messages::applier::ApplierMessage;
+use crate::messages::group::{GroupMessage, GroupRef};
+use crate::messages::replicator::{ReplicatorMessage, ReplicatorRef};
+use crate::messages::role::{EndedRole, MemberStatus, RoleStatus};
 use crate::messages::store::answer;
-use crate::role::context::Remotes;
+use crate::ports::QueryPort;
+use crate::role::codec::encode_message;
 use crate::role::timer::Timer;
-use crate::role::{GroupContext, ReplicatorMessage};
-use crate::store::{StoreError, StoreRequest};
-use crate::wire::Request;
 
 /// What a role actor starts with.
 pub(crate) struct RoleStart {
     pub(crate) cx: Arc<GroupContext>,
-    pub(crate) group: ActorRef<GroupMessage>,
+    pub(crate) group: GroupRef,
     pub(crate) epoch: Epoch,
     pub(crate) state: Box<ReplicaState>,
-    /// Skips the pre-vote; for a candidate.
-    pub(crate) forced: bool,
 }
 
-/// What a role leaves behind.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) epoch: Epoch,
-    pub(crate) state: Box<ReplicaState>,
-    pub(crate) next: Become,
-}
-
-/// What a role tells of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoleStatus {
-    /// `follower`, `candidate` or `leader`.
-    pub role: String,
-    /// What it may do beside following.
-    pub standing: Standing,
-    /// The current term.
-    pub term: u64,
-    /// The last index of the log.
-    pub last: u64,
-    /// The last index on this node's disk.
-    pub durable: u64,
-    /// The commit index.
-    pub commit: u64,
-    /// The last index the state machine applied.
-    pub applied: u64,
-    /// The chain hash of the log's end, as hex.
-    pub chain: String,
-    /// Where the membership in force stands in the log.
-    pub members: Vec<MemberStatus>,
-    /// Under a leader: every peer.
-    pub peers: Vec<quorate_core::PeerStatus>,
-}
-
-/// A member as the membership in force has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemberStatus {
-    /// Its node id.
-    pub id: String,
-    /// Where its bridge listens.
-    pub raft: String,
-    /// Where its API listens, or empty.
-    pub api: String,
-    /// Whether it votes.
-    pub voter: bool,
-    /// Its incarnation; zero while the membership does not carry it.
-    pub incarnation: u64,
-}
-
-/// A core role, seen alike.
+/// What the shells need of each of core's roles.
 pub(crate) trait CoreRole: Send + 'static {
     const NAME: &'static str;
     fn common(&mut self, now: Time, common: Common) -> Effects;
@@ -121,10 +72,10 @@ core_role!(Leader, LeaderEvent, "leader");
 
 /// A role and what carries out its effects.
 pub(crate) struct Runner<R> {
-    /// `None` once it ended: what still arrives is passed on.
+    /// `None` once the role ended. What still arrives is passed on to Group.
     pub(crate) role: Option<R>,
     pub(crate) cx: Arc<GroupContext>,
-    pub(crate) group: ActorRef<GroupMessage>,
+    pub(crate) group: GroupRef,
     epoch: Epoch,
     pub(crate) timer: Timer,
     remotes: Remotes,
@@ -133,7 +84,7 @@ pub(crate) struct Runner<R> {
 }
 
 impl<R: CoreRole> Runner<R> {
-    pub(crate) fn new(role: R, cx: Arc<GroupContext>, group: ActorRef<GroupMessage>, epoch: Epoch) -> Self {
+    pub(crate) fn new(role: R, cx: Arc<GroupContext>, group: GroupRef, epoch: Epoch) -> Self {
         Self {
             role: Some(role),
             cx,
@@ -146,8 +97,8 @@ impl<R: CoreRole> Runner<R> {
         }
     }
 
-    /// Steps what every role hears; passes it on if this role ended.
-    pub(crate) fn common(&mut self, common: Common) -> Effects {
+    /// Steps what every role hears, or passes it on to Group if this role ended.
+    pub(crate) fn step_common(&mut self, common: Common) -> Effects {
         let now = self.cx.clock.now();
         if let Some(role) = &mut self.role {
             return role.common(now, common);
@@ -156,11 +107,19 @@ impl<R: CoreRole> Runner<R> {
         Effects::new()
     }
 
-    /// Steps a read.
-    pub(crate) fn read(&mut self, port: QueryPort) -> Effects {
+    /// The deadline of the role has passed, unless a newer timer replaced the one that fired.
+    pub(crate) fn step_tick(&mut self, generation: u64) -> Effects {
+        if self.timer.fired(generation) && self.role.is_some() {
+            return self.step_common(Common::Tick);
+        }
+        Effects::new()
+    }
+
+    /// Asks the role for a read index.
+    pub(crate) fn step_read(&mut self, port: QueryPort) -> Effects {
         let now = self.cx.clock.now();
         let Some(role) = &mut self.role else {
-            port.fail(QueryError::NotReady { detail: "the replica changed its role".into() });
+            port.fail(QueryError::not_ready("the replica changed its role"));
             return Effects::new();
         };
         self.next_read += 1;
@@ -169,8 +128,8 @@ impl<R: CoreRole> Runner<R> {
         role.read(now, vec![id])
     }
 
-    /// Carries out what is the same in every role; gives back what only a leader knows how to.
-    pub(crate) fn carry_out(&mut self, effect: Effect) -> Option<Effect> {
+    /// Carries out an effect that every role can have; gives back one that only a leader has.
+    pub(crate) fn run_effect(&mut self, effect: Effect) -> Option<Effect> {
         match effect {
             Effect::Persist(persist) => {
                 let (group, epoch) = (self.cx.id, self.epoch);
@@ -178,7 +137,7 @@ impl<R: CoreRole> Runner<R> {
                     let _ = store.cast(StoreRequest::Persist { group, epoch, persist }.into());
                 }
             }
-            Effect::Send(message) => self.send(message),
+            Effect::Send(message) => self.send_to_peer(&message),
             Effect::Apply { entries } => self.to_applier(ApplierMessage::Apply { entries }),
             Effect::ReadLog { reader: Reader::Applier, from, through, bytes_max } => {
                 self.read_for_applier(from, through, bytes_max);
@@ -191,9 +150,10 @@ impl<R: CoreRole> Runner<R> {
             }
             Effect::ReadRefused { reads, reason } => {
                 for port in reads.iter().filter_map(|id| self.reads.remove(id)) {
-                    port.fail(QueryError::NotReady {
-                        detail: format!("leadership not confirmed: {reason:?}"),
-                    });
+                    port.fail(QueryError::not_ready(format!(
+                        "leadership not confirmed: {}",
+                        refusal_words(reason)
+                    )));
                 }
             }
             Effect::LeaderChanged { leader, term } => {
@@ -202,19 +162,19 @@ impl<R: CoreRole> Runner<R> {
             Effect::MembershipChanged(membership) => {
                 let _ = self.group.cast(GroupMessage::MembershipChanged(membership));
             }
-            Effect::Become(next) => self.end(next),
-            Effect::Notice(notice) => self.say(&notice),
-            leaders @ (Effect::ReadLog { reader: Reader::Replicator { .. }, .. }
+            Effect::Become(next) => self.end_role(next),
+            Effect::Notice(notice) => self.log_notice(&notice),
+            of_leader @ (Effect::ReadLog { reader: Reader::Replicator { .. }, .. }
             | Effect::StartReplicator { .. }
             | Effect::StopReplicator { .. }
             | Effect::ToReplicator { .. }
             | Effect::Accepted { .. }
-            | Effect::Refused { .. }) => return Some(leaders),
+            | Effect::Refused { .. }) => return Some(of_leader),
         }
         None
     }
 
-    /// After every step: the next tick.
+    /// Sets the timer to the role's deadline; called after every step.
     pub(crate) fn arm<M: ActorMessage>(
         &mut self,
         me: &ActorRef<M>,
@@ -249,24 +209,23 @@ impl<R: CoreRole> Runner<R> {
         })
     }
 
-    fn send(&mut self, message: Message) {
-        let to = message.to.clone();
-        if let Some(remote) = self.remotes.get(&self.cx, &to) {
-            // A Raft message may be lost; whoever needs it says it again.
-            let _ = remote.cast(&Request::Raft(message));
+    fn send_to_peer(&mut self, message: &Message) {
+        if let Some(remote) = self.remotes.get(&self.cx, &message.to) {
+            // Lost if the link is down or its queue is full: Raft resends.
+            let _ = remote.cast(&encode_message(message));
         }
     }
 
     pub(crate) fn to_applier(&self, message: ApplierMessage) {
         let applier = self.cx.route.borrow().applier.clone();
         if let Some(applier) = applier {
-            // Lost with an applier that is gone: the next one says how far it is, ports in it answer for themselves.
+            // Lost if the applier ended: the next one reports the last index it applied, and dropped ports answer *unknown*.
             let _ = applier.cast(message);
         }
     }
 
-    /// What is read goes straight to the applier; a read that fails stops the node, and one that is lost with the
-    /// store's actor is asked for again when that is back.
+    /// The log store sends the entries to the applier. A read that fails stops the node; one that is lost with the store's
+    /// actor is repeated when that is back.
     fn read_for_applier(&self, from: Index, through: Index, bytes_max: usize) {
         let (group, epoch) = (self.cx.id, self.epoch);
         let Some((store, applier)) = self.cx.store().zip(self.cx.route.borrow().applier.clone()) else {
@@ -290,7 +249,7 @@ impl<R: CoreRole> Runner<R> {
 
     pub(crate) fn read_for_replicator(
         &self,
-        to: &ActorRef<ReplicatorMessage>,
+        to: &ReplicatorRef,
         session: ReplicationSession,
         from: Index,
         through: Index,
@@ -310,28 +269,60 @@ impl<R: CoreRole> Runner<R> {
         drop(store.call_and_forward(ask, to, tell, None));
     }
 
-    fn end(&mut self, next: Become) {
+    fn end_role(&mut self, next: Become) {
         let role = self.role.take().expect("a role ends once");
-        let (term, state) = (role.state().term().0, Box::new(role.into_state()));
-        tracing::info!(node = %self.cx.node, group = %self.cx.name, term, from = R::NAME, to = ?next.role,
-            reason = next.reason, "role changes");
-        let _ = self.group.cast(GroupMessage::RoleEnded(Ended { epoch: self.epoch, state, next }));
+        let state = Box::new(role.into_state());
+        let (node, group, term) = (&self.cx.node, &self.cx.name, state.term());
+        let (from, reason, log_last) = (R::NAME, next.reason, state.tail().last().index);
+        match next.role {
+            NextRole::Leader => {
+                tracing::info!(%node, %group, %term, %log_last, from, reason, "became leader");
+            }
+            NextRole::Candidate { forced } => {
+                tracing::info!(%node, %group, %term, %log_last, from, reason, forced, "became candidate");
+            }
+            NextRole::Follower => {
+                tracing::info!(%node, %group, %term, %log_last, from, reason, "became follower");
+            }
+        }
+        let _ = self.group.cast(GroupMessage::RoleEnded(EndedRole { epoch: self.epoch, state, next }));
     }
 
-    fn say(&self, notice: &Notice) {
+    fn log_notice(&self, notice: &Notice) {
         let (node, group) = (&self.cx.node, &self.cx.name);
         match notice {
-            Notice::TwoLeaders { .. }
-            | Notice::BadEntries { .. }
-            | Notice::Diverged { .. }
-            | Notice::RolledBack { .. } => tracing::error!(%node, %group, ?notice, "a peer breaks the rules"),
-            Notice::DiskStalled
-            | Notice::TransferFailed { .. }
-            | Notice::PeerNoSpace { .. }
-            | Notice::TimeJump { .. } => {
-                tracing::warn!(%node, %group, ?notice, "notice");
+            Notice::TwoLeaders { term, known, other } => {
+                tracing::error!(%node, %group, %term, %known, %other, "a peer breaks the rules: two leaders in a term");
             }
-            Notice::Recovered { .. } => tracing::info!(%node, %group, ?notice, "notice"),
+            Notice::BadEntries { from, error } => {
+                tracing::error!(%node, %group, %from, %error, "a peer breaks the rules: bad entries");
+            }
+            Notice::Diverged { from, at } => {
+                tracing::error!(%node, %group, %from, index = %at, "a peer breaks the rules: its log diverges");
+            }
+            Notice::RolledBack { peer, acknowledged, last } => {
+                tracing::error!(%node, %group, %peer, %acknowledged, %last, "a peer breaks the rules: its log shrank");
+            }
+            Notice::DiskStalled => tracing::warn!(%node, %group, "disk stalled, giving leadership away"),
+            Notice::TransferFailed { to } => {
+                tracing::warn!(%node, %group, %to, "leadership transfer failed, proposals are accepted again");
+            }
+            Notice::PeerNoSpace { peer } => tracing::warn!(%node, %group, %peer, "disk of a peer is full"),
+            Notice::TimeJump { ahead_ms } => tracing::warn!(%node, %group, ahead_ms, "wall clock jumped"),
+            Notice::Recovered { index } => {
+                tracing::info!(%node, %group, %index, "recovered, this node votes again");
+            }
         }
+    }
+}
+
+fn refusal_words(reason: Refusal) -> &'static str {
+    match reason {
+        Refusal::NotLeader => "this replica does not lead",
+        Refusal::Transferring => "leadership is being handed over",
+        Refusal::Busy => "too many entries are uncommitted",
+        Refusal::NoSpace => "the disk is full",
+        Refusal::TooLarge => "the entry is too large",
+        Refusal::ChangeInProgress => "a membership change is in progress",
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct Timer {
 }
 
 impl Timer {
-    /// Sees to it that `message` arrives at `deadline` or before.
+    /// Schedules `message` for `deadline`, unless the timer is armed for an earlier time.
     pub(crate) fn arm<M: Message>(
         &mut self,
         me: &ActorRef<M>,
@@ -26,16 +26,16 @@ impl Timer {
         self.armed = Some(deadline);
         self.generation += 1;
         let generation = self.generation;
-        // The timer's task ends by itself; a message that comes too late carries an old generation.
+        // The task of an earlier timer ends by itself; its message carries an old generation.
         drop(me.send_after(deadline.since(now), move || message(generation)));
     }
 
-    /// Whether the timer that fired is the one that counts.
+    /// Whether the timer that fired is the newest one.
     pub(crate) fn fired(&mut self, generation: u64) -> bool {
-        let counts = generation == self.generation;
-        if counts {
+        let newest = generation == self.generation;
+        if newest {
             self.armed = None;
         }
-        counts
+        newest
     }
 }

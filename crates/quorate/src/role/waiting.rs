@@ -7,35 +7,22 @@
 
 use std::marker::PhantomData;
 
-use quorate_core::{Candidate, Common, Effects, Follower, ReplicaState, Time};
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use quorate_core::{Candidate, Effects, Follower, ReplicaState, Time};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use crate::group::QueryPort;
-use crate::role::runner::{CoreRole, RoleStart, RoleStatus, Runner};
-
-/// What a follower or candidate hears.
-pub(crate) enum RoleMessage {
-    /// From anyone: what every role hears.
-    Common(Common),
-    /// From a handle or a Session: a query that wants to be linearizable.
-    Read(QueryPort),
-    /// From its own timer.
-    Tick(u64),
-    /// From the node's status: what is it?
-    Inspect(RpcReplyPort<RoleStatus>),
-    /// From tests and `quorate actors stop --panic`: panic, as a bug would.
-    Panic,
-}
+use crate::messages::role::RoleMessage;
+use crate::role::runner::{CoreRole, RoleStart, Runner};
 
 /// A role that waits for a leader.
-pub(crate) struct WaitingActor<R>(PhantomData<fn() -> R>);
-
-pub(crate) type FollowerActor = WaitingActor<Follower>;
-pub(crate) type CandidateActor = WaitingActor<Candidate>;
+pub(crate) struct WaitingActor<R> {
+    /// A candidate that the leader asked to stand: it skips the pre-vote.
+    forced: bool,
+    role: PhantomData<fn() -> R>,
+}
 
 impl<R> WaitingActor<R> {
-    pub(crate) fn new() -> Self {
-        Self(PhantomData)
+    pub(crate) fn new(forced: bool) -> Self {
+        Self { forced, role: PhantomData }
     }
 }
 
@@ -66,9 +53,9 @@ impl<R: Begin> Actor for WaitingActor<R> {
         me: ActorRef<RoleMessage>,
         start: RoleStart,
     ) -> Result<Runner<R>, ActorProcessingErr> {
-        let (role, effects) = R::begin(*start.state, start.cx.clock.now(), start.forced);
+        let (role, effects) = R::begin(*start.state, start.cx.clock.now(), self.forced);
         let mut runner = Runner::new(role, start.cx, start.group, start.epoch);
-        carry_out(&me, &mut runner, effects);
+        run_effects(&me, &mut runner, effects);
         Ok(runner)
     }
 
@@ -79,28 +66,25 @@ impl<R: Begin> Actor for WaitingActor<R> {
         runner: &mut Runner<R>,
     ) -> Result<(), ActorProcessingErr> {
         let effects = match message {
-            RoleMessage::Common(common) => runner.common(common),
-            RoleMessage::Read(port) => runner.read(port),
-            RoleMessage::Tick(generation) if runner.timer.fired(generation) && runner.role.is_some() => {
-                runner.common(Common::Tick)
-            }
-            RoleMessage::Tick(_) => Effects::new(),
+            RoleMessage::Common(common) => runner.step_common(common),
+            RoleMessage::Read(port) => runner.step_read(port),
+            RoleMessage::Tick(generation) => runner.step_tick(generation),
             RoleMessage::Inspect(reply) => {
-                // An asker that gave up, or a role that ended: there is nothing to say.
+                // A role that ended has no status, and an asker may have given up.
                 let _ = runner.status().map(|status| reply.send(status));
                 Effects::new()
             }
             RoleMessage::Panic => panic!("told to panic"),
         };
-        carry_out(&me, runner, effects);
+        run_effects(&me, runner, effects);
         Ok(())
     }
 }
 
-fn carry_out<R: CoreRole>(me: &ActorRef<RoleMessage>, runner: &mut Runner<R>, effects: Effects) {
+fn run_effects<R: CoreRole>(me: &ActorRef<RoleMessage>, runner: &mut Runner<R>, effects: Effects) {
     for effect in effects {
-        let left = runner.carry_out(effect);
-        assert!(left.is_none(), "only a leader has replicators and proposals: {left:?}");
+        let rest = runner.run_effect(effect);
+        assert!(rest.is_none(), "only a leader has replicators and proposals: {rest:?}");
     }
     runner.arm(me, RoleMessage::Tick);
 }

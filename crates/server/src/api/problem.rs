@@ -228,7 +228,7 @@ mod tests {
         let errors = [
             ProposeError::Busy { in_flight: 1 },
             ProposeError::NoLeader { waited_ms: 1 },
-            ProposeError::NotReady { detail: detail() },
+            ProposeError::NotReady { reason: quorate::NotReadyReason::Other, detail: detail() },
             ProposeError::TooLarge { bytes: 2, bytes_max: 1 },
             ProposeError::Unencodable { detail: detail() },
             ProposeError::NoSpace,

@@ -108,7 +108,7 @@ const BROKEN_MAX: usize = 10;
 /// A rule that a peer broke, or entries that a crash alone cannot have cost. (A sector of the anchor that was torn is none.)
 fn is_broken(line: &str) -> bool {
     line.contains("a peer breaks the rules")
-        || (line.contains("the store was damaged") && !line.contains("BadSlot"))
+        || (line.contains("the store was damaged") && !line.contains("anchor slot"))
 }
 
 /// Fields as text, without what differs from one run in a process to the next.

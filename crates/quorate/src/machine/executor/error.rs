@@ -8,20 +8,20 @@ use quorate_core::{Index, LogId};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("state machine panicked at index {index}: {message}")]
 pub struct Fault {
-    /// The entry.
+    /// The index of the entry.
     pub index: Index,
-    /// What it said.
+    /// The message of the panic.
     pub message: String,
 }
 
 /// Why an entry was not taken. The position has not moved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
-    /// The machine panicked, on this entry or an earlier one, and is gone. Restore from a snapshot, or install one from
+    /// The machine panicked, on this entry or an earlier one, and was dropped. Restore from a snapshot, or install one from
     /// beyond the entry.
     #[error(transparent)]
     Faulted(#[from] Fault),
-    /// It was taken before, or an entry in its place. The caller breaks `safety.md` 10.
+    /// This entry, or another one at its index, was taken before: the caller breaks `safety.md` 10.
     #[error("entry {found} is not after {applied}, which is applied: an index is never applied twice")]
     Again {
         /// The last one taken.
@@ -29,7 +29,7 @@ pub enum ApplyError {
         /// The one given.
         found: LogId,
     },
-    /// It is not the next one, or its term falls. The caller lost entries.
+    /// It is not the next one, or its term falls: the caller lost entries.
     #[error("entry {found} does not follow {applied}, the last applied")]
     Gap {
         /// The last one taken.
@@ -42,9 +42,9 @@ pub enum ApplyError {
         "command at index {index} has envelope version {version}, which this build does not know: upgrade this node"
     )]
     Newer {
-        /// The entry.
+        /// The index of the entry.
         index: Index,
-        /// What it says.
+        /// The version in its envelope.
         version: u8,
     },
     /// It does not decode, and the executor was told to halt at such: [`OnUnreadable::Halt`](super::OnUnreadable::Halt).
@@ -52,9 +52,9 @@ pub enum ApplyError {
         "command at index {index} cannot be read: {detail}; this build is older than the one that proposed it"
     )]
     Unreadable {
-        /// The entry.
+        /// The index of the entry.
         index: Index,
-        /// Why.
+        /// Why it does not decode.
         detail: String,
     },
 }
@@ -62,13 +62,13 @@ pub enum ApplyError {
 /// Why a query has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueryFailed {
-    /// The machine is gone.
+    /// The machine panicked earlier and was dropped.
     #[error(transparent)]
     Faulted(#[from] Fault),
     /// The machine panicked on this query. It goes on: a query changes nothing.
     #[error("state machine panicked on a query: {message}")]
     Panicked {
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
 }
@@ -76,13 +76,13 @@ pub enum QueryFailed {
 /// Why a state was not captured.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
-    /// The machine is gone.
+    /// The machine panicked earlier and was dropped.
     #[error(transparent)]
     Faulted(#[from] Fault),
     /// The machine panicked in `snapshot`. It goes on: a capture changes nothing.
     #[error("state machine panicked in snapshot: {message}")]
     Panicked {
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
     /// Snapshot zero could not write itself out.

@@ -13,10 +13,12 @@ use bytes::Bytes;
 use quorate_core::{Hash, Index, Position, Term};
 use serde::{Deserialize, Serialize};
 
-use super::{CaptureError, Executor, Life, OnUnreadable, StateMachine, caught};
+use super::error::CaptureError;
+use crate::machine::caught::caught;
 use crate::machine::codec;
-use crate::machine::sessions::{KEPT_REPLIES_BYTES_MAX, Sessions, SessionsImage};
+use crate::machine::sessions::{ClientSessions, KEPT_REPLIES_BYTES_MAX, SessionsImage};
 use crate::machine::snapshot::{RestoreError, Snapshot, SnapshotReader};
+use crate::machine::state_machine::StateMachine;
 
 const MAGIC: [u8; 4] = *b"QRMI";
 const VERSION: u32 = 1;
@@ -24,24 +26,25 @@ const VERSION: u32 = 1;
 const HEAD_BYTES_MAX: usize = KEPT_REPLIES_BYTES_MAX + (2 << 20);
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Head {
+pub(super) struct Head {
     index: Index,
     term: Term,
     #[serde(with = "serde_bytes")]
     chain: [u8; 32],
-    unreadable: u64,
-    sessions: SessionsImage,
+    pub(super) unreadable: u64,
+    pub(super) sessions: SessionsImage,
 }
 
 /// A machine before the first entry, as bytes. Cloning shares them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotZero(Bytes);
+pub struct SnapshotZero(pub(super) Bytes);
 
 impl SnapshotZero {
     pub(super) fn capture<M: StateMachine>(machine: &M) -> Result<Self, CaptureError> {
-        let bytes =
-            caught(|| image(machine.snapshot(), Position::ORIGIN, 0, &Sessions::default()).into_bytes())
-                .map_err(|message| CaptureError::Panicked { message })??;
+        let bytes = caught(|| {
+            image(machine.snapshot(), Position::ORIGIN, 0, &ClientSessions::default()).into_bytes()
+        })
+        .map_err(|message| CaptureError::Panicked { message })??;
         Ok(Self(bytes))
     }
 
@@ -51,7 +54,7 @@ impl SnapshotZero {
     }
 }
 
-fn image(machine: Snapshot, at: Position, unreadable: u64, sessions: &Sessions) -> Snapshot {
+pub(super) fn image(machine: Snapshot, at: Position, unreadable: u64, sessions: &ClientSessions) -> Snapshot {
     let (index, term, chain) = (at.index, at.term, at.chain.0);
     let head = Head { index, term, chain, unreadable, sessions: sessions.image() };
     Snapshot::new(move |out| {
@@ -65,60 +68,16 @@ fn image(machine: Snapshot, at: Position, unreadable: u64, sessions: &Sessions) 
     })
 }
 
-impl<M: StateMachine> Executor<M> {
-    /// Captures machine and sessions, cheaply; the bytes are produced by whoever holds the [`Snapshot`]. It stands for all
-    /// entries up to the position beside it.
-    pub fn snapshot(&self) -> Result<(Position, Snapshot), CaptureError> {
-        let machine = self.life.running().map_err(|fault| CaptureError::Faulted(fault.clone()))?;
-        let machine = caught(|| machine.snapshot()).map_err(|message| CaptureError::Panicked { message })?;
-        Ok((self.applied, image(machine, self.applied, self.unreadable, &self.sessions)))
-    }
-
-    /// Makes an executor of the newest snapshot, or of snapshot zero where there is none. The log from
-    /// [`applied`](Self::applied) on has to be replayed into it, without replies or events.
-    pub fn restore(zero: SnapshotZero, newest: Option<SnapshotReader<'_>>) -> Result<Self, RestoreError> {
-        let (head, machine) = if let Some(reader) = newest {
-            read(reader)?
-        } else {
-            let mut bytes: &[u8] = &zero.0;
-            let length = bytes.len() as u64;
-            read(SnapshotReader::new(&mut bytes, length))?
-        };
-        let applied = head.position();
-        Ok(Self {
-            life: Life::Running(machine),
-            sessions: Sessions::of_image(head.sessions, applied.index)?,
-            applied,
-            unreadable: head.unreadable,
-            on_unreadable: OnUnreadable::default(),
-            zero,
-        })
-    }
-
-    /// Replaces machine, sessions and position by a snapshot that is ahead, as sent by a leader. It also heals a faulted
-    /// executor whose entry it has passed. On an error everything stays as it was.
-    pub fn install(&mut self, reader: SnapshotReader<'_>) -> Result<Position, RestoreError> {
-        let (head, machine) = read::<M>(reader)?;
-        let at = head.position();
-        if at.index <= self.applied.index {
-            return Err(RestoreError::Behind { snapshot: at.index, applied: self.applied.index });
-        }
-        let sessions = Sessions::of_image(head.sessions, at.index)?;
-        let before = std::mem::replace(&mut self.life, Life::Running(machine));
-        (self.sessions, self.applied, self.unreadable) = (sessions, at, head.unreadable);
-        // The new machine must not suffer from a destructor of the old one.
-        drop(caught(|| drop(before)));
-        Ok(at)
-    }
-}
-
 impl Head {
-    fn position(&self) -> Position {
+    pub(super) fn position(&self) -> Position {
         Position { index: self.index, term: self.term, chain: Hash(self.chain) }
     }
 }
 
-fn read<M: StateMachine>(mut reader: SnapshotReader<'_>) -> Result<(Head, M), RestoreError> {
+pub(super) fn read<M>(
+    mut reader: SnapshotReader<'_>,
+    machine: impl FnOnce(SnapshotReader<'_>) -> Result<M, RestoreError>,
+) -> Result<(Head, M), RestoreError> {
     if reader.exact()? != MAGIC {
         return Err(RestoreError::invalid("it does not begin as a snapshot of a group's machine"));
     }
@@ -133,9 +92,9 @@ fn read<M: StateMachine>(mut reader: SnapshotReader<'_>) -> Result<(Head, M), Re
     let head = SnapshotReader::new(&mut reader, length as u64).rest()?;
     let head: Head = codec::decode(&head)?;
     let rest = reader.remaining();
-    let machine = caught(|| M::restore(SnapshotReader::new(&mut reader, rest)))
+    let machine = caught(|| machine(SnapshotReader::new(&mut reader, rest)))
         .map_err(|message| RestoreError::Panicked { message })??;
-    // Checked here, for every machine.
+    // Checked here for every machine, so that a snapshot of another one is not taken for a shorter one.
     reader.end()?;
     Ok((head, machine))
 }

@@ -4,11 +4,12 @@ mod fault;
 mod replay;
 
 use bytes::Bytes;
-use quorate_core::{EntryKind, Index, Term};
+use quorate_core::{EntryKind, Index, Position, Term};
 
 use super::*;
 use crate::machine::testing::{Log, replied};
 use crate::machine::{Add, ClientId, Counter, Kv, SessionKey, SnapshotReader, Total};
+use crate::machine::{ApplyContext, StateMachine};
 
 fn counter() -> Executor<Counter> {
     Executor::new(Counter::default()).expect("captures")
@@ -112,7 +113,6 @@ fn what_does_not_decode_is_refused_by_all_alike() {
         b"\x01\x00\x05\x05",
     ];
     for payload in payloads {
-        assert!(check_command::<Add>(&Bytes::from_static(payload)).is_err());
         let entry = log.entry(EntryKind::Command, payload);
         let refused = counter.apply(&entry).expect("takes it");
         assert!(matches!(refused.outcome, Execution::Unreadable { .. }), "{refused:?}");
@@ -142,13 +142,6 @@ fn a_newer_envelope_is_never_skipped() {
     let entry = log.entry(EntryKind::Command, &b"\x02future"[..]);
     assert_eq!(counter.apply(&entry), Err(ApplyError::Newer { index: Index(1), version: 2 }));
     assert_eq!(counter.applied().index, Index(0));
-}
-
-#[test]
-fn proposals_can_be_checked_before_they_enter_the_log() {
-    let payload = Envelope::encode(&Add(1), Some(key(1, 1)), 1 << 10).expect("encodes");
-    assert_eq!(check_command::<Add>(&payload), Ok(()));
-    assert!(check_command::<crate::machine::KvCommand>(&payload).is_err());
 }
 
 #[test]

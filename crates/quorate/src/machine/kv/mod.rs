@@ -1,7 +1,7 @@
 //! A replicated map from string keys to byte strings, ordered by key: get, list by prefix, set, delete, compare-and-set.
 //!
-//! Its bounds: [`KEY_BYTES_MAX`], [`VALUE_BYTES_MAX`], [`LIST_ITEMS_MAX`] and [`LIST_BYTES_MAX`] per page. What it holds
-//! altogether is in memory and bounded by nothing here.
+//! Its bounds: [`KEY_BYTES_MAX`], [`VALUE_BYTES_MAX`], [`LIST_ITEMS_MAX`] and [`LIST_BYTES_MAX`] per page. The map
+//! is kept in memory, and its size is not bounded here.
 
 mod leaves;
 mod types;
@@ -12,16 +12,15 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use self::leaves::Leaves;
-pub use self::types::{KvAnswer, KvCommand, KvExpected, KvItem, KvQuery, KvRefusal, KvReply, Versioned};
-use super::StateMachine;
+pub use self::types::{
+    KEY_BYTES_MAX, KvAnswer, KvCommand, KvExpected, KvItem, KvQuery, KvRefusal, KvReply, VALUE_BYTES_MAX,
+    Versioned,
+};
 use super::context::{ApplyContext, Event};
 use super::digest::AppliedDigest;
 use super::snapshot::{RestoreError, Snapshot, SnapshotReader};
+use super::state_machine::StateMachine;
 
-/// The longest key, in bytes.
-pub const KEY_BYTES_MAX: usize = 1_024;
-/// The longest value, in bytes.
-pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// Items on one page of a list, at most.
 pub const LIST_ITEMS_MAX: usize = 1_000;
 /// Keys and values on one page of a list, in bytes; the first item may exceed it alone.
@@ -131,7 +130,7 @@ impl Kv {
 
     fn list(&self, prefix: &str, after: Option<&str>, limit: u32) -> KvAnswer {
         let limit = (limit as usize).clamp(1, LIST_ITEMS_MAX);
-        // A cursor before the prefix says nothing that the prefix does not say.
+        // A cursor before the prefix changes nothing: the page begins at the prefix.
         let after = after.filter(|after| *after >= prefix);
         let mut found = self.map.from(after.unwrap_or(prefix));
         let mut bytes = 0;

@@ -1,10 +1,13 @@
-//! What a [`Kv`](super::Kv) is told and asked, and what it says.
+//! The commands, replies, queries and answers of [`Kv`](super::Kv).
 
 use bytes::Bytes;
 use quorate_core::{Hash, Index};
 use serde::{Deserialize, Serialize};
 
-use super::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+/// The longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 1_024;
+/// The longest value, in bytes.
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// A value and the index of the entry that set it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -110,7 +110,7 @@ fn zero_is_the_machine_as_it_was_given() {
     let mut given = Executor::new(Kv::default()).expect("captures");
     let mut log = Log::default();
     let _ = replied(given.apply(&log.command(&KvCommand::set("preset", "1"), None)));
-    let Life::Running(machine) = given.life else { panic!("it runs") };
+    let machine = given.machine.expect("it runs");
 
     let mut log = Log::default();
     let mut executor = Executor::new(machine).expect("captures");
@@ -122,7 +122,7 @@ fn zero_is_the_machine_as_it_was_given() {
     assert_eq!(executor.query(KvQuery::Count), Ok(KvAnswer::Count(0)));
 }
 
-/// Snapshots out there must be readable for ever: if this fails, a version has to change.
+/// Snapshots on disks must stay readable: if this fails, a version has to change.
 #[test]
 fn golden_bytes_of_a_snapshot() {
     let mut log = Log { term: Term(2), time_ms: 7, ..Log::default() };

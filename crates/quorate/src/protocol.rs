@@ -1,15 +1,23 @@
-//! What nodes say to each other about a group over the bridge (`docs/formats.md`).
-
-use std::pin::Pin;
-use std::time::Duration;
+//! The protocol between the nodes of a group over the bridge (`docs/formats.md`).
 
 use bytes::Bytes;
-use quorate_bridge::{CallError, Encoding, Protocol, RemoteRef};
-use quorate_core::{GroupId, Message, NodeId};
+use quorate_bridge::{Encoding, Protocol};
+use quorate_core::{GroupId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ProposeError, QueryError};
-use crate::group::Consistency;
+
+/// How fresh an answer must be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Consistency {
+    /// Reflects everything that was acknowledged before the query was asked: the leader confirms that it leads
+    /// (ReadIndex, Raft thesis section 6.4).
+    #[default]
+    Linearizable,
+    /// The present state of this node's machine; may be old.
+    Stale,
+}
 
 /// The protocol of one group. Bodies are maps with named fields; entries travel as one byte string.
 #[derive(Debug)]
@@ -19,20 +27,20 @@ impl Protocol for GroupProtocol {
     type Message = Request;
     type Reply = Response;
     const NAME: &'static str = "quorate.group";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
     const ENCODING: Encoding = Encoding::Named;
 }
 
-/// From one node to another, to the group of a name.
+/// From one node, or a client, to a group on another node.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// Cast: a Raft message.
-    Raft(Message),
+    /// Cast: a message of the protocol by which the group agrees. Only the roles read it (`role/codec.rs`).
+    Consensus { protocol: u8, message: Bytes },
     /// Call: a proposal from a node that does not lead, one hop; never forwarded again.
     Propose { payload: Bytes },
-    /// Call: a query from a node that has no machine of its own to ask (clients).
+    /// Call: a query from a client.
     Query { query: Bytes, consistency: Consistency },
-    /// Cast: the machine of this node faulted at this index.
+    /// Cast: the machine of `node`, the sender, faulted at this index and stays down.
     Faulted { node: NodeId, index: u64 },
 }
 
@@ -43,16 +51,6 @@ pub(crate) enum Response {
     Answered { answer: Bytes },
     NotApplied(ProposeError),
     NotAnswered(QueryError),
-}
-
-/// A call to a group elsewhere. In a box, so that what reads a response is compiled with this crate and not once more for
-/// each machine; beside a call over the network it costs nothing.
-pub(crate) fn call<'a>(
-    remote: &'a RemoteRef<GroupProtocol>,
-    request: &'a Request,
-    timeout: Duration,
-) -> Pin<Box<dyn Future<Output = Result<Response, CallError>> + Send + 'a>> {
-    Box::pin(remote.call(request, timeout))
 }
 
 /// The name under which a group is exposed.

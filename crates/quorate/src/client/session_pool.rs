@@ -1,6 +1,6 @@
-//! Sessions that are free. Each carries one command at a time, and a command takes a greater sequence than the one
-//! before it, and says since when it can have been applied at all: without that, a cluster that forgot the client in the
-//! meantime would take its retry for new and apply it twice (`machine/sessions.rs`).
+//! The client sessions that are free. Each carries one command at a time, and each command a greater sequence than the
+//! one before it, with an index that was applied before it was sent. Without that index, a cluster that has forgotten
+//! the client would take its retry for a new command and apply it twice (`machine/sessions.rs`).
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,14 +10,14 @@ use crate::machine::{ClientId, SessionKey};
 
 /// One session between two commands.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Session {
+pub(super) struct PooledSession {
     client: ClientId,
     sequence: u64,
     /// Applied before the next command is sent.
     since: Index,
 }
 
-impl Session {
+impl PooledSession {
     /// The key of its next command.
     pub(super) fn next(&mut self) -> SessionKey {
         self.sequence += 1;
@@ -25,32 +25,32 @@ impl Session {
     }
 }
 
-/// As many as were ever under way at once, and no more. The lock is never held across an await.
+/// Holds as many sessions as were ever under way at once. The lock is never held across an await.
 #[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<Pool>);
+pub(super) struct ClientSessionPool(Mutex<Pool>);
 
 #[derive(Debug, Default)]
 struct Pool {
-    free: Vec<Session>,
-    /// The newest index known to be applied: what is sent from now on is applied after it. Zero says nothing and is true.
+    free: Vec<PooledSession>,
+    /// The newest index known to be applied; a command that is sent later is applied after it. Zero is always true.
     applied: Index,
 }
 
-impl Sessions {
-    /// One that is free, or a new one.
-    pub(super) fn take(&self, new: impl FnOnce() -> ClientId) -> Session {
+impl ClientSessionPool {
+    /// A free session, or a new one.
+    pub(super) fn take(&self, new: impl FnOnce() -> ClientId) -> PooledSession {
         let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let since = pool.applied;
-        let free = pool.free.pop().map(|session| Session { since, ..session });
-        free.unwrap_or_else(|| Session { client: new(), sequence: 0, since })
+        let free = pool.free.pop().map(|session| PooledSession { since, ..session });
+        free.unwrap_or_else(|| PooledSession { client: new(), sequence: 0, since })
     }
 
-    /// Gives it back once nothing of it will be sent any more.
-    pub(super) fn give(&self, session: Session) {
+    /// Gives a session back, once its command will not be sent again.
+    pub(super) fn give(&self, session: PooledSession) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).free.push(session);
     }
 
-    /// A reply said that this index is applied.
+    /// A reply showed that this index is applied.
     pub(super) fn applied(&self, index: u64) {
         let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pool.applied = pool.applied.max(Index(index));
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn rule_12_no_two_commands_share_a_key() {
-        let sessions = Sessions::default();
+        let sessions = ClientSessionPool::default();
         let (mut one, mut other) = (sessions.take(|| ClientId(1)), sessions.take(|| ClientId(2)));
         let (a, b) = (one.next(), other.next());
         assert_ne!(a.client, b.client, "two commands under way have two sessions");
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn rule_12_bug_76_every_command_says_since_when() {
-        let sessions = Sessions::default();
+        let sessions = ClientSessionPool::default();
         let mut first = sessions.take(|| ClientId(1));
         assert_eq!(first.next().since, Some(Index::ZERO), "before anything is known, too");
         sessions.applied(7);

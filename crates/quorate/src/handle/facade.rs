@@ -1,15 +1,17 @@
 //! The facade: a plain ractor actor that stands for a group in an application's own tree.
 //!
 //! Owns a handle. Hears the application. Asks the group. Never holds a message back: each is answered by a task of its
-//! own, so that one that waits for a majority does not delay the next. A crash loses nothing of the group's; the
+//! own, so that one that waits for a majority does not delay the next. A crash loses nothing of the group's state; the
 //! application's supervisor spawns another. It ends by itself, with the reason, when the group is faulted or the node
 //! ends. Bound: the permits of the handle, above which it answers busy.
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 
 use crate::error::{ProposeError, QueryError};
-use crate::group::{Condition, Consistency, GroupHandle};
+use crate::handle::group::GroupHandle;
 use crate::machine::StateMachine;
+use crate::protocol::Consistency;
+use crate::route::Condition;
 
 /// What a facade hears.
 pub enum FacadeMessage<M: StateMachine> {
@@ -17,7 +19,7 @@ pub enum FacadeMessage<M: StateMachine> {
     Propose(M::Command, RpcReplyPort<Result<M::Reply, ProposeError>>),
     /// From the application: ask the machine.
     Query(M::Query, Consistency, RpcReplyPort<Result<M::Answer, QueryError>>),
-    /// From its own watcher: the group will take nothing any more.
+    /// From its own watcher, with the reason: the group takes no more commands.
     Over(String),
 }
 
@@ -31,18 +33,20 @@ impl<M: StateMachine> std::fmt::Debug for FacadeMessage<M> {
     }
 }
 
-/// The facade's actor.
-pub(crate) struct Facade<M>(GroupHandle<M>);
+struct Facade<M>(GroupHandle<M>);
 
-impl<M: StateMachine> Facade<M>
-where
-    M::Query: Clone,
-{
-    pub(crate) async fn spawn(
-        handle: GroupHandle<M>,
+impl<M: StateMachine> GroupHandle<M> {
+    /// A plain ractor actor that stands for the group: link it, supervise it, `call!` it. It finds the group again
+    /// after every restart and ends only when the group is faulted or the node ends. The group itself is supervised by
+    /// its node alone.
+    pub async fn spawn_facade(
+        &self,
         supervisor: Option<ActorCell>,
-    ) -> Result<ActorRef<FacadeMessage<M>>, SpawnErr> {
-        let facade = Self(handle);
+    ) -> Result<ActorRef<FacadeMessage<M>>, SpawnErr>
+    where
+        M::Query: Clone,
+    {
+        let facade = Facade(self.clone());
         let (actor, _) = match supervisor {
             Some(supervisor) => Actor::spawn_linked(None, facade, (), supervisor).await?,
             None => Actor::spawn(None, facade, ()).await?,
@@ -66,7 +70,7 @@ where
             let reason = match over.map(|route| route.condition.clone()) {
                 Ok(Condition::Faulted(index)) => format!("the group faulted at index {index}"),
                 Ok(Condition::Stopped(detail)) => format!("the node stopped: {detail}"),
-                Ok(Condition::Open) | Err(_) => "the node is gone".to_owned(),
+                Ok(Condition::Open) | Err(_) => "the node has ended".to_owned(),
             };
             let _ = me.cast(FacadeMessage::Over(reason));
         });
@@ -94,7 +98,7 @@ where
 }
 
 /// Ends the task that watches the group together with its facade.
-pub(crate) struct Watcher(tokio::task::AbortHandle);
+struct Watcher(tokio::task::AbortHandle);
 
 impl Drop for Watcher {
     fn drop(&mut self) {
@@ -102,7 +106,7 @@ impl Drop for Watcher {
     }
 }
 
-/// Ends by itself: with the answer, or when the route says the group is over.
+/// The task ends by itself: with the answer, or when the group takes no more commands.
 #[expect(clippy::disallowed_methods, reason = "an actor that waited here would serve one caller at a time")]
 fn detach(work: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
     tokio::spawn(work)

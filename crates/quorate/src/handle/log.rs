@@ -1,28 +1,29 @@
-//! The log as people read it: what stands on this node's disk, entry by entry. For status pages and for tests; the
-//! machine never sees it this way.
+//! The log as people read it: the entries on this node's disk. For status pages and for tests; the machine never sees it
+//! this way.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use quorate_core::{Entry, EntryKind, Index};
 use tokio::time::timeout;
 
 use crate::error::QueryError;
-use crate::group::{Condition, GroupHandle, GroupMessage};
+use crate::handle::group::GroupHandle;
 use crate::machine::{Envelope, SessionKey, StateMachine};
+use crate::messages::group::GroupMessage;
+use crate::route::{Condition, Route};
 
-/// About how many bytes of entries one look at the log reads.
-pub(crate) const LOOK_BYTES_MAX: usize = 4 << 20;
 /// How long the log store is waited for.
-const LOOK_PATIENCE: Duration = Duration::from_secs(5);
+const READ_MAX: Duration = Duration::from_secs(5);
 
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry<C> {
-    /// Its place.
+    /// Its index.
     pub index: u64,
     /// The term of the leader that appended it.
     pub term: u64,
-    /// What it is.
+    /// No-op, command or membership.
     pub kind: EntryKind,
     /// The leader's wall clock at append, in milliseconds since 1970.
     pub time_ms: u64,
@@ -41,30 +42,38 @@ impl<M: StateMachine> GroupHandle<M> {
     /// them (at least one). They may be uncommitted: compare with the commit index in [`status`](Self::status). Refused
     /// where `from` is past the end, or was compacted.
     pub async fn log(&self, from: u64, limit: u64) -> Result<Vec<LogEntry<M::Command>>, QueryError> {
-        let not_ready = |detail: &str| QueryError::NotReady { detail: detail.to_owned() };
-        let (group, condition) = {
-            let routes = self.routes();
-            let route = routes.borrow();
-            (route.group.clone(), route.condition.clone())
-        };
-        if let Condition::Stopped(detail) = condition {
-            return Err(QueryError::Stopped { detail });
-        }
-        let group = group.ok_or_else(|| not_ready("the group is being restarted"))?;
-        let through = Index(from.saturating_add(limit.max(1) - 1));
-        let (sender, answer) = tokio::sync::oneshot::channel();
-        let look = GroupMessage::Look { from: Index(from.max(1)), through, reply: sender.into() };
-        group.cast(look).map_err(|_| not_ready("the group is being restarted"))?;
-        match timeout(LOOK_PATIENCE, answer).await {
-            Ok(Ok(Ok(entries))) => Ok(entries.iter().map(read).collect()),
-            Ok(Ok(Err(error))) => Err(not_ready(&error.to_string())),
-            Ok(Err(_)) => Err(not_ready("the log store is being restarted")),
-            Err(_) => Err(not_ready("the log store did not answer in time")),
-        }
+        let route = self.routes().borrow().clone();
+        let entries = read_entries(route, from, limit).await?;
+        Ok(entries.iter().map(describe).collect())
     }
 }
 
-fn read<C: serde::de::DeserializeOwned>(entry: &Entry) -> LogEntry<C> {
+/// In a box, so that it is compiled with this crate.
+fn read_entries(
+    route: Route,
+    from: u64,
+    limit: u64,
+) -> Pin<Box<dyn Future<Output = Result<Vec<Entry>, QueryError>> + Send>> {
+    let restarting = |actor: &str| QueryError::not_ready(format!("{actor} is being restarted"));
+    Box::pin(async move {
+        if let Condition::Stopped(detail) = route.condition {
+            return Err(QueryError::Stopped { detail });
+        }
+        let group = route.group.ok_or_else(|| restarting("the group"))?;
+        let through = Index(from.saturating_add(limit.max(1) - 1));
+        let (sender, answer) = tokio::sync::oneshot::channel();
+        let read = GroupMessage::ReadLog { from: Index(from.max(1)), through, reply: sender.into() };
+        group.cast(read).map_err(|_| restarting("the group"))?;
+        match timeout(READ_MAX, answer).await {
+            Ok(Ok(Ok(entries))) => Ok(entries),
+            Ok(Ok(Err(error))) => Err(QueryError::not_ready(error.to_string())),
+            Ok(Err(_)) => Err(restarting("the log store")),
+            Err(_) => Err(QueryError::not_ready("the log store did not answer in time")),
+        }
+    })
+}
+
+fn describe<C: serde::de::DeserializeOwned>(entry: &Entry) -> LogEntry<C> {
     let envelope = match entry.kind {
         EntryKind::Command => Envelope::decode(&entry.payload).ok(),
         EntryKind::Noop | EntryKind::Membership => None,

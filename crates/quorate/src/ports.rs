@@ -1,5 +1,5 @@
-//! Where answers go. A port travels with its proposal or query from the handle to whoever answers it; the permit
-//! travels inside, so that it returns when, and only when, the answer is given (`safety.md` 12).
+//! Reply ports. A port travels with its proposal or query from the handle to the actor that answers it; the permit
+//! travels inside, so that it is released when, and only when, the answer is given (`docs/safety.md` 12).
 //!
 //! Only the actor that still holds a proposal refuses it. A port that is dropped answers *unknown*.
 
@@ -10,9 +10,9 @@ use quorate_bridge::ReplyPort;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::error::{ProposeError, QueryError};
-use crate::wire::Response;
+use crate::protocol::Response;
 
-/// What the state machine said, and where the command stands.
+/// The state machine's reply, and the place of the command in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied<R> {
     /// The machine's reply.
@@ -25,7 +25,7 @@ pub struct Applied<R> {
 
 /// Answers a proposal.
 pub(crate) enum ProposalPort {
-    /// A caller in this process; typed, so that a reply is not encoded only to be decoded.
+    /// A caller in this process. Typed, so that a reply is not encoded only to be decoded.
     Local(Box<dyn LocalPort>),
     /// A caller on another node.
     Remote(ReplyPort<Response>),
@@ -35,13 +35,13 @@ impl ProposalPort {
     pub(crate) fn fail(self, error: ProposeError) {
         match self {
             Self::Local(port) => port.fail(error),
-            // A caller that is gone reads it as unknown, as it must.
+            // A caller whose connection fell reads it as unknown, as it must.
             Self::Remote(port) => drop(port.send(&Response::NotApplied(error))),
         }
     }
 }
 
-/// A local caller of a type known only to its handle and its applier.
+/// A local caller; only its handle and the machine's host know the type of the reply.
 pub(crate) trait LocalPort: Send {
     fn fail(self: Box<Self>, error: ProposeError);
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
@@ -52,11 +52,18 @@ pub(crate) struct TypedPort<R> {
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
+impl<R> TypedPort<R> {
+    /// Releases the permit and answers.
+    pub(crate) fn send(self, result: Result<Applied<R>, ProposeError>) {
+        drop(self.permit);
+        // A caller that no longer waits has already been told: unknown.
+        let _ = self.sender.send(result);
+    }
+}
+
 impl<R: Send + 'static> LocalPort for TypedPort<R> {
     fn fail(self: Box<Self>, error: ProposeError) {
-        drop(self.permit);
-        // A caller that no longer waits has answered itself: unknown.
-        let _ = self.sender.send(Err(error));
+        self.send(Err(error));
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
@@ -68,7 +75,7 @@ impl<R: Send + 'static> LocalPort for TypedPort<R> {
 pub(crate) enum QueryPort {
     /// A caller in this process, with its query inside.
     Local(Box<dyn LocalQuery>),
-    /// A caller elsewhere.
+    /// A caller on another node, or a client.
     Remote { query: Bytes, port: ReplyPort<Response> },
 }
 
@@ -81,7 +88,7 @@ impl QueryPort {
     }
 }
 
-/// A local query of a type known only to its handle and its applier.
+/// A local query; only its handle and the machine's host know its type.
 pub(crate) trait LocalQuery: Send {
     fn fail(self: Box<Self>, error: QueryError);
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;

@@ -1,4 +1,4 @@
-//! What the actors of one group know of their surroundings. Shared read-only; made by Node for each group it opens.
+//! What the actors of one group share read-only: made by Node for each group it opens.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use ractor::ActorRef;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::group::{RouteReceiver, RouteSender};
-use crate::store::StoreMessage;
-use crate::wire::{GroupProtocol, exposed_name};
+use crate::messages::store::StoreMessage;
+use crate::protocol::{GroupProtocol, exposed_name};
+use crate::route_watch::{RouteReceiver, RouteSender};
 
-/// Where the log store's actor is right now; `None` while it is restarted.
+/// The address of the log store's actor; `None` while it is restarted.
 pub(crate) type StoreRoute = watch::Receiver<Option<ActorRef<StoreMessage>>>;
 
 pub(crate) struct GroupContext {
@@ -31,8 +31,8 @@ pub(crate) struct GroupContext {
 }
 
 impl GroupContext {
-    /// The log store's actor, unless it is being restarted. What is not told to it then is not lost: roles say again
-    /// what it has not completed once it is back, and Group asks again for what it loads.
+    /// The log store's actor, unless it is being restarted. A request that is not sent then is not lost: roles resend what
+    /// was not completed once the store is back, and Group repeats its load.
     pub(crate) fn store(&self) -> Option<ActorRef<StoreMessage>> {
         self.store.borrow().clone()
     }

@@ -1,0 +1,156 @@
+//! A state machine behind `dyn`: what the applier knows of it. The applier and everything below it is so compiled once,
+//! in this crate, and per machine only what is of its types: decoding a command, applying it, encoding or sending the
+//! reply, answering a query (`docs/decisions/0019-machine-behind-dyn.md`).
+//!
+//! A panic of the machine or of its (de)serialisers is caught in here and returned as a message.
+
+use std::marker::PhantomData;
+
+use bytes::Bytes;
+use quorate_core::LogId;
+
+use crate::error::{ProposeError, QueryError};
+use crate::machine::{
+    ApplyContext, CaptureError, Envelope, Executor, QueryFailed, Ran, RestoreError, SnapshotReader,
+    SnapshotZero, StateMachine, caught, decode, encode, kept_reply, run_command, run_query,
+};
+use crate::ports::{Applied, ProposalPort, QueryPort, TypedPort, TypedQuery};
+use crate::protocol::Response;
+
+/// The longest reply or answer that is sent to another node, in bytes.
+const REPLY_BYTES_MAX: usize = 8 << 20;
+
+/// A state machine of a type that only its handle knows.
+pub(crate) trait MachineHost: Send {
+    /// Decodes and applies a command, and answers its proposer if one waits: one call per entry. `Err` is the message of
+    /// a panic. The port is left where it was if the command was not applied.
+    fn apply_command(
+        &mut self,
+        cx: &mut ApplyContext<'_>,
+        envelope: &Envelope,
+        port: &mut Option<ProposalPort>,
+    ) -> Result<Ran<()>, String>;
+
+    /// Answers a retry with the reply that was kept.
+    fn repeat_reply(&self, port: ProposalPort, at: LogId, reply: Option<Bytes>);
+
+    /// Answers a query.
+    fn answer_query(&self, port: QueryPort);
+}
+
+/// Makes a group's machine, as often as its applier is started; owned above the group's actor.
+pub(crate) trait MachineFactory: Send + Sync {
+    /// The machine before its first entry, with no client sessions.
+    fn restore(&self) -> Result<Executor<Box<dyn MachineHost>>, RestoreError>;
+}
+
+/// The factory of a machine, from the state it was given to the group with.
+pub(crate) fn factory_of<M: StateMachine>(machine: M) -> Result<impl MachineFactory, CaptureError> {
+    let zero = Executor::new(machine)?.zero();
+    Ok(Factory::<M> { zero, machine: PhantomData })
+}
+
+struct Factory<M> {
+    zero: SnapshotZero,
+    machine: PhantomData<fn() -> M>,
+}
+
+impl<M: StateMachine> MachineFactory for Factory<M> {
+    fn restore(&self) -> Result<Executor<Box<dyn MachineHost>>, RestoreError> {
+        let host =
+            |reader: SnapshotReader<'_>| Ok(Box::new(Host(M::restore(reader)?)) as Box<dyn MachineHost>);
+        Executor::restore_with(self.zero.clone(), None, host)
+    }
+}
+
+/// The thin adapter from a typed machine to [`MachineHost`].
+struct Host<M>(M);
+
+impl<M: StateMachine> MachineHost for Host<M> {
+    fn apply_command(
+        &mut self,
+        cx: &mut ApplyContext<'_>,
+        envelope: &Envelope,
+        port: &mut Option<ProposalPort>,
+    ) -> Result<Ran<()>, String> {
+        let at = cx.log_id();
+        Ok(run_command(&mut self.0, cx, envelope)?.map(|(reply, kept)| {
+            if let Some(port) = port.take() {
+                send_reply(port, Ok(Applied { reply, index: at.index.0, term: at.term.0 }));
+            }
+            ((), kept)
+        }))
+    }
+
+    fn repeat_reply(&self, port: ProposalPort, at: LogId, reply: Option<Bytes>) {
+        let LogId { index, term } = at;
+        let applied =
+            kept_reply::<M::Reply>(reply).map(|reply| Applied { reply, index: index.0, term: term.0 });
+        send_reply(port, applied.ok_or(ProposeError::ReplyNotKept { index: index.0 }));
+    }
+
+    fn answer_query(&self, port: QueryPort) {
+        match port {
+            QueryPort::Local(query) => {
+                let typed = query.into_any().downcast::<TypedQuery<M::Query, M::Answer>>();
+                let TypedQuery { query, sender, permit } =
+                    *typed.expect("a handle has its group's machine type");
+                let answer = run_query(&self.0, query).map_err(query_error);
+                drop(permit);
+                // A caller that no longer waits has already been told: not ready.
+                let _ = sender.send(answer);
+            }
+            QueryPort::Remote { query, port } => {
+                // A panic in the types' (de)serialisers costs the caller its answer, not the group its machine.
+                let answer = caught(|| self.answer_bytes(&query))
+                    .unwrap_or_else(|detail| Err(QueryError::Panicked { detail }));
+                drop(port.send(&match answer {
+                    Ok(answer) => Response::Answered { answer },
+                    Err(error) => Response::NotAnswered(error),
+                }));
+            }
+        }
+    }
+}
+
+impl<M: StateMachine> Host<M> {
+    fn answer_bytes(&self, query: &Bytes) -> Result<Bytes, QueryError> {
+        let query = decode::<M::Query>(query).map_err(|error| unreadable("query", &error))?;
+        let answer = run_query(&self.0, query).map_err(query_error)?;
+        encode(&answer, REPLY_BYTES_MAX).map_err(|error| unreadable("answer", &error))
+    }
+}
+
+fn unreadable(what: &str, error: &dyn std::fmt::Display) -> QueryError {
+    QueryError::Unreadable { detail: format!("{what}: {error}") }
+}
+
+pub(crate) fn query_error(failed: QueryFailed) -> QueryError {
+    match failed {
+        QueryFailed::Faulted(fault) => QueryError::Faulted { index: fault.index.0 },
+        QueryFailed::Panicked { message } => QueryError::Panicked { detail: message },
+    }
+}
+
+/// Stage 7 of 7, Replied: the permit is released with the answer.
+fn send_reply<R: serde::Serialize + Send + 'static>(
+    port: ProposalPort,
+    result: Result<Applied<R>, ProposeError>,
+) {
+    match port {
+        ProposalPort::Local(port) => {
+            let typed = port.into_any().downcast::<TypedPort<R>>();
+            typed.expect("a handle has its group's machine type").send(result);
+        }
+        ProposalPort::Remote(port) => {
+            let response = result.and_then(|Applied { reply, index, term }| {
+                let reply = caught(|| encode(&reply, REPLY_BYTES_MAX).map_err(|error| error.to_string()));
+                let reply = reply.and_then(|encoded| encoded).map_err(|error| {
+                    ProposeError::unknown(format!("applied, but its reply was not sent: {error}"))
+                })?;
+                Ok(Response::Applied { reply, index, term })
+            });
+            drop(port.send(&response.unwrap_or_else(Response::NotApplied)));
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What a handle and a client do alike with a command or query that goes over the bridge: encode it, call the group, and
+//! turn what comes back into a result. Nothing is called *refused* once a byte of it may have been sent.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_bridge::{CallError, RemoteRef, Sent};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use crate::error::{NotReadyReason, ProposeError, QueryError};
+use crate::machine::{CodecError, Envelope, SessionKey, decode};
+use crate::ports::Applied;
+use crate::protocol::{GroupProtocol, Request, Response};
+
+/// How long a refusal that may pass is waited out before the next attempt.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Encodes a command once; the same bytes go to every peer and to disk.
+pub(crate) fn encode_command<C: Serialize>(
+    command: &C,
+    key: Option<SessionKey>,
+    bytes_max: usize,
+) -> Result<Bytes, ProposeError> {
+    Envelope::encode(command, key, bytes_max).map_err(|error| match error {
+        CodecError::TooLarge { bytes, .. } => ProposeError::TooLarge { bytes, bytes_max },
+        error => ProposeError::Unencodable { detail: error.to_string() },
+    })
+}
+
+/// A reply as it came over the bridge.
+pub(crate) struct EncodedReply {
+    pub(crate) reply: Bytes,
+    pub(crate) index: u64,
+    pub(crate) term: u64,
+}
+
+impl EncodedReply {
+    pub(crate) fn decode<R: DeserializeOwned>(self) -> Result<Applied<R>, ProposeError> {
+        let Self { reply, index, term } = self;
+        let reply = decode(&reply).map_err(|error| {
+            ProposeError::unknown(format!("applied at index {index}, but the reply cannot be read: {error}"))
+        })?;
+        Ok(Applied { reply, index, term })
+    }
+}
+
+/// Why a call brought no response.
+pub(crate) enum CallFailure {
+    /// The node was reached and has not opened the group.
+    NoSuchGroup { node: String, detail: String },
+    /// Nothing was sent; another node may be asked.
+    NotSent(String),
+    /// It may have been received.
+    Unknown(String),
+}
+
+/// Calls the group on another node.
+pub(crate) async fn call_group(
+    remote: &RemoteRef<GroupProtocol>,
+    request: &Request,
+    deadline: Instant,
+) -> Result<Response, CallFailure> {
+    let timeout = deadline.saturating_duration_since(Instant::now());
+    remote.call(request, timeout).await.map_err(|error| match (&error, error.outcome()) {
+        (CallError::NoSuchActor { .. }, Sent::NotSent) => {
+            CallFailure::NoSuchGroup { node: remote.node().to_owned(), detail: error.to_string() }
+        }
+        (_, Sent::NotSent) => CallFailure::NotSent(error.to_string()),
+        (_, Sent::Unknown) => CallFailure::Unknown(error.to_string()),
+    })
+}
+
+/// What a proposal's response means. `group` is the group's name, for the message.
+pub(crate) fn proposal_result(
+    response: Result<Response, CallFailure>,
+    group: &str,
+) -> Result<EncodedReply, ProposeError> {
+    match response {
+        Ok(Response::Applied { reply, index, term }) => Ok(EncodedReply { reply, index, term }),
+        Ok(Response::NotApplied(error)) => Err(error),
+        Ok(Response::Answered { .. } | Response::NotAnswered(_)) => {
+            Err(ProposeError::unknown("the node answered a proposal with the answer to a query"))
+        }
+        Err(CallFailure::NoSuchGroup { node, .. }) => {
+            Err(ProposeError::NoSuchGroup { group: group.to_owned(), node })
+        }
+        Err(CallFailure::NotSent(detail)) => {
+            Err(ProposeError::NotReady { reason: NotReadyReason::Unreachable, detail })
+        }
+        Err(CallFailure::Unknown(detail)) => Err(ProposeError::unknown(detail)),
+    }
+}
+
+/// What a query's response means: the answer's bytes.
+pub(crate) fn query_result(response: Result<Response, CallFailure>) -> Result<Bytes, QueryError> {
+    match response {
+        Ok(Response::Answered { answer }) => Ok(answer),
+        Ok(Response::NotAnswered(error)) => Err(error),
+        Ok(Response::Applied { .. } | Response::NotApplied(_)) => {
+            Err(QueryError::not_ready("the node answered a query with the reply to a proposal"))
+        }
+        Err(
+            CallFailure::NoSuchGroup { detail, .. }
+            | CallFailure::NotSent(detail)
+            | CallFailure::Unknown(detail),
+        ) => Err(QueryError::not_ready(detail)),
+    }
+}
+
+/// Milliseconds since `started`.
+pub(crate) fn waited_ms(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// When the next attempt is due at the latest.
+pub(crate) fn next_attempt(deadline: Instant) -> Instant {
+    deadline.min(Instant::now() + RETRY_PAUSE)
+}
+
+/// Waits until the next attempt.
+pub(crate) async fn pause(deadline: Instant) {
+    drop(tokio::time::timeout_at(next_attempt(deadline), std::future::pending::<()>()).await);
+}

@@ -1,0 +1,207 @@
+//! How a client's proposal or query is tried on one node after the other, until an answer or the deadline.
+//!
+//! The futures are boxed, so that they are compiled with this crate and not with each machine.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorate_core::GroupId;
+use tokio::time::Instant;
+
+use crate::attempt::{self, CallFailure, EncodedReply, call_group, proposal_result, query_result, waited_ms};
+use crate::client::connection::Client;
+use crate::client::session_pool::ClientSessionPool;
+use crate::error::{NotReadyReason, Outcome, ProposeError, QueryError};
+use crate::machine::SessionKey;
+use crate::protocol::{self, Consistency, GroupProtocol, Request, Response};
+
+/// Encodes the command at hand under a session key.
+pub(super) type EncodeCommand = Box<dyn Fn(SessionKey) -> Result<Bytes, ProposeError> + Send>;
+
+type Calling<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
+
+/// The calls of one group.
+pub(super) struct GroupCalls {
+    client: Client,
+    pub(super) name: Arc<str>,
+    exposed: String,
+    sessions: ClientSessionPool,
+}
+
+impl GroupCalls {
+    pub(super) fn new(client: Client, name: &str) -> Self {
+        let exposed = protocol::exposed_name(GroupId::of_name(name));
+        Self { client, name: name.into(), exposed, sessions: ClientSessionPool::default() }
+    }
+
+    pub(super) fn command_bytes_max(&self) -> usize {
+        self.client.inner.options.command_bytes_max
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.client.inner.options.timeout
+    }
+
+    /// Proposes under a session from the pool.
+    pub(super) fn propose_in_session(
+        &self,
+        encode: EncodeCommand,
+    ) -> Calling<'_, EncodedReply, ProposeError> {
+        Box::pin(async move {
+            let deadline = self.deadline();
+            loop {
+                let mut session = self.sessions.take(|| self.client.inner.new_session());
+                let key = session.next();
+                let Attempts { result, in_doubt } = match encode(key) {
+                    Ok(payload) => self.attempts(payload, true, deadline).await,
+                    Err(error) => Attempts { result: Err(error), in_doubt: false },
+                };
+                match &result {
+                    // The cluster has forgotten clients since the last index known to this client, so it cannot tell
+                    // whether this client is one of them. If no attempt may have been seen, the command was not applied,
+                    // and it is sent again with the later index that is known now.
+                    Err(ProposeError::SessionExpired { index, .. }) => {
+                        self.sessions.applied(*index);
+                        let is_later = key.since.is_none_or(|since| since.0 < *index);
+                        if !in_doubt && is_later && Instant::now() < deadline {
+                            continue;
+                        }
+                    }
+                    Ok(applied) => {
+                        self.sessions.applied(applied.index);
+                        self.sessions.give(session);
+                    }
+                    Err(_) => self.sessions.give(session),
+                }
+                return result;
+            }
+        })
+    }
+
+    /// Proposes without a session.
+    pub(super) fn propose_bare(&self, payload: Bytes) -> Calling<'_, EncodedReply, ProposeError> {
+        Box::pin(async move { self.attempts(payload, false, self.deadline()).await.result })
+    }
+
+    pub(super) fn query(&self, query: Bytes, consistency: Consistency) -> Calling<'_, Bytes, QueryError> {
+        Box::pin(async move {
+            let deadline = self.deadline();
+            let in_flight = self.client.inner.options.in_flight_max;
+            let permit = tokio::time::timeout_at(deadline, self.client.inner.permits.acquire()).await;
+            let Ok(Ok(_permit)) = permit else { return Err(QueryError::Busy { in_flight }) };
+            loop {
+                let request = Request::Query { query: query.clone(), consistency };
+                let error = match query_result(self.ask_node(&request, deadline).await) {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) => error,
+                };
+                let may_pass = matches!(
+                    error,
+                    QueryError::NotReady { .. } | QueryError::NoLeader { .. } | QueryError::Stopped { .. }
+                );
+                if !may_pass || Instant::now() >= deadline {
+                    return Err(error);
+                }
+            }
+        })
+    }
+
+    /// Tries one node after the other. Once an attempt may have been seen, the result is not called refused or failed.
+    async fn attempts(&self, payload: Bytes, has_session: bool, deadline: Instant) -> Attempts {
+        let (started, options) = (Instant::now(), &self.client.inner.options);
+        let permit = tokio::time::timeout_at(deadline, self.client.inner.permits.acquire()).await;
+        let Ok(Ok(_permit)) = permit else {
+            let busy = ProposeError::Busy { in_flight: options.in_flight_max };
+            return Attempts { result: Err(busy), in_doubt: false };
+        };
+        let mut doubt: Option<String> = None;
+        let error = loop {
+            let request = Request::Propose { payload: payload.clone() };
+            let response = self.ask_node(&request, deadline).await;
+            let error = match proposal_result(response, &self.name) {
+                Ok(replied) => return Attempts { result: Ok(replied), in_doubt: doubt.is_some() },
+                Err(error) => error,
+            };
+            if let ProposeError::Unknown { detail } = &error {
+                doubt = Some(detail.clone());
+            }
+            if Instant::now() >= deadline || !may_retry(&error, has_session) {
+                break leaderless(error, started);
+            }
+        };
+        match doubt {
+            Some(detail) if error.outcome() != Outcome::Unknown => {
+                Attempts { result: Err(ProposeError::unknown(detail)), in_doubt: true }
+            }
+            doubt => Attempts { result: Err(error), in_doubt: doubt.is_some() },
+        }
+    }
+
+    /// One attempt, at the node that answered last. On failure, rotate to the next node; back off after a full round.
+    async fn ask_node(&self, request: &Request, deadline: Instant) -> Result<Response, CallFailure> {
+        let inner = &self.client.inner;
+        let node = inner.current();
+        let remote = inner
+            .bridge
+            .remote::<GroupProtocol>(&inner.nodes[node], &self.exposed)
+            .map_err(|error| CallFailure::NotSent(error.to_string()))?;
+        let result = call_group(&remote, request, deadline).await.map_err(|failure| match failure {
+            CallFailure::NoSuchGroup { detail, .. } => {
+                CallFailure::NotSent(format!("{detail}: is group {} open there?", self.name))
+            }
+            failure => failure,
+        });
+        if !is_useful(&result) {
+            inner.rotate_from(node);
+            if node + 1 == inner.nodes.len() {
+                attempt::pause(deadline).await;
+            }
+        }
+        result
+    }
+}
+
+/// How the attempts at one proposal ended, and whether one before the last may have been seen.
+struct Attempts {
+    result: Result<EncodedReply, ProposeError>,
+    in_doubt: bool,
+}
+
+/// Whether the node that gave this is to be asked next time.
+fn is_useful(result: &Result<Response, CallFailure>) -> bool {
+    match result {
+        Ok(Response::Applied { .. } | Response::Answered { .. }) => true,
+        Ok(Response::NotApplied(error)) => !is_of_node(error),
+        Ok(Response::NotAnswered(error)) => matches!(error, QueryError::Busy { .. }),
+        Err(_) => false,
+    }
+}
+
+/// Refused for a reason of that node's, which another node may not have.
+fn is_of_node(error: &ProposeError) -> bool {
+    matches!(
+        error,
+        ProposeError::NotReady { .. }
+            | ProposeError::NoLeader { .. }
+            | ProposeError::Stopped { .. }
+            | ProposeError::NoSuchGroup { .. }
+    )
+}
+
+/// A command that was refused or superseded did not happen and may be sent again; one that is unknown, under a session
+/// only.
+fn may_retry(error: &ProposeError, has_session: bool) -> bool {
+    let doubtful = matches!(error, ProposeError::Superseded { .. } | ProposeError::Unknown { .. });
+    is_of_node(error) || (has_session && doubtful)
+}
+
+/// Seen from outside, a node that does not lead is a group without a leader.
+fn leaderless(error: ProposeError, started: Instant) -> ProposeError {
+    match error {
+        ProposeError::NotReady { reason: NotReadyReason::NotLeader, .. } => {
+            ProposeError::NoLeader { waited_ms: waited_ms(started) }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,23 @@
+//! Stage 3 of 7, Persisted, on its way back: the log store's completions, passed on to the role that ordered the write.
+
+use std::sync::Arc;
+
+use quorate_core::Common;
+use quorate_store::{StoreEvent, StoreSink};
+
+use crate::route_watch::RouteReceiver;
+
+/// The sink of an epoch's completions. It runs on the I/O thread and only forwards.
+pub(crate) fn completion_sink(routes: RouteReceiver) -> StoreSink {
+    Arc::new(move |event| forward_completion(&routes, &event))
+}
+
+/// Tells the role, without a hop through Group. A completion of an older epoch is dropped; a change of free space concerns
+/// any epoch.
+fn forward_completion(routes: &RouteReceiver, event: &StoreEvent) {
+    let (epoch, common) = match *event {
+        StoreEvent::Persisted { epoch, sequence, .. } => (Some(epoch), Common::Persisted(sequence)),
+        StoreEvent::DiskFull(full) => (None, Common::DiskFull(full)),
+    };
+    routes.borrow().tell_role_of(epoch, common);
+}

@@ -1,0 +1,71 @@
+//! The door of a group: what a Session delivers for it, one batch per socket read, sent on along the route without a hop
+//! through Group.
+//!
+//! While no role runs, Raft messages are dropped and callers are refused. The name stays exposed: whatever is restarted
+//! is reached by the same name.
+
+use bytes::Bytes;
+use quorate_bridge::{Exposed, Inbound, ReplyPort};
+use quorate_core::{Common, Proposal};
+
+use crate::error::{NotReadyReason, ProposeError};
+use crate::machine::Envelope;
+use crate::messages::group::GroupMessage;
+use crate::messages::role::Submission;
+use crate::ports::{ProposalPort, QueryPort};
+use crate::protocol::{GroupProtocol, Request, Response};
+use crate::role::codec::decode_message;
+use crate::route::{Condition, Route};
+use crate::route_watch::RouteReceiver;
+
+/// What the bridge exposes under the group's name.
+pub(crate) fn open_door(routes: RouteReceiver) -> Exposed {
+    Exposed::sink::<GroupProtocol>(move |batch| {
+        let route = routes.borrow().clone();
+        receive_batch(&route, batch);
+        Ok(())
+    })
+}
+
+/// Sends each message of a batch on its way.
+fn receive_batch(route: &Route, batch: Vec<Inbound<GroupProtocol>>) {
+    for Inbound { from, message, reply } in batch {
+        match (message, reply) {
+            (Request::Consensus { protocol, message }, _) => match decode_message(protocol, &message) {
+                // The handshake established the sender. A message that names another node is dropped.
+                Ok(message) if message.from.as_str() == from.node => {
+                    route.tell_role(Common::Message(message));
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(from = from.node, %error, "dropped a message of a peer"),
+            },
+            (Request::Propose { payload }, Some(reply)) => receive_proposal(route, payload, reply),
+            (Request::Query { query, consistency }, Some(port)) => {
+                route.send_query(consistency, QueryPort::Remote { query, port });
+            }
+            (Request::Faulted { node, index }, _) => {
+                if node.as_str() == from.node {
+                    route.tell_group(GroupMessage::PeerFaulted { peer: node, index });
+                }
+            }
+            // A call that was sent as a cast has no port to answer.
+            (Request::Propose { .. } | Request::Query { .. }, None) => {}
+        }
+    }
+}
+
+/// Sends a proposal that came as bytes to the leader on this node. A payload that is not a command envelope of this build
+/// is refused: in the log, every replica would have to stop at it.
+fn receive_proposal(route: &Route, payload: Bytes, reply: ReplyPort<Response>) {
+    let port = ProposalPort::Remote(reply);
+    if let Err(error) = Envelope::decode(&payload) {
+        port.fail(ProposeError::Unencodable { detail: error.to_string() });
+        return;
+    }
+    if let Condition::Stopped(_) = &route.condition {
+        // *Not ready* and not *stopped*: the caller's own node goes on, and waits for the next leader.
+        port.fail(ProposeError::not_ready(NotReadyReason::Stopping));
+        return;
+    }
+    route.send_proposal(Submission { proposal: Proposal::new(payload), port });
+}

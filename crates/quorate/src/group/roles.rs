@@ -1,0 +1,209 @@
+//! How Group loads, starts, replaces and restarts its role (`docs/safety.md` 9, 10).
+
+use std::sync::atomic::Ordering;
+
+use quorate_core::{
+    Common, Entry, Epoch, Incarnation, Index, Loaded, Membership, NextRole, NodeId, ReplicaState,
+};
+use quorate_store::{Answer, LoadedGroup, StoreError, StoreRequest};
+use ractor::{ActorRef, RpcReplyPort};
+
+use crate::group::completion::completion_sink;
+use crate::group::state::{Child, GroupState, JOIN_MAX};
+use crate::messages::applier::ApplierMessage;
+use crate::messages::group::GroupMessage;
+use crate::messages::role::{EndedRole, LeaderMessage, RoleRef, RoleStatus};
+use crate::messages::store::{AnswerPort, answer};
+use crate::role::start::{RoleStart, role_name, start_role};
+
+/// Bytes of entries that one read for people returns, about.
+const READ_LOG_BYTES_MAX: usize = 4 << 20;
+
+impl GroupState {
+    /// Handles what came back from a stale route, or found no role.
+    pub(super) fn for_role(&mut self, me: &ActorRef<GroupMessage>, common: Common) {
+        match common {
+            Common::DiskFull(full) if self.role.is_none() => self.disk_full = full,
+            // May come from a previous applier; ask the current one.
+            Common::Applied(_) => self.ask_applier(me),
+            other => self.tell_role(other),
+        }
+    }
+
+    fn ask_applier(&self, me: &ActorRef<GroupMessage>) {
+        if let Some(applier) = &self.applier {
+            let number = self.applier_number;
+            let tell = move |applied| GroupMessage::ApplierAt { applier: number, applied };
+            drop(applier.actor.call_and_forward(ApplierMessage::LastApplied, me, tell, None));
+        }
+    }
+
+    /// The incarnations in the membership replace those met on links (`docs/safety.md` 14). They are made durable on this
+    /// node, where admission finds them.
+    pub(super) fn membership_changed(&mut self, membership: Membership) {
+        if let Some(store) = self.start.cx.store() {
+            let known = membership.members.iter().filter(|(_, member)| member.incarnation.0 != 0);
+            for (peer, member) in known.filter(|(peer, _)| **peer != self.start.cx.node) {
+                let (peer, incarnation) = (peer.clone(), member.incarnation);
+                // If it is lost with the store's actor, it is sent again when the next role is loaded.
+                let reply = Answer::new(drop);
+                let record = StoreRequest::RecordPeer { peer, incarnation, replace: true, reply };
+                let _ = store.cast(record.into());
+            }
+        }
+        self.membership = Some(membership);
+    }
+
+    /// Passes a read for people on to the store. While the store is restarted the port is dropped, and the asker told so.
+    pub(super) fn read_log(&self, from: Index, through: Index, reply: AnswerPort<Vec<Entry>>) {
+        let (group, epoch) = (self.start.cx.id, self.epoch);
+        if let Some(store) = self.start.cx.store() {
+            let (bytes_max, reply) = (READ_LOG_BYTES_MAX, answer(reply));
+            let read = StoreRequest::Read { group, epoch, from, through, bytes_max, reply };
+            let _ = store.cast(read.into());
+        }
+    }
+
+    /// Begins a new epoch: the store drops what an older role ordered and is not yet under way.
+    pub(super) fn load(&mut self, me: &ActorRef<GroupMessage>) {
+        self.epoch = Epoch(self.start.epoch.fetch_add(1, Ordering::Relaxed) + 1);
+        self.loaded = None;
+        // The store reports a full disk with every load.
+        self.disk_full = false;
+        self.leader.0 = None;
+        self.publish(me);
+        let (group, epoch) = (self.start.cx.id, self.epoch);
+        // Without a store the load begins when it is back.
+        let Some(store) = self.start.cx.store() else { return };
+        let sink = completion_sink(self.start.cx.routes());
+        if self.applier_at.take().is_some() {
+            self.ask_applier(me);
+        }
+        let tail_bytes_max = self.start.cx.core.tail_bytes_max;
+        let ask = move |reply| {
+            StoreRequest::Load { group, epoch, tail_bytes_max, sink, reply: answer(reply) }.into()
+        };
+        drop(store.call_and_forward(ask, me, move |result| GroupMessage::Loaded { epoch, result }, None));
+    }
+
+    pub(super) async fn loaded(
+        &mut self,
+        me: &ActorRef<GroupMessage>,
+        epoch: Epoch,
+        result: Result<LoadedGroup, StoreError>,
+    ) {
+        if epoch != self.epoch || self.role.is_some() {
+            return;
+        }
+        match result {
+            Ok(loaded) => {
+                self.loaded = Some(loaded);
+                self.start_follower(me).await;
+            }
+            Err(error) => {
+                // A fatal error stops the node; any other, such as an epoch that is no longer the newest, is retried.
+                let (node, group) = (&self.start.cx.node, &self.start.cx.name);
+                tracing::error!(%node, %group, %error, "cannot load the group");
+                self.restart_role_later(me);
+            }
+        }
+    }
+
+    /// Starts a follower once both the disk's state and the applier's position are known (`docs/safety.md` 10).
+    pub(super) async fn start_follower(&mut self, me: &ActorRef<GroupMessage>) {
+        let applied = match (self.applier_at, self.fault_here) {
+            (Some(applied), _) => applied,
+            (None, Some(_)) => Index::ZERO,
+            (None, None) => return,
+        };
+        if self.role.is_some() {
+            return;
+        }
+        let Some(loaded) = self.loaded.take() else { return };
+        self.membership_changed(loaded.memberships.current().clone());
+        let entropy = self.start.entropy ^ self.epoch.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let loaded = Loaded {
+            me: self.start.cx.node.clone(),
+            boot: self.start.boot,
+            hard_state: loaded.hard_state,
+            tail: loaded.tail,
+            memberships: loaded.memberships,
+            commit: loaded.start.index.max(applied),
+            applied,
+            entropy,
+        };
+        let state = Box::new(ReplicaState::new(loaded, self.start.cx.core.clone()));
+        self.begin_role(me, NextRole::Follower, state).await;
+    }
+
+    async fn begin_role(&mut self, me: &ActorRef<GroupMessage>, role: NextRole, state: Box<ReplicaState>) {
+        self.roles_started += 1;
+        let (cx, epoch, count) = (self.start.cx.clone(), self.epoch, self.roles_started);
+        let name = format!("{}/group/{}/{}/{epoch}.{count}", cx.name_prefix, cx.name, role_name(role));
+        let start = RoleStart { cx: cx.clone(), group: me.clone(), epoch, state };
+        match start_role(role, name, start, me.get_cell()).await {
+            Ok((actor, join)) => {
+                let cell = actor.cell();
+                self.role = Some(Child { actor, cell, join });
+                // Before the route is published: the store tells the role itself of any later change.
+                if std::mem::take(&mut self.disk_full) {
+                    self.tell_role(Common::DiskFull(true));
+                }
+                self.publish(me);
+                for (peer, incarnation) in self.start.known.clone() {
+                    self.tell_leader(LeaderMessage::PeerKnown { peer, incarnation });
+                }
+            }
+            Err(error) => {
+                let (node, group, role) = (&cx.node, &cx.name, role_name(role));
+                tracing::error!(%node, %group, role, %error, "role did not start");
+                self.restart_role_later(me);
+            }
+        }
+    }
+
+    /// The role that ended stays until its mailbox is empty: what still reaches it comes back to Group.
+    pub(super) async fn next_role(&mut self, me: &ActorRef<GroupMessage>, ended: EndedRole) {
+        let old = self.role.take();
+        self.begin_role(me, ended.next.role, ended.state).await;
+        if let Some(old) = old {
+            let _ = old.cell.drain();
+        }
+        if let Some(message) = ended.next.redeliver {
+            self.tell_role(Common::Message(message));
+        }
+    }
+
+    pub(super) async fn role_lost(
+        &mut self,
+        me: &ActorRef<GroupMessage>,
+        role: Child<RoleRef>,
+        reason: &str,
+    ) {
+        // Its state may outlive the event that reports its end.
+        let _ = tokio::time::timeout(JOIN_MAX, role.join).await;
+        let (node, group) = (&self.start.cx.node, &self.start.cx.name);
+        tracing::warn!(%node, %group, reason, "restarting role from disk");
+        self.restart_role_later(me);
+    }
+
+    fn restart_role_later(&mut self, me: &ActorRef<GroupMessage>) {
+        self.leader.0 = None;
+        self.publish(me);
+        let pause = self.role_restarts.pause(self.start.cx.clock.now());
+        let epoch = self.epoch;
+        drop(me.send_after(pause, move || GroupMessage::RestartRole(epoch)));
+    }
+
+    pub(super) fn peer_known(&mut self, peer: NodeId, incarnation: Incarnation) {
+        self.start.known.retain(|(known, _)| *known != peer);
+        self.start.known.push((peer.clone(), incarnation));
+        self.tell_leader(LeaderMessage::PeerKnown { peer, incarnation });
+    }
+
+    pub(super) fn inspect(&self, reply: RpcReplyPort<RoleStatus>) {
+        if let Some(role) = &self.role {
+            role.actor.inspect(reply);
+        }
+    }
+}

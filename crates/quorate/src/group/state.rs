@@ -1,0 +1,140 @@
+//! What Group's actor owns, and the route it publishes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use quorate_core::{Boot, Common, Epoch, Incarnation, Index, Membership, NodeId, Term};
+use quorate_store::LoadedGroup;
+use ractor::{ActorCell, ActorRef};
+use tokio::task::JoinHandle;
+
+use crate::applier::host::MachineFactory;
+use crate::context::GroupContext;
+use crate::group::faults::Faults;
+use crate::messages::applier::ApplierRef;
+use crate::messages::group::GroupMessage;
+use crate::messages::role::{LeaderMessage, RoleRef};
+use crate::restarts::{APPLIER, ROLE, Restarts};
+use crate::route::{Condition, LeaderRoute, Route};
+
+/// How long the end of a child's task is waited for before it is replaced.
+pub(super) const JOIN_MAX: Duration = Duration::from_secs(2);
+
+/// What Group starts with, each time; owned above Node.
+#[derive(Clone)]
+pub(crate) struct GroupStart {
+    pub(crate) cx: Arc<GroupContext>,
+    pub(crate) boot: Boot,
+    /// The newest epoch given in this process, over all restarts of the group's actor.
+    pub(crate) epoch: Arc<AtomicU64>,
+    pub(crate) entropy: u64,
+    pub(crate) machine: Arc<dyn MachineFactory>,
+    pub(crate) machine_restarts_max: u32,
+    /// The incarnations of this node and of the peers met so far.
+    pub(crate) known: Vec<(NodeId, Incarnation)>,
+}
+
+pub(super) struct Child<R> {
+    pub(super) actor: R,
+    pub(super) cell: ActorCell,
+    pub(super) join: JoinHandle<()>,
+}
+
+pub(crate) struct GroupState {
+    pub(super) start: GroupStart,
+    pub(super) epoch: Epoch,
+    pub(super) role: Option<Child<RoleRef>>,
+    /// What the store answered, until the applier's position is known too.
+    pub(super) loaded: Option<LoadedGroup>,
+    pub(super) applier: Option<Child<ApplierRef>>,
+    pub(super) applier_at: Option<Index>,
+    /// The number of the current applier: counts its restarts.
+    pub(super) applier_number: u64,
+    /// Set by the current applier to the index of an entry its machine cannot take, before it ends. Zero: none.
+    pub(super) poison: Arc<AtomicU64>,
+    /// Free space is below the reserve and no role has been told. The store tells a role that runs by itself.
+    pub(super) disk_full: bool,
+    /// Appliers that did not start, counted from the last one that did.
+    pub(super) failed_starts: u32,
+    pub(super) faults: Faults,
+    pub(super) fault_here: Option<u64>,
+    pub(super) membership: Option<Membership>,
+    pub(super) leader: (Option<NodeId>, Term),
+    pub(super) condition: Condition,
+    pub(super) role_restarts: Restarts,
+    pub(super) applier_restarts: Restarts,
+    pub(super) roles_started: u64,
+}
+
+impl GroupState {
+    pub(super) fn new(start: GroupStart) -> Self {
+        let epoch = Epoch(start.epoch.load(Ordering::Relaxed));
+        // A group that faulted stays so through a restart of its actor: the route above it keeps the fault.
+        let before = start.cx.route.borrow().clone();
+        let mut faults = Faults::default();
+        if let Some(index) = before.fault_here {
+            faults.faulted(start.cx.node.clone(), index);
+        }
+        Self {
+            start,
+            epoch,
+            role: None,
+            loaded: None,
+            applier: None,
+            applier_at: None,
+            applier_number: 0,
+            poison: Arc::default(),
+            disk_full: false,
+            failed_starts: 0,
+            faults,
+            fault_here: before.fault_here,
+            membership: None,
+            leader: (None, Term::ZERO),
+            condition: before.condition,
+            role_restarts: Restarts::new(ROLE),
+            applier_restarts: Restarts::new(APPLIER),
+            roles_started: 0,
+        }
+    }
+
+    /// Publishes the route.
+    pub(super) fn publish(&self, me: &ActorRef<GroupMessage>) {
+        let cx = &self.start.cx;
+        let role = self.role.as_ref().map(|role| role.actor.clone());
+        let leader = match (&self.leader.0, &role) {
+            (Some(id), Some(RoleRef::Leader(actor))) if *id == cx.node => LeaderRoute::Here(actor.clone()),
+            (Some(id), Some(_)) if *id != cx.node => {
+                cx.remote(id).map_or(LeaderRoute::Unknown, LeaderRoute::There)
+            }
+            _ => LeaderRoute::Unknown,
+        };
+        let route = Route {
+            condition: self.condition.clone(),
+            epoch: self.epoch,
+            group: Some(me.clone()),
+            role,
+            applier: self.applier.as_ref().map(|applier| applier.actor.clone()),
+            fault_here: self.fault_here,
+            leader,
+            leader_id: self.leader.0.clone(),
+            term: self.leader.1,
+            role_restarts: self.role_restarts.total(),
+            applier_restarts: self.applier_restarts.total(),
+        };
+        cx.route.send_replace(route);
+    }
+
+    pub(super) fn tell_role(&self, common: Common) {
+        if let Some(role) = &self.role {
+            // A role that has just ended is replaced from disk, and the next one is told what it must know.
+            let _ = role.actor.tell(common);
+        }
+    }
+
+    pub(super) fn tell_leader(&self, message: LeaderMessage) {
+        if let Some(Child { actor: RoleRef::Leader(leader), .. }) = &self.role {
+            let _ = leader.cast(message);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What an application holds of a group: typed proposals and queries, and where the group stands.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_core::NodeId;
+use tokio::time::Instant;
+
+use crate::attempt::encode_command;
+use crate::error::{ProposeError, QueryError};
+use crate::handle::retry::HandleInner;
+use crate::handle::status::{GroupStatus, status};
+use crate::machine::{SessionKey, StateMachine};
+use crate::messages::group::GroupMessage;
+use crate::ports::Applied;
+use crate::protocol::Consistency;
+use crate::route::{LeaderRoute, Route};
+use crate::route_watch::RouteReceiver;
+
+/// A handle to a replicated `M`. Cloning is cheap; every clone is the same group.
+///
+/// ```
+/// # async fn example() -> anyhow::Result<()> {
+/// use quorate::machine::{Add, Counter, Total};
+/// use quorate::{Consistency, Node};
+///
+/// let count = Node::single_memory(Counter::default()).await?;
+/// assert_eq!(count.propose(Add(5)).await?, 5);
+/// assert_eq!(count.query(Total, Consistency::Linearizable).await?, 5);
+/// # Ok(())
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+/// ```
+pub struct GroupHandle<M> {
+    inner: Arc<HandleInner>,
+    machine: PhantomData<fn() -> M>,
+}
+
+impl<M> Clone for GroupHandle<M> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), machine: PhantomData }
+    }
+}
+
+impl<M> fmt::Debug for GroupHandle<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GroupHandle({} on {})", self.inner.name, self.inner.node)
+    }
+}
+
+/// What does not depend on the machine's type.
+impl<M> GroupHandle<M> {
+    pub(crate) fn new(inner: HandleInner) -> Self {
+        Self { inner: Arc::new(inner), machine: PhantomData }
+    }
+
+    /// Keeps `owner` until the last clone of this handle is dropped. Called once, for the node of a single group.
+    pub(crate) fn keep_alive(&self, owner: Box<dyn Any + Send + Sync>) {
+        let _ = self.inner.keep_alive.set(owner);
+    }
+
+    pub(crate) fn routes(&self) -> RouteReceiver {
+        self.inner.route.clone()
+    }
+
+    /// The group's name.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Hands leadership to `to`, or to the voter whose log is furthest; returns once this node knows another leader, or
+    /// `false` when none took over within `timeout`.
+    pub async fn transfer(&self, to: Option<NodeId>, timeout: Duration) -> bool {
+        let mut routes = self.inner.route.clone();
+        let route = routes.borrow_and_update().clone();
+        let (LeaderRoute::Here(_), Some(group)) = (&route.leader, &route.group) else { return false };
+        if group.cast(GroupMessage::Transfer { to }).is_err() {
+            return false;
+        }
+        let moved = |route: &Route| route.leader_id.as_ref().is_some_and(|id| *id != self.inner.node);
+        tokio::time::timeout(timeout, routes.wait_for(moved)).await.is_ok_and(|route| route.is_ok())
+    }
+
+    /// The leader this node knows.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.inner.route.borrow().leader_id.clone()
+    }
+
+    /// Waits until this node knows a leader; `None` after `timeout`.
+    pub async fn wait_for_leader(&self, timeout: Duration) -> Option<NodeId> {
+        let mut routes = self.inner.route.clone();
+        let known = tokio::time::timeout(timeout, routes.wait_for(|route| route.leader_id.is_some())).await;
+        known.ok()?.ok()?.leader_id.clone()
+    }
+
+    /// Where the group stands on this node.
+    pub async fn status(&self) -> GroupStatus {
+        // Cloned, because Group could not publish a new route while it is borrowed.
+        let route = self.inner.route.borrow().clone();
+        status(&self.inner.name, &self.inner.node, route).await
+    }
+
+    /// Permits for proposals and for queries that are free: all of them when no call is under way.
+    pub fn free_permits(&self) -> (usize, usize) {
+        (self.inner.proposals.available_permits(), self.inner.queries.available_permits())
+    }
+}
+
+impl<M: StateMachine> GroupHandle<M> {
+    /// Replicates a command and returns the machine's reply, once the command is on a majority of disks and applied.
+    ///
+    /// An error says which of three it is: *refused* (it never entered the log), *failed* (it entered and will never
+    /// happen) or *unknown* ([`ProposeError::outcome`]). After `unknown` the command may yet happen.
+    pub async fn propose(&self, command: impl Into<M::Command>) -> Result<M::Reply, ProposeError> {
+        let deadline = self.inner.default_deadline();
+        self.propose_under(None, command.into(), deadline).await.map(|applied| applied.reply)
+    }
+
+    /// As [`propose`](Self::propose), with a deadline of your own, and with the command's index and term.
+    pub async fn propose_by(
+        &self,
+        command: impl Into<M::Command>,
+        timeout: Duration,
+    ) -> Result<Applied<M::Reply>, ProposeError> {
+        self.propose_under(None, command.into(), Instant::now() + timeout).await
+    }
+
+    /// As [`propose_by`](Self::propose_by), once only: however often the same key is proposed, the command is applied
+    /// once, and each time answered with the first reply. The one way to retry after *unknown*.
+    pub async fn propose_once(
+        &self,
+        key: SessionKey,
+        command: impl Into<M::Command>,
+        timeout: Duration,
+    ) -> Result<Applied<M::Reply>, ProposeError> {
+        self.propose_under(Some(key), command.into(), Instant::now() + timeout).await
+    }
+
+    async fn propose_under(
+        &self,
+        key: Option<SessionKey>,
+        command: M::Command,
+        deadline: Instant,
+    ) -> Result<Applied<M::Reply>, ProposeError> {
+        let payload = encode_command(&command, key, self.inner.command_bytes_max)?;
+        drop(command);
+        self.inner.propose_with_retry(payload, deadline).await
+    }
+
+    /// Asks the machine.
+    pub async fn query(
+        &self,
+        query: impl Into<M::Query>,
+        consistency: Consistency,
+    ) -> Result<M::Answer, QueryError>
+    where
+        M::Query: Clone,
+    {
+        self.inner.query_with_retry(query.into(), consistency, self.inner.default_deadline()).await
+    }
+
+    /// As [`query`](Self::query), with a deadline of your own.
+    pub async fn query_by(
+        &self,
+        query: impl Into<M::Query>,
+        consistency: Consistency,
+        timeout: Duration,
+    ) -> Result<M::Answer, QueryError>
+    where
+        M::Query: Clone,
+    {
+        self.inner.query_with_retry(query.into(), consistency, Instant::now() + timeout).await
+    }
+}

@@ -1,0 +1,13 @@
+//! What an application holds of a group.
+//!
+//! - `group`: the handle: typed proposals and queries.
+//! - `retry`: how a proposal or query finds its way, and is tried again.
+//! - `facade`: an actor that stands for the group in the application's own tree.
+//! - `log`: the log as people read it.
+//! - `status`: where the group stands on this node.
+
+pub(crate) mod facade;
+pub(crate) mod group;
+pub(crate) mod log;
+pub(crate) mod retry;
+pub(crate) mod status;

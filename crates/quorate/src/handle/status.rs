@@ -1,0 +1,65 @@
+//! Where a group stands on this node.
+
+use std::pin::Pin;
+
+use quorate_core::NodeId;
+use serde::{Deserialize, Serialize};
+
+use crate::messages::group::GroupMessage;
+use crate::messages::role::RoleStatus;
+use crate::route::{Condition, Route};
+
+/// How long Group is waited for, in milliseconds.
+const INSPECT_MS_MAX: u64 = 1_000;
+
+/// Where a group stands on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// The group's name.
+    pub group: String,
+    /// This node's id.
+    pub node: String,
+    /// The leader, if this node knows one.
+    pub leader: Option<String>,
+    /// The term in which that leader was heard of.
+    pub term: u64,
+    /// The role; absent while it is being restarted.
+    pub role: Option<RoleStatus>,
+    /// The entry at which this node's machine faulted.
+    pub fault_here: Option<u64>,
+    /// The entry at which a majority's machines faulted.
+    pub faulted: Option<u64>,
+    /// Restarts of the role from disk since the group was opened.
+    pub role_restarts: u64,
+    /// Restarts of the applier since the group was opened.
+    pub applier_restarts: u64,
+}
+
+/// In a box, so that it is compiled with this crate.
+pub(crate) fn status<'a>(
+    group: &'a str,
+    node: &'a NodeId,
+    route: Route,
+) -> Pin<Box<dyn Future<Output = GroupStatus> + Send + 'a>> {
+    Box::pin(async move {
+        let role = match &route.group {
+            Some(actor) => ractor::call_t!(actor, GroupMessage::Inspect, INSPECT_MS_MAX).ok(),
+            None => None,
+        };
+        let faulted = match route.condition {
+            Condition::Faulted(index) => Some(index),
+            Condition::Open | Condition::Stopped(_) => None,
+        };
+        GroupStatus {
+            group: group.to_owned(),
+            node: node.to_string(),
+            leader: route.leader_id.as_ref().map(ToString::to_string),
+            term: route.term.0,
+            role,
+            fault_here: route.fault_here,
+            faulted,
+            role_restarts: route.role_restarts,
+            applier_restarts: route.applier_restarts,
+        }
+    })
+}

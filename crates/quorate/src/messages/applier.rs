@@ -1,0 +1,25 @@
+//! What an applier hears.
+
+use quorate_core::{Entry, Index, Term};
+use ractor::{ActorRef, RpcReplyPort};
+
+use crate::ports::{ProposalPort, QueryPort};
+
+/// The address of an applier.
+pub(crate) type ApplierRef = ActorRef<ApplierMessage>;
+
+/// What an applier hears.
+pub(crate) enum ApplierMessage {
+    /// From the role, or for it from the log store: committed entries, contiguous.
+    Apply { entries: Vec<Entry> },
+    /// From the leader: the ports of the entries from `first` on, which carry `term`.
+    Waiters { first: Index, term: Term, ports: Vec<ProposalPort> },
+    /// From the role once the read is confirmed, or from a handle with index zero: answer once `index` is applied.
+    Query { index: Index, port: QueryPort },
+    /// From Group when a role is loaded: the last index applied.
+    LastApplied(RpcReplyPort<Index>),
+    /// From Group when the node stops: answered once no proposal and no query waits.
+    WhenIdle(RpcReplyPort<()>),
+    /// From tests and `quorate actors stop --panic`: panic, as a bug would.
+    Panic,
+}

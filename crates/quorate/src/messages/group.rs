@@ -1,0 +1,58 @@
+//! What Group hears.
+
+use quorate_core::{Common, Entry, Epoch, Incarnation, Index, Membership, NodeId, Position, Term};
+use quorate_store::{LoadedGroup, StoreError};
+use ractor::{ActorRef, RpcReplyPort};
+
+use crate::messages::role::{EndedRole, RoleStatus};
+use crate::messages::store::AnswerPort;
+
+/// The address of a group's actor.
+pub(crate) type GroupRef = ActorRef<GroupMessage>;
+
+/// What Group hears.
+pub(crate) enum GroupMessage {
+    /// From a sender with a stale route, or a role that ended: for the current role. With `epoch`, only if that is the
+    /// current one.
+    ForRole { epoch: Option<Epoch>, common: Common },
+    /// From the role: the leader it follows, or itself.
+    LeaderKnown { epoch: Epoch, leader: Option<NodeId>, term: Term },
+    /// From the role: it ended.
+    RoleEnded(EndedRole),
+    /// From the role: another membership is in force.
+    MembershipChanged(Membership),
+    /// From the log store: the position the role asked for; `None` if the read failed.
+    Located(Option<Position>),
+    /// From the log store: what is on disk.
+    Loaded { epoch: Epoch, result: Result<LoadedGroup, StoreError> },
+    /// From the applier: it runs, and this is the last index it applied.
+    ApplierReady { applied: Index },
+    /// From the applier with this number: the last index it applied, asked when a role is loaded.
+    ApplierAt { applier: u64, applied: Index },
+    /// From the group on another node: its machine faulted and stays down.
+    PeerFaulted { peer: NodeId, index: u64 },
+    /// From Node: the link to this peer rose or fell.
+    Link { peer: NodeId, up: bool },
+    /// From Node: this peer's incarnation is durable on this node.
+    PeerKnown { peer: NodeId, incarnation: Incarnation },
+    /// From Node: the log store is being restarted.
+    StoreAway,
+    /// From Node: the log store is back.
+    StoreBack,
+    /// From Node when it stops: hand leadership over.
+    Transfer { to: Option<NodeId> },
+    /// From handles and the node's status.
+    Inspect(RpcReplyPort<RoleStatus>),
+    /// From a handle: entries of the log, for people to look at.
+    ReadLog { from: Index, through: Index, reply: AnswerPort<Vec<Entry>> },
+    /// From Node when it stops: take no more proposals; answered once every waiting caller was answered, or cannot be.
+    Close { detail: String, reply: RpcReplyPort<()> },
+    /// From its own timer: start the role again.
+    RestartRole(Epoch),
+    /// From its own timer: start the applier with this number.
+    RestartApplier(u64),
+    /// From its own timer: tell the peers again that the machine of this node faulted.
+    RepeatFault,
+    /// From tests and `quorate actors stop --panic`: panic, as a bug would.
+    Panic,
+}

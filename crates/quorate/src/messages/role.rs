@@ -1,0 +1,158 @@
+//! What the role actors hear, what they report, and the address of the role that runs.
+
+use quorate_core::{
+    Become, Common, Epoch, Incarnation, Index, NodeId, Proposal, ReplicaState, ReplicationSession, Standing,
+};
+use ractor::{ActorCell, ActorRef, MessagingErr, RpcReplyPort};
+use serde::{Deserialize, Serialize};
+
+use crate::ports::{ProposalPort, QueryPort};
+
+/// What a follower or candidate hears.
+pub(crate) enum RoleMessage {
+    /// From Sessions, the log store, the applier and Group: what every role hears.
+    Common(Common),
+    /// From a handle or a Session: a linearizable query.
+    Read(QueryPort),
+    /// From its own timer, with the generation of the timer that fired.
+    Tick(u64),
+    /// From the node's status.
+    Inspect(RpcReplyPort<RoleStatus>),
+    /// From tests and `quorate actors stop --panic`: panic, as a bug would.
+    Panic,
+}
+
+/// A command with the port its answer goes to.
+pub(crate) struct Submission {
+    pub(crate) proposal: Proposal,
+    pub(crate) port: ProposalPort,
+}
+
+/// What a leader hears.
+pub(crate) enum LeaderMessage {
+    /// From Sessions, the log store, the applier and Group: what every role hears.
+    Common(Common),
+    /// From a handle or a Session: a command to append.
+    Propose(Submission),
+    /// From itself: append the proposals that are queued.
+    Flush,
+    /// From a handle or a Session: a linearizable query.
+    Read(QueryPort),
+    /// From a replicator: entries from `from` on are needed.
+    Fetch { peer: NodeId, session: ReplicationSession, from: Index },
+    /// From Group: hand leadership over.
+    Transfer { to: Option<NodeId> },
+    /// From Group: a peer's incarnation is known and durable on this node.
+    PeerKnown { peer: NodeId, incarnation: Incarnation },
+    /// From Group: the link to a peer rose or fell.
+    Link { peer: NodeId, up: bool },
+    /// From its own timer, with the generation of the timer that fired.
+    Tick(u64),
+    /// From the node's status.
+    Inspect(RpcReplyPort<RoleStatus>),
+    /// From tests and `quorate actors stop --panic`: panic, as a bug would.
+    Panic,
+}
+
+/// The address of the role actor that runs.
+#[derive(Debug, Clone)]
+pub(crate) enum RoleRef {
+    Follower(ActorRef<RoleMessage>),
+    Candidate(ActorRef<RoleMessage>),
+    Leader(ActorRef<LeaderMessage>),
+}
+
+impl RoleRef {
+    /// Tells the role; gives the event back if its mailbox is closed.
+    pub(crate) fn tell(&self, common: Common) -> Result<(), Common> {
+        use MessagingErr::SendErr;
+        match self {
+            Self::Follower(actor) | Self::Candidate(actor) => match actor.cast(RoleMessage::Common(common)) {
+                Err(SendErr(RoleMessage::Common(common))) => Err(common),
+                _ => Ok(()),
+            },
+            Self::Leader(actor) => match actor.cast(LeaderMessage::Common(common)) {
+                Err(SendErr(LeaderMessage::Common(common))) => Err(common),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Asks the role to answer a linearizable query; gives the port back if its mailbox is closed.
+    pub(crate) fn read(&self, port: QueryPort) -> Result<(), QueryPort> {
+        use MessagingErr::SendErr;
+        match self {
+            Self::Follower(actor) | Self::Candidate(actor) => match actor.cast(RoleMessage::Read(port)) {
+                Err(SendErr(RoleMessage::Read(port))) => Err(port),
+                _ => Ok(()),
+            },
+            Self::Leader(actor) => match actor.cast(LeaderMessage::Read(port)) {
+                Err(SendErr(LeaderMessage::Read(port))) => Err(port),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    pub(crate) fn inspect(&self, reply: RpcReplyPort<RoleStatus>) {
+        // If the role ended, the port is dropped and the status has no role.
+        let _ = match self {
+            Self::Follower(actor) | Self::Candidate(actor) => actor.cast(RoleMessage::Inspect(reply)).is_ok(),
+            Self::Leader(actor) => actor.cast(LeaderMessage::Inspect(reply)).is_ok(),
+        };
+    }
+
+    pub(crate) fn cell(&self) -> ActorCell {
+        match self {
+            Self::Follower(actor) | Self::Candidate(actor) => actor.get_cell(),
+            Self::Leader(actor) => actor.get_cell(),
+        }
+    }
+}
+
+/// What a role leaves behind for Group, which starts the next one with it.
+#[derive(Debug)]
+pub(crate) struct EndedRole {
+    pub(crate) epoch: Epoch,
+    pub(crate) state: Box<ReplicaState>,
+    pub(crate) next: Become,
+}
+
+/// What a role reports about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleStatus {
+    /// `follower`, `candidate` or `leader`.
+    pub role: String,
+    /// Whether it may vote and stand for election.
+    pub standing: Standing,
+    /// The current term.
+    pub term: u64,
+    /// The last index of the log.
+    pub last: u64,
+    /// The last index on this node's disk.
+    pub durable: u64,
+    /// The commit index.
+    pub commit: u64,
+    /// The last index the state machine applied.
+    pub applied: u64,
+    /// The chain hash of the log's end, as hex.
+    pub chain: String,
+    /// The members of the membership in force, by node id.
+    pub members: Vec<MemberStatus>,
+    /// Every peer, as the leader sees it; empty on a follower or candidate.
+    pub peers: Vec<quorate_core::PeerStatus>,
+}
+
+/// A member as the membership in force has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// Its node id.
+    pub id: String,
+    /// The address at which its bridge listens.
+    pub raft: String,
+    /// The address at which its API listens, or empty.
+    pub api: String,
+    /// Whether it votes.
+    pub voter: bool,
+    /// Its incarnation; zero while the membership does not carry it.
+    pub incarnation: u64,
+}

@@ -1,0 +1,70 @@
+//! Why a node did not start.
+
+use quorate_core::{NameError, NodeId};
+
+use crate::config::ConfigError;
+use crate::error::GroupError;
+use quorate_store::{DiskError, OpenError};
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The id is not a name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A setting is out of range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The node has peers and no address to listen at.
+    #[error("node {node} has peers but does not listen: give it an address with `listen`")]
+    NotListening {
+        /// This node.
+        node: NodeId,
+    },
+    /// A peer is given twice, or has this node's id.
+    #[error("peer {node} is named twice: every node of the cluster needs an id of its own")]
+    Twice {
+        /// The id that is given twice.
+        node: NodeId,
+    },
+    /// The address is not `host:port`.
+    #[error("address {address:?} of {node} is not host:port, for example 10.0.0.1:7000")]
+    Address {
+        /// The node it belongs to.
+        node: NodeId,
+        /// The address as given.
+        address: String,
+    },
+    /// The data directory is in use, not writable or damaged.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The data directory belongs to another node, or lost data.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The bridge's address is in use, or does not belong to this machine.
+    #[error(transparent)]
+    Bridge(#[from] quorate_bridge::StartError),
+    /// The node's thread could not be started.
+    #[error("cannot start the thread of node {node}")]
+    Thread {
+        /// This node.
+        node: NodeId,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// An actor did not start.
+    #[error("actor {actor} did not start: {detail}")]
+    Actor {
+        /// Its name.
+        actor: String,
+        /// The reason it gave.
+        detail: String,
+    },
+    /// The one group of a node in memory could not be opened.
+    #[error("cannot open the group of a node in memory")]
+    Group {
+        /// The reason.
+        source: GroupError,
+    },
+}

@@ -1,0 +1,155 @@
+//! The one task above a node's actors: opens the data, starts Node, starts it again should it end by itself, and takes
+//! everything down in order when told to or when the disk failed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::Actor;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::error::NodeFailure;
+use crate::node::actor::NodeActor;
+use crate::node::error::StartError;
+use crate::node::open::open;
+use crate::node::owner::Owner;
+use crate::node::spec::{Ending, NodeSpec, Placement};
+use crate::node::stop::{part_in_order, take_down};
+use crate::restarts::{NODE, Restarts};
+use quorate_store::Disk;
+
+/// How often the root supervisor is started, one try after the other, before the node gives up.
+const NODE_STARTS_MAX: usize = 10;
+
+/// A node that runs, and how to end it.
+pub(super) struct Running {
+    pub(super) owner: Arc<Owner>,
+    /// Told how to end; dropping it ends the node too.
+    pub(super) ending: watch::Sender<Option<Ending>>,
+    pub(super) ended: watch::Receiver<bool>,
+}
+
+/// Starts a node and returns once it listens.
+pub(super) async fn start(
+    spec: NodeSpec,
+    disk: Box<dyn Disk>,
+    placement: Placement,
+) -> Result<Running, StartError> {
+    let (started, outcome) = oneshot::channel();
+    let (ending, ending_asked) = watch::channel(None);
+    let (ended, ended_seen) = watch::channel(false);
+    let id = spec.id.clone();
+    let task = live(spec, disk, started, ending_asked, ended);
+    match placement {
+        Placement::OwnThread => {
+            let failed = |source| StartError::Thread { node: id.clone(), source };
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+            let name = format!("{id}/node");
+            let work = move || runtime.block_on(task);
+            std::thread::Builder::new().name(name).spawn(work).map_err(failed)?;
+        }
+        Placement::Caller => spawn_owner(task),
+    }
+    let died =
+        || StartError::Actor { actor: format!("node {id}"), detail: "its thread ended at the start".into() };
+    let owner = outcome.await.map_err(|_| died())??;
+    Ok(Running { owner, ending, ended: ended_seen })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one task above a node's actors; it ends with the node")]
+fn spawn_owner(task: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(task);
+}
+
+type Started = oneshot::Sender<Result<Arc<Owner>, StartError>>;
+
+async fn live(
+    spec: NodeSpec,
+    disk: Box<dyn Disk>,
+    started: Started,
+    mut ending: watch::Receiver<Option<Ending>>,
+    ended: watch::Sender<bool>,
+) {
+    let owner = match open(spec, disk).await {
+        Ok(owner) => owner,
+        Err(error) => {
+            let _ = started.send(Err(error));
+            return;
+        }
+    };
+    let first = spawn_node(&owner).await;
+    let mut join = match first {
+        Ok(join) => join,
+        Err(error) => {
+            take_down(&owner, Ending::Killed).await;
+            let _ = started.send(Err(error));
+            return;
+        }
+    };
+    if started.send(Ok(owner.clone())).is_err() {
+        take_down(&owner, Ending::Killed).await;
+        return;
+    }
+    let (mut failure, mut restarts) = (owner.failure.subscribe(), Restarts::new(NODE));
+    let how = loop {
+        tokio::select! {
+            biased;
+            asked = ending.wait_for(Option::is_some) => {
+                // An error means that every clone of the node was dropped: it ends in order, too.
+                break asked.ok().and_then(|asked| *asked).unwrap_or(Ending::Graceful);
+            }
+            failed = failure.wait_for(Option::is_some) => {
+                drop(failed);
+                break Ending::Killed;
+            }
+            _ = &mut join => {}
+        }
+        tracing::warn!(node = %owner.id, "restarting root supervisor");
+        match respawn_node(&owner, &mut restarts).await {
+            Ok(next) => join = next,
+            Err(error) => {
+                owner.fail(NodeFailure::Actor { actor: "Node".into(), detail: error.to_string() });
+                break Ending::Killed;
+            }
+        }
+    };
+    if how == Ending::Graceful {
+        // A second order to end, at once this time, or a failed disk cuts it short.
+        tokio::select! {
+            biased;
+            hurried = ending.wait_for(|asked| *asked == Some(Ending::Killed)) => drop(hurried),
+            failed = failure.wait_for(Option::is_some) => drop(failed),
+            () = part_in_order(&owner) => {}
+        }
+    }
+    take_down(&owner, how).await;
+    ended.send_replace(true);
+}
+
+#[expect(clippy::disallowed_methods, reason = "the pause before a restart, in the task above all actors")]
+async fn pause(span: Duration) {
+    tokio::time::sleep(span).await;
+}
+
+/// Retries with the pauses of the table: a child of the previous root supervisor may hold its name a little longer.
+async fn respawn_node(owner: &Arc<Owner>, restarts: &mut Restarts) -> Result<JoinHandle<()>, StartError> {
+    let mut last = None;
+    for _ in 0..NODE_STARTS_MAX {
+        pause(restarts.pause(owner.clock.now())).await;
+        match spawn_node(owner).await {
+            Ok(join) => return Ok(join),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.expect("it was tried"))
+}
+
+async fn spawn_node(owner: &Arc<Owner>) -> Result<JoinHandle<()>, StartError> {
+    let name = format!("{}/node", owner.name_prefix);
+    let spawned = Actor::spawn(Some(name.clone()), NodeActor, owner.clone()).await;
+    let (actor, join) =
+        spawned.map_err(|error| StartError::Actor { actor: name, detail: error.to_string() })?;
+    owner.actor.send_replace(Some(actor));
+    Ok(join)
+}

@@ -1,0 +1,137 @@
+//! Opens a node's data, starts the store's thread and binds the bridge.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_bridge::{Bridge, BridgeHandle, BridgeOptions, PeerAddress, PeerKind};
+use quorate_core::NodeId;
+use tokio::sync::watch;
+
+use crate::context::StoreRoute;
+use crate::error::NodeFailure;
+use crate::instance;
+use crate::node::admission::Gate;
+use crate::node::error::StartError;
+use crate::node::owner::Owner;
+use crate::node::spec::NodeSpec;
+use crate::node::stop::close_store;
+use quorate_store::{
+    Disk, FatalSink, Identity, OpenNotice, Store, StoreFatal, StoreHandle, StoreOptions, StoreThread,
+    TornTail,
+};
+
+pub(super) async fn open(spec: NodeSpec, disk: Box<dyn Disk>) -> Result<Arc<Owner>, StartError> {
+    let (failure, _) = watch::channel(None);
+    let store = open_store(&spec, disk, &failure)?;
+    let name_prefix = instance::unique_name(&spec.id);
+    let (store_route, store_seen) = watch::channel(None);
+    let bridge = match &spec.listen {
+        // Its actor is soon replaced by a child of Node's; what stays is the listening socket and the tables.
+        Some(listen) => {
+            match Bridge::start(
+                bridge_options(&spec, &name_prefix, listen, store.identity(), store_seen),
+                None,
+            )
+            .await
+            {
+                Ok(bridge) => Some(bridge),
+                Err(error) => {
+                    close_store(&store).await;
+                    return Err(error.into());
+                }
+            }
+        }
+        None => None,
+    };
+    if let Some(bridge) = &bridge {
+        add_peers(bridge, &spec);
+    }
+    Ok(Arc::new(Owner::new(spec, name_prefix, store, store_route, bridge, failure)))
+}
+
+fn open_store(
+    spec: &NodeSpec,
+    disk: Box<dyn Disk>,
+    failure: &watch::Sender<Option<NodeFailure>>,
+) -> Result<StoreHandle, StartError> {
+    let options = StoreOptions::new(spec.id.clone(), Some(spec.cluster), spec.entropy);
+    let (store, report) = Store::open(disk, options)?;
+    log_open_notices(&spec.id, &report.notices);
+    let fatal: FatalSink = {
+        let (failure, node) = (failure.clone(), spec.id.clone());
+        Arc::new(move |fatal: StoreFatal| {
+            tracing::error!(%node, error = %fatal, "log store failed");
+            let _ = failure.send_if_modified(|known: &mut Option<NodeFailure>| {
+                let first = known.is_none();
+                known.get_or_insert(NodeFailure::Store { kind: fatal.kind(), detail: fatal.to_string() });
+                first
+            });
+        })
+    };
+    let deadline = Duration::from_millis(spec.config.node.store_silence_ms_max);
+    if spec.inline {
+        return Ok(StoreThread::inline(store, deadline, fatal));
+    }
+    Ok(StoreThread::start(store, deadline, fatal)?)
+}
+
+fn bridge_options(
+    spec: &NodeSpec,
+    name_prefix: &str,
+    listen: &str,
+    identity: &Identity,
+    store: StoreRoute,
+) -> BridgeOptions {
+    let fingerprint = spec.config.cluster.fingerprint();
+    let members = spec.peers.keys().cloned().collect();
+    BridgeOptions {
+        name_prefix: name_prefix.to_owned(),
+        identity: quorate_bridge::Identity {
+            kind: PeerKind::Peer,
+            cluster: identity.cluster.0,
+            node: spec.id.to_string(),
+            incarnation: identity.incarnation.0,
+            boot: identity.boot.0,
+            fingerprint,
+            api_address: spec.api.clone(),
+        },
+        listen: Some(listen.to_owned()),
+        admission: Arc::new(Gate::new(spec.id.clone(), fingerprint, members, store)),
+        net: spec.net.clone(),
+        seed: spec.entropy,
+        ..BridgeOptions::new(String::new(), quorate_bridge::Identity::client())
+    }
+}
+
+fn add_peers(bridge: &BridgeHandle, spec: &NodeSpec) {
+    for (peer, member) in &spec.peers {
+        let added = bridge.add_peer(PeerAddress::new(peer.as_str(), member.raft.clone()));
+        added.expect("node ids and addresses are shorter than the bridge's limits");
+    }
+}
+
+/// A damaged store is an error in the log even where it was repaired: an operator has to see it.
+fn log_open_notices(node: &NodeId, notices: &[OpenNotice]) {
+    for notice in notices {
+        match notice {
+            OpenNotice::TornTail(TornTail { journal, kept_bytes, cut_bytes }) => {
+                tracing::info!(%node, journal, kept_bytes, cut_bytes, "torn write cut off");
+            }
+            OpenNotice::BallastDropped { bytes } => {
+                tracing::info!(%node, bytes, "ballast file deleted, disk full");
+            }
+            OpenNotice::ReadAgain { detail } => {
+                tracing::warn!(%node, detail, "the store could be read at the second attempt only");
+            }
+            OpenNotice::BadSlot { sector, detail } => {
+                tracing::error!(%node, sector, detail, "the store was damaged: anchor slot rewritten");
+            }
+            OpenNotice::Lost { group, detail } => {
+                tracing::error!(%node, %group, detail, "the store was damaged: entries lost, recovering from peers");
+            }
+            OpenNotice::SetAside { to, detail } => {
+                tracing::error!(%node, to, detail, "the store was damaged: database set aside, recovering from peers");
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The route: where the messages of a group go. Group publishes it on every change; handles and Sessions send along it
+//! without a hop through Group. What is sent along a stale route to a role that ended comes back to Group; a closed
+//! mailbox is an error to the sender, which still holds the port and refuses.
+//!
+//! Stage 1 of 7, Proposed: `send_proposal` is the last function before the leader's mailbox.
+
+use quorate_bridge::RemoteRef;
+use quorate_core::{Common, Epoch, Index, NodeId, Term};
+use ractor::ActorRef;
+use ractor::MessagingErr::SendErr;
+
+use crate::error::{NotReadyReason, ProposeError, QueryError};
+use crate::messages::applier::{ApplierMessage, ApplierRef};
+use crate::messages::group::{GroupMessage, GroupRef};
+use crate::messages::role::{LeaderMessage, RoleRef, Submission};
+use crate::ports::QueryPort;
+use crate::protocol::{Consistency, GroupProtocol};
+
+/// Which actor takes proposals.
+#[derive(Debug, Clone)]
+pub(crate) enum LeaderRoute {
+    /// The leader is on this node.
+    Here(ActorRef<LeaderMessage>),
+    /// The leader is on another node.
+    There(RemoteRef<GroupProtocol>),
+    /// No leader is known.
+    Unknown,
+}
+
+/// Whether the group takes proposals at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// It does.
+    Open,
+    /// The machine faulted at this index on a majority of the nodes.
+    Faulted(u64),
+    /// The node is stopping or has stopped.
+    Stopped(String),
+}
+
+/// Where messages go. Cheap to clone: handles do so for every call.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    pub(crate) condition: Condition,
+    pub(crate) epoch: Epoch,
+    pub(crate) group: Option<GroupRef>,
+    pub(crate) role: Option<RoleRef>,
+    pub(crate) applier: Option<ApplierRef>,
+    /// The index at which this node's own machine faulted.
+    pub(crate) fault_here: Option<u64>,
+    pub(crate) leader: LeaderRoute,
+    pub(crate) leader_id: Option<NodeId>,
+    pub(crate) term: Term,
+    pub(crate) role_restarts: u64,
+    pub(crate) applier_restarts: u64,
+}
+
+impl Route {
+    /// Without any address: before a group has started.
+    pub(crate) fn empty() -> Self {
+        Self {
+            condition: Condition::Open,
+            epoch: Epoch::ZERO,
+            group: None,
+            role: None,
+            applier: None,
+            fault_here: None,
+            leader: LeaderRoute::Unknown,
+            leader_id: None,
+            term: Term::ZERO,
+            role_restarts: 0,
+            applier_restarts: 0,
+        }
+    }
+
+    /// Removes every address, until Group publishes again.
+    pub(crate) fn clear(&mut self) {
+        (self.group, self.role, self.applier) = (None, None, None);
+        self.leader = LeaderRoute::Unknown;
+    }
+
+    /// Tells Group. While it is being restarted the message is lost: Group asks for what it needs when it starts.
+    pub(crate) fn tell_group(&self, message: GroupMessage) {
+        if let Some(group) = &self.group {
+            let _ = group.cast(message);
+        }
+    }
+
+    /// Tells the role, or Group where the route is stale. If neither runs, the message is lost with the actor it was for.
+    pub(crate) fn tell_role(&self, common: Common) {
+        self.tell_role_of(None, common);
+    }
+
+    /// As `tell_role`, and only if `epoch` is the current one.
+    pub(crate) fn tell_role_of(&self, epoch: Option<Epoch>, common: Common) {
+        if epoch.is_some_and(|epoch| epoch != self.epoch) {
+            return;
+        }
+        let undelivered = match &self.role {
+            Some(role) => role.tell(common),
+            None => Err(common),
+        };
+        if let Err(common) = undelivered {
+            self.tell_group(GroupMessage::ForRole { epoch, common });
+        }
+    }
+
+    /// Sends a proposal to the leader's mailbox on this node, or refuses it: a forwarded proposal is never forwarded
+    /// again.
+    pub(crate) fn send_proposal(&self, submission: Submission) {
+        if let Condition::Stopped(detail) = &self.condition {
+            submission.port.fail(ProposeError::Stopped { detail: detail.clone() });
+            return;
+        }
+        let LeaderRoute::Here(leader) = &self.leader else {
+            submission.port.fail(ProposeError::not_ready(NotReadyReason::NotLeader));
+            return;
+        };
+        // Without an applier the port would be dropped as soon as the command has its index, and the caller told
+        // *unknown*. Refused now, the caller may retry.
+        if self.applier.is_none() {
+            submission.port.fail(ProposeError::not_ready(NotReadyReason::MachineRestarting));
+            return;
+        }
+        // A message that comes back never reached the role, so its sender refuses it.
+        if let Err(SendErr(LeaderMessage::Propose(back))) = leader.cast(LeaderMessage::Propose(submission)) {
+            back.port.fail(ProposeError::not_ready(NotReadyReason::RoleChanged));
+        }
+    }
+
+    /// Sends a linearizable query to the role, which obtains a read index, and a stale one to the applier.
+    pub(crate) fn send_query(&self, consistency: Consistency, port: QueryPort) {
+        if let Some(index) = self.fault_here {
+            port.fail(QueryError::Faulted { index });
+            return;
+        }
+        let undelivered = match (consistency, &self.role, &self.applier) {
+            (Consistency::Stale, _, Some(applier)) => {
+                match applier.cast(ApplierMessage::Query { index: Index::ZERO, port }) {
+                    Err(SendErr(ApplierMessage::Query { port, .. })) => Err(port),
+                    _ => Ok(()),
+                }
+            }
+            (Consistency::Linearizable, Some(role), _) => role.read(port),
+            (Consistency::Linearizable | Consistency::Stale, _, _) => Err(port),
+        };
+        if let Err(port) = undelivered {
+            port.fail(QueryError::not_ready("the replica is being restarted"));
+        }
+    }
+}

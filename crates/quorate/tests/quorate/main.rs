@@ -1,0 +1,3 @@
+//! The runtime's actors through its public API: one binary for all of them.
+
+mod log_store;

@@ -1,0 +1,138 @@
+//! `docs/data-path.md` follows a proposal through the code, function by function. Here it is held to the code: every function
+//! is in the file that the page names, and each one's file calls the next, or sends the message that the page names.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use quorate_core::Stage;
+
+use crate::repository::top;
+
+/// A step of a numbered list: `` 1. `file` `Type::function` text, sends `Message` ``.
+#[derive(Debug)]
+struct Step {
+    file: String,
+    function: String,
+    sends: Option<String>,
+}
+
+/// What stands between the backticks of `text`, in order.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// The numbered lists of the page. A list ends where the next one begins with 1.
+fn chains(page: &str) -> Result<Vec<Vec<Step>>> {
+    let mut chains: Vec<Vec<Step>> = Vec::new();
+    let mut lines = page.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some((number, text)) = line.split_once(". `") else { continue };
+        let Ok(number) = number.parse::<usize>() else { continue };
+        let mut text = format!("`{text}");
+        while let Some(more) = lines.next_if(|line| line.starts_with("   ")) {
+            text.push(' ');
+            text.push_str(more.trim());
+        }
+        let names = quoted(&text);
+        let [file, function, ..] = names[..] else { anyhow::bail!("no file and function: {line}") };
+        let sends = text.split_once("sends `").and_then(|(_, rest)| rest.split('`').next());
+        let step = Step {
+            file: file.to_owned(),
+            function: function.to_owned(),
+            sends: sends.map(ToOwned::to_owned),
+        };
+        if number == 1 {
+            chains.push(Vec::new());
+        }
+        let chain = chains.last_mut().context("a list begins with 1")?;
+        ensure!(chain.len() + 1 == number, "a number is missing before: {line}");
+        chain.push(step);
+    }
+    Ok(chains)
+}
+
+fn name(function: &str) -> &str {
+    function.rsplit("::").next().unwrap_or(function)
+}
+
+/// Comments may name a function; they do not call it.
+fn code(file: &str) -> Result<String> {
+    let text = fs::read_to_string(top().join(file)).with_context(|| file.to_owned())?;
+    Ok(text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n"))
+}
+
+/// What is wrong with a step and its way to the next one.
+fn wrong(step: &Step, next: Option<&Step>) -> Result<Vec<String>> {
+    let Step { file, function, sends } = step;
+    let (text, mut wrong) = (code(file)?, Vec::new());
+    if !text.contains(&format!("fn {}(", name(function)))
+        && !text.contains(&format!("fn {}<", name(function)))
+    {
+        wrong.push(format!("{file} has no function {function}"));
+    }
+    if let Some((of, _)) = function.split_once("::")
+        && !text.lines().any(|line| line.contains("impl") && line.contains(of))
+    {
+        wrong.push(format!("{file} has no impl of {of}"));
+    }
+    match (sends, next) {
+        (Some(message), _) if !text.contains(message.as_str()) => {
+            wrong.push(format!("{file} does not send {message}"));
+        }
+        (None, Some(next)) => {
+            let call = name(&next.function);
+            let calls =
+                text.matches(&format!("{call}(")).count() + text.matches(&format!("{call}::<")).count();
+            let defines = text.matches(&format!("fn {call}(")).count();
+            if calls <= defines {
+                wrong.push(format!("{file} does not call {}", next.function));
+            }
+        }
+        (Some(_), _) | (None, None) => {}
+    }
+    Ok(wrong)
+}
+
+#[test]
+fn the_headings_are_the_stages() -> Result<()> {
+    let page = fs::read_to_string(top().join("docs/data-path.md"))?;
+    let numbered = page.lines().filter_map(|line| line.strip_prefix("## ")?.split_once(' '));
+    let found: Vec<_> = numbered.filter(|(number, _)| number.parse::<usize>().is_ok()).collect();
+    let stages: Vec<_> = Stage::ALL.iter().map(|stage| format!("{stage:?}")).collect();
+    let expected: Vec<_> =
+        (1..).zip(&stages).map(|(number, stage)| (number.to_string(), stage.as_str())).collect();
+    assert_eq!(found, expected.iter().map(|(number, stage)| (number.as_str(), *stage)).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[test]
+fn each_function_of_the_data_path_calls_the_next() -> Result<()> {
+    let chains = chains(&fs::read_to_string(top().join("docs/data-path.md"))?)?;
+    assert!(chains.iter().map(Vec::len).sum::<usize>() > 60, "the lists are read");
+    let mut all = Vec::new();
+    for chain in &chains {
+        for (at, step) in chain.iter().enumerate() {
+            all.extend(wrong(step, chain.get(at + 1))?);
+        }
+    }
+    assert!(all.is_empty(), "docs/data-path.md differs from the code: {all:#?}");
+    Ok(())
+}
+
+#[test]
+fn the_check_sees_a_step_that_is_not_taken() -> Result<()> {
+    let step = |file: &str, function: &str, sends: Option<&str>| Step {
+        file: format!("crates/quorate/src/{file}"),
+        function: function.to_owned(),
+        sends: sends.map(ToOwned::to_owned),
+    };
+    let (door, sender) =
+        (step("group/door.rs", "receive_batch", None), step("route.rs", "Route::send_proposal", None));
+    assert!(wrong(&door, Some(&step("route.rs", "Route::send_query", None)))?.is_empty());
+    assert_eq!(wrong(&door, Some(&step("clock.rs", "Clock::wall_ms", None)))?.len(), 1);
+    assert_eq!(wrong(&step("route.rs", "Route::no_such", None), None)?.len(), 1);
+    assert_eq!(wrong(&step("route.rs", "Elsewhere::send_proposal", None), None)?.len(), 1);
+    assert_eq!(wrong(&step("route.rs", "Route::send_proposal", Some("StoreRequest::Load")), None)?.len(), 1);
+    assert!(wrong(&sender, None)?.is_empty());
+    Ok(())
+}
