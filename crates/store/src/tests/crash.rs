@@ -1,6 +1,6 @@
-//! Crash images: the machine stops at every write boundary of the script, what was not synced is lost, kept or torn,
-//! and what is found then is exactly what was promised: acknowledged is there, unacknowledged is there whole or not at
-//! all, and nothing of it looks like damage.
+//! Crash images: the machine stops at every write boundary of the script, with unsynced writes lost, kept or torn. What is
+//! found then must be exactly what was promised: acknowledged writes are there, unacknowledged ones are there whole or not at
+//! all, and nothing looks like damage.
 
 use super::promises::kept;
 use super::workload::{Action, Held, World, act, after, held, open, script};
@@ -12,7 +12,7 @@ struct Stopped {
     disk: SimDisk,
     /// What was acknowledged.
     promised: World,
-    /// What was under way, and what would hold had it finished.
+    /// The action in progress, and what would hold if it had finished.
     under_way: Option<(Action, World)>,
 }
 
@@ -39,12 +39,12 @@ fn run_on(disk: SimDisk) -> Stopped {
     Stopped { disk, promised, under_way: None }
 }
 
-/// Steps of the whole script.
+/// Number of steps of the whole script.
 fn steps() -> u64 {
     run(u64::MAX).disk.steps()
 }
 
-/// Opens an image and says what is wrong with it.
+/// Opens an image; an error says what is wrong with it.
 fn check(image: SimImage, stopped: &Stopped) -> Result<Store, String> {
     let (store, report) = open(&SimDisk::from_image(image)).map_err(|error| error.to_string())?;
     let next = stopped.under_way.as_ref().map_or(&stopped.promised, |(_, next)| next);
@@ -53,7 +53,7 @@ fn check(image: SimImage, stopped: &Stopped) -> Result<Store, String> {
 
 const CRASHES: [Crash; 4] = [Crash::Lost, Crash::Kept, Crash::Torn, Crash::Process];
 
-/// Every fate of every unsynced write: three to the power of how many there are.
+/// Every combination of fates of the unsynced writes: three to the power of their number.
 fn mixed(disk: &SimDisk) -> impl Iterator<Item = Crash> + use<> {
     let writes = u32::try_from(disk.unsynced()).expect("few");
     (0..3_u64.pow(writes)).map(move |mut which| {
@@ -84,8 +84,8 @@ fn rule_04_every_crash_image_holds_what_was_promised() {
     assert!(most > 2 && images > 600, "{images} images, {most} unsynced writes at most");
 }
 
-/// What an opening found in the page cache alone it must take to the disk before it answers, and a sync does not do that for
-/// what the system takes for written already: the next crash would forget a vote or an entry that was told meanwhile.
+/// What opening finds only in the page cache it must write to the disk before it answers. A sync does not do that for pages the
+/// system takes for clean: the next crash would lose a vote or an entry that was acknowledged meanwhile.
 #[test]
 fn rule_10_bug_72_what_an_opening_found_is_on_the_disk() {
     let stops = (1..=steps()).map(run);
@@ -110,7 +110,7 @@ fn rule_10_bug_72_what_an_opening_found_is_on_the_disk() {
         for group in &report.groups {
             let found = held(&store, group.group);
             assert_eq!(found, held(&again, group.group), "{what}");
-            // The database alone does not do: it may be damaged before the anchor is written again.
+            // The database is not enough: it may be damaged before the anchor is written again.
             if let Some(found) = found {
                 let slot = anchor.slot_of(group.group).expect("a group has a cell before it has a log");
                 assert_eq!(anchor.groups[slot].record.hard, found.hard, "{what}");
@@ -120,7 +120,7 @@ fn rule_10_bug_72_what_an_opening_found_is_on_the_disk() {
     assert!(failures > 30 && cached > 30, "{failures} failed syncs, {cached} writes in the page cache alone");
 }
 
-/// A crash while the crash before is being recovered from.
+/// A crash during the recovery from another crash.
 #[test]
 fn rule_01_crashes_while_opening_change_nothing() {
     let steps = steps();

@@ -1,4 +1,4 @@
-//! `safety.md` 9 at the engine: what a role that is over had ordered does not land behind the one that follows it.
+//! `safety.md` 9 in the engine: a late write of an ended role does not reach the log of the next role.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -26,18 +26,17 @@ fn persist(sequence: u64, entries: Vec<Entry>) -> Persist {
 
 type Loading = Receiver<Result<LoadedGroup, StoreError>>;
 
-/// A role begins under this epoch; what it hears goes to `heard`.
+/// A role begins under this epoch; its events go to `heard`.
 fn load(epoch: u64, heard: Sender<StoreEvent>) -> (StoreRequest, Loading) {
     let (told, answer) = channel();
     let reply = Answer::new(move |loaded| drop(told.send(loaded)));
-    // Who listens no more has seen enough.
+    // A test that dropped its receiver has seen enough.
     let sink = Arc::new(move |event| drop(heard.send(event)));
     let (group, epoch) = (group(), Epoch(epoch));
     (StoreRequest::Load { group, epoch, tail_bytes_max: 1 << 20, sink, reply }, answer)
 }
 
-/// The role of epoch 1 orders `old` and dies; epoch 2 begins, and then the order arrives. What the new role was told, and
-/// how far the log reaches.
+/// A write of epoch 1 arrives after epoch 2 began. Returns the events of the new role, and the last index of the log.
 fn late_order() -> (Vec<StoreEvent>, Index) {
     let (store, _) = open(&SimDisk::new()).expect("it opens");
     let failed = |fatal| panic!("the disk is healthy: {fatal:?}");

@@ -28,7 +28,7 @@ fn open(disk: &SimDisk) -> Store {
     Store::open(boxed, options()).expect("it opens").0
 }
 
-/// A little of everything.
+/// An image with an example of each record.
 fn image() -> SimImage {
     let disk = SimDisk::new();
     let mut store = open(&disk);
@@ -62,7 +62,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The bytes in lines of 32, runs of zeros left out.
+/// The bytes in lines of 32; lines of zeros are left out.
 fn dump(title: &str, bytes: &[u8], out: &mut String) {
     writeln!(out, "{title} ({} bytes)", bytes.len()).expect("a string takes it");
     for (line, chunk) in bytes.chunks(32).enumerate() {
@@ -108,7 +108,7 @@ fn golden_rows() {
     compare("store-rows-v1.txt", &out);
 }
 
-/// What was written by the build that made the golden files is read by this one.
+/// This build reads what the build that made the golden files wrote.
 #[test]
 fn golden_is_readable() {
     let mut store = open(&SimDisk::from_image(image()));

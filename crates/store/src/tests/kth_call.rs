@@ -1,7 +1,7 @@
 //! Every system call of the real store fails once, in turn (`safety.md` 6, 16).
 //!
 //! A worker, which is this test binary again with a shim preloaded (`kth/kth_call.c`), carries out a script on a
-//! real directory and says what was acknowledged. The k-th call of one name below the directory fails; then the directory
+//! real directory and records what was acknowledged. The k-th call of one name below the directory fails; then the directory
 //! is opened without faults. What was acknowledged must be there, nothing may look like damage, work must go on, and the
 //! worker must have ended in a way that was promised: it finished, it refused to open, or a call failed with a typed
 //! error and nothing was answered after it.
@@ -36,7 +36,7 @@ fn stride() -> u64 {
     std::env::var("QUORATE_DISK_STRIDE").ok().and_then(|text| text.parse().ok()).unwrap_or(STRIDE).max(1)
 }
 
-/// The shim, or `None` where it does not work: then the test says so.
+/// The shim, or `None` where it does not work: then the test is reported as skipped.
 fn shim() -> Option<Shim> {
     let built = Shim::build();
     if let Err(why) = &built {
@@ -59,7 +59,7 @@ fn skipped(why: &str) {
     );
 }
 
-/// Acknowledged is on the disk: not handed to the system, but synced, and so is the directory that names it.
+/// Acknowledged means synced to the disk, not only written, and so is the directory that names the file.
 #[test]
 fn rule_02_what_is_acknowledged_was_synced() {
     let Some(shim) = shim() else { return };
@@ -117,7 +117,7 @@ fn chosen(variable: &str) -> Option<Case> {
     Some(Case::parse(&text).unwrap_or_else(|| panic!("no case: {text}; one is openat:246:eio")))
 }
 
-/// What came of many cases.
+/// The results of many cases.
 struct Swept {
     outcomes: BTreeMap<Outcome, u64>,
     wrong: Vec<String>,
@@ -134,7 +134,7 @@ impl std::fmt::Display for Swept {
 }
 
 impl Swept {
-    /// Fails where something is wrong, with the variable by which the first case is taken again.
+    /// Fails if a case is wrong; prints the command that repeats the first one.
     fn judge(&self, variable: &str) {
         let first = self.wrong.first().map(String::as_str).unwrap_or_default();
         let case = first.split(' ').next().unwrap_or_default().trim_end_matches(':');
@@ -157,7 +157,7 @@ fn sweep(shim: &Shim, cases: Vec<Case>, slow: Duration) -> Swept {
             let mut swept = swept.lock().expect("no panic");
             match ended {
                 Ok(Some(outcome)) => *swept.outcomes.entry(outcome).or_default() += 1,
-                // It makes a call more or less from run to run: fjall has threads of its own.
+                // The number of calls varies from run to run by a few: fjall has a thread of its own.
                 Ok(None) => {}
                 Err(why) => swept.wrong.push(format!("{case}: {why}")),
             }

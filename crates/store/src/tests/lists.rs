@@ -1,4 +1,4 @@
-//! What a failed change of fjall's list of tables left is left alone (decision 0016). `kth_call.rs` has the failures themselves.
+//! After a failed change of fjall's list of tables nothing is dropped (decision 0016). `kth_call.rs` makes the change fail.
 
 use crate::{Batch, Disk, DiskError, FjallDisk, FjallOptions, Keyspace};
 
@@ -12,7 +12,7 @@ fn rule_06_nothing_is_dropped_after_a_change_of_the_list_of_tables_failed() {
     disk.commit(&batch).expect("a batch");
     disk.drop_range(Keyspace::Log, &[0], &[1]).expect("nothing failed yet");
 
-    // `vN` and `current` of the next number are there, and fjall, in memory, has the one before: as after a failed sync.
+    // `vN` and `current` of the next number are on disk, and fjall has the previous number in memory: as after a failed sync.
     let keyspaces = std::fs::read_dir(directory.path().join("db/keyspaces")).expect("there");
     let mut changed = Vec::new();
     for keyspace in keyspaces.map(|keyspace| keyspace.expect("readable").path()).filter(|path| path.is_dir())
@@ -39,7 +39,7 @@ fn rule_06_nothing_is_dropped_after_a_change_of_the_list_of_tables_failed() {
     assert_eq!(disk.get(Keyspace::Log, &[1; 16]).expect("a read"), Some(vec![2; 300].into()));
 }
 
-/// The engine's thread flushes and compacts all the while: what it is in the middle of is no failure.
+/// fjall's thread flushes and compacts meanwhile: a change in progress is not a failure.
 #[test]
 fn what_the_engine_does_meanwhile_is_no_failed_change() {
     let directory = tempfile::tempdir().expect("a directory");

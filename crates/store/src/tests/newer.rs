@@ -1,4 +1,4 @@
-//! `safety.md` 6: what a newer build wrote is no damage. A binary that was downgraded refuses, and sets nothing aside.
+//! `safety.md` 6: what a newer build wrote is not damage. A downgraded binary refuses to start, and sets nothing aside.
 
 use bytes::Bytes;
 use quorate_core::{Entry, EntryKind, HEADER_BYTES, Hash, Index, Position, Term, decode_run};
@@ -23,7 +23,7 @@ fn with_last_row(image: &SimImage, change: impl FnOnce(Position, &mut [u8])) -> 
     disk.crash(Crash::Lost)
 }
 
-/// Makes the chain hash of the entry at `at` fit what stands there.
+/// Makes the chain hash of the entry at `at` match its bytes.
 fn chain(before: Position, row: &mut [u8], at: usize, end: usize) {
     let mut hasher = blake3::Hasher::new();
     let payload = blake3::hash(&row[at + HEADER_BYTES..end]);
@@ -41,19 +41,19 @@ fn rule_06_what_a_newer_build_wrote_is_refused_and_nothing_is_set_aside() {
             row[byte] = value;
             chain(before, row, 0, end);
         }));
-        // The last entry of the row; those before it are whole.
+        // The last entry of the row; the earlier ones are whole.
         images.push(with_last_row(&image, |_, row| {
             let entries = decode_run(&Bytes::copy_from_slice(row)).expect("a whole row");
             row[last + byte] = value;
             chain(entries[1].position(), row, last, row.len());
         }));
     }
-    // A version of which this build knows nothing but the number.
+    // An unknown version: this build knows only its number.
     images.push(with_last_row(&image, |_, row| {
         row[1..].fill(0xa7);
         row[0] = 2;
     }));
-    // A membership that this build cannot read: it stops where it gets it, too.
+    // A membership that this build cannot read is refused when it is written, too.
     let disk = SimDisk::from_image(image.clone());
     let (mut store, _) = open(&disk).expect("it opens");
     let payload = Bytes::from_static(&[0xc1; 20]);
@@ -69,7 +69,7 @@ fn rule_06_what_a_newer_build_wrote_is_refused_and_nothing_is_set_aside() {
         assert!(matches!(refused, OpenError::Disk(DiskError::Future { .. })), "{at}: {refused}");
         assert!(refused.to_string().contains("start the newer quorate"), "{at}: the remedy is said");
     }
-    // A rotten byte is damage as before.
+    // A rotten byte is still damage.
     for byte in [0, 1, 2, 3, last, last + 1, last + 2] {
         let rotten = with_last_row(&image, |_, row| row[byte] ^= 0x40);
         let (_, report) = reopened(&rotten).expect("it recovers");

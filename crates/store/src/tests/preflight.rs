@@ -1,14 +1,14 @@
-//! The preflight against journals that fjall itself wrote: the guard of the record format.
+//! The preflight on journals that fjall itself wrote: this guards the record format.
 
 use crate::disk::{Journal, check_journal as check, write_last_batch};
 use crate::{Batch, Disk, FjallDisk, FjallOptions, Keyspace};
 
-/// A journal of fjall with these many batches of ours after what opening wrote, and where each ends.
+/// A journal of fjall with this number of test batches after what opening wrote, and the end of each.
 fn journal(batches: u8) -> (Vec<u8>, Vec<usize>) {
     journal_of((0..batches).map(|number| vec![number; 300]).collect())
 }
 
-/// One with a batch for each of these values.
+/// A journal with a batch for each of these values.
 fn journal_of(values: Vec<Vec<u8>>) -> (Vec<u8>, Vec<usize>) {
     let directory = tempfile::tempdir().expect("a directory");
     let options = FjallOptions { cache_bytes: 1 << 20, worker_threads: 1, ..FjallOptions::default() };
@@ -33,7 +33,7 @@ fn journal_of(values: Vec<Vec<u8>>) -> (Vec<u8>, Vec<usize>) {
     (bytes[..last].to_vec(), ends)
 }
 
-/// What the system calls clean is not on the disk: exactly the last batch is, after this.
+/// Pages the system calls clean may not be on the disk. Exactly the last batch is written again.
 #[test]
 fn bug_72_the_whole_last_batch_and_no_other_is_written_again() {
     let (bytes, ends) = journal(4);
@@ -79,7 +79,7 @@ fn bug_70_every_flipped_byte_of_an_old_batch_is_damage() {
         bad[at] ^= 0x40;
         let verdict = check(&bad, None);
         let harmless = matches!(verdict, Journal::Clean { .. });
-        // Bytes of a sequence number are under no checksum: one that still ascends changes nothing.
+        // A sequence number has no checksum: one that still ascends changes nothing.
         assert!(matches!(verdict, Journal::Damaged { .. }) || harmless, "byte {at}: {verdict:?}");
         if harmless {
             let start = ends.iter().rev().find(|end| **end <= at).copied().unwrap_or(0);
@@ -96,17 +96,17 @@ fn bug_70_a_zeroed_page_in_the_middle_is_damage() {
     assert!(matches!(check(&bad, None), Journal::Damaged { .. }));
 }
 
-/// What a client sends may look like anything, a journal of ours included.
+/// A client's payload may look like anything, also like a journal.
 #[test]
 fn bug_70_a_payload_that_looks_like_batches_is_a_torn_tail_when_cut() {
     let (plain, ends) = journal(4);
-    // A batch of nothing is 26 constant bytes.
+    // An empty batch is 26 constant bytes.
     let mut nothing = vec![1];
     nothing.extend([0; 12]);
     nothing.push(3);
     nothing.extend(xxhash_rust::xxh3::xxh3_64(&[]).to_le_bytes());
     nothing.extend(b"FJL\x03");
-    // A whole one, of sequence numbers that may come next: they are under no checksum.
+    // A whole batch whose sequence number may come next: the number has no checksum.
     let mut next = Vec::new();
     for ahead in 0..8 {
         let mut batch = plain[ends[2]..ends[3]].to_vec();
@@ -125,7 +125,7 @@ fn bug_70_a_payload_that_looks_like_batches_is_a_torn_tail_when_cut() {
     }
 }
 
-/// The numbers ascend over all journals of a database: one in the place of another is damage, not a shorter past.
+/// Sequence numbers ascend over all journals of a database: a journal in the place of another is damage, not a shorter log.
 #[test]
 fn bug_70_bug_71_a_journal_in_the_place_of_another_is_damage() {
     let (bytes, ends) = journal(6);

@@ -1,10 +1,10 @@
-//! What a store must hold when it is opened after it was stopped: what was acknowledged is there, what was under way is
-//! there whole or not at all, and nothing of it looks like damage.
+//! What a store must hold when it is opened after a stop: acknowledged writes are there, the write in progress is there whole
+//! or not at all, and nothing looks like damage.
 
 use super::workload::{World, held};
 use crate::{OpenNotice, OpenReport, Store};
 
-/// Says what is wrong. `promised` was acknowledged; `next` would hold had what was under way finished.
+/// An error says what is wrong. `promised` was acknowledged; `next` would hold if the write in progress had finished.
 pub(super) fn kept(store: &Store, report: &OpenReport, promised: &World, next: &World) -> Result<(), String> {
     let damage = report.notices.iter().find(|notice| match notice {
         OpenNotice::TornTail(_)
@@ -16,7 +16,7 @@ pub(super) fn kept(store: &Store, report: &OpenReport, promised: &World, next: &
     if let Some(damage) = damage {
         return Err(format!("an ordinary stop looks like damage: {damage:?}"));
     }
-    // One batch carries all groups: their logs are all as before or all as after.
+    // One batch carries all groups: all their logs are as before it, or all as after it.
     let is = |world: &World| {
         next.keys().all(|group| {
             let found = held(store, *group).unwrap_or_default();

@@ -1,5 +1,4 @@
-//! `safety.md` 1, 5, 6: what is refused stays refused however often it is tried, and what was replaced stays replaced
-//! whichever sector rots later.
+//! `safety.md` 1, 5, 6: a refusal holds at every attempt, and a replaced database stays replaced whichever sector rots later.
 
 use quorate_core::{GroupId, HardState, Position};
 
@@ -98,7 +97,7 @@ fn rule_05_a_group_the_anchor_knows_and_the_database_does_not_recovers() {
     assert_eq!(anchor.groups[0].record.hard, expected, "durably, before a role starts");
 }
 
-/// Opens again and again: the same refusal each time, and nothing is written.
+/// Opens repeatedly: the same refusal each time, and nothing is written.
 pub(super) fn stays_refused(what: &str, image: &SimImage) -> OpenError {
     let disk = SimDisk::from_image(image.clone());
     let first = open(&disk).expect_err(what);
@@ -116,7 +115,7 @@ pub(super) fn stays_refused(what: &str, image: &SimImage) -> OpenError {
     first
 }
 
-/// The image after so many more starts.
+/// The image after `times` more starts.
 fn restarted(image: &SimImage, times: u64) -> SimImage {
     let disk = SimDisk::from_image(image.clone());
     for _ in 0..times {

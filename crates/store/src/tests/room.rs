@@ -26,7 +26,7 @@ fn tables(directory: &Path, keyspace: u64) -> usize {
     std::fs::read_dir(tables).map_or(0, Iterator::count)
 }
 
-/// fjall alone fills the queue of its thread in this time, and its thread waits for itself ever after.
+/// Without the room made here, fjall fills its thread's queue in this time, and the thread waits for itself permanently.
 #[test]
 fn rule_16_a_busy_engine_goes_on_afterwards() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -53,7 +53,7 @@ fn rule_16_a_busy_engine_goes_on_afterwards() {
     assert!(done, "the engine's thread writes no tables any more");
 }
 
-/// A commit that waits for the engine's thread is told when it ends.
+/// A commit that waits for fjall's thread fails when the thread ends.
 #[test]
 fn rule_16_nobody_waits_for_an_engine_that_has_ended() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -69,7 +69,7 @@ fn rule_16_nobody_waits_for_an_engine_that_has_ended() {
             });
             let _ = says.send(Some(ended));
         });
-        // It waits when it has said nothing for a while.
+        // After a while without an answer the commit is waiting.
         while said.recv_timeout(Duration::from_secs(1)).is_ok_and(|word| word.is_none()) {}
         assert!(matches!(said.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty)), "it does not wait");
         std::fs::remove_dir_all(directory.path().join("db/keyspaces/1/tables")).expect("removed");
@@ -83,7 +83,7 @@ fn rule_16_nobody_waits_for_an_engine_that_has_ended() {
     });
 }
 
-/// A database whose keyspaces have limits of fjall's own is found again, and has room.
+/// A database whose keyspaces have fjall's own limits still opens, and has room.
 #[test]
 fn a_database_of_before_goes_on() {
     let directory = tempfile::tempdir().expect("a directory");

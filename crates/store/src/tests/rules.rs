@@ -48,7 +48,7 @@ fn rule_07_a_run_goes_only_when_its_last_entry_is_below_the_marker() {
         assert_eq!(held(&store, group()).as_ref(), world.get(&group()));
     }
     drop(store);
-    // What was dropped comes back on reopening, and is harmless.
+    // Dropped rows come back after reopening, and are harmless.
     let disk = SimDisk::from_image(disk.crash(Crash::Lost));
     let (mut store, report) = open(&disk).expect("it opens");
     assert!(report.notices.is_empty());
@@ -118,7 +118,7 @@ fn rule_10_what_failed_to_sync_is_never_read() {
     store.open_group("a", &founding()).expect("it opens");
     let new = entries(quorate_core::Position::ORIGIN, 1, 3, 10);
     let write = GroupWrite { group: group(), hard_state: hard(1, None), truncate_from: None, entries: new };
-    // The anchor's sync succeeds, the batch's fails.
+    // The sync of the anchor succeeds, that of the batch fails.
     disk.fail_sync_in(1);
     assert!(store.write(vec![write]).is_err());
     assert!(store.read(group(), Index(1), Index(3), 100).is_err(), "no answer after a failure");
@@ -143,7 +143,7 @@ fn bug_72_nothing_works_after_a_failed_sync() {
         assert!(matches!(store.settle_anchor(), Err(StoreError::Failed)));
         assert!(matches!(store.load(group(), 1), Err(StoreError::Failed)));
         drop(store);
-        // The outcome is unknown: there or not, but whole, and an ordinary crash.
+        // The outcome is unknown: the batch is there whole or not at all, and it looks like an ordinary crash.
         for crash in [Crash::Lost, Crash::Kept, Crash::Torn] {
             let (store, report) = open(&SimDisk::from_image(disk.crash(crash))).expect("it opens");
             assert!(report.groups.iter().all(|group| !group.recovering));
@@ -191,17 +191,17 @@ fn rule_16_bug_73_a_full_disk_is_seen_before_the_engine_meets_it() {
     }
     let space = store.space().expect("it answers");
     assert!(space.reserve_bytes >= 2 * space.live_bytes && accepted > 10, "{space:?}");
-    // Below it term and vote still are.
+    // Below the reserve term and vote are still written.
     let hard_state = hard(2, Some("node1"));
     let vote = GroupWrite { group: group(), hard_state, truncate_from: None, entries: Vec::new() };
     store.write(vec![vote]).expect("a vote is small");
     drop(store);
-    // Started on a disk that is full: the ballast goes first, and the node opens.
+    // A start on a full disk: the ballast is deleted first, and the node opens.
     disk.set_capacity(200_000 - space.free_bytes + 2_000);
     let (mut store, report) = Store::open(boxed(), with_reserve).expect("it opens");
     assert!(report.notices.contains(&OpenNotice::BallastDropped { bytes: 30_000 }));
     assert!(store.space().expect("it answers").is_full());
-    // And if the engine meets a full disk all the same, that is the end.
+    // If a write still meets a full disk, the store ends.
     disk.set_capacity(0);
     let write =
         GroupWrite { group: group(), hard_state: hard(3, None), truncate_from: None, entries: Vec::new() };
@@ -265,7 +265,7 @@ fn rule_01_a_misdirected_sector_is_seen() {
             let write = GroupWrite { group: group(), hard_state, truncate_from: None, entries: Vec::new() };
             store.write(vec![write]).expect("it is not detected yet");
         }
-        // The slot may have landed in the next group's cell: seen, and the database stands in.
+        // The sector may be in the next group's cell: it is detected, and the database's copy holds.
         let (store, _) = open(&SimDisk::from_image(disk.crash(Crash::Lost))).expect("the database is whole");
         assert_eq!(held(&store, group()).expect("open").hard, hard(8 + skip, Some("node2")));
         let other = GroupId::of_name("b");

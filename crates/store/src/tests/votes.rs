@@ -1,4 +1,4 @@
-//! `safety.md` 1, 5, 6, 14: terms, votes, and who this node is, when something at rest was damaged.
+//! `safety.md` 1, 5, 6, 14: terms, votes and the node's identity after damage at rest.
 
 use quorate_core::{GroupId, Incarnation, Index};
 
@@ -36,7 +36,7 @@ fn group() -> GroupId {
     GroupId::of_name("a")
 }
 
-/// Writes one more vote and gives the image.
+/// Writes one more vote and returns the image.
 fn voted(image: &SimImage, term: u64, vote: &str) -> SimImage {
     let disk = SimDisk::from_image(image.clone());
     let (mut store, _) = open(&disk).expect("a healthy image opens");
@@ -50,11 +50,11 @@ fn voted(image: &SimImage, term: u64, vote: &str) -> SimImage {
 fn rule_01_the_greater_vote_of_anchor_and_database_holds() {
     let (image, _) = settled();
     let newer = voted(&image, 9, "node2");
-    // The anchor alone has the vote: the batch was cut off as a torn tail.
+    // Only the anchor has the vote: the batch was cut off as a torn tail.
     let batch = newer.batches() - 1;
     let (store, _) = reopened(&newer.clone().rot(&Rot::Suffix { batch })).expect("within the anchor's lag");
     assert_eq!(held(&store, group()).expect("open").hard, hard(9, Some("node2")));
-    // The database alone has it: the slot written last is rotten.
+    // Only the database has it: the sector written last is rotten.
     for sector in newer.sectors() {
         if newer.sector(sector) != image.sector(sector) && sector > 1 {
             let rotten = newer.clone().rot(&Rot::Sector { sector, byte: 700 });
@@ -72,7 +72,7 @@ fn rule_01_the_lesser_copy_is_rewritten_before_opening_ends() {
     let disk = SimDisk::from_image(newer.clone().rot(&Rot::Suffix { batch: newer.batches() - 1 }));
     drop(open(&disk).expect("within the anchor's lag"));
     let rewritten = disk.crash(Crash::Lost);
-    // Now the database alone would do: every sector of the group's cell but one may rot.
+    // Now the database has it as well: all sectors of the group's cell but one may rot.
     for sector in rewritten.sectors() {
         let rotten = rewritten.clone().rot(&Rot::Sector { sector, byte: 99 });
         let (store, _) = reopened(&rotten).expect("one rotten sector is survived");
@@ -109,7 +109,7 @@ fn rule_01_a_bad_slot_beside_a_damaged_database_is_refused() {
         for rot in [Rot::Sector { sector, byte: 40 }, Rot::BlankSector { sector }] {
             match reopened(&damaged.clone().rot(&rot)) {
                 Err(OpenError::BothDamaged { .. }) => refused += 1,
-                // Tables lag anyway, and sectors that hold no group yet count for nothing.
+                // Tables lag anyway, and sectors without a group do not count.
                 Ok((_, report)) => assert!(report.groups.iter().all(|group| group.recovering)),
                 Err(other) => panic!("{other}"),
             }

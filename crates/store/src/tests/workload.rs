@@ -74,7 +74,7 @@ pub(super) type World = BTreeMap<GroupId, Held>;
 /// Group, term, vote, truncate from, entries to append, their size.
 pub(super) type Part = (&'static str, u64, Option<&'static str>, Option<u64>, u64, usize);
 
-/// One thing the node does.
+/// One action of the node.
 #[derive(Debug, Clone)]
 pub(super) enum Action {
     Group(&'static str),
@@ -97,7 +97,7 @@ pub(super) fn script() -> Vec<Action> {
         Settle,
         Group("b"),
         Write(vec![("a", 1, Some("node0"), None, 3, 10), ("b", 1, Some("node1"), None, 4, 600)]),
-        // An ordinary leader change: the tail that another leader never had is replaced.
+        // An ordinary change of leader: entries that the new leader never had are replaced.
         Write(vec![("a", 2, None, Some(5), 2, 30)]),
         Settle,
         Write(vec![("a", 3, Some("node2"), Some(4), 0, 0), ("b", 2, None, Some(1), 5, 20)]),
@@ -118,7 +118,7 @@ pub(super) fn script() -> Vec<Action> {
     ]
 }
 
-/// What holds after an action.
+/// The world after an action.
 pub(super) fn after(world: &World, action: &Action) -> World {
     let mut world = world.clone();
     match action {
@@ -152,12 +152,12 @@ pub(super) fn after(world: &World, action: &Action) -> World {
     world
 }
 
-/// The end of a log that never was on this node.
+/// The last entry of a log that was never on this node.
 fn snapshot(term: u64, index: u64) -> Position {
     entries(Position::ORIGIN, term, index, 1).last().expect("an index above zero").position()
 }
 
-/// Does it.
+/// Carries out an action.
 pub(super) fn act(store: &mut Store, world: &World, action: &Action) -> Result<(), StoreError> {
     match action {
         Action::Group(name) => match store.open_group(name, &founding()) {
@@ -203,7 +203,7 @@ pub(super) fn held(store: &Store, group: GroupId) -> Option<Held> {
     }
 }
 
-/// The same, of a disk that may fail.
+/// The same, on a disk that may fail.
 pub(super) fn read(store: &Store, group: GroupId) -> Result<Held, StoreError> {
     let loaded = store.load(group, usize::MAX)?;
     let (from, through) = (loaded.start.index.next(), loaded.tail.last().index);

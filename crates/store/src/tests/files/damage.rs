@@ -17,7 +17,7 @@ use crate::SECTOR_BYTES;
 
 /// A bit of one byte in so many is flipped by default: a few seconds' worth.
 const STRIDE: usize = 997;
-/// After so many damaged directories one of them goes on working; each of those in which a whole file is another one does.
+/// One in this many damaged directories continues to work afterwards; each with a whole file exchanged does.
 const GOES_ON_EVERY: usize = 5;
 
 fn stride() -> usize {
@@ -27,18 +27,18 @@ fn stride() -> usize {
 /// One way of damaging a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Damage {
-    /// A bit of this byte.
+    /// A bit of this byte is flipped.
     Flip(usize),
-    /// So many bytes are left.
+    /// The file is cut to this many bytes.
     Cut(usize),
-    /// Garbage behind its end.
+    /// Garbage is appended.
     Grown,
-    /// A block that was never written: from this byte.
+    /// The block from this byte on was never written.
     Blank(usize),
     Deleted,
-    /// With another file of its kind.
+    /// Replaced by another file of its kind.
     Swapped(PathBuf),
-    /// To what it was before.
+    /// Replaced by its older copy.
     RolledBack,
 }
 
@@ -100,14 +100,14 @@ impl Damage {
 
 /// Makes a new file: the one that is there may be a link.
 fn make(path: &Path, bytes: &[u8]) {
-    // It may also not be there: one of an older copy.
+    // It may be missing, if only the older copy has it.
     let _ = fs::remove_file(path);
     fs::write(path, bytes).expect("a file is written");
 }
 
 const BLOCK: usize = 512;
 
-/// What kind of file it is: its path without the numbers.
+/// The kind of a file: its path without the numbers.
 fn kind_of(name: &Path) -> String {
     let text = name.display().to_string();
     match text.as_str() {
@@ -124,14 +124,14 @@ fn kind_of(name: &Path) -> String {
     kind
 }
 
-/// Whether one could be taken for the other.
+/// Whether one file could be mistaken for the other.
 fn is_alike(one: &Path, other: &Path) -> bool {
     let is_journal = |name: &Path| name.extension().is_some_and(|extension| extension == "jnl");
     kind_of(one) == kind_of(other) || (is_journal(one) && is_journal(other))
 }
 
-/// Makes a sealed journal and an active one of the only journal. The engine begins another after 64 MB, and deletes the
-/// sealed one when it can: with so few entries a directory never comes to rest with two.
+/// Splits the only journal into a sealed and an active one. fjall begins another after 64 MB, and deletes the sealed one when
+/// it can: with so few entries a directory never rests with two.
 fn seal(data: &Path) {
     let bytes = fs::read(data.join("db/0.jnl")).expect("a journal reads");
     let ends: Vec<usize> = (4..=bytes.len()).filter(|end| bytes[end - 4..*end] == *b"FJL\x03").collect();
@@ -178,7 +178,7 @@ impl Ground {
             let length = bytes.len();
             let mut cuts = vec![0, 1, length / 4, length / 2, length * 3 / 4, length.saturating_sub(1)];
             if name == Path::new("anchor") {
-                // The sectors that are used are the first ones.
+                // Only the first sectors are in use.
                 cuts.extend((1..12).map(|sector| sector * SECTOR_BYTES).flat_map(|at| [at, at + 1_000]));
             }
             cuts.retain(|at| *at < length);
@@ -222,7 +222,8 @@ impl Ground {
     }
 }
 
-/// Bytes to flip. Small files say which of the others count: each of their bytes matters. Zeros in a long row are one class: of the anchor's empty sectors every hundredth is enough.
+/// Bytes to flip. Small files say which others count, so each of their bytes matters. Long rows of zeros are alike: of the
+/// anchor's empty sectors every hundredth byte is enough.
 fn flips(bytes: &[u8], first: usize) -> Vec<usize> {
     let step = match bytes.len() {
         ..64 => 1,
@@ -245,7 +246,7 @@ fn rule_06_bug_70_bug_71_any_damage_of_any_file_is_seen_or_harmless() {
     if let Ok(wanted) = std::env::var("QUORATE_DAMAGE") {
         let case = damages.iter().find(|(name, damage)| format!("{} {damage}", name.display()) == wanted);
         let case = case.unwrap_or_else(|| panic!("no such damage at stride {}: {wanted}", stride()));
-        // Number zero goes on working.
+        // Number zero continues to work.
         match ground.run(case, 0) {
             Ok(outcome) => println!("{wanted}: {outcome:?}"),
             Err(why) => panic!("{wanted}: {why}"),
@@ -258,7 +259,7 @@ fn rule_06_bug_70_bug_71_any_damage_of_any_file_is_seen_or_harmless() {
     }
 }
 
-/// Inflicts each, says what came of it, and how often what came of it.
+/// Inflicts each damage, and prints the outcomes with their numbers.
 fn damage_each(ground: &Ground, all: &[(PathBuf, Damage)]) -> BTreeMap<Outcome, u64> {
     let waiting = Mutex::new(all.iter().enumerate());
     let (outcomes, wrong) = (Mutex::new(Outcomes::new()), Mutex::new(Vec::new()));

@@ -1,4 +1,4 @@
-//! A data directory on real files that holds known entries, copies of it, and what an opening of it came to.
+//! A data directory on real files with known entries, copies of it, and the outcome of opening it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -66,13 +66,13 @@ pub(crate) fn founding() -> Membership {
     Membership::of_voters([(node("node0"), Member::default())].into_iter().collect(), 7)
 }
 
-/// What is written with the entry at `index`: an older copy of any file has an older term and another vote.
+/// The hard state written with the entry at `index`: an older copy of any file has an older term and another vote.
 fn hard_at(index: u64) -> HardState {
     let (term, voted_for) = if index > ENTRIES / 2 { (3, "node2") } else { (2, "node1") };
     HardState { term: Term(term), voted_for: Some(node(voted_for)), recovering: false }
 }
 
-/// What it is in the end.
+/// The hard state at the end.
 fn hard() -> HardState {
     hard_at(ENTRIES)
 }
@@ -114,7 +114,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
         if entry.path().is_dir() {
             copy(&entry.path(), &target);
         } else if entry.path().extension().is_some_and(|extension| extension == "jnl") {
-            // Without the hole at its end.
+            // The hole at its end is not copied.
             let bytes = fs::read(entry.path()).expect("a journal reads");
             let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
             fs::write(&target, &bytes[..end]).expect("a file is written");
@@ -138,20 +138,20 @@ pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What came of a damaged directory.
+/// The outcome of opening a damaged directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
     /// A typed error that says where and what to do.
     Refused,
-    /// What may have been lost is said, and no vote is given before the peers have made up for it.
+    /// Possible loss is reported, and the node does not vote before it has caught up from its peers.
     Recovering,
-    /// Everything that was acknowledged is there, and what was mended is said.
+    /// Everything acknowledged is there, and the repair is reported.
     Mended,
-    /// Everything that was acknowledged is there.
+    /// Everything acknowledged is there.
     Correct,
 }
 
-/// Opens it. An error is anything else than the three outcomes.
+/// Opens it. Anything but these outcomes is an error.
 pub(crate) fn outcome(path: &Path) -> Result<Outcome, String> {
     let (mut store, report) = match open(path) {
         Ok(opened) => opened,
@@ -196,7 +196,7 @@ fn refused(path: &Path, error: &OpenError) -> Result<Outcome, String> {
     Ok(Outcome::Refused)
 }
 
-/// All of them; of a group that recovers what is left, which is what was written.
+/// All entries are there; a group that recovers has a prefix of them.
 fn check_entries(store: &Store, group: GroupId, recovering: bool) -> Result<(), String> {
     let all = entries(Position::ORIGIN, ENTRIES);
     let last = store.load(group, 0).map_err(|error| error.to_string())?.tail.last().index;
@@ -213,7 +213,7 @@ fn check_entries(store: &Store, group: GroupId, recovering: bool) -> Result<(), 
     Ok(())
 }
 
-/// Goes on with a directory that opens: what is written now is there at the next start, and the state is the same.
+/// Continues to work in a directory that opens: what is written now is there at the next start, and the state is the same.
 pub(crate) fn goes_on(path: &Path, before: Outcome) -> Result<(), String> {
     let (mut store, _) = open(path).map_err(|error| format!("it does not open again: {error}"))?;
     let group = store.open_group(GROUP, &founding()).map_err(|error| error.to_string())?;

@@ -75,7 +75,7 @@ fn bug_70_an_unfinished_last_batch_is_cut_and_said() {
     let bytes = fs::read(&journal).expect("a journal reads");
     let end = bytes.iter().rposition(|byte| *byte != 0).expect("it is not empty") + 1;
     let mut torn = bytes[..end].to_vec();
-    // A batch whose end never reached the disk.
+    // A batch whose end did not reach the disk.
     torn.extend(&bytes[..200.min(end)]);
     torn.truncate(end + 40);
     fs::write(&journal, &torn).expect("written");
@@ -85,9 +85,9 @@ fn bug_70_an_unfinished_last_batch_is_cut_and_said() {
     assert_eq!(outcome(&path, "torn"), Outcome::Correct);
 }
 
-/// The window of `ANCHOR_LAG_MAX`: what the anchor does not know yet looks like an unfinished write. Once it knows, the same
-/// damage is seen. With small memtables a thread of the engine begins a new one when it gets there, and the one before,
-/// the last batch in it, goes into a table: a second copy, so nothing is lost, and nothing may be said to be.
+/// The window of `ANCHOR_LAG_MAX`: a batch that the anchor does not know yet looks like an unfinished write. Once it knows, the
+/// same damage is detected. With small memtables fjall's thread may write the memtable with the last batch to a table: then
+/// there is a second copy, nothing is lost, and no loss may be reported.
 #[test]
 fn rule_03_inside_the_window_only_what_the_anchor_does_not_know_can_be_lost() {
     for settles in [false, true] {
@@ -98,7 +98,7 @@ fn rule_03_inside_the_window_only_what_the_anchor_does_not_know_can_be_lost() {
     }
 }
 
-/// Cuts the end of a journal, checks what follows, and says whether that was the only copy.
+/// Cuts the end of a journal and checks what follows; returns whether that was the only copy.
 fn loses_its_last_batch(settles: bool, memtable_bytes: u64) -> bool {
     let owner = tempfile::tempdir().expect("a directory");
     let path = owner.path().join("data");
@@ -118,7 +118,7 @@ fn loses_its_last_batch(settles: bool, memtable_bytes: u64) -> bool {
     assert!(torn, "{:?}", report.notices);
     let end_of =
         |name: &str| report.groups.iter().find(|group| group.name == name).expect("it is there").last.index;
-    // The last batch was of the second group: it ends one entry earlier, and what is left is what was written.
+    // The last batch was of the second group: its log ends one entry earlier, and the rest is as written.
     assert_eq!(end_of(GROUP), Index(ENTRIES + 3));
     let is_lost = end_of(OTHER) == Index(ENTRIES + 2);
     assert!(is_lost || end_of(OTHER) == Index(ENTRIES + 3), "{:?}", report.groups);
@@ -135,12 +135,12 @@ fn loses_its_last_batch(settles: bool, memtable_bytes: u64) -> bool {
 #[test]
 fn rule_06_a_gap_in_journal_numbers_is_corruption() {
     let (_owner, path) = directory();
-    // A sealed journal that is missing: the newest is number two, and there is no number one.
+    // A missing sealed journal: the newest is number two, and there is no number one.
     fs::copy(path.join("db/0.jnl"), path.join("db/2.jnl")).expect("copied");
     assert_eq!(outcome(&path, "gap"), Outcome::Recovering);
 }
 
-/// A link to itself: there, and not to be looked at. (As root a missing permission would not do.)
+/// A link to itself exists and cannot be examined. (For root, a missing permission is no obstacle.)
 #[test]
 fn what_cannot_be_looked_at_is_not_taken_for_missing() {
     for name in ["db/version", "anchor", "db"] {
@@ -157,7 +157,7 @@ fn what_cannot_be_looked_at_is_not_taken_for_missing() {
     }
 }
 
-/// The file has no checksum: the journals beside it say of which format the database is.
+/// The file has no checksum: the journals beside it decide which format the database has.
 #[test]
 fn rule_06_a_damaged_version_is_no_newer_format_and_a_newer_format_is_no_damage() {
     let (_owner, whole) = directory();
@@ -190,7 +190,7 @@ fn rule_06_a_damaged_version_is_no_newer_format_and_a_newer_format_is_no_damage(
     assert!(newer.join("db").exists() && !newer.join("db.damaged-1").exists(), "it is left alone");
 }
 
-/// Empty, fjall's, and below a directory that is locked already: nothing is lost with it.
+/// fjall's lock is empty, and its directory is locked already: nothing is lost with it.
 #[test]
 fn a_missing_lock_of_the_engine_is_made_again() {
     let (_owner, path) = directory();
@@ -198,7 +198,7 @@ fn a_missing_lock_of_the_engine_is_made_again() {
     assert_eq!(outcome(&path, "no db/lock"), Outcome::Correct);
 }
 
-/// After a failed sync the system may hold a batch that is not on the disk and call it clean: it is written once more.
+/// After a failed sync the system may hold a batch that is not on the disk and call it clean: it is written again.
 #[test]
 fn bug_72_the_last_batch_is_written_again_before_anything_builds_on_it() {
     let (_owner, path) = directory();
@@ -210,7 +210,7 @@ fn bug_72_the_last_batch_is_written_again_before_anything_builds_on_it() {
         .and_then(|file| file.set_modified(long_ago))
         .expect("its time is set");
     let before = fs::read(&journal).expect("a journal reads");
-    // The engine, which would write to it as well, is kept out: it opens nothing while another holds its lock.
+    // fjall would write to it, too; it is kept out by its own lock, which the test holds.
     let engine = fs::File::options().write(true).open(path.join("db/lock")).expect("it is there");
     engine.lock().expect("it is free");
     let said = open(&path).expect_err("the engine is locked");

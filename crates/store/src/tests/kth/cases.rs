@@ -1,4 +1,4 @@
-//! Which calls fail how, and what may come of it.
+//! Which calls fail, how, and which outcomes are allowed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,22 +6,22 @@ use std::fmt;
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
-    /// Not carried out, EIO.
+    /// Not executed, EIO.
     Eio,
-    /// Not carried out, ENOSPC.
+    /// Not executed, ENOSPC.
     Enospc,
-    /// Half of the bytes and no error, as the system may.
+    /// Half of the bytes and no error, as the system is allowed to.
     Short,
     /// Half of the bytes, and EIO to the write of the rest.
     Torn,
-    /// Carried out, and EIO all the same. Not of writes: the system says how much it wrote, if it wrote anything.
+    /// Executed, and EIO anyway. Not for writes: there the system returns how much it wrote, if anything.
     Late,
 }
 
 impl Fault {
     const ALL: [Self; 5] = [Self::Eio, Self::Enospc, Self::Short, Self::Torn, Self::Late];
 
-    /// The shim's word for it.
+    /// Its name in the shim.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Eio => "eio",
@@ -78,7 +78,7 @@ pub(crate) fn cases(counted: &BTreeMap<String, u64>, stride: u64) -> Vec<Case> {
         for kind in Fault::ALL.into_iter().filter(|kind| kind.is_for(call)) {
             first += 7;
             let last = if stride == 1 { count + count / 10 } else { *count };
-            // At least one of each.
+            // At least one case of each.
             let begin = 1 + first % stride.min(*count);
             let numbers = (begin..=last).step_by(usize::try_from(stride).expect("small"));
             cases.extend(numbers.map(|number| Case { call: call.clone(), number, kind }));
@@ -87,7 +87,7 @@ pub(crate) fn cases(counted: &BTreeMap<String, u64>, stride: u64) -> Vec<Case> {
     cases
 }
 
-/// What the worker did about the failure, and what was found after it.
+/// The failure, and how the worker ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Outcome {
     pub(crate) kind: Fault,
@@ -97,7 +97,7 @@ pub(crate) struct Outcome {
 /// The promised ways to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ended {
-    /// The failure was of no consequence.
+    /// The failure had no consequence.
     Finished,
     /// A typed error at opening.
     Refused,

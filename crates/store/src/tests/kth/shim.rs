@@ -1,4 +1,4 @@
-//! Builds the shim, runs the worker under it, and looks at what is left.
+//! Builds the shim, runs the worker under it, and checks the directory it leaves.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,10 +17,10 @@ use crate::promises::kept;
 use crate::workload::{Action, World, act, after, held};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/kth/kth_call.c");
-/// A worker takes a fraction of a second; after so many it hangs.
+/// A worker takes a fraction of a second; after this many seconds it hangs.
 const WORKER_SECONDS_MAX: &str = "60";
 
-/// Exit code of the shim where it cannot set its filter.
+/// Exit code of the shim if it cannot set its filter.
 const NO_FILTER: i32 = 90;
 const UNLOCKED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -55,7 +55,7 @@ impl Place {
 }
 
 impl Shim {
-    /// Compiles it, and shows that it works here.
+    /// Compiles it, and checks that it works here.
     pub(crate) fn build() -> Result<Self, String> {
         if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
             return Err("the shim knows Linux on x86-64 only".to_owned());
@@ -90,7 +90,7 @@ impl Shim {
         (place, output)
     }
 
-    /// Calls of each name that the script makes below its directory.
+    /// The number of calls of each name that the script makes below its directory.
     pub(crate) fn count(&self) -> BTreeMap<String, u64> {
         let (place, output) = self.work(&[]);
         assert!(output.status.success(), "without faults: {}\n{output:?}", Place::read(&place.says));
@@ -99,8 +99,8 @@ impl Shim {
         counts.map(|(call, count)| (call.to_owned(), count.parse().expect("a number"))).collect()
     }
 
-    /// What was not synced when it was acknowledged, or when the journal that had it was deleted. A `deaf` audit takes no
-    /// sync for one.
+    /// Files that were not synced when their content was acknowledged, or when the journal that held it was deleted. A `deaf`
+    /// audit ignores all syncs.
     pub(crate) fn unsynced(&self, deaf: bool) -> Vec<String> {
         let hearing = [(LONG, String::new()), ("KTH_DEAF", String::new())];
         let (place, output) = self.work(&hearing[..=usize::from(deaf)]);
@@ -110,8 +110,8 @@ impl Shim {
         found.map(|line| line.replace(&place.watched.display().to_string(), "").trim().to_owned()).collect()
     }
 
-    /// Runs one case: what came of it, `None` if so many calls are not made, or what is wrong. After the failure each
-    /// call of that name waits for `slow`.
+    /// Runs one case. Returns its outcome, `None` if there are fewer calls than that, or what is wrong. After the failure each
+    /// call of that name is delayed by `slow`.
     pub(crate) fn run(&self, case: &Case, slow: Duration) -> Result<Option<Outcome>, String> {
         let (place, output) = self.work(&[
             ("KTH_CALL", case.call.clone()),
@@ -158,7 +158,7 @@ fn reopen(data: &Path) -> Result<(Store, OpenReport), OpenError> {
     }
 }
 
-/// Opens what a worker left after `did` actions, looks at it, goes on working, and opens it again.
+/// Opens what a worker left after `did` actions, checks it, continues to work, and opens it again.
 fn check(data: &Path, did: usize) -> Result<(), String> {
     let (promised, next) = (world_after(did), world_after((did + 1).min(actions().0.len())));
     let (store, report) = reopen(data).map_err(|error| format!("it does not open: {error}"))?;

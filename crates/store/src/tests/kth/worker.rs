@@ -1,4 +1,4 @@
-//! What the worker does: the script on a real directory, each acknowledgement said at once.
+//! The worker: runs the script on a real directory and records each acknowledgement at once.
 
 use std::fs::File;
 use std::io::Write;
@@ -10,16 +10,16 @@ use quorate_store::{Disk, DiskError, FjallDisk, FjallOptions, OpenError, OpenRep
 
 use crate::workload::{Action, World, act, after, options, read, script};
 
-/// The data directory, below the one whose calls are watched: that it is made is watched, too.
+/// The data directory, below the watched one, so that its creation is watched, too.
 pub(crate) const NODE: &str = "node";
 
 /// The environment that makes this test binary a worker.
 pub(crate) const DATA: &str = "KTH_DIRECTORY";
 pub(crate) const SAYS: &str = "KTH_SAYS";
-/// It goes on until the engine has deleted a journal.
+/// Set if the worker is to continue until fjall has deleted a journal.
 pub(crate) const LONG: &str = "KTH_LONG";
 
-/// Milliseconds that the shim makes later calls wait.
+/// Milliseconds by which the shim delays later calls.
 pub(crate) const SLOW: &str = "KTH_SLOW";
 const LINGER: Duration = Duration::from_millis(30);
 
@@ -37,7 +37,7 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// The script, and where the directory is closed and opened again: before the actions of these numbers.
+/// The script, and the numbers of the actions before which the directory is closed and opened again.
 pub(crate) fn actions() -> (Vec<Action>, Vec<usize>) {
     let mut actions = script();
     let mut reopened = vec![12, actions.len()];
@@ -60,14 +60,14 @@ pub(crate) fn actions() -> (Vec<Action>, Vec<usize>) {
     (actions, reopened)
 }
 
-/// What holds after so many actions.
+/// The world after `count` actions.
 pub(crate) fn world_after(count: usize) -> World {
     actions().0.iter().take(count).fold(World::new(), |world, action| after(&world, action))
 }
 
 /// Locks the directory of a worker.
 pub(crate) fn lock(path: &Path) -> Result<Box<dyn Disk>, DiskError> {
-    // Memtables so small that there are tables on disk, too; one thread, so that runs are alike.
+    // Small memtables, so that there are tables on disk; one thread, so that runs are alike.
     let fjall = FjallOptions {
         cache_bytes: 1 << 20,
         worker_threads: 1,
@@ -82,7 +82,7 @@ pub(crate) fn open(path: &Path) -> Result<(Store, OpenReport), OpenError> {
     Store::open(lock(path)?, StoreOptions { ballast_bytes: 64 << 10, ..options() })
 }
 
-/// Of 800 KB each.
+/// Writes of 800 KB each.
 const WRITES_MAX: u64 = 600;
 
 struct Transcript(File);
@@ -101,7 +101,7 @@ impl Transcript {
     }
 }
 
-/// Until the engine's thread is where it is slow, as the shim says, or has had the time to get there.
+/// Waits until fjall's thread is in its slow call, as the shim reports, or has had the time to get there.
 fn until_slow() {
     let report = std::env::var("KTH_REPORT").expect("the shim has one");
     let start = now();
@@ -154,8 +154,8 @@ fn worker_process() {
     transcript.end(FINISHED, "finished");
 }
 
-/// A journal ends at 64 MB, and is deleted when tables have what is in it: memtables of up to 16 MiB wait for the engine's
-/// thread, then come those of the other keyspace, so on a busy machine it may take another hundred.
+/// A journal ends at 64 MB and is deleted when tables hold its content. Memtables of up to 16 MiB wait for fjall's thread, then
+/// those of the other keyspace, so on a busy machine another hundred MB may be written first.
 fn outgrow_a_journal(store: &mut Store, mut world: World, data: &Path, transcript: &mut Transcript) {
     for written in 1..=WRITES_MAX {
         let action = Action::Write(vec![("a", 10, None, None, 100, 8_000), ("b", 7, None, None, 1, 100)]);
