@@ -11,6 +11,7 @@ use crate::repository::{files, from_top, read, sources};
 const HELD: &[&str] = &[
     "crates/bench",
     "crates/bridge",
+    "crates/core",
     "crates/quorate/src/log_store",
     "crates/quorate/src/messages/store.rs",
     "crates/server",
