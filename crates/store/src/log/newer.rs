@@ -8,7 +8,7 @@ use quorate_core::{
 use crate::error::StoreError;
 
 /// The refusal, if a run does not decode because a newer build wrote it. The entries before the undecodable one must be whole.
-/// An unknown kind counts as newer if the chain covers its header as it is. An unknown version may have another layout, so
+/// An unknown kind or a voucher counts as newer if the chain covers the header as it is. An unknown version may have another layout, so
 /// the chain cannot confirm it; but if the chain holds with this build's version in its place, the first byte is damaged.
 pub(super) fn refusal(
     group: GroupId,
@@ -32,7 +32,7 @@ pub(super) fn refusal(
     let place = || format!("the log of group {group} after {}", last.log_id());
     match version {
         None if is_chained(last, head, &value[offset..]) => {
-            Some(StoreError::newer(format!("{} (kind {})", place(), head[1]), None))
+            Some(StoreError::newer(format!("{} ({error})", place()), None))
         }
         None => None,
         Some(version) => {

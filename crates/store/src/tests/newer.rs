@@ -36,7 +36,7 @@ fn rule_06_what_a_newer_build_wrote_is_refused_and_nothing_is_set_aside() {
     let (image, world) = settled();
     let (end, last) = (HEADER_BYTES + 10, 2 * (HEADER_BYTES + 10));
     let mut images = Vec::new();
-    for (byte, value) in [(0, 2), (1, 3), (1, 200), (2, 1)] {
+    for (byte, value) in [(0, 2), (1, 3), (1, 200), (2, 1), (3, 1)] {
         images.push(with_last_row(&image, |before, row| {
             row[byte] = value;
             chain(before, row, 0, end);
