@@ -28,7 +28,7 @@ pub enum EntryKind {
     Noop,
     /// A command for the state machine.
     Command,
-    /// A [`Membership`](crate::Membership) in MessagePack; it rules from the moment it is appended.
+    /// A [`Membership`](crate::Membership) in MessagePack; in force from the moment it is appended.
     Membership,
 }
 
@@ -79,7 +79,7 @@ impl fmt::Debug for Hash {
 pub struct LogId {
     /// The term it was appended in.
     pub term: Term,
-    /// Its place in the log.
+    /// Its index in the log.
     pub index: Index,
 }
 
@@ -89,14 +89,14 @@ impl fmt::Display for LogId {
     }
 }
 
-/// A place in the log with the chain hash up to and including it.
+/// A position in the log, with the chain hash up to and including it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
-    /// Its index.
+    /// Index of the entry there; zero before the first entry.
     pub index: Index,
     /// The term of the entry there.
     pub term: Term,
-    /// The chain hash there.
+    /// The chain hash up to and including that entry.
     pub chain: Hash,
 }
 
@@ -113,11 +113,11 @@ impl Position {
 /// One entry of the log. Cloning shares the payload.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Entry {
-    /// The term of the leader that appended it.
+    /// The term of the leader that appended the entry.
     pub term: Term,
-    /// Its place.
+    /// Its index in the log.
     pub index: Index,
-    /// The leader's wall clock at append, in milliseconds since 1970, never less than the entry before has.
+    /// The leader's wall clock at append, in milliseconds since 1970; never below that of the entry before.
     pub time_ms: u64,
     /// What the payload is.
     pub kind: EntryKind,
@@ -125,7 +125,7 @@ pub struct Entry {
     pub chain: Hash,
     /// blake3 of the payload.
     pub leaf: Hash,
-    /// The bytes.
+    /// The payload, as it was proposed.
     pub payload: Bytes,
 }
 
@@ -135,11 +135,11 @@ pub enum EntryError {
     /// The bytes end inside an entry.
     #[error("entry cut short at byte {offset}: {have} bytes left, {need} needed")]
     Short {
-        /// Where the entry starts.
+        /// Byte at which the entry starts.
         offset: usize,
-        /// What is left.
+        /// Bytes left.
         have: usize,
-        /// What it says it needs.
+        /// Bytes that the entry claims to take.
         need: usize,
     },
     /// A version this build does not know.
@@ -147,17 +147,17 @@ pub enum EntryError {
         "entry at byte {offset} has version {version}, this build knows {ENTRY_VERSION}: it was written by a newer quorate"
     )]
     Version {
-        /// Where the entry starts.
+        /// Byte at which the entry starts.
         offset: usize,
-        /// What it says.
+        /// Its version byte.
         version: u8,
     },
     /// A kind this build does not know.
     #[error("entry at byte {offset} has an unknown kind {kind}")]
     Kind {
-        /// Where the entry starts.
+        /// Byte at which the entry starts.
         offset: usize,
-        /// What it says.
+        /// Its kind byte.
         kind: u8,
     },
     /// A voucher (a signature, or a certificate of several): no protocol of this build writes one.
@@ -165,7 +165,7 @@ pub enum EntryError {
         "entry at byte {offset} carries {length} bytes that vouch for it, this build knows none: it was written by a newer quorate"
     )]
     Vouched {
-        /// Where the entry starts.
+        /// Byte at which the entry starts.
         offset: usize,
         /// The length of the voucher that the header claims.
         length: u16,
@@ -173,23 +173,23 @@ pub enum EntryError {
     /// A length above [`PAYLOAD_BYTES_MAX`].
     #[error("entry at byte {offset} claims {length} bytes of payload, the limit is {PAYLOAD_BYTES_MAX}")]
     Long {
-        /// Where the entry starts.
+        /// Byte at which the entry starts.
         offset: usize,
-        /// What it claims.
+        /// The payload length that the header claims, in bytes.
         length: usize,
     },
     /// It does not follow the entry before it.
     #[error("entry {found} does not follow {expected}: a gap, or a term that falls")]
     Order {
-        /// The place that must come next.
+        /// The index that must come next.
         expected: Index,
-        /// The entry found.
+        /// Term and index of the entry found there.
         found: LogId,
     },
     /// The hash chain does not hold at this entry.
     #[error("entry {at} does not fit the hash chain: the bytes are not those that were appended")]
     Chain {
-        /// The entry.
+        /// Term and index of the entry.
         at: LogId,
     },
 }
@@ -217,7 +217,7 @@ impl Entry {
         LogId { term: self.term, index: self.index }
     }
 
-    /// The place of this entry with its chain hash.
+    /// The position of this entry, with its chain hash.
     pub fn position(&self) -> Position {
         Position { index: self.index, term: self.term, chain: self.chain }
     }
@@ -334,7 +334,7 @@ pub fn verify_run(before: Position, entries: &[Entry]) -> Result<Position, Entry
 }
 
 fn check_order(last: LogId, next: &Entry) -> Result<(), EntryError> {
-    // Bytes from afar may claim any index: nothing here may panic on one.
+    // Bytes from another node may claim any index: none may cause a panic here.
     let expected = Index(last.index.0.saturating_add(1));
     if next.index != expected || next.index == last.index || next.term < last.term {
         return Err(EntryError::Order { expected, found: next.log_id() });

@@ -3,7 +3,7 @@
 use crate::entry::LogId;
 use crate::ids::{Index, Term};
 
-/// The terms of a log from its first place on.
+/// The terms of a log, from its beginning on.
 ///
 /// Invariant: steps ascend strictly in index and term; the first is at the beginning of the log (the last compacted entry, or
 /// zero); none is above `last`.
