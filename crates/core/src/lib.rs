@@ -31,9 +31,6 @@ mod terms;
 pub use candidate::{Candidate, CandidateEvent, Phase};
 pub use config::{Config, ConfigError};
 pub use durability::Persist;
-/// The name of [`RoleEvent`] while its users are renamed.
-#[doc(hidden)]
-pub type Common = RoleEvent;
 pub use effect::{Become, Effect, Effects, NextRole, Notice, ReadId, Reader, Refusal, RoleEvent};
 pub use entry::{
     ENTRY_VERSION, Entry, EntryError, EntryKind, HEADER_BYTES, Hash, LogId, PAYLOAD_BYTES_MAX, Position,

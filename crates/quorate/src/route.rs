@@ -5,7 +5,7 @@
 //! Stage 1 of 7, Proposed: `send_proposal` is the last function before the leader's mailbox.
 
 use quorate_bridge::RemoteRef;
-use quorate_core::{Common, Epoch, Index, NodeId, Term};
+use quorate_core::{Epoch, Index, NodeId, RoleEvent, Term};
 use ractor::ActorRef;
 use ractor::MessagingErr::SendErr;
 
@@ -87,12 +87,12 @@ impl Route {
     }
 
     /// Tells the role, or Group where the route is stale. If neither runs, the message is lost with the actor it was for.
-    pub(crate) fn tell_role(&self, common: Common) {
+    pub(crate) fn tell_role(&self, common: RoleEvent) {
         self.tell_role_of(None, common);
     }
 
     /// As `tell_role`, and only if `epoch` is the current one.
-    pub(crate) fn tell_role_of(&self, epoch: Option<Epoch>, common: Common) {
+    pub(crate) fn tell_role_of(&self, epoch: Option<Epoch>, common: RoleEvent) {
         if epoch.is_some_and(|epoch| epoch != self.epoch) {
             return;
         }

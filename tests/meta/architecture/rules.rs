@@ -301,7 +301,7 @@ pub(crate) const RULES: &[Rule] = &[
             Path("quorate_core::Replicator"),
             Path("quorate_core::ReplicaState"),
             Path("quorate_core::Message"),
-            Path("quorate_core::Common"),
+            Path("quorate_core::RoleEvent"),
         ],
         why: "Node owns directories and restarts, and never touches Raft",
     },

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use quorate_core::{Common, Entry, Index, LogId};
+use quorate_core::{Entry, Index, LogId, RoleEvent};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 use tokio::task::JoinHandle;
 
@@ -154,7 +154,7 @@ impl ApplierState {
             }
         }
         let applied = self.applied();
-        self.cx.route.borrow().tell_role(Common::Applied(applied));
+        self.cx.route.borrow().tell_role(RoleEvent::Applied(applied));
         while let Some(first) = self.queries.first_entry().filter(|first| *first.key() <= applied) {
             for port in first.remove() {
                 self.serve_query(port);

@@ -7,7 +7,7 @@
 //! role runs it drops the former (`docs/safety.md` 9) and handles do not send the latter.
 
 use quorate_bridge::kill_below;
-use quorate_core::Common;
+use quorate_core::RoleEvent;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use crate::group::state::{GroupStart, GroupState};
@@ -62,28 +62,28 @@ impl Actor for GroupActor {
             GroupMessage::LeaderKnown { .. } | GroupMessage::RoleEnded(_) => {}
             GroupMessage::Located(position) => {
                 if let Some(position) = position {
-                    state.tell_role(Common::Located(position));
+                    state.tell_role(RoleEvent::Located(position));
                 }
             }
             GroupMessage::Loaded { epoch, result } => state.loaded(&me, epoch, result).await,
             GroupMessage::ApplierReady { applied } => {
                 state.applier_at = Some(applied);
-                state.tell_role(Common::ApplierRestarted(applied));
+                state.tell_role(RoleEvent::ApplierRestarted(applied));
                 state.start_follower(&me).await;
             }
             GroupMessage::ApplierAt { applier, applied } => {
                 if applier == state.applier_number {
                     state.applier_at = Some(applied);
-                    state.tell_role(Common::Applied(applied));
+                    state.tell_role(RoleEvent::Applied(applied));
                     state.start_follower(&me).await;
                 }
             }
             GroupMessage::PeerFaulted { peer, index } => state.faulted(&me, peer, index),
             GroupMessage::Link { peer, up } => state.tell_leader(LeaderMessage::Link { peer, up }),
             GroupMessage::PeerKnown { peer, incarnation } => state.peer_known(peer, incarnation),
-            GroupMessage::StoreAway => state.tell_role(Common::StoreAway),
+            GroupMessage::StoreAway => state.tell_role(RoleEvent::StoreAway),
             GroupMessage::StoreBack => match &state.role {
-                Some(_) => state.tell_role(Common::StoreBack),
+                Some(_) => state.tell_role(RoleEvent::StoreBack),
                 None => state.load(&me),
             },
             GroupMessage::Transfer { to } => state.tell_leader(LeaderMessage::Transfer { to }),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quorate_core::Common;
+use quorate_core::RoleEvent;
 use quorate_store::{StoreEvent, StoreSink};
 
 use crate::route_watch::RouteReceiver;
@@ -16,8 +16,8 @@ pub(crate) fn completion_sink(routes: RouteReceiver) -> StoreSink {
 /// any epoch.
 fn forward_completion(routes: &RouteReceiver, event: &StoreEvent) {
     let (epoch, common) = match *event {
-        StoreEvent::Persisted { epoch, sequence, .. } => (Some(epoch), Common::Persisted(sequence)),
-        StoreEvent::DiskFull(full) => (None, Common::DiskFull(full)),
+        StoreEvent::Persisted { epoch, sequence, .. } => (Some(epoch), RoleEvent::Persisted(sequence)),
+        StoreEvent::DiskFull(full) => (None, RoleEvent::DiskFull(full)),
     };
     routes.borrow().tell_role_of(epoch, common);
 }

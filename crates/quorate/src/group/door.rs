@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use quorate_bridge::{Exposed, Inbound, ReplyPort};
-use quorate_core::{Common, Proposal};
+use quorate_core::{Proposal, RoleEvent};
 
 use crate::error::{NotReadyReason, ProposeError};
 use crate::machine::Envelope;
@@ -34,7 +34,7 @@ fn receive_batch(route: &Route, batch: Vec<Inbound<GroupProtocol>>) {
             (Request::Consensus { protocol, message }, _) => match decode_message(protocol, &message) {
                 // The handshake established the sender. A message that names another node is dropped.
                 Ok(message) if message.from.as_str() == from.node => {
-                    route.tell_role(Common::Message(message));
+                    route.tell_role(RoleEvent::Message(message));
                 }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(from = from.node, %error, "dropped a message of a peer"),

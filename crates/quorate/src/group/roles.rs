@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use quorate_core::{
-    Common, Entry, Epoch, Incarnation, Index, Loaded, Membership, NextRole, NodeId, ReplicaState,
+    Entry, Epoch, Incarnation, Index, Loaded, Membership, NextRole, NodeId, ReplicaState, RoleEvent,
 };
 use quorate_store::{Answer, LoadedGroup, StoreError, StoreRequest};
 use ractor::{ActorRef, RpcReplyPort};
@@ -21,11 +21,11 @@ const READ_LOG_BYTES_MAX: usize = 4 << 20;
 
 impl GroupState {
     /// Handles what came back from a stale route, or found no role.
-    pub(super) fn for_role(&mut self, me: &ActorRef<GroupMessage>, common: Common) {
+    pub(super) fn for_role(&mut self, me: &ActorRef<GroupMessage>, common: RoleEvent) {
         match common {
-            Common::DiskFull(full) if self.role.is_none() => self.disk_full = full,
+            RoleEvent::DiskFull(full) if self.role.is_none() => self.disk_full = full,
             // May come from a previous applier; ask the current one.
-            Common::Applied(_) => self.ask_applier(me),
+            RoleEvent::Applied(_) => self.ask_applier(me),
             other => self.tell_role(other),
         }
     }
@@ -147,7 +147,7 @@ impl GroupState {
                 self.role = Some(Child { actor, cell, join });
                 // Before the route is published: the store tells the role itself of any later change.
                 if std::mem::take(&mut self.disk_full) {
-                    self.tell_role(Common::DiskFull(true));
+                    self.tell_role(RoleEvent::DiskFull(true));
                 }
                 self.publish(me);
                 for (peer, incarnation) in self.start.known.clone() {
@@ -170,7 +170,7 @@ impl GroupState {
             let _ = old.cell.drain();
         }
         if let Some(message) = ended.next.redeliver {
-            self.tell_role(Common::Message(message));
+            self.tell_role(RoleEvent::Message(message));
         }
     }
 

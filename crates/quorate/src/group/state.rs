@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quorate_core::{Boot, Common, Epoch, Incarnation, Index, Membership, NodeId, Term};
+use quorate_core::{Boot, Epoch, Incarnation, Index, Membership, NodeId, RoleEvent, Term};
 use quorate_store::LoadedGroup;
 use ractor::{ActorCell, ActorRef};
 use tokio::task::JoinHandle;
@@ -125,7 +125,7 @@ impl GroupState {
         cx.route.send_replace(route);
     }
 
-    pub(super) fn tell_role(&self, common: Common) {
+    pub(super) fn tell_role(&self, common: RoleEvent) {
         if let Some(role) = &self.role {
             // A role that has just ended is replaced from disk, and the next one is told what it must know.
             let _ = role.actor.tell(common);

@@ -1,6 +1,6 @@
 //! What Group hears.
 
-use quorate_core::{Common, Entry, Epoch, Incarnation, Index, Membership, NodeId, Position, Term};
+use quorate_core::{Entry, Epoch, Incarnation, Index, Membership, NodeId, Position, RoleEvent, Term};
 use quorate_store::{LoadedGroup, StoreError};
 use ractor::{ActorRef, RpcReplyPort};
 
@@ -14,7 +14,7 @@ pub(crate) type GroupRef = ActorRef<GroupMessage>;
 pub(crate) enum GroupMessage {
     /// From a sender with a stale route, or a role that ended: for the current role. With `epoch`, only if that is the
     /// current one.
-    ForRole { epoch: Option<Epoch>, common: Common },
+    ForRole { epoch: Option<Epoch>, common: RoleEvent },
     /// From the role: the leader it follows, or itself.
     LeaderKnown { epoch: Epoch, leader: Option<NodeId>, term: Term },
     /// From the role: it ended.

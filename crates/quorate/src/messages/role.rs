@@ -1,7 +1,8 @@
 //! What the role actors hear, what they report, and the address of the role that runs.
 
 use quorate_core::{
-    Become, Common, Epoch, Incarnation, Index, NodeId, Proposal, ReplicaState, ReplicationSession, Standing,
+    Become, Epoch, Incarnation, Index, NodeId, Proposal, ReplicaState, ReplicationSession, RoleEvent,
+    Standing,
 };
 use ractor::{ActorCell, ActorRef, MessagingErr, RpcReplyPort};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use crate::ports::{ProposalPort, QueryPort};
 /// What a follower or candidate hears.
 pub(crate) enum RoleMessage {
     /// From Sessions, the log store, the applier and Group: what every role hears.
-    Common(Common),
+    Role(RoleEvent),
     /// From a handle or a Session: a linearizable query.
     Read(QueryPort),
     /// From its own timer, with the generation of the timer that fired.
@@ -31,7 +32,7 @@ pub(crate) struct Submission {
 /// What a leader hears.
 pub(crate) enum LeaderMessage {
     /// From Sessions, the log store, the applier and Group: what every role hears.
-    Common(Common),
+    Role(RoleEvent),
     /// From a handle or a Session: a command to append.
     Propose(Submission),
     /// From itself: append the proposals that are queued.
@@ -64,15 +65,15 @@ pub(crate) enum RoleRef {
 
 impl RoleRef {
     /// Tells the role; gives the event back if its mailbox is closed.
-    pub(crate) fn tell(&self, common: Common) -> Result<(), Common> {
+    pub(crate) fn tell(&self, common: RoleEvent) -> Result<(), RoleEvent> {
         use MessagingErr::SendErr;
         match self {
-            Self::Follower(actor) | Self::Candidate(actor) => match actor.cast(RoleMessage::Common(common)) {
-                Err(SendErr(RoleMessage::Common(common))) => Err(common),
+            Self::Follower(actor) | Self::Candidate(actor) => match actor.cast(RoleMessage::Role(common)) {
+                Err(SendErr(RoleMessage::Role(common))) => Err(common),
                 _ => Ok(()),
             },
-            Self::Leader(actor) => match actor.cast(LeaderMessage::Common(common)) {
-                Err(SendErr(LeaderMessage::Common(common))) => Err(common),
+            Self::Leader(actor) => match actor.cast(LeaderMessage::Role(common)) {
+                Err(SendErr(LeaderMessage::Role(common))) => Err(common),
                 _ => Ok(()),
             },
         }

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quorate_core::{
-    Become, Candidate, CandidateEvent, Common, Effect, Effects, Entry, Epoch, Follower, FollowerEvent, Index,
-    Leader, LeaderEvent, Message, NextRole, Notice, ReadId, Reader, Refusal, ReplicaState,
-    ReplicationSession, ReplicatorEvent, Time,
+    Become, Candidate, CandidateEvent, Effect, Effects, Entry, Epoch, Follower, FollowerEvent, Index, Leader,
+    LeaderEvent, Message, NextRole, Notice, ReadId, Reader, Refusal, ReplicaState, ReplicationSession,
+    ReplicatorEvent, RoleEvent, Time,
 };
 use quorate_store::{StoreError, StoreRequest};
 use ractor::{ActorRef, Message as ActorMessage};
@@ -36,7 +36,7 @@ pub(crate) struct RoleStart {
 /// What the shells need of each of core's roles.
 pub(crate) trait CoreRole: Send + 'static {
     const NAME: &'static str;
-    fn common(&mut self, now: Time, common: Common) -> Effects;
+    fn common(&mut self, now: Time, common: RoleEvent) -> Effects;
     fn read(&mut self, now: Time, reads: Vec<ReadId>) -> Effects;
     fn deadline(&self) -> Option<Time>;
     fn state(&self) -> &ReplicaState;
@@ -47,7 +47,7 @@ macro_rules! core_role {
     ($role:ty, $event:ident, $name:literal) => {
         impl CoreRole for $role {
             const NAME: &'static str = $name;
-            fn common(&mut self, now: Time, common: Common) -> Effects {
+            fn common(&mut self, now: Time, common: RoleEvent) -> Effects {
                 self.step(now, $event::Role(common))
             }
             fn read(&mut self, now: Time, reads: Vec<ReadId>) -> Effects {
@@ -98,7 +98,7 @@ impl<R: CoreRole> Runner<R> {
     }
 
     /// Steps what every role hears, or passes it on to Group if this role ended.
-    pub(crate) fn step_common(&mut self, common: Common) -> Effects {
+    pub(crate) fn step_common(&mut self, common: RoleEvent) -> Effects {
         let now = self.cx.clock.now();
         if let Some(role) = &mut self.role {
             return role.common(now, common);
@@ -110,7 +110,7 @@ impl<R: CoreRole> Runner<R> {
     /// The deadline of the role has passed, unless a newer timer replaced the one that fired.
     pub(crate) fn step_tick(&mut self, generation: u64) -> Effects {
         if self.timer.fired(generation) && self.role.is_some() {
-            return self.step_common(Common::Tick);
+            return self.step_common(RoleEvent::Tick);
         }
         Effects::new()
     }
