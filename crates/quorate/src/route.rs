@@ -87,21 +87,21 @@ impl Route {
     }
 
     /// Tells the role, or Group where the route is stale. If neither runs, the message is lost with the actor it was for.
-    pub(crate) fn tell_role(&self, common: RoleEvent) {
-        self.tell_role_of(None, common);
+    pub(crate) fn tell_role(&self, event: RoleEvent) {
+        self.tell_role_of(None, event);
     }
 
     /// As `tell_role`, and only if `epoch` is the current one.
-    pub(crate) fn tell_role_of(&self, epoch: Option<Epoch>, common: RoleEvent) {
+    pub(crate) fn tell_role_of(&self, epoch: Option<Epoch>, event: RoleEvent) {
         if epoch.is_some_and(|epoch| epoch != self.epoch) {
             return;
         }
         let undelivered = match &self.role {
-            Some(role) => role.tell(common),
-            None => Err(common),
+            Some(role) => role.tell(event),
+            None => Err(event),
         };
-        if let Err(common) = undelivered {
-            self.tell_group(GroupMessage::ForRole { epoch, common });
+        if let Err(event) = undelivered {
+            self.tell_group(GroupMessage::ForRole { epoch, event });
         }
     }
 

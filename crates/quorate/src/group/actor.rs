@@ -48,9 +48,9 @@ impl Actor for GroupActor {
         state: &mut GroupState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            GroupMessage::ForRole { epoch, common } => {
+            GroupMessage::ForRole { epoch, event } => {
                 if epoch.is_none_or(|epoch| epoch == state.epoch) {
-                    state.for_role(&me, common);
+                    state.for_role(&me, event);
                 }
             }
             GroupMessage::MembershipChanged(membership) => state.membership_changed(membership),

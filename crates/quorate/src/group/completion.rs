@@ -15,9 +15,9 @@ pub(crate) fn completion_sink(routes: RouteReceiver) -> StoreSink {
 /// Tells the role, without a hop through Group. A completion of an older epoch is dropped; a change of free space concerns
 /// any epoch.
 fn forward_completion(routes: &RouteReceiver, event: &StoreEvent) {
-    let (epoch, common) = match *event {
+    let (epoch, event) = match *event {
         StoreEvent::Persisted { epoch, sequence, .. } => (Some(epoch), RoleEvent::Persisted(sequence)),
         StoreEvent::DiskFull(full) => (None, RoleEvent::DiskFull(full)),
     };
-    routes.borrow().tell_role_of(epoch, common);
+    routes.borrow().tell_role_of(epoch, event);
 }

@@ -21,8 +21,8 @@ const READ_LOG_BYTES_MAX: usize = 4 << 20;
 
 impl GroupState {
     /// Handles what came back from a stale route, or found no role.
-    pub(super) fn for_role(&mut self, me: &ActorRef<GroupMessage>, common: RoleEvent) {
-        match common {
+    pub(super) fn for_role(&mut self, me: &ActorRef<GroupMessage>, event: RoleEvent) {
+        match event {
             RoleEvent::DiskFull(full) if self.role.is_none() => self.disk_full = full,
             // May come from a previous applier; ask the current one.
             RoleEvent::Applied(_) => self.ask_applier(me),

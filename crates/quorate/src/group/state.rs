@@ -125,10 +125,10 @@ impl GroupState {
         cx.route.send_replace(route);
     }
 
-    pub(super) fn tell_role(&self, common: RoleEvent) {
+    pub(super) fn tell_role(&self, event: RoleEvent) {
         if let Some(role) = &self.role {
             // A role that has just ended is replaced from disk, and the next one is told what it must know.
-            let _ = role.actor.tell(common);
+            let _ = role.actor.tell(event);
         }
     }
 

@@ -14,7 +14,7 @@ pub(crate) type GroupRef = ActorRef<GroupMessage>;
 pub(crate) enum GroupMessage {
     /// From a sender with a stale route, or a role that ended: for the current role. With `epoch`, only if that is the
     /// current one.
-    ForRole { epoch: Option<Epoch>, common: RoleEvent },
+    ForRole { epoch: Option<Epoch>, event: RoleEvent },
     /// From the role: the leader it follows, or itself.
     LeaderKnown { epoch: Epoch, leader: Option<NodeId>, term: Term },
     /// From the role: it ended.

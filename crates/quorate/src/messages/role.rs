@@ -12,7 +12,7 @@ use crate::ports::{ProposalPort, QueryPort};
 /// What a follower or candidate hears.
 pub(crate) enum RoleMessage {
     /// From Sessions, the log store, the applier and Group: what every role hears.
-    Role(RoleEvent),
+    Event(RoleEvent),
     /// From a handle or a Session: a linearizable query.
     Read(QueryPort),
     /// From its own timer, with the generation of the timer that fired.
@@ -32,7 +32,7 @@ pub(crate) struct Submission {
 /// What a leader hears.
 pub(crate) enum LeaderMessage {
     /// From Sessions, the log store, the applier and Group: what every role hears.
-    Role(RoleEvent),
+    Event(RoleEvent),
     /// From a handle or a Session: a command to append.
     Propose(Submission),
     /// From itself: append the proposals that are queued.
@@ -65,15 +65,15 @@ pub(crate) enum RoleRef {
 
 impl RoleRef {
     /// Tells the role; gives the event back if its mailbox is closed.
-    pub(crate) fn tell(&self, common: RoleEvent) -> Result<(), RoleEvent> {
+    pub(crate) fn tell(&self, event: RoleEvent) -> Result<(), RoleEvent> {
         use MessagingErr::SendErr;
         match self {
-            Self::Follower(actor) | Self::Candidate(actor) => match actor.cast(RoleMessage::Role(common)) {
-                Err(SendErr(RoleMessage::Role(common))) => Err(common),
+            Self::Follower(actor) | Self::Candidate(actor) => match actor.cast(RoleMessage::Event(event)) {
+                Err(SendErr(RoleMessage::Event(event))) => Err(event),
                 _ => Ok(()),
             },
-            Self::Leader(actor) => match actor.cast(LeaderMessage::Role(common)) {
-                Err(SendErr(LeaderMessage::Role(common))) => Err(common),
+            Self::Leader(actor) => match actor.cast(LeaderMessage::Event(event)) {
+                Err(SendErr(LeaderMessage::Event(event))) => Err(event),
                 _ => Ok(()),
             },
         }

@@ -67,7 +67,7 @@ impl Actor for LeaderActor {
         state: &mut LeaderState,
     ) -> Result<(), ActorProcessingErr> {
         let effects = match message {
-            LeaderMessage::Role(common) => state.runner.step_common(common),
+            LeaderMessage::Event(event) => state.runner.step_event(event),
             LeaderMessage::Propose(submission) => {
                 state.queue_proposal(&me, submission);
                 return Ok(());

@@ -36,7 +36,7 @@ pub(crate) struct RoleStart {
 /// What the shells need of each of core's roles.
 pub(crate) trait CoreRole: Send + 'static {
     const NAME: &'static str;
-    fn common(&mut self, now: Time, common: RoleEvent) -> Effects;
+    fn role_event(&mut self, now: Time, event: RoleEvent) -> Effects;
     fn read(&mut self, now: Time, reads: Vec<ReadId>) -> Effects;
     fn deadline(&self) -> Option<Time>;
     fn state(&self) -> &ReplicaState;
@@ -47,8 +47,8 @@ macro_rules! core_role {
     ($role:ty, $event:ident, $name:literal) => {
         impl CoreRole for $role {
             const NAME: &'static str = $name;
-            fn common(&mut self, now: Time, common: RoleEvent) -> Effects {
-                self.step(now, $event::Role(common))
+            fn role_event(&mut self, now: Time, event: RoleEvent) -> Effects {
+                self.step(now, $event::Role(event))
             }
             fn read(&mut self, now: Time, reads: Vec<ReadId>) -> Effects {
                 self.step(now, $event::Read(reads))
@@ -98,19 +98,19 @@ impl<R: CoreRole> Runner<R> {
     }
 
     /// Steps what every role hears, or passes it on to Group if this role ended.
-    pub(crate) fn step_common(&mut self, common: RoleEvent) -> Effects {
+    pub(crate) fn step_event(&mut self, event: RoleEvent) -> Effects {
         let now = self.cx.clock.now();
         if let Some(role) = &mut self.role {
-            return role.common(now, common);
+            return role.role_event(now, event);
         }
-        let _ = self.group.cast(GroupMessage::ForRole { epoch: Some(self.epoch), common });
+        let _ = self.group.cast(GroupMessage::ForRole { epoch: Some(self.epoch), event });
         Effects::new()
     }
 
     /// The deadline of the role has passed, unless a newer timer replaced the one that fired.
     pub(crate) fn step_tick(&mut self, generation: u64) -> Effects {
         if self.timer.fired(generation) && self.role.is_some() {
-            return self.step_common(RoleEvent::Tick);
+            return self.step_event(RoleEvent::Tick);
         }
         Effects::new()
     }

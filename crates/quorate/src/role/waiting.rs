@@ -66,7 +66,7 @@ impl<R: Begin> Actor for WaitingActor<R> {
         runner: &mut Runner<R>,
     ) -> Result<(), ActorProcessingErr> {
         let effects = match message {
-            RoleMessage::Role(common) => runner.step_common(common),
+            RoleMessage::Event(event) => runner.step_event(event),
             RoleMessage::Read(port) => runner.step_read(port),
             RoleMessage::Tick(generation) => runner.step_tick(generation),
             RoleMessage::Inspect(reply) => {
