@@ -3,7 +3,7 @@
 //! modules and passes their names on uses nothing. What is compiled for tests alone does not count, nor does a method call:
 //! it names no item.
 //!
-//! `QUORATE_TREE=DIRECTORY` looks at another checkout, `QUORATE_CIRCLES=all` at every crate whether listed or not.
+//! `QUORATE_TREE=DIRECTORY` looks at another checkout.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -13,20 +13,6 @@ use anyhow::Result;
 
 use crate::repository::{from_top, list, metadata, text};
 use crate::source::modules::{Target, Use};
-
-/// Crates without a circle. One that is on the list stays on it.
-const HELD: &[&str] = &[
-    "quorate",
-    "quorate-bench",
-    "quorate-bridge",
-    "quorate-core",
-    "quorate-examples",
-    "quorate-fuzz",
-    "quorate-server",
-    "quorate-store",
-    "quorate-testkit",
-    "quorate-tests",
-];
 
 /// Lines of a function and of a file, without tests, above which a split is looked for.
 const FUNCTION_LINES: usize = 60;
@@ -246,20 +232,12 @@ pub(crate) fn packages() -> Result<BTreeMap<String, Package>> {
 
 #[test]
 fn no_file_uses_a_file_that_uses_it() -> Result<()> {
-    let all = std::env::var("QUORATE_CIRCLES").is_ok();
     let mut wrong = String::new();
     for (name, package) in packages()? {
         let graph = package.graph();
         let circles = circles(&graph);
         println!("{name}: {} files, {} circles", package.file_count(), circles.len());
-        if !circles.is_empty() {
-            let told = format!("{name}\n{}", told(&graph, &circles));
-            if all || HELD.contains(&name.as_str()) {
-                wrong.push_str(&told);
-            } else {
-                println!("{told}");
-            }
-        }
+        wrong.push_str(&told(&graph, &circles));
     }
     assert!(wrong.is_empty(), "files that use each other:\n{wrong}");
     Ok(())

@@ -13,10 +13,8 @@ use crate::source::modules::Target;
 const BESIDE: &str = "crates/testkit/compare/src/main.rs";
 
 /// Files that include another by its path, each with its reason.
-const PATH_ATTRIBUTES: &[(&str, &str)] = &[
-    (BESIDE, "it takes the checker by its sources, to build nothing else of this workspace"),
-    ("crates/quorate/src/machine/sessions.rs", "until its tests stand in a directory"),
-];
+const PATH_ATTRIBUTES: &[(&str, &str)] =
+    &[(BESIDE, "it takes the checker by its sources, to build nothing else of this workspace")];
 
 /// Every target of the workspace, read from its root.
 fn targets() -> Result<Vec<Target>> {

@@ -4,6 +4,10 @@
 use quorate_store::FailureKind;
 use serde::{Deserialize, Serialize};
 
+/// The log target of lines that only a bug or a damaged disk explains: two leaders in a term, changed or lost entries. The
+/// testkit fails a simulation in which one appears.
+pub const BROKEN_TARGET: &str = "quorate::broken";
+
 /// What an error means for the command it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

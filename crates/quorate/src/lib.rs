@@ -52,7 +52,7 @@ pub mod store {
 
 pub use client::{Client, ClientError, ClientOptions, RemoteGroup};
 pub use config::Config;
-pub use error::{GroupError, NodeFailure, NotReadyReason, Outcome, ProposeError, QueryError};
+pub use error::{BROKEN_TARGET, GroupError, NodeFailure, NotReadyReason, Outcome, ProposeError, QueryError};
 pub use handle::facade::FacadeMessage;
 pub use handle::group::GroupHandle;
 pub use handle::log::LogEntry;

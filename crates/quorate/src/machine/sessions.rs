@@ -247,5 +247,4 @@ impl ClientSessions {
 }
 
 #[cfg(test)]
-#[path = "sessions_tests.rs"]
 mod tests;

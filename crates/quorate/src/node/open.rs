@@ -8,7 +8,7 @@ use quorate_core::NodeId;
 use tokio::sync::watch;
 
 use crate::context::StoreRoute;
-use crate::error::NodeFailure;
+use crate::error::{BROKEN_TARGET, NodeFailure};
 use crate::instance;
 use crate::node::admission::Gate;
 use crate::node::error::StartError;
@@ -127,10 +127,10 @@ fn log_open_notices(node: &NodeId, notices: &[OpenNotice]) {
                 tracing::error!(%node, sector, detail, "the store was damaged: anchor slot rewritten");
             }
             OpenNotice::Lost { group, detail } => {
-                tracing::error!(%node, %group, detail, "the store was damaged: entries lost, recovering from peers");
+                tracing::error!(target: BROKEN_TARGET, %node, %group, detail, "the store was damaged: entries lost, recovering from peers");
             }
             OpenNotice::SetAside { to, detail } => {
-                tracing::error!(%node, to, detail, "the store was damaged: database set aside, recovering from peers");
+                tracing::error!(target: BROKEN_TARGET, %node, to, detail, "the store was damaged: database set aside, recovering from peers");
             }
         }
     }

@@ -15,7 +15,7 @@ use quorate_store::{StoreError, StoreRequest};
 use ractor::{ActorRef, Message as ActorMessage};
 
 use crate::context::{GroupContext, Remotes};
-use crate::error::QueryError;
+use crate::error::{BROKEN_TARGET, QueryError};
 use crate::messages::applier::ApplierMessage;
 use crate::messages::group::{GroupMessage, GroupRef};
 use crate::messages::replicator::{ReplicatorMessage, ReplicatorRef};
@@ -292,16 +292,16 @@ impl<R: CoreRole> Runner<R> {
         let (node, group) = (&self.cx.node, &self.cx.name);
         match notice {
             Notice::TwoLeaders { term, known, other } => {
-                tracing::error!(%node, %group, %term, %known, %other, "a peer breaks the rules: two leaders in a term");
+                tracing::error!(target: BROKEN_TARGET, %node, %group, %term, %known, %other, "a peer breaks the rules: two leaders in a term");
             }
             Notice::BadEntries { from, error } => {
-                tracing::error!(%node, %group, %from, %error, "a peer breaks the rules: bad entries");
+                tracing::error!(target: BROKEN_TARGET, %node, %group, %from, %error, "a peer breaks the rules: bad entries");
             }
             Notice::Diverged { from, at } => {
-                tracing::error!(%node, %group, %from, index = %at, "a peer breaks the rules: its log diverges");
+                tracing::error!(target: BROKEN_TARGET, %node, %group, %from, index = %at, "a peer breaks the rules: its log diverges");
             }
             Notice::RolledBack { peer, acknowledged, last } => {
-                tracing::error!(%node, %group, %peer, %acknowledged, %last, "a peer breaks the rules: its log shrank");
+                tracing::error!(target: BROKEN_TARGET, %node, %group, %peer, %acknowledged, %last, "a peer breaks the rules: its log shrank");
             }
             Notice::DiskStalled => tracing::warn!(%node, %group, "disk stalled, giving leadership away"),
             Notice::TransferFailed { to } => {

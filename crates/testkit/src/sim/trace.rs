@@ -9,6 +9,7 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use quorate::BROKEN_TARGET;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -55,7 +56,7 @@ impl Trace {
 
     /// Adds an event.
     pub(super) fn note(&self, event: fmt::Arguments<'_>) {
-        self.write(|line| line.write_fmt(event));
+        self.write(false, |line| line.write_fmt(event));
     }
 
     /// How many events there are, and the digest of them all.
@@ -74,7 +75,7 @@ impl Trace {
         std::mem::take(&mut self.lock().broken)
     }
 
-    fn write(&self, event: impl FnOnce(&mut String) -> fmt::Result) {
+    fn write(&self, is_broken: bool, event: impl FnOnce(&mut String) -> fmt::Result) {
         let now_ms = self.now_ms();
         let mut written = self.lock();
         if written.muted {
@@ -90,7 +91,7 @@ impl Trace {
         if written.keeps {
             written.lines.push(line.clone());
         }
-        if is_broken(&line) && written.broken.len() < BROKEN_MAX {
+        if is_broken && written.broken.len() < BROKEN_MAX {
             written.broken.push(line.clone());
         }
         written.line = line;
@@ -104,12 +105,6 @@ impl Trace {
 
 /// So many are enough to look at.
 const BROKEN_MAX: usize = 10;
-
-/// A rule that a peer broke, or entries that a crash alone cannot have cost. (A sector of the anchor that was torn is none.)
-fn is_broken(line: &str) -> bool {
-    line.contains("a peer breaks the rules")
-        || (line.contains("the store was damaged") && !line.contains("anchor slot"))
-}
 
 /// Fields as text, without what differs from one run in a process to the next.
 struct Text<'a>(&'a mut String);
@@ -129,8 +124,9 @@ impl Subscriber for Trace {
     }
 
     fn event(&self, event: &Event<'_>) {
-        self.write(|line| {
-            line.push_str(event.metadata().target());
+        let target = event.metadata().target();
+        self.write(target == BROKEN_TARGET, |line| {
+            line.push_str(target);
             event.record(&mut Text(line));
             Ok(())
         });
@@ -144,4 +140,20 @@ impl Subscriber for Trace {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_broken_rule_is_kept_apart() {
+        let trace = Trace::new(false);
+        tracing::subscriber::with_default(trace.clone(), || {
+            tracing::error!(target: BROKEN_TARGET, peer = "node1", "a rule is broken");
+            tracing::error!(target: "quorate::node", "a disk is full");
+        });
+        let broken = trace.take_broken();
+        assert!(matches!(&broken[..], [line] if line.contains("node1")), "{broken:?}");
+    }
 }
