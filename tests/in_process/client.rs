@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use quorate::machine::{Add, CLIENTS_MAX, Counter, Total};
 use quorate::{Client, ClientError, ClientOptions, Consistency, Outcome, ProposeError};
-use quorate_tests::cluster::{Cluster, PATIENCE, free_ports, quick};
+use quorate_tests::cluster::{Cluster, free_ports, quick};
+use quorate_tests::wait::PATIENCE;
 use tokio::task::JoinSet;
 
 /// How many propose at once.

@@ -14,7 +14,8 @@ use quorate::{
 };
 use quorate_bridge::{Bridge, BridgeOptions, Identity, PeerAddress, PeerKind};
 use quorate_core::NodeId;
-use quorate_tests::cluster::{Cluster, PATIENCE, eventually, quick, quiet_panics, same_digest};
+use quorate_tests::cluster::{Cluster, quick, quiet_panics, same_digest};
+use quorate_tests::wait::{PATIENCE, eventually};
 
 /// Counts, and panics on thirteen, unless it was told not to fear it.
 #[derive(Default)]

@@ -3,8 +3,9 @@
 use anyhow::Result;
 use quorate_server::http::{CallError, Method};
 use quorate_server::{DevOptions, Ended, dev};
-use quorate_tests::cluster::{eventually, quick};
+use quorate_tests::cluster::quick;
 use quorate_tests::servers::{Answer, Call, Servers};
+use quorate_tests::wait::eventually;
 use serde_json::json;
 
 #[tokio::test]

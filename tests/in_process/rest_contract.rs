@@ -279,7 +279,7 @@ async fn the_node_tells_of_itself() -> Result<()> {
         cluster["members"],
         json!([{"id": "node0", "raft": raft, "api": api, "voter": true, "leader": true}])
     );
-    let status = quorate_tests::cluster::eventually("everything in the log is committed", async || {
+    let status = quorate_tests::wait::eventually("everything in the log is committed", async || {
         let status = servers.get(0, "/v1/status").await.ok()?.ok();
         let node = &status["nodes"][0];
         (node["last_index"] == node["commit_index"]).then_some(status)

@@ -18,7 +18,8 @@ use anyhow::{Context, Result};
 use quorate::machine::{Add, Counter, Total};
 use quorate::{Consistency, GroupHandle, Injury, Node, Outcome};
 use quorate_core::SplitMix64;
-use quorate_tests::cluster::{Cluster, eventually, quick, quiet_panics, same_digest};
+use quorate_tests::cluster::{Cluster, quick, quiet_panics, same_digest};
+use quorate_tests::wait::eventually;
 
 /// The least number of injuries; some find that their actor has ended.
 const INJURIES: usize = 300;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::Result;
 use quorate::machine::{Add, Counter, Kv, Total};
 use quorate::{Consistency, Injury, Outcome};
-use quorate_tests::cluster::{Cluster, eventually, quick, quiet_panics, same_digest};
+use quorate_tests::cluster::{Cluster, quick, quiet_panics, same_digest};
+use quorate_tests::wait::eventually;
 
 #[tokio::test]
 async fn every_node_takes_proposals_and_answers_queries() -> Result<()> {

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use quorate_server::Ended;
-use quorate_tests::cluster::eventually;
 use quorate_tests::servers::Servers;
+use quorate_tests::wait::eventually;
 
 use crate::turn;
 

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use quorate::machine::{Counter, CounterQuery};
 use quorate::{Config, Consistency, GroupHandle, Node, NodeBuilder, StateMachine};
 use tempfile::TempDir;
 
-/// How long a test waits for what must come.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+use crate::wait::eventually;
 
 /// Timings for tests: elections in tenths of a second, on a machine that may stall.
 pub fn quick() -> Config {
@@ -178,21 +176,6 @@ impl Cluster {
         let leader = agreed.await?;
         let at = leader.as_str().trim_start_matches("node").parse()?;
         Ok(at)
-    }
-}
-
-/// Asks again until there is an answer, or the patience ends.
-pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> Result<T> {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    let mut every = tokio::time::interval(Duration::from_millis(20));
-    loop {
-        every.tick().await;
-        if let Some(answer) = ask().await {
-            return Ok(answer);
-        }
-        if tokio::time::Instant::now() > deadline {
-            bail!("waited {PATIENCE:?} for: {what}");
-        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use crate::cluster::{eventually, quick};
+use crate::cluster::quick;
+use crate::wait::eventually;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use quorate_server::http::{Endpoint, HeaderMap, Method, Request, StatusCode, call};

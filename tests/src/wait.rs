@@ -10,7 +10,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(10);
 
-/// Looks until there is an answer; gives it and how long it took.
+/// Looks until there is an answer, in a test without a runtime; gives it and how long it took.
 pub fn until<T>(
     what: &str,
     patience: Duration,
@@ -26,5 +26,20 @@ pub fn until<T>(
         }
         // No thread unparks it: a pause between two looks, so that looking does not take the processor from the nodes.
         std::thread::park_timeout(EVERY);
+    }
+}
+
+/// Asks until there is an answer, for [`PATIENCE`] at most.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut every = tokio::time::interval(EVERY);
+    loop {
+        every.tick().await;
+        if let Some(answer) = ask().await {
+            return Ok(answer);
+        }
+        if Instant::now() > deadline {
+            bail!("waited {PATIENCE:?} for: {what}");
+        }
     }
 }
