@@ -68,13 +68,13 @@ pub(crate) fn world_after(count: usize) -> World {
 /// Locks the directory of a worker.
 pub(crate) fn lock(path: &Path) -> Result<Box<dyn Disk>, DiskError> {
     // Small memtables, so that there are tables on disk; one thread, so that runs are alike.
-    let fjall = FjallOptions {
+    let options = FjallOptions {
         cache_bytes: 1 << 20,
         worker_threads: 1,
         log_memtable_bytes: 8 << 10,
         hard_memtable_bytes: 4 << 10,
     };
-    Ok(Box::new(FjallDisk::lock(path, fjall)?))
+    Ok(Box::new(FjallDisk::lock(path, options)?))
 }
 
 /// Opens the directory of a worker.
