@@ -224,13 +224,6 @@ pub enum StartError {
     },
 }
 
-impl StartError {
-    /// True if another socket listens on the address.
-    pub fn is_address_in_use(&self) -> bool {
-        matches!(self, StartError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
-    }
-}
-
 /// Why a name was not exposed, or a peer not added: the name is empty or too long.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {name:?} has {length} bytes, must have 1 to {cap}")]
