@@ -5,8 +5,10 @@
 //! answer that is longer than the request allows.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -14,7 +16,7 @@ use hyper::client::conn::http1::SendRequest;
 pub use hyper::{HeaderMap, Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::address::{AddressError, join, split};
 
@@ -22,6 +24,9 @@ use crate::address::{AddressError, join, split};
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// The port of an endpoint that names none.
 const DEFAULT_PORT: u16 = 8_000;
+/// How long an address of a host is tried alone, at most. The usual reason for no answer is an IPv6 address whose packets are
+/// dropped.
+const HEAD_START_MAX: Duration = Duration::from_millis(300);
 
 /// Where a node's API is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,10 +224,11 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects to the first of the host's addresses that accepts.
+    /// Connects to the first of the host's addresses that accepts; one that stays silent does not use up the time of the
+    /// others.
     pub async fn open(endpoint: &Endpoint, deadline: Instant) -> Result<Self, CallError> {
         let failed = |detail| CallError::Unreachable { endpoint: endpoint.clone(), detail };
-        let stream = timeout_at(deadline, connect(endpoint))
+        let stream = timeout_at(deadline, connect(endpoint, deadline))
             .await
             .map_err(|_| failed("it does not answer in time".to_owned()))?
             .map_err(|error| failed(error.to_string()))?;
@@ -258,7 +264,7 @@ impl Connection {
             let body = body.map_err(|error| error.to_string())?.to_bytes();
             Ok::<_, String>(Response { status: head.status, headers: head.headers, body })
         };
-        let mut answer = std::pin::pin!(answer);
+        let mut answer = pin!(answer);
         let driven = timeout_at(deadline, async {
             let mut driving = true;
             loop {
@@ -287,15 +293,43 @@ fn describe(error: &hyper::Error) -> String {
     source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
-async fn connect(endpoint: &Endpoint) -> std::io::Result<TcpStream> {
-    let mut last = None;
-    for address in tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = Some(error),
-        }
+async fn connect(endpoint: &Endpoint, deadline: Instant) -> io::Result<TcpStream> {
+    let addresses = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await?;
+    let addresses: Vec<_> = addresses.collect();
+    let left = deadline.saturating_duration_since(Instant::now());
+    first_accepted(&addresses, head_start(left, addresses.len()), &TcpStream::connect).await
+}
+
+/// An equal share of the time that is left, so that the last address is tried before the deadline.
+fn head_start(left: Duration, addresses: usize) -> Duration {
+    let share = left / u32::try_from(addresses).unwrap_or(u32::MAX).max(1);
+    share.min(HEAD_START_MAX)
+}
+
+/// Dials the addresses in order, the next one when the one before has failed or its head start has passed; that one goes on
+/// meanwhile. The error is that of the address that failed last.
+async fn first_accepted<S, D, F>(addresses: &[SocketAddr], head_start: Duration, dial: &D) -> io::Result<S>
+where
+    D: Fn(SocketAddr) -> F,
+    F: Future<Output = io::Result<S>>,
+{
+    let Some((&address, others)) = addresses.split_first() else {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address"));
+    };
+    let mut first = pin!(dial(address));
+    if others.is_empty() {
+        return first.await;
     }
-    Err(last.unwrap_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, "the host has no address")))
+    let alone = timeout(head_start, &mut first).await;
+    let mut others = Box::pin(first_accepted(others, head_start, dial));
+    match alone {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(_)) => others.await,
+        Err(_) => tokio::select! {
+            stream = &mut first => if stream.is_ok() { stream } else { others.await },
+            stream = &mut others => if stream.is_ok() { stream } else { first.await },
+        },
+    }
 }
 
 /// A path segment or query value, percent-encoded.
@@ -336,6 +370,56 @@ mod tests {
         ] {
             let message = Endpoint::parse(text).expect_err(text).to_string();
             assert!(message.contains(part), "{message}");
+        }
+    }
+
+    fn addresses<const N: usize>() -> [SocketAddr; N] {
+        std::array::from_fn(|n| SocketAddr::from(([127, 0, 0, 1], u16::try_from(n).expect("few"))))
+    }
+
+    #[test]
+    fn every_address_has_its_share_of_the_time_left() {
+        let (short, long) = (Duration::from_millis(100), Duration::from_secs(5));
+        assert_eq!(head_start(short, 4), Duration::from_millis(25));
+        assert_eq!(head_start(long, 2), HEAD_START_MAX);
+        assert_eq!((head_start(short, 0), head_start(Duration::ZERO, 2)), (short, Duration::ZERO));
+    }
+
+    #[tokio::test]
+    async fn a_silent_address_does_not_keep_the_next_from_being_dialled() {
+        let dial = async |address: SocketAddr| match address.port() {
+            2 => Ok(2),
+            1 => Err(io::ErrorKind::ConnectionRefused.into()),
+            _ => std::future::pending().await,
+        };
+        let answered = first_accepted(&addresses::<3>(), Duration::from_millis(1), &dial).await;
+        assert_eq!(answered.expect("the third accepts"), 2);
+        let far = Duration::from_secs(3_600);
+        let refused = first_accepted(&addresses::<3>()[1..], far, &dial).await;
+        assert_eq!(refused.expect("the next follows a refusal at once"), 2);
+        let last = first_accepted(&addresses::<2>()[1..], far, &dial).await.expect_err("it is the last");
+        assert_eq!(last.kind(), io::ErrorKind::ConnectionRefused);
+        let none = first_accepted(&[], far, &dial).await.expect_err("no address");
+        assert_eq!(none.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_slow_address_goes_on_while_the_next_is_dialled() {
+        let next_is_dialled = tokio::sync::Notify::new();
+        for is_refused in [false, true] {
+            let dial = async |address: SocketAddr| {
+                if address.port() == 0 {
+                    next_is_dialled.notified().await;
+                    return Ok(0);
+                }
+                next_is_dialled.notify_one();
+                if is_refused {
+                    return Err(io::ErrorKind::ConnectionRefused.into());
+                }
+                std::future::pending().await
+            };
+            let answered = first_accepted(&addresses::<2>(), Duration::from_millis(1), &dial).await;
+            assert_eq!(answered.expect("the first accepts after all"), 0);
         }
     }
 
