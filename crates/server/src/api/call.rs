@@ -29,14 +29,53 @@ impl<P: CallParams> FromRequestParts<AppState> for Call<P> {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Rejection> {
+        let unchecked = UncheckedCall::from_request_parts(parts, state).await?;
+        Ok(unchecked.check(&parts.headers)?)
+    }
+}
+
+/// A call that is not redirected; its deadline, consistency and idempotency key are not parsed yet. `POST /command` reads its
+/// body before it refuses them: a client that is still sending a large body would be reset before it reads the refusal.
+#[derive(Debug)]
+pub(crate) struct UncheckedCall<P = ReadParams> {
+    state: AppState,
+    params: P,
+}
+
+impl<P: CallParams> UncheckedCall<P> {
+    fn check(self, headers: &HeaderMap) -> Result<Call<P>, Problem> {
+        let Self { state, params } = self;
+        let options = state.options();
+        let timeout = deadline(params.how().1, headers, options.call_timeout, options.call_timeout_max)?;
+        Ok(Call { state, params, timeout })
+    }
+
+    pub(crate) fn into_read(self, headers: &HeaderMap) -> Result<ReadCall<P>, Problem> {
+        let call = self.check(headers)?;
+        let consistency = consistency(call.params.how().2)?;
+        Ok(ReadCall { call, consistency })
+    }
+
+    pub(crate) fn into_write(self, headers: &HeaderMap) -> Result<WriteCall, Problem> {
+        if self.params.how().2.is_some() {
+            let detail =
+                "consistency is for reads; a write is always applied by the leader from a majority of disks";
+            return Err(Problem::new(Code::BadParameter, detail));
+        }
+        let Call { state, timeout, .. } = self.check(headers)?;
+        Ok(WriteCall { state, timeout, key: idempotency_key(headers)? })
+    }
+}
+
+impl<P: CallParams> FromRequestParts<AppState> for UncheckedCall<P> {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Rejection> {
         let Params(params) = Params::<P>::from_request_parts(parts, state).await?;
-        let (redirect, timeout_ms, _) = params.how();
-        if redirect == Some(true) {
+        if params.how().0 == Some(true) {
             redirect_to_leader(state, &parts.uri).await?;
         }
-        let options = state.options();
-        let timeout = deadline(timeout_ms, &parts.headers, options.call_timeout, options.call_timeout_max)?;
-        Ok(Self { state: state.clone(), params, timeout })
+        Ok(Self { state: state.clone(), params })
     }
 }
 
@@ -79,26 +118,12 @@ async fn ask(
     answer.map_err(|error| Problem::from(error).led_by(state.leader()))
 }
 
-impl ReadCall {
-    /// The same call, if it turns out to be a write.
-    pub(crate) fn into_write(self, headers: &HeaderMap) -> Result<WriteCall, Problem> {
-        let Call { state, params, timeout } = self.call;
-        if params.consistency.is_some() {
-            let detail =
-                "consistency is for reads; a write is always applied by the leader from a majority of disks";
-            return Err(Problem::new(Code::BadParameter, detail));
-        }
-        Ok(WriteCall { state, timeout, key: idempotency_key(headers)? })
-    }
-}
-
 impl<P: CallParams> FromRequestParts<AppState> for ReadCall<P> {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Rejection> {
-        let call = Call::<P>::from_request_parts(parts, state).await?;
-        let consistency = consistency(call.params.how().2)?;
-        Ok(Self { call, consistency })
+        let unchecked = UncheckedCall::from_request_parts(parts, state).await?;
+        Ok(unchecked.into_read(&parts.headers)?)
     }
 }
 
@@ -127,8 +152,8 @@ impl FromRequestParts<AppState> for WriteCall {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Rejection> {
-        let Call { state, timeout, .. } = Call::<WriteParams>::from_request_parts(parts, state).await?;
-        Ok(Self { state, timeout, key: idempotency_key(&parts.headers)? })
+        let unchecked = UncheckedCall::<WriteParams>::from_request_parts(parts, state).await?;
+        Ok(unchecked.into_write(&parts.headers)?)
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::body::{JsonBody, malformed};
-use super::call::{ReadCall, WriteCall, unexpected_answer, unexpected_reply};
+use super::call::{ReadCall, UncheckedCall, WriteCall, unexpected_answer, unexpected_reply};
 use super::code::Code;
 use super::headers::{INDEX_HEADER, entry_headers};
 use super::params::ReadParams;
@@ -153,12 +153,12 @@ pub enum CommandDone {
     responses((status = 200, body = CommandDone), Problems)
 )]
 pub(crate) async fn command(
-    call: ReadCall,
+    call: UncheckedCall,
     headers: HeaderMap,
     JsonBody(sent): JsonBody,
 ) -> Result<Response, Problem> {
     let command = match parse(&sent)? {
-        Operation::Get { key } => return get(&call, key).await,
+        Operation::Get { key } => return get(&call.into_read(&headers)?, key).await,
         Operation::Set { key, value, encoding } => KvCommand::Set { key, value: bytes_of(value, encoding)? },
         Operation::Delete { key } => KvCommand::Delete { key },
         Operation::Cas { key, expected, value, encoding } => {
