@@ -20,7 +20,7 @@ fn options() -> ClientOptions {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rule_12_what_a_session_retries_happens_once_whoever_leads() -> Result<()> {
+async fn rule_12_what_a_session_retries_happens_once_under_any_leader() -> Result<()> {
     let mut cluster = Cluster::start(3, quick()).await?;
     let handles = cluster.group("counter", Counter::default).await?;
     let first = cluster.leader(&handles).await?;

@@ -75,7 +75,7 @@ async fn rule_11_a_machine_that_panics_stops_its_own_group_only_with_the_index()
     Ok(())
 }
 
-/// One whose machine is down for good may win an election; it does not keep what it won, whatever was restarted meanwhile.
+/// A node whose machine stays down may win an election; it gives leadership away, also after its group restarts.
 #[tokio::test]
 async fn rule_11_a_leader_without_a_machine_gives_leadership_away_after_a_restart_of_its_group_too()
 -> Result<()> {

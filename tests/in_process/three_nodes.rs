@@ -113,7 +113,7 @@ async fn leadership_is_handed_over_without_a_gap() -> Result<()> {
 
 /// The index is confirmed, and the machine that answers has been thrown away: it must not answer with what it has.
 #[tokio::test]
-async fn bug_56_a_read_waits_until_a_machine_that_begins_anew_has_come_so_far() -> Result<()> {
+async fn bug_56_a_read_waits_until_a_restarted_machine_has_come_so_far() -> Result<()> {
     quiet_panics();
     let cluster = Cluster::start(3, quick()).await?;
     let counts = cluster.group("counter", Counter::default).await?;

@@ -16,7 +16,7 @@ use crate::binary;
 use crate::http::{Http, Sent};
 use crate::turn::{self, Turn};
 
-/// A follower that hears nothing stands after one to two times this.
+/// A follower that hears nothing starts an election after one to two times this.
 pub(crate) const ELECTION_TIMEOUT: Duration = Duration::from_millis(300);
 /// For what is no election: a process that starts and opens its database, connections that are made again, and syncs,
 /// on two cores that others share.

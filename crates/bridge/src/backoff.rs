@@ -16,6 +16,7 @@ impl Jitter {
         Self(seed ^ (u64::from(crc32fast::hash(purpose.as_bytes())) << 17))
     }
 
+    /// SplitMix64, as in `quorate-core`, which this crate may not import.
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

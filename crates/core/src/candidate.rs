@@ -64,9 +64,9 @@ impl Candidate {
             CandidateEvent::Read(reads) => {
                 effects.push(Effect::ReadRefused { reads, reason: Refusal::NotLeader });
             }
-            CandidateEvent::Role(common) => {
-                self.state.step_common(&common, &mut effects);
-                match common {
+            CandidateEvent::Role(event) => {
+                self.state.step_common(&event, &mut effects);
+                match event {
                     RoleEvent::Message(message) => self.message(now, message, &mut effects),
                     RoleEvent::Tick => self.tick(now, &mut effects),
                     RoleEvent::Persisted(_) => self.check_won(now, &mut effects),

@@ -99,13 +99,13 @@ impl Durability {
         released
     }
 
-    /// The write that a reply must wait for which depends on term and vote alone.
+    /// The write after which a reply that depends only on term and vote may leave.
     pub(crate) fn hard_state_sequence(&self) -> Option<Sequence> {
         let newest = self.pending.iter().rev().find(|pending| pending.persist.hard_state_changed);
         newest.map(|pending| pending.persist.sequence)
     }
 
-    /// The write that a reply must wait for which claims that `index` is durable.
+    /// The write after which a reply that claims `index` is durable may leave.
     pub(crate) fn log_sequence(&self, index: Index) -> Option<Sequence> {
         let log = if index <= self.durable {
             None

@@ -117,7 +117,8 @@ pub struct Become {
 pub enum NextRole {
     /// Waits for a leader.
     Follower,
-    /// Campaigns. `forced` (a leadership transfer) skips the pre-vote and passes the leader stickiness of the others.
+    /// Campaigns. `forced` (a leadership transfer) skips the pre-vote, and voters ignore leader
+    /// stickiness for it.
     Candidate {
         /// The leader asked for this campaign.
         forced: bool,
@@ -158,7 +159,10 @@ pub enum Refusal {
     /// Free disk space is below the reserve.
     NoSpace,
     /// The payload is larger than an entry may be.
-    TooLarge,
+    TooLarge {
+        /// The payload's size.
+        bytes: usize,
+    },
     /// A membership change is under way, or this leader has not committed in its term yet.
     ChangeInProgress,
 }

@@ -162,7 +162,7 @@ pub enum EntryError {
     },
     /// A voucher (a signature, or a certificate of several): no protocol of this build writes one.
     #[error(
-        "entry at byte {offset} carries {length} bytes that vouch for it, this build knows none: it was written by a newer quorate"
+        "entry at byte {offset} carries a voucher of {length} bytes, which this build cannot read: it was written by a newer quorate"
     )]
     Vouched {
         /// Byte at which the entry starts.

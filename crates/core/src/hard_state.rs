@@ -85,7 +85,7 @@ impl HardState {
         Ok(Self { recovering: one.recovering || other.recovering, ..newer.clone() })
     }
 
-    /// Whether an entry of this term may stand in a log beside this hard state: its term has been seen.
+    /// Whether a log may hold an entry of this term: the term is not above the hard state's.
     pub fn covers(&self, term: Term) -> bool {
         term <= self.term
     }

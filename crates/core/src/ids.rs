@@ -78,7 +78,7 @@ impl Index {
     }
 }
 
-/// The number of a Raft group: the first 64 bits of blake3 of its name (`architecture.md` section 5).
+/// The number of a Raft group: the first 64 bits of blake3 of its name (`docs/formats.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct GroupId(pub u64);

@@ -245,9 +245,9 @@ impl ReplicaState {
         effects.extend(released.into_iter().map(Effect::Send));
     }
 
-    /// Answers an [`AppendEntries`](crate::AppendEntries) of an earlier term: the term of the reply tells the sender that it is over. The
-    /// reply carries no replication session and no round. Its addressee may lead the current term by now and number both from
-    /// the beginning, and would take an answer to the old message for an answer to a new one (`known-bugs.md` 28, 55).
+    /// Answers an [`AppendEntries`](crate::AppendEntries) of an earlier term with the current term. Session and round stay
+    /// zero: the addressee may lead the current term and must not count this as an answer to a new message
+    /// (`known-bugs.md` 28, 55).
     pub(crate) fn refuse_append(&mut self, to: NodeId, effects: &mut Effects) {
         let reply = AppendReply {
             session: ReplicationSession::ZERO,

@@ -1,8 +1,8 @@
 //! The part of the log that a role holds in memory: the newest entries, and the term of every entry.
 //!
-//! Invariant: the entries are contiguous from `base.index + 1`; while a role runs normally nothing above
-//! `min(commit, durable, handed to the applier)` is ever dropped from memory, so a conflict (always above the commit
-//! index) finds the chain hash it needs here. Only after a restart, when commit is not known yet, can a conflict reach
+//! Invariant: the entries are contiguous from `base.index + 1`. While a role runs, no entry above `min(commit, durable)`
+//! is dropped from memory, so a conflict, which is always above the commit index, finds its chain hash here. What the
+//! applier still needs below that is read from disk. Only after a restart, when commit is not known yet, can a conflict reach
 //! below `base`; then [`BelowBase`] sends the role to the store for one hash.
 
 use std::collections::VecDeque;
@@ -117,7 +117,7 @@ impl Tail {
 
     /// Removes `from` and all after it. `before` is the position before `from`, which may be below the entries in memory.
     pub fn truncate(&mut self, from: Index, before: Position) {
-        assert_eq!(before.index, from.prev(), "the place before the truncation");
+        assert_eq!(before.index, from.prev(), "the position before the truncation");
         self.terms.truncate(from);
         if from <= self.base.index {
             self.base = before;

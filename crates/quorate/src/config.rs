@@ -175,7 +175,7 @@ impl Config {
     }
 }
 
-/// The largest `command_bytes_max`: half of what an entry or a message can carry.
+/// The largest `command_bytes_max`: half of the largest entry.
 pub(crate) const COMMAND_BYTES_MAX: usize = 8 << 20;
 
 #[cfg(test)]

@@ -24,10 +24,10 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ProposeError {
-    /// Refused: as many proposals as this node admits are under way.
-    #[error("busy: {in_flight} proposals of this group are under way on this node; slow down and retry")]
+    /// Refused: as many proposals as the asked node or the leader admits are under way.
+    #[error("busy: {in_flight} proposals of this group are under way; slow down and retry")]
     Busy {
-        /// How many are under way.
+        /// How many are under way; at the leader, how many entries wait for a majority or for the log.
         in_flight: usize,
     },
     /// Refused: no leader was found before the deadline.
@@ -72,7 +72,7 @@ pub enum ProposeError {
     },
     /// Refused: the state machine panicked on one entry, on a majority of the nodes.
     #[error(
-        "group faulted at index {index}: its state machine panics there; mend the machine and restart the nodes"
+        "group faulted at index {index}: its state machine panics there; fix the machine and restart the nodes"
     )]
     Faulted {
         /// The index of the entry.
@@ -98,7 +98,7 @@ pub enum ProposeError {
     },
     /// Unknown: its session has gone on to a later sequence; whether this one was applied before is no longer kept.
     #[error(
-        "stale session: the client is at sequence {last}, applied at index {index}; this one is not applied any more"
+        "stale session: the client is at sequence {last}, applied at index {index}; this one will not be applied"
     )]
     StaleSequence {
         /// The newest sequence of its client.
@@ -112,7 +112,7 @@ pub enum ProposeError {
         /// The index at which it was applied.
         index: u64,
     },
-    /// Unknown: its client may have been forgotten, so it may have been applied before; it is not applied any more.
+    /// Unknown: its client may have been forgotten, so it may have been applied before; it will not be applied.
     #[error(
         "session expired: clients last active at or below index {forgotten_through} are forgotten; take a new client id"
     )]

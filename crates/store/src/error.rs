@@ -152,7 +152,7 @@ pub enum StoreError {
         detail: String,
     },
     /// The caller broke the rules of the log; the node must stop.
-    #[error("group {group} was asked to break its log: {detail}")]
+    #[error("group {group} refused a write out of order: {detail}")]
     Order {
         /// The group.
         group: GroupId,

@@ -9,6 +9,7 @@
 
 mod contract;
 pub mod history;
+mod lock;
 pub mod sim;
 pub mod store_suite;
 

@@ -1,4 +1,4 @@
-//! An actor around one task: it panics or ends with it, and its death ends the task.
+//! An actor around one task: each ends with the other.
 
 use super::messages::TaskMessage;
 use crate::task::OwnedTask;

@@ -56,8 +56,7 @@ impl Monitored {
         }
     }
 
-    /// An exposure that ended unseen between two versions of the table still gives its Down, before the Up of the next
-    /// one.
+    /// If an exposure ended and a new one began between two versions of the table, Down is still sent before Up.
     fn send_changes(&self, table: &Table) {
         for (name, told) in self.told.lock().iter_mut() {
             let alive = generation_alive(table, name);

@@ -82,7 +82,7 @@ impl Peer {
         self.link.lock().state = LinkState::Connecting;
     }
 
-    /// An attempt to connect failed; true if the last one did not fail for the same reason.
+    /// Records a failed attempt; true if the reason differs from the last one.
     pub(crate) fn connect_failed(&self, reason: &str) -> bool {
         let mut link = self.link.lock();
         link.state = LinkState::Backoff;

@@ -110,7 +110,7 @@ impl Follower {
     /// Removes what conflicts, then appends `new`. False if nothing was done.
     fn append_new(&mut self, now: Time, from: &NodeId, new: &[Entry], effects: &mut Effects) -> bool {
         let first = new[0].index;
-        let Some(before) = self.place_before(first, effects) else { return false };
+        let Some(before) = self.position_before(first, effects) else { return false };
         let memberships = match verify_run(before, new).map(|_| memberships_in(new)) {
             Ok(Ok(memberships)) => memberships,
             Ok(Err(at)) => {
@@ -150,7 +150,7 @@ impl Follower {
 
     /// The position before `first`, with its chain hash: from memory, otherwise from the store. In that case this message is
     /// dropped, and the leader's next attempt finds the answer.
-    fn place_before(&mut self, first: Index, effects: &mut Effects) -> Option<Position> {
+    fn position_before(&mut self, first: Index, effects: &mut Effects) -> Option<Position> {
         let index = first.prev();
         if let Ok(position) = self.state.tail.position_at(index) {
             return Some(position);

@@ -70,9 +70,9 @@ impl Follower {
         let mut effects = Effects::new();
         match event {
             FollowerEvent::Read(reads) => self.ask_read_index(now, reads, &mut effects),
-            FollowerEvent::Role(common) => {
-                self.state.step_common(&common, &mut effects);
-                match common {
+            FollowerEvent::Role(event) => {
+                self.state.step_common(&event, &mut effects);
+                match event {
                     RoleEvent::Message(message) => self.message(now, message, &mut effects),
                     RoleEvent::Tick => self.tick(now, &mut effects),
                     RoleEvent::Located(position) => self.located = Some(position),

@@ -20,7 +20,7 @@ pub(super) struct Progress {
     pub(super) contact: Time,
     /// The newest round that was answered.
     pub(super) round: Round,
-    /// Rejections of what was sent before this moment are late.
+    /// Rejections of messages sent before this are ignored.
     pub(super) rewound_at: Time,
     /// The peer's log went back behind what it had acknowledged: it does not count until it restarts.
     pub(super) rolled_back: bool,

@@ -34,8 +34,9 @@ impl Leader {
         let mut accepted: Vec<(EntryKind, Proposal)> = Vec::with_capacity(proposals.len());
         let mut bytes = self.uncommitted_bytes;
         for proposal in proposals {
-            let reason = if proposal.payload.len() > PAYLOAD_BYTES_MAX {
-                Some(Refusal::TooLarge)
+            let size = proposal.payload.len();
+            let reason = if size > PAYLOAD_BYTES_MAX {
+                Some(Refusal::TooLarge { bytes: size })
             } else if bytes >= self.state.config.uncommitted_bytes_max {
                 Some(Refusal::Busy)
             } else {

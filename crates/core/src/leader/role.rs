@@ -122,7 +122,7 @@ impl Leader {
     pub fn step(&mut self, now: Time, event: LeaderEvent) -> Effects {
         let mut effects = Effects::new();
         match event {
-            LeaderEvent::Role(common) => self.common(now, common, &mut effects),
+            LeaderEvent::Role(event) => self.role_event(now, event, &mut effects),
             LeaderEvent::Propose { wall_ms, proposals } => {
                 self.append_proposals(now, wall_ms, proposals, &mut effects);
             }
@@ -196,9 +196,9 @@ impl Leader {
         }
     }
 
-    fn common(&mut self, now: Time, common: RoleEvent, effects: &mut Effects) {
-        self.state.step_common(&common, effects);
-        match common {
+    fn role_event(&mut self, now: Time, event: RoleEvent, effects: &mut Effects) {
+        self.state.step_common(&event, effects);
+        match event {
             RoleEvent::Message(message) => self.message(now, message, effects),
             RoleEvent::Tick => self.tick(now, effects),
             // `safety.md` 16: a node with disk space should lead.

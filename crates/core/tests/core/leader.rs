@@ -205,7 +205,7 @@ fn bug_32_what_is_not_committed_is_bounded_by_bytes() {
 fn a_command_has_a_longest_length() {
     for (length, taken) in [(PAYLOAD_BYTES_MAX, true), (PAYLOAD_BYTES_MAX + 1, false)] {
         let effects = propose(&mut leader(), 1_000, &[length]);
-        assert_eq!(answers(&effects), [(1, (!taken).then_some(Refusal::TooLarge))]);
+        assert_eq!(answers(&effects), [(1, (!taken).then_some(Refusal::TooLarge { bytes: length }))]);
     }
 }
 

@@ -198,7 +198,7 @@ fn rule_05_only_the_disk_ends_recovering() {
 }
 
 #[test]
-fn rule_09_what_is_unacknowledged_is_said_again_in_sequence_before_anything_new() {
+fn rule_09_what_is_unacknowledged_is_resent_in_sequence_before_anything_new() {
     let mut lab = Lab::elected(3);
     lab.propose(0, "a");
     lab.propose(0, "b");

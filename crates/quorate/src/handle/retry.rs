@@ -2,8 +2,8 @@
 //! the route to the leader, on this node without a hop or on another node over the bridge. What is *refused* while no
 //! leader is known is tried again until the deadline; what is *unknown* is never tried again.
 //!
-//! Generic over the types of reply and answer, and so compiled with each machine: kept short for that reason. What needs
-//! no type is in functions that are compiled once.
+//! Generic over reply and answer, so compiled once per machine; kept short for that reason. What needs no type is in
+//! functions that are compiled once.
 
 use std::any::Any;
 use std::pin::Pin;

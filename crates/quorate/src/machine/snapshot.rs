@@ -113,7 +113,7 @@ pub enum RestoreError {
         detail: String,
     },
     /// The machine panicked in `restore`.
-    #[error("state machine panicked in restore: {message}; mend the machine")]
+    #[error("state machine panicked in restore: {message}; fix the machine")]
     Panicked {
         /// The message of the panic.
         message: String,

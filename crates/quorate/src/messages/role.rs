@@ -123,7 +123,7 @@ pub(crate) struct EndedRole {
 pub struct RoleStatus {
     /// `follower`, `candidate` or `leader`.
     pub role: String,
-    /// Whether it may vote and stand for election.
+    /// Whether it may vote and campaign.
     pub standing: Standing,
     /// The current term.
     pub term: u64,

@@ -15,7 +15,7 @@ pub fn answer<T: Send + 'static, E: Send + 'static>(port: AnswerPort<T, E>) -> A
 /// What the log store actor hears.
 #[derive(Debug)]
 pub enum StoreMessage {
-    /// From Node, Group, its roles and the snapshotter: work for the disk.
+    /// From Node, Group and its roles: work for the disk.
     Request(StoreRequest),
     /// From the I/O thread and the actor's own timers.
     Internal(Internal),

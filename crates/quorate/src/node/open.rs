@@ -123,8 +123,8 @@ fn log_open_notices(node: &NodeId, notices: &[OpenNotice]) {
             OpenNotice::ReadAgain { detail } => {
                 tracing::warn!(%node, detail, "the store could be read at the second attempt only");
             }
-            OpenNotice::BadSlot { sector, detail } => {
-                tracing::error!(%node, sector, detail, "the store was damaged: anchor slot rewritten");
+            OpenNotice::BadSector { sector, detail } => {
+                tracing::error!(%node, sector, detail, "the store was damaged: anchor sector rewritten");
             }
             OpenNotice::Lost { group, detail } => {
                 tracing::error!(target: BROKEN_TARGET, %node, %group, detail, "the store was damaged: entries lost, recovering from peers");

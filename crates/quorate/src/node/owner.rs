@@ -87,7 +87,7 @@ impl Owner {
         self.failure.send_if_modified(|known| {
             let first = known.is_none();
             if first {
-                tracing::error!(node = %self.id, %failure, "node stops");
+                tracing::error!(node = %self.id, %failure, "stopping node");
                 *known = Some(failure);
             }
             first

@@ -204,20 +204,25 @@ impl LeaderState {
     }
 
     fn refuse_ports(&mut self, count: usize, reason: Refusal) {
-        let in_flight = self.stepped.len();
+        let in_flight = self.uncommitted() + self.stepped.len();
         for port in self.stepped.drain(..count) {
             port.fail(match reason {
                 Refusal::Busy => ProposeError::Busy { in_flight },
                 Refusal::NoSpace => ProposeError::NoSpace,
-                Refusal::TooLarge => {
-                    let bytes_max = quorate_core::PAYLOAD_BYTES_MAX;
-                    ProposeError::TooLarge { bytes: bytes_max + 1, bytes_max }
+                Refusal::TooLarge { bytes } => {
+                    ProposeError::TooLarge { bytes, bytes_max: quorate_core::PAYLOAD_BYTES_MAX }
                 }
                 Refusal::Transferring => ProposeError::not_ready(NotReadyReason::Transferring),
                 Refusal::NotLeader => ProposeError::not_ready(NotReadyReason::SteppedDown),
                 Refusal::ChangeInProgress => ProposeError::not_ready(NotReadyReason::ChangeInProgress),
             });
         }
+    }
+
+    /// How many entries of this leader's log wait for a majority.
+    fn uncommitted(&self) -> usize {
+        let state = self.runner.role.as_ref().map(Leader::state);
+        state.map_or(0, |state| (state.tail().last().index.0 - state.commit().0) as usize)
     }
 
     async fn start_replicator(
@@ -252,7 +257,7 @@ impl LeaderState {
             Ok((replicator, _)) => {
                 self.replicators.insert(peer, (session, replicator));
             }
-            // Only a name that is in use makes this fail, and names carry the replication session: a bug.
+            // A spawn fails only if the name is taken. Names contain the replication session, so that would be a bug.
             Err(error) => panic!("replicator of {peer} does not start: {error}"),
         }
     }

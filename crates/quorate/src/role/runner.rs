@@ -322,7 +322,7 @@ fn refusal_words(reason: Refusal) -> &'static str {
         Refusal::Transferring => "leadership is being handed over",
         Refusal::Busy => "too many entries are uncommitted",
         Refusal::NoSpace => "the disk is full",
-        Refusal::TooLarge => "the entry is too large",
+        Refusal::TooLarge { .. } => "the entry is too large",
         Refusal::ChangeInProgress => "a membership change is in progress",
     }
 }

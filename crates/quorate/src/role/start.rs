@@ -1,5 +1,5 @@
-//! Starts roles. Group calls this and knows none of the actors: here a second protocol would be chosen, and its messages
-//! in `codec`.
+//! Starts role actors, so that Group names none of them. A second protocol would be chosen here; its messages are in
+//! `codec`.
 
 use quorate_core::{Candidate, Follower, NextRole};
 use ractor::{Actor, ActorCell, SpawnErr};

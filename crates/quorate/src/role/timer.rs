@@ -1,5 +1,5 @@
-//! One timer per actor. It fires as an ordinary message that carries a generation; a role re-arms only when it fired
-//! or its deadline came nearer, so heartbeats that push a deadline back cost nothing.
+//! One timer per actor. It fires as an ordinary message that carries a generation. It re-arms only after it
+//! fired or when the deadline moved earlier, so heartbeats that push a deadline back cost nothing.
 
 use quorate_core::Time;
 use ractor::{ActorRef, Message};

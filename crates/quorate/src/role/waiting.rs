@@ -1,4 +1,4 @@
-//! The follower's and the candidate's actor: both wait for a leader, one of them by asking to be it, and hear the same.
+//! The actor of the follower and of the candidate: both wait for a leader and hear the same messages.
 //!
 //! Owns its core role and the reads it asked the leader about. Hears Group, Sessions, the log store, the applier and
 //! handles. Asks the log store, the applier and, through the bridge, its peers. Never decides: that is core's part. A
@@ -15,7 +15,7 @@ use crate::role::runner::{CoreRole, RoleStart, Runner};
 
 /// A role that waits for a leader.
 pub(crate) struct WaitingActor<R> {
-    /// A candidate that the leader asked to stand: it skips the pre-vote.
+    /// A candidate that the leader asked to campaign: it skips the pre-vote.
     forced: bool,
     role: PhantomData<fn() -> R>,
 }

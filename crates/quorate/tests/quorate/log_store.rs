@@ -318,7 +318,7 @@ async fn bug_72_after_a_failed_sync_nothing_is_answered() {
 
 /// A rotten entry is not an answer, nor an empty one: the store ends, and nothing more is acknowledged.
 #[tokio::test]
-async fn rule_08_bug_45_what_is_damaged_ends_the_store_whoever_asks() {
+async fn rule_08_bug_45_what_is_damaged_ends_the_store_for_every_asker() {
     for (asks, deadline) in
         ["read", "locate", "load"].into_iter().flat_map(|asks| [(asks, SECONDS), (asks, None)])
     {

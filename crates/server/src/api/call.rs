@@ -107,7 +107,7 @@ impl<P: CallParams> ReadCall<P> {
     }
 }
 
-/// Apart from [`ReadCall`], whose methods are compiled once for each type of parameters.
+/// Outside the generic [`ReadCall`], so that it is compiled once.
 async fn ask(
     state: &AppState,
     query: StoreQuery,

@@ -84,18 +84,18 @@ codes! {
     NoSpace "no_space" SERVICE_UNAVAILABLE Refused
         "the leader's disk is below its reserve" "free some space; reads go on meanwhile";
     Faulted "faulted" SERVICE_UNAVAILABLE Refused
-        "the state machine panics on an entry of the log" "bring a mended build to all nodes";
+        "the state machine panics on an entry of the log" "bring a fixed build to all nodes";
     Stopped "stopped" SERVICE_UNAVAILABLE Refused
         "the node is stopping or has stopped" "send it to another node";
     Unknown "unknown" GATEWAY_TIMEOUT Unknown
         "it may have happened or may yet happen"
         "read, then decide; sending it again is safe only with the same `Idempotency-Key`";
     StaleSequence "stale_sequence" GATEWAY_TIMEOUT Unknown
-        "the client went on to a later sequence; this one is not applied any more" "read, then decide";
+        "the client went on to a later sequence; this one will not be applied" "read, then decide";
     ReplyNotKept "reply_not_kept" GATEWAY_TIMEOUT Unknown
         "applied before; its reply was too long to keep" "read what it left";
     SessionExpired "session_expired" GATEWAY_TIMEOUT Unknown
-        "the client was forgotten; this command is not applied any more, but may have been before"
+        "the client was forgotten; this command will not be applied, but may have been before"
         "read, then go on under a new client name";
     TransferUnfinished "transfer_unfinished" GATEWAY_TIMEOUT Unknown
         "leadership did not move in time" "look at `GET /v1/cluster`, then try again";

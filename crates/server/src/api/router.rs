@@ -17,7 +17,7 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/kv", get(kv::list_keys))
         .route("/v1/kv/{*key}", get(kv::get_key).put(kv::put_key).delete(kv::delete_key))
         .route("/v1/counters", get(counters::list_counters))
-        // The router takes no text after a name in one segment, so the handler takes `:add` off.
+        // axum cannot match `:add` behind a name in one segment; the handler strips it.
         .route("/v1/counters/{*name}", get(counters::get_counter).post(counters::add))
         .route("/v1/cluster", get(cluster::cluster))
         .route("/v1/leader:transfer", post(leader::transfer))

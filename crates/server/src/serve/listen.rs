@@ -104,7 +104,7 @@ pub(crate) async fn run(
         let all = async { while loops.join_next().await.is_some() {} };
         let in_time = tokio::time::timeout(state.options().drain_timeout, all).await;
         if in_time.is_err() {
-            tracing::warn!(node = %state.node().id(), "requests under way were dropped at the end");
+            tracing::warn!(node = %state.node().id(), "requests dropped at shutdown");
         }
     };
     tokio::select! {

@@ -151,7 +151,7 @@ macro_rules! pairs {
 
 /// What each setting of `quorate::Config` does. A test holds this list against the struct.
 const TUNING: &[(&str, &str)] = pairs! {
-    election_timeout_ms "A follower that hears nothing stands after one to two times this. The same on every node.";
+    election_timeout_ms "A follower that hears nothing starts an election after one to two times this. The same on every node.";
     clock_drift_ppm_max
         "By how much two nodes' clocks may differ in rate, in parts per million. The same on every node.";
     heartbeat_interval_ms "How often an idle leader says that it leads; at most a third of the election timeout.";

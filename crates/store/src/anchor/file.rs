@@ -170,12 +170,12 @@ impl Anchor {
         group.cell.write(disk, self.identity.incarnation, encode(&group.record))
     }
 
-    /// The durable place of a group's log, as far as the anchor knows (once its tables are written).
+    /// The durable position of a group's log, as far as the anchor knows (once its tables are written).
     pub(crate) fn durable(&self, slot: usize) -> Position {
         self.tables[slot / BLOCK].rows[slot % BLOCK]
     }
 
-    /// Changes the durable place in memory.
+    /// Changes the durable position in memory.
     pub(crate) fn set_durable(&mut self, slot: usize, position: Position) {
         let table = &mut self.tables[slot / BLOCK];
         if table.rows[slot % BLOCK] != position {

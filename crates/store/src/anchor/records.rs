@@ -35,6 +35,6 @@ pub(crate) struct GroupRecord {
     pub(crate) group: GroupId,
     pub(crate) name: String,
     pub(crate) hard: HardState,
-    /// The place before the log's first entry.
+    /// The position before the log's first entry.
     pub(crate) start: Position,
 }

@@ -1,4 +1,4 @@
-//! A table cell: the durable place of each group in a block.
+//! A table cell: the durable position of each group in a block.
 
 use quorate_core::{GroupId, Hash, Incarnation, Index, Position, Term};
 
@@ -22,7 +22,7 @@ pub(super) struct Table {
 pub(super) struct LoadedTable {
     pub(super) table: Table,
     pub(super) bad: Vec<BadSector>,
-    /// Neither sector is whole: the durable places are unknown.
+    /// Neither sector is whole: the durable positions are unknown.
     pub(super) unknown: bool,
 }
 

@@ -13,7 +13,7 @@ use crate::log::{GroupState, walk};
 pub(super) struct Cut {
     /// The first index removed.
     pub(super) from: Index,
-    /// The place before `from`.
+    /// The position before `from`.
     pub(super) before: Position,
     /// Key and value of the row that begins before `from`, without what is cut off.
     pub(super) rest: Option<(Index, Bytes)>,
@@ -53,7 +53,8 @@ impl Cut {
         Ok(cut)
     }
 
-    /// Whether the log's first row, which began below its first entry, does not any more.
+    /// Whether the cut removes the first row, which began below the log's first entry, so that the marker must name a new
+    /// row.
     pub(super) fn moves_first(&self, first: Index) -> bool {
         self.rows.iter().any(|row| *row < first)
     }

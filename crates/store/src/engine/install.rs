@@ -22,8 +22,8 @@ pub struct Install {
 }
 
 impl Store {
-    /// Replaces the log by a snapshot's place: one batch with the marker, tombstones for all runs concerned and the
-    /// hard state (`safety.md` 7). A log that has that place keeps what follows it. A snapshot that ends below the
+    /// Replaces the log by a snapshot's position: one batch with the marker, tombstones for all runs concerned and the
+    /// hard state (`safety.md` 7). A log that has that position keeps what follows it. A snapshot that ends below the
     /// log's beginning changes nothing.
     pub fn install(&mut self, group: GroupId, install: &Install) -> Result<(), StoreError> {
         self.change(|store| {
@@ -71,7 +71,7 @@ impl Store {
         Ok(())
     }
 
-    /// Makes `through` the place before the first entry, durably; what lies below is freed later by
+    /// Makes `through` the position before the first entry, durably; what lies below is freed later by
     /// [`Store::reclaim`]. Returns the log's beginning: an index that was compacted before changes nothing.
     pub fn compact(&mut self, group: GroupId, through: Index) -> Result<Position, StoreError> {
         self.change(|store| {

@@ -23,7 +23,7 @@ pub struct LoadedGroup {
     pub tail: Tail,
     /// The memberships in the log; the first is the one in force at `start`.
     pub memberships: MembershipLog,
-    /// The place before the first entry: origin, or where the log was compacted.
+    /// The position before the first entry: origin, or where the log was compacted.
     pub start: Position,
 }
 
@@ -102,7 +102,7 @@ impl Store {
         Ok(entries)
     }
 
-    /// The place at `index`: a role needs it of an entry that is no longer in its memory.
+    /// The position at `index`: a role needs it of an entry that is no longer in its memory.
     pub fn locate(&self, group: GroupId, index: Index) -> Result<Position, StoreError> {
         self.check_failed()?;
         let state = self.group(group)?;

@@ -82,21 +82,21 @@ pub enum StoreRequest {
         epoch: Epoch,
         /// The index.
         index: Index,
-        /// The place at that index.
+        /// The position at that index.
         reply: Answer<Position>,
     },
-    /// Snapshotter: a received snapshot replaces the log.
+    /// Not sent yet (decision 0007): a received snapshot replaces the log.
     Install {
         /// The group.
         group: GroupId,
         /// The sender's epoch.
         epoch: Epoch,
-        /// The snapshot's place.
+        /// The snapshot's position.
         install: Install,
         /// Answered once it is on disk.
         reply: Answer<()>,
     },
-    /// Snapshotter: a durable snapshot covers the entries up to here, which may be dropped.
+    /// Not sent yet (decision 0007): a durable snapshot covers the entries up to here, which may be dropped.
     Compact {
         /// The group.
         group: GroupId,

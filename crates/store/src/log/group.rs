@@ -17,7 +17,7 @@ pub(crate) struct GroupState {
     /// Its cell in the anchor.
     pub(crate) slot: usize,
     pub(crate) hard: HardState,
-    /// The place before the first entry.
+    /// The position before the first entry.
     pub(crate) start: Position,
     pub(crate) last: Position,
     pub(crate) runs: RunIndex,
@@ -50,7 +50,7 @@ impl GroupState {
         }
     }
 
-    /// Reads the whole log. Returns the place at `wanted`, which the caller compares with the anchor's; `None` if the log
+    /// Reads the whole log. Returns the position at `wanted`, which the caller compares with the anchor's; `None` if the log
     /// does not have that index.
     pub(crate) fn walk_from(
         &mut self,
@@ -100,7 +100,7 @@ impl GroupState {
         Ok(())
     }
 
-    /// Removes `from` and all after it; `before` is the place before it.
+    /// Removes `from` and all after it; `before` is the position before it.
     pub(crate) fn truncated(&mut self, from: Index, before: Position) {
         self.terms.truncate(from);
         self.memberships.truncate(from);

@@ -1,17 +1,17 @@
 //! The index of runs in memory: where a read or a walk can start.
 //!
-//! Each boundary has the place before it, so that a read starts at a trusted hash and checks everything from there. The number
+//! Each boundary has the position before it, so that a read starts at a trusted hash and checks everything from there. The number
 //! of boundaries is bounded: above it every second one is removed, and from then on only every second run gets one, so that
 //! they lie evenly over the whole log and a search walks a bounded part of it.
 
 use quorate_core::{Index, Position};
 
-/// A place where a run begins, from which a read can start.
+/// Where a run begins, from which a read can start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Boundary {
     /// The key of its row.
     pub(crate) key: Index,
-    /// The place before the run's first entry; in the log's first row, the place before the log's first entry.
+    /// The position before the run's first entry; in the log's first row, the position before the log's first entry.
     pub(crate) previous: Position,
     /// Bytes from here to the next boundary.
     pub(crate) bytes: u64,
@@ -112,7 +112,7 @@ impl RunIndex {
 mod tests {
     use super::*;
 
-    /// However long a log is, a search walks a part of it that the number of boundaries bounds: a replay reads each entry a
+    /// A search walks a bounded part of the log, however long the log is: a replay reads each entry a
     /// few times, not once per index.
     #[test]
     fn boundaries_stay_spread_over_the_whole_log() {

@@ -7,7 +7,7 @@ use quorate_core::{
 
 use crate::error::StoreError;
 
-/// The refusal, if a run does not decode because a newer build wrote it. The entries before the undecodable one must be whole.
+/// Returns a refusal if a run fails to decode because a newer build wrote it. The entries before the undecodable one must be whole.
 /// An unknown kind or a voucher counts as newer if the chain covers the header as it is. An unknown version may have another layout, so
 /// the chain cannot confirm it; but if the chain holds with this build's version in its place, the first byte is damaged.
 pub(super) fn refusal(

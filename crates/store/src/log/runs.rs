@@ -15,7 +15,7 @@ use crate::error::StoreError;
 /// A row of a log, decoded and verified.
 pub(crate) struct Run {
     pub(crate) key: Index,
-    /// The place before the first of `entries`.
+    /// The position before the first of `entries`.
     pub(crate) previous: Position,
     /// The live entries: in the log's first row, those below the log's beginning are left out.
     pub(crate) entries: Vec<Entry>,
@@ -30,7 +30,7 @@ impl Run {
 }
 
 /// Walks the rows of a log from a boundary on and checks each against the one before: contiguous, terms do not fall, hash
-/// chain unbroken. Ends where the rows end or `visit` breaks; returns the place reached.
+/// chain unbroken. Ends where the rows end or `visit` breaks; returns the position reached.
 pub(crate) fn walk(
     disk: &dyn Disk,
     group: GroupId,

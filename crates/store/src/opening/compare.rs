@@ -24,7 +24,7 @@ impl Opening {
         self.notices.extend(lost);
         let bad = self.damage.bad.iter().chain(&self.damage.bad_tables);
         self.notices
-            .extend(bad.map(|bad| OpenNotice::BadSlot { sector: bad.sector, detail: bad.detail.clone() }));
+            .extend(bad.map(|bad| OpenNotice::BadSector { sector: bad.sector, detail: bad.detail.clone() }));
         self.settle_hard_states(contents, any_lost)?;
         for group in contents.groups.values() {
             self.anchor.set_durable(group.slot, group.last);
@@ -33,7 +33,7 @@ impl Opening {
         Ok(self.anchor.sync(&mut *self.disk)?)
     }
 
-    /// What a group lost; `at` is its place at the anchor's durable index.
+    /// What a group lost; `at` is its position at the anchor's durable index.
     fn loss(&self, group: &GroupState, at: Option<Position>) -> Option<String> {
         if self.damage.unknown.contains(&group.slot) {
             return Some("both places of its durable index in the anchor are damaged".to_owned());

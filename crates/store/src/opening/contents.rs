@@ -48,8 +48,8 @@ impl From<StoreError> for Unusable {
 }
 
 impl Opening {
-    /// Opens the database and reads everything. Damage must be seen twice: a short or garbled read says nothing about the
-    /// disk, fjall takes it for damage all the same, and a database that was set aside is not taken back.
+    /// Opens the database and reads everything. Damage is believed only if two attempts find it: one bad
+    /// read looks the same to fjall, and a database that was set aside is never used again.
     pub(super) fn read_contents(&mut self) -> Result<Contents, Unusable> {
         let first = match self.read_once() {
             Err(Unusable::Damaged(first)) => first,

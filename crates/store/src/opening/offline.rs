@@ -54,7 +54,7 @@ pub struct OfflineGroup {
     pub name: String,
     /// Term, vote and flag, as the anchor has them.
     pub hard_state: HardState,
-    /// The place before the first entry.
+    /// The position before the first entry.
     pub start: Position,
     /// The last entry whose chain is whole.
     pub last: Position,

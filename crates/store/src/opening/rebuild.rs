@@ -18,7 +18,8 @@ impl Opening {
         self.make_database()
     }
 
-    /// Replaces a damaged database. First every group is marked, synced; then the anchor says what is being done; then it is done.
+    /// Replaces a damaged database, in this order: every group is marked Recovering and synced; the identity says Rebuilding;
+    /// the database is replaced.
     ///
     /// An interrupted replacement is done again from the start, marks included: the status that says so may come from an old
     /// sector of the identity, and the database may be a healthy one.

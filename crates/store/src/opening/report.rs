@@ -37,7 +37,7 @@ pub enum OpenNotice {
     /// The unfinished last write was cut off.
     TornTail(TornTail),
     /// A sector of the anchor was damaged; the cell's other sector and the database replaced it, and it was rewritten.
-    BadSlot {
+    BadSector {
         /// The sector's number.
         sector: u64,
         /// How the damage was detected.

@@ -27,7 +27,7 @@ pub(super) struct Opening {
 pub(super) struct Contents {
     pub(super) groups: BTreeMap<GroupId, GroupState>,
     pub(super) peers: BTreeMap<NodeId, Incarnation>,
-    /// The place of each log at the index that the anchor knows to be durable.
+    /// The position of each log at the index that the anchor knows to be durable.
     pub(super) at_durable: BTreeMap<GroupId, Option<Position>>,
     /// The last boot that opened it.
     pub(super) boot: Boot,

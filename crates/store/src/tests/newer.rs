@@ -9,7 +9,7 @@ use super::workload::open;
 use crate::log::run_key;
 use crate::{Batch, Crash, Disk, DiskError, GroupWrite, Keyspace, OpenError, SimDisk, SimImage, StoreError};
 
-/// The image with the last row of the log, of entries 8 to 10, changed; `change` gets the place before it.
+/// The image with the last row of the log, of entries 8 to 10, changed; `change` gets the position before it.
 fn with_last_row(image: &SimImage, change: impl FnOnce(Position, &mut [u8])) -> SimImage {
     let disk = SimDisk::from_image(image.clone());
     let (store, _) = open(&disk).expect("it opens");

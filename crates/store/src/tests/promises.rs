@@ -8,7 +8,7 @@ use crate::{OpenNotice, OpenReport, Store};
 pub(super) fn kept(store: &Store, report: &OpenReport, promised: &World, next: &World) -> Result<(), String> {
     let damage = report.notices.iter().find(|notice| match notice {
         OpenNotice::TornTail(_)
-        | OpenNotice::BadSlot { .. }
+        | OpenNotice::BadSector { .. }
         | OpenNotice::ReadAgain { .. }
         | OpenNotice::BallastDropped { .. } => false,
         OpenNotice::Lost { .. } | OpenNotice::SetAside { .. } => true,

@@ -55,7 +55,7 @@ fn rule_16_a_busy_engine_goes_on_afterwards() {
 
 /// A commit that waits for fjall's thread fails when the thread ends.
 #[test]
-fn rule_16_nobody_waits_for_an_engine_that_has_ended() {
+fn rule_16_no_caller_waits_for_an_engine_that_has_ended() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut disk = disk(directory.path());
     disk.create_database().expect("a database");

@@ -60,7 +60,7 @@ fn rule_01_the_greater_vote_of_anchor_and_database_holds() {
             let rotten = newer.clone().rot(&Rot::Sector { sector, byte: 700 });
             let (store, report) = reopened(&rotten).expect("the database is whole");
             assert_eq!(held(&store, group()).expect("open").hard, hard(9, Some("node2")));
-            assert!(report.notices.iter().any(|notice| matches!(notice, OpenNotice::BadSlot { .. })));
+            assert!(report.notices.iter().any(|notice| matches!(notice, OpenNotice::BadSector { .. })));
         }
     }
 }

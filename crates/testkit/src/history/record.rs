@@ -1,6 +1,8 @@
 //! What clients did, in the order in which it began and ended.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::lock::lock;
 
 /// What a register holds.
 pub type Value = u64;
@@ -137,7 +139,7 @@ impl Recorder {
 
     /// A client that panicked holding the lock has left the list whole: each change is one assignment.
     fn lock(&self) -> MutexGuard<'_, Recorded> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared)
     }
 }
 

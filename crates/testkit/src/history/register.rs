@@ -49,8 +49,7 @@ pub(super) fn only_looks(reply: Reply) -> bool {
     }
 }
 
-/// Whether what comes of the operation, replied to or not, depends on what the register held before it. One that does not
-/// overwrites it unseen.
+/// Whether the result depends on the value before it. If not, the operation overwrites that value without reading it.
 pub(super) fn depends(call: Call, reply: Option<Reply>) -> bool {
     match (call, reply) {
         (Call::Read | Call::CompareAndSet { .. }, _) | (Call::Delete, Some(_)) => true,

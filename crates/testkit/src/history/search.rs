@@ -1,14 +1,13 @@
 //! The search for an order.
 //!
-//! Theory of operation. Operations that were replied to are sorted by start. A configuration is the set of operations
-//! already in their place and the state they left. An operation may come next if none that waits ended before it
-//! began; operations of unknown outcome never end, so that no other operation waits for them, and need not be placed at all. A
-//! configuration seen before is not searched again. It is kept as: how many of the first are all placed, which beyond
-//! those, which unknown ones, and the state; so it is small whatever the length of the history.
+//! Search in the style of Wing and Gong. Operations that were replied to are sorted by start. A configuration is the set
+//! of operations already placed and the state they leave; one already visited is not searched again. It is kept as: how
+//! many of the first are all placed, which beyond those, which unknown ones, and the state; so it is small however long
+//! the history is.
 //!
-//! A cluster under attack leaves many operations of unknown outcome, and each of them could be anywhere later. Two things
-//! keep them from multiplying. One that nothing looks at before it is overwritten is not placed: the order without it is
-//! as good. And of those that do the same the one that began first is taken: the others can do later whatever it could.
+//! An operation may come next unless some unplaced operation ended before it began. An operation of unknown outcome has
+//! no end and need not be placed. Two rules prune those: an unknown operation whose effect is overwritten before anything
+//! reads it is left out, and of several with the same effect the earliest is tried.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,10 +1,9 @@
 //! The fewest operations that contradict each other.
 //!
-//! Theory of operation. An operation is *weakened* by believing less of it: one that only looked is left out, one that
-//! changed something counts as of unknown outcome. Whatever order the whole history had would be an order of the
-//! weakened one too, so a weakened history without an order still proves the whole bad. What happened after the search
-//! was held up is weakened first, then ever smaller pieces, for as long as there is no order. Those left cannot be
-//! spared: with any one of them weakened, there is an order, or the search for one is too long.
+//! Theory of operation. Weaken an operation: drop it if it only reads, else treat its outcome as unknown. Every order of
+//! the full history is an order of the weakened one, so if the weakened one has none, the full one has none. Weaken what
+//! came after the search stopped, then ever smaller pieces, while there is still no order; what remains is needed for
+//! the contradiction: with any one of them weakened, there is an order, or the search for one is too long.
 //!
 //! Bound: [`STEPS_MAX`] over all trials, [`TRIAL_STEPS_MAX`] for each; when they end, more than the fewest are left.
 
@@ -17,8 +16,7 @@ const STEPS_MAX: u64 = 2_000_000;
 /// Steps of one trial: weakened histories have many orders, and a trial that takes long tells nothing.
 const TRIAL_STEPS_MAX: u64 = 20_000;
 
-/// Of the operations of one key without an order, of which nothing after `until` is needed for that: those that
-/// contradict each other.
+/// The operations of one key that contradict each other. `until`: nothing after it is needed for the contradiction.
 pub(super) fn fewest(all: &[&Operation], until: u64) -> Vec<Operation> {
     let replied = |operation: &&&Operation| matches!(operation.ended, Ended::Replied { .. });
     let mut believed: Vec<bool> = all

@@ -8,13 +8,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use quorate::{Acceptor, Net, NetFuture, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use turmoil::net::{TcpListener, TcpStream};
+
+use crate::lock::lock;
 
 /// The sockets of one host between two crashes. Clones are the same.
 #[derive(Clone, Default)]
@@ -32,10 +34,6 @@ struct Sockets {
 struct Socket {
     reader: Arc<Mutex<Option<OwnedReadHalf>>>,
     writer: Arc<Mutex<Option<OwnedWriteHalf>>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SimNet {

@@ -146,7 +146,7 @@ fn bug_06_two_replies_of_one_voter_are_one_vote() {
 }
 
 #[test]
-fn bug_08_every_election_timeout_is_drawn_anew() {
+fn bug_08_every_election_timeout_is_a_new_draw() {
     let mut lab = quiet(3);
     lab.isolate(0);
     let mut spans = std::collections::BTreeSet::new();
@@ -338,7 +338,7 @@ fn bug_18_a_node_that_was_cut_off_does_not_depose() {
 }
 
 #[test]
-fn bug_19_a_leader_that_is_heard_and_hears_nobody_falls_silent() {
+fn bug_19_a_leader_that_is_heard_and_hears_no_peer_falls_silent() {
     let mut lab = Lab::elected(3);
     lab.cut.extend([(1, 0), (2, 0)]);
     for _ in 0..11 {

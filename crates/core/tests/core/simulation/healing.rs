@@ -69,8 +69,8 @@ impl Cluster {
         self.say(at, RoleEvent::DiskFull(false));
     }
 
-    /// Some nodes, so that a majority of the voters can be mended that has lost nothing: beyond that a group stays
-    /// unavailable by design (`safety.md` 5).
+    /// Freezes a minority, chosen so that a majority of the voters has lost nothing: beyond that a group stays unavailable
+    /// by design (`safety.md` 5).
     fn freeze_a_minority(&mut self) {
         let voters = self.options.voters;
         for at in shuffled(&mut self.rng, self.nodes.len()) {

@@ -103,7 +103,7 @@ fn settle(cluster: &mut Cluster) -> u64 {
     }
 }
 
-/// A hundred times the events of a whole run. A run that needs more has a timer that fires again and again and does nothing.
+/// A hundred times the events of a whole run; more means a timer that fires without effect.
 const SETTLING_EVENTS_MAX: u64 = 1_000_000;
 
 /// The nodes that must make progress.

@@ -7,7 +7,7 @@
 //! ..       the head: position, sessions, refused commands; MessagePack with named fields
 //! rest     the machine's own bytes
 //! ```
-//! Checksums are the Snapshotter's: it stores and sends these bytes in checksummed chunks.
+//! No checksum is in here: it belongs to the chunks in which these bytes are stored and sent.
 
 use bytes::Bytes;
 use quorate_core::{Hash, Index, Position, Term};

@@ -13,7 +13,7 @@ const LEAF_ITEMS_MAX: usize = 128;
 
 type Leaf<K, V> = Arc<Vec<(K, V)>>;
 
-/// Invariants: no leaf is empty; a leaf's keys rise, none is below the key it stands under, and all are below the key of
+/// Invariants: no leaf is empty; a leaf's keys rise, none is below its key in the map, and all are below the key of
 /// the next leaf; `len` is the sum of their lengths.
 #[derive(Debug, Clone)]
 pub(super) struct Leaves<K, V> {

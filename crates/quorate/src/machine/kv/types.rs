@@ -117,7 +117,7 @@ pub enum KvQuery {
         prefix: String,
         /// Only keys after this one: `next` of the page before.
         after: Option<String>,
-        /// Items, at most: 1 to [`LIST_ITEMS_MAX`](super::LIST_ITEMS_MAX), and taken as the nearer of these if outside.
+        /// At most this many items; clamped to 1..=[`LIST_ITEMS_MAX`](super::LIST_ITEMS_MAX).
         limit: u32,
     },
     /// How many keys there are. Answered with [`KvAnswer::Count`].

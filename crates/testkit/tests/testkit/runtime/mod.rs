@@ -162,7 +162,7 @@ fn one_seed_is_one_run() {
     }
 }
 
-/// What runs with clients that do it wrong say, as soon as one of them fails.
+/// Runs seeds with faulty clients until a check fails; returns its message.
 fn caught(sabotage: Sabotage) -> String {
     quiet();
     let failure = (0..20).find_map(|seed| {

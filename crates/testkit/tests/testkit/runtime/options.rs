@@ -23,7 +23,7 @@ pub(crate) struct Options {
     pub(crate) attack_length: u64,
     pub(crate) safety: u64,
     pub(crate) clients: usize,
-    /// Of a thousand clients, so many are outside of the cluster.
+    /// Clients outside the cluster, per thousand.
     pub(crate) outside: u64,
     pub(crate) adders: usize,
     pub(crate) keys: u64,
