@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use quorate::machine::{Add, ClientId, Counter, Envelope, Executor, Kv, KvCommand, SessionKey, StateMachine};
-use quorate_core::{Entry, EntryKind, Hash, Position, Term, encode_run};
+use quorate_core::{
+    AppendEntries, Body, Boot, Entry, EntryKind, Hash, Index, LogId, Message, NodeId, Position,
+    ReplicationSession, Round, Term, Time, encode_run,
+};
 use quorate_fuzz::{ALL, Target};
 use quorate_server::machine::{Store, StoreCommand};
 
@@ -27,6 +30,8 @@ fn seeds() -> Result<Vec<(&'static str, &'static str, Vec<u8>)>> {
         ("command", "delete", kv(KvCommand::delete("k"))?.to_vec()),
         ("command", "add", add.to_vec()),
         ("entries", "run", encode_run(&[entry(&set)]).to_vec()),
+        ("message", "append", message(vec![entry(&set)]).encode().to_vec()),
+        ("message", "heartbeat", message(Vec::new()).encode().to_vec()),
         ("snapshot", "store", image(Store::default(), &set)?),
         (
             "snapshot",
@@ -61,6 +66,19 @@ fn seeds() -> Result<Vec<(&'static str, &'static str, Vec<u8>)>> {
 
 fn entry(payload: &Bytes) -> Entry {
     Entry::follow(Position::ORIGIN, Term(1), 7, EntryKind::Command, payload.clone(), Hash::of(payload))
+}
+
+fn message(entries: Vec<Entry>) -> Message {
+    let (session, round, sent_at) = (ReplicationSession(3), Round(4), Time(5));
+    let append = AppendEntries { session, prev: LogId::default(), entries, commit: Index(1), round, sent_at };
+    let node = |name| NodeId::new(name).expect("a name");
+    Message {
+        from: node("a"),
+        to: node("b"),
+        boot: Boot(6),
+        term: Term(2),
+        body: Body::AppendEntries(append),
+    }
 }
 
 fn image<M: StateMachine>(machine: M, payload: &Bytes) -> Result<Vec<u8>> {

@@ -212,9 +212,18 @@ pub enum MessageError {
         /// How many there are.
         bytes: usize,
     },
+    /// The head is longer than a head of any kind can be.
+    #[error("the head of a message claims {bytes} bytes, at most {HEAD_BYTES_MAX} are read")]
+    LongHead {
+        /// What it claims.
+        bytes: usize,
+    },
     /// The head is not a message of this build.
     #[error("message cannot be decoded: {0}")]
     Head(#[from] rmp_serde::decode::Error),
+    /// More bytes in the head than the message in it.
+    #[error("bytes behind the message in its head")]
+    LooseHead,
     /// The entries are damaged.
     #[error("entries of a message cannot be decoded: {0}")]
     Entries(#[from] EntryError),
@@ -228,6 +237,13 @@ pub enum MessageError {
 
 /// Bytes of a head, about: the capacity to begin with.
 const HEAD_BYTES: usize = 192;
+
+/// The longest head that is read. A head has two node names and numbers, no list and no payload: under 600 bytes today. The
+/// bound keeps short what an error repeats of it.
+const HEAD_BYTES_MAX: usize = 2048;
+
+/// How deep maps are nested in a head that is read: today's have five levels.
+const HEAD_DEPTH_MAX: usize = 32;
 
 impl Message {
     /// The length of the head (four bytes, big-endian), the head in MessagePack with named fields, and behind it the
@@ -253,8 +269,11 @@ impl Message {
         let short = MessageError::Short { bytes: bytes.len() };
         let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Err(short) };
         let length = u32::from_be_bytes(*length) as usize;
+        if length > HEAD_BYTES_MAX {
+            return Err(MessageError::LongHead { bytes: length });
+        }
         let Some(head) = rest.get(..length) else { return Err(short) };
-        let mut message: Self = rmp_serde::from_slice(head)?;
+        let mut message = decode_head(head)?;
         let entries = bytes.slice(4 + length..);
         if let Body::AppendEntries(append) = &mut message.body {
             append.entries = decode_run(&entries)?;
@@ -265,10 +284,55 @@ impl Message {
     }
 }
 
+/// `rmp_serde::from_slice` would take what follows the value and nest 1,024 levels deep.
+fn decode_head(head: &[u8]) -> Result<Message, MessageError> {
+    let mut decoder = rmp_serde::Deserializer::from_read_ref(head);
+    decoder.set_max_depth(HEAD_DEPTH_MAX);
+    let message = Message::deserialize(&mut decoder)?;
+    // The decoder does not say where it stopped, but reading a further value fails at its marker only at the end.
+    match bool::deserialize(&mut decoder) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(message),
+        Ok(_) | Err(_) => Err(MessageError::LooseHead),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::entry::{EntryKind, Position};
+
+    /// A head of `head`, and nothing behind it.
+    fn with_head(head: &[u8]) -> Bytes {
+        let length = u32::try_from(head.len()).expect("short");
+        Bytes::from([&length.to_be_bytes()[..], head].concat())
+    }
+
+    #[test]
+    fn a_head_is_bounded_in_length_depth_and_by_its_end() {
+        let node = |name| NodeId::new(name).expect("a name");
+        let (from, to) = (node("a"), node("b"));
+        let beat = Message { from, to, boot: Boot(6), term: Term(2), body: Body::TimeoutNow };
+        let head = beat.encode()[4..].to_vec();
+        assert_eq!(Message::decode(&with_head(&head)).expect("it is read"), beat);
+
+        let junk = [&head[..], &[0xc0]].concat();
+        assert!(matches!(Message::decode(&with_head(&junk)), Err(MessageError::LooseHead)));
+
+        // A map whose one key is a name that serde would repeat in its error.
+        let name = "x".repeat(HEAD_BYTES_MAX);
+        let long =
+            rmp_serde::to_vec_named(&std::collections::BTreeMap::from([("body", name)])).expect("bytes");
+        let error = Message::decode(&with_head(&long)).expect_err("too long");
+        assert!(matches!(error, MessageError::LongHead { .. }), "{error}");
+        assert!(Message::decode(&with_head(&long[..64])).expect_err("cut").to_string().len() < 4096);
+
+        // A field that no build knows, nested as deep as the head has bytes.
+        let mut deep = vec![0x81, 0xa1, b'z'];
+        deep.resize(HEAD_BYTES_MAX, 0x91);
+        let error = Message::decode(&with_head(&deep)).expect_err("too deep");
+        let is_depth = matches!(error, MessageError::Head(rmp_serde::decode::Error::DepthLimitExceeded));
+        assert!(is_depth, "{error}");
+    }
 
     #[test]
     fn an_append_comes_out_as_it_went_in() {

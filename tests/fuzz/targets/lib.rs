@@ -7,6 +7,7 @@ mod command;
 mod entries;
 mod error_text;
 mod frame;
+mod message;
 mod rest;
 mod snapshot;
 
@@ -29,9 +30,10 @@ const DECODER: Option<usize> = Some(4 << 20);
 const BYTES_PER_BYTE: usize = 256;
 
 /// All targets.
-pub const ALL: [Target; 5] = [
+pub const ALL: [Target; 6] = [
     Target { name: "frame", run: frame::run, bytes_max: DECODER },
     Target { name: "entries", run: entries::run, bytes_max: DECODER },
+    Target { name: "message", run: message::run, bytes_max: DECODER },
     Target { name: "snapshot", run: snapshot::run, bytes_max: DECODER },
     Target { name: "command", run: command::run, bytes_max: DECODER },
     Target { name: "rest", run: rest::run, bytes_max: None },
