@@ -52,7 +52,7 @@ impl ApplyCursor {
     }
 
     /// Hands over committed entries up to `ceiling`, as far as the window allows.
-    pub(crate) fn pump(&mut self, tail: &Tail, ceiling: Index, effects: &mut Vec<Effect>) {
+    pub(crate) fn hand_over_committed(&mut self, tail: &Tail, ceiling: Index, effects: &mut Vec<Effect>) {
         while self.handed < ceiling && self.reading.is_none() {
             let room = self.window_entries_max.saturating_sub(self.handed.0 - self.applied.0);
             if room == 0 {

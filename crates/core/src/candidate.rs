@@ -108,7 +108,7 @@ impl Candidate {
     fn finish(&mut self, effects: &mut Effects) {
         if !matches!(effects.last(), Some(Effect::Become(_))) {
             let ceiling = self.state.commit.min(self.state.durable());
-            self.state.settle(ceiling, effects);
+            self.state.apply_and_trim(ceiling, effects);
         }
     }
 

@@ -212,7 +212,7 @@ impl Replicator {
             }
             ReplicatorEvent::Tick => self.tick(now, &mut effects),
         }
-        self.pump(now, &mut effects);
+        self.fetch_missing(now, &mut effects);
         effects
     }
 
@@ -347,7 +347,7 @@ impl Replicator {
     }
 
     /// Fetches missing entries while the window is open, and tells an idle peer the commit index.
-    fn pump(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
+    fn fetch_missing(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
         if !self.may_stream() {
             return;
         }

@@ -18,7 +18,7 @@ pub enum Stage {
     Replicated,
     /// From acknowledgements to the commit index (`Leader::advance_commit`).
     Committed,
-    /// From the commit index to the state machine, in index order (`ApplyCursor::pump`, `Executor::take_entry`).
+    /// From the commit index to the state machine, in index order (`ApplyCursor::hand_over_committed`, `Executor::take_entry`).
     Applied,
     /// From the state machine's reply to the caller; the permit returns (`Waiters::take`).
     Replied,

@@ -278,8 +278,8 @@ impl ReplicaState {
 
     /// Hands the applier what it may apply, and drops entries that memory need not hold. `ceiling` is the commit index for a
     /// leader, and at most the durable index for every other role (`safety.md` 10).
-    pub(crate) fn settle(&mut self, ceiling: Index, effects: &mut Effects) {
-        self.apply.pump(&self.tail, ceiling, effects);
+    pub(crate) fn apply_and_trim(&mut self, ceiling: Index, effects: &mut Effects) {
+        self.apply.hand_over_committed(&self.tail, ceiling, effects);
         // Entries that were not handed to the applier are read from disk later: an applier that has failed for good must not
         // hold memory.
         let through = self.commit.min(self.durable());

@@ -47,7 +47,7 @@ pub mod store {
     pub use quorate_store::*;
 
     pub use crate::log_store::{LogStore, LogStoreState};
-    pub use crate::messages::store::{AnswerPort, Internal, StoreMessage, answer};
+    pub use crate::messages::store::{AnswerPort, Internal, StoreMessage, port_answer};
 }
 
 pub use client::{Client, ClientError, ClientOptions, RemoteGroup};

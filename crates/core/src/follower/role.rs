@@ -121,7 +121,7 @@ impl Follower {
             return;
         }
         let ceiling = self.state.commit.min(self.state.durable());
-        self.state.settle(ceiling, effects);
+        self.state.apply_and_trim(ceiling, effects);
         if let Some(Recovery::Target(index)) = self.recovery
             && !self.state.hard_state.recovering
         {

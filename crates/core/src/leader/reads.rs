@@ -85,7 +85,7 @@ impl Leader {
         self.begin_round(effects);
         let confirmed = self.confirmed_round(None);
         if let Some(done) = self.reads.under_way.take_if(|waiting| waiting.round <= confirmed) {
-            self.answer(done.askers, Some(done.index), effects);
+            self.answer_reads(done.askers, Some(done.index), effects);
             self.begin_round(effects);
             // A single node confirms the next round as it begins.
             if self.reads.under_way.is_some() && self.progress.is_empty() {
@@ -95,7 +95,7 @@ impl Leader {
         for waiting in std::mem::take(&mut self.reads.recovering) {
             let Asker::Peer { peer, .. } = &waiting.askers[0] else { continue };
             if waiting.round <= self.confirmed_round(Some(peer)) {
-                self.answer(waiting.askers, Some(waiting.index), effects);
+                self.answer_reads(waiting.askers, Some(waiting.index), effects);
             } else {
                 self.reads.recovering.push(waiting);
             }
@@ -106,10 +106,10 @@ impl Leader {
         let reads = std::mem::take(&mut self.reads);
         let waiting = reads.under_way.into_iter().chain(reads.recovering).flat_map(|waiting| waiting.askers);
         let askers: Vec<Asker> = waiting.chain(reads.gathering).collect();
-        self.answer(askers, None, effects);
+        self.answer_reads(askers, None, effects);
     }
 
-    fn answer(&mut self, askers: Vec<Asker>, index: Option<Index>, effects: &mut Effects) {
+    fn answer_reads(&mut self, askers: Vec<Asker>, index: Option<Index>, effects: &mut Effects) {
         let mut here = Vec::new();
         for asker in askers {
             match asker {

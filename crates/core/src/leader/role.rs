@@ -185,7 +185,7 @@ impl Leader {
             self.advance_commit(effects);
             self.enrol(now, effects);
             self.confirm_reads(effects);
-            self.state.settle(self.state.commit, effects);
+            self.state.apply_and_trim(self.state.commit, effects);
         }
         if ended(effects) {
             let end = effects.pop().expect("just seen");

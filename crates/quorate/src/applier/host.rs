@@ -18,7 +18,7 @@ use crate::ports::{Applied, ProposalPort, QueryPort, TypedPort, TypedQuery};
 use crate::protocol::Response;
 
 /// The longest reply or answer that is sent to another node, in bytes.
-const REPLY_BYTES_MAX: usize = 8 << 20;
+const RESPONSE_BYTES_MAX: usize = 8 << 20;
 
 /// A state machine of a type that only its handle knows.
 pub(crate) trait MachineHost: Send {
@@ -117,7 +117,7 @@ impl<M: StateMachine> Host<M> {
     fn answer_bytes(&self, query: &Bytes) -> Result<Bytes, QueryError> {
         let query = decode::<M::Query>(query).map_err(|error| unreadable("query", &error))?;
         let answer = run_query(&self.0, query).map_err(query_error)?;
-        encode(&answer, REPLY_BYTES_MAX).map_err(|error| unreadable("answer", &error))
+        encode(&answer, RESPONSE_BYTES_MAX).map_err(|error| unreadable("answer", &error))
     }
 }
 
@@ -144,7 +144,7 @@ fn send_reply<R: serde::Serialize + Send + 'static>(
         }
         ProposalPort::Remote(port) => {
             let response = result.and_then(|Applied { reply, index, term }| {
-                let reply = caught(|| encode(&reply, REPLY_BYTES_MAX).map_err(|error| error.to_string()));
+                let reply = caught(|| encode(&reply, RESPONSE_BYTES_MAX).map_err(|error| error.to_string()));
                 let reply = reply.and_then(|encoded| encoded).map_err(|error| {
                     ProposeError::unknown(format!("applied, but its reply was not sent: {error}"))
                 })?;

@@ -13,7 +13,7 @@ use crate::group::state::{Child, GroupState, JOIN_MAX};
 use crate::messages::applier::ApplierMessage;
 use crate::messages::group::GroupMessage;
 use crate::messages::role::{EndedRole, LeaderMessage, RoleRef, RoleStatus};
-use crate::messages::store::{AnswerPort, answer};
+use crate::messages::store::{AnswerPort, port_answer};
 use crate::role::start::{RoleStart, role_name, start_role};
 
 /// Bytes of entries that one read for people returns, about.
@@ -58,7 +58,7 @@ impl GroupState {
     pub(super) fn read_log(&self, from: Index, through: Index, reply: AnswerPort<Vec<Entry>>) {
         let (group, epoch) = (self.start.cx.id, self.epoch);
         if let Some(store) = self.start.cx.store() {
-            let (bytes_max, reply) = (READ_LOG_BYTES_MAX, answer(reply));
+            let (bytes_max, reply) = (READ_LOG_BYTES_MAX, port_answer(reply));
             let read = StoreRequest::Read { group, epoch, from, through, bytes_max, reply };
             let _ = store.cast(read.into());
         }
@@ -81,7 +81,7 @@ impl GroupState {
         }
         let tail_bytes_max = self.start.cx.core.tail_bytes_max;
         let ask = move |reply| {
-            StoreRequest::Load { group, epoch, tail_bytes_max, sink, reply: answer(reply) }.into()
+            StoreRequest::Load { group, epoch, tail_bytes_max, sink, reply: port_answer(reply) }.into()
         };
         drop(store.call_and_forward(ask, me, move |result| GroupMessage::Loaded { epoch, result }, None));
     }

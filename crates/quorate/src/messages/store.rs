@@ -8,7 +8,7 @@ use ractor::RpcReplyPort;
 pub type AnswerPort<T, E = StoreError> = RpcReplyPort<Result<T, E>>;
 
 /// The answer to a request goes to this port. A port whose asker has stopped, such as a role that was restarted, drops it.
-pub fn answer<T: Send + 'static, E: Send + 'static>(port: AnswerPort<T, E>) -> Answer<T, E> {
+pub fn port_answer<T: Send + 'static, E: Send + 'static>(port: AnswerPort<T, E>) -> Answer<T, E> {
     Answer::new(move |result| drop(port.send(result)))
 }
 

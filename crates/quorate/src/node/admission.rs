@@ -12,7 +12,7 @@ use quorate_core::{Incarnation, NodeId};
 use quorate_store::StoreRequest;
 
 use crate::context::StoreRoute;
-use crate::messages::store::answer;
+use crate::messages::store::port_answer;
 
 pub(crate) struct Gate {
     me: NodeId,
@@ -68,7 +68,7 @@ impl Gate {
             peer: peer.clone(),
             incarnation,
             replace: false,
-            reply: answer(reply),
+            reply: port_answer(reply),
         }
         .into());
         let known = asked

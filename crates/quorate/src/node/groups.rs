@@ -12,7 +12,7 @@ use crate::error::GroupError;
 use crate::group::door::open_door;
 use crate::group::state::GroupStart;
 use crate::messages::node::{NodeMessage, OpenGroup};
-use crate::messages::store::answer;
+use crate::messages::store::port_answer;
 use crate::node::actor::NodeState;
 use crate::protocol::exposed_name;
 use crate::route_watch::RouteSender;
@@ -31,7 +31,7 @@ impl NodeState {
             return;
         };
         let founding = self.owner.founding.clone();
-        let ask = move |reply| StoreRequest::OpenGroup { name, founding, reply: answer(reply) }.into();
+        let ask = move |reply| StoreRequest::OpenGroup { name, founding, reply: port_answer(reply) }.into();
         drop(store.call_and_forward(ask, me, move |result| NodeMessage::Opened { open, result }, None));
     }
 

@@ -165,7 +165,7 @@ impl LeaderState {
             match self.runner.run_effect(effect) {
                 None => {}
                 Some(Effect::StartReplicator { peer, session, prev }) => {
-                    self.start_replicator(me, peer, session, prev).await;
+                    self.spawn_replicator(me, peer, session, prev).await;
                 }
                 Some(Effect::StopReplicator { peer }) => {
                     if let Some((_, replicator)) = self.replicators.remove(&peer) {
@@ -225,7 +225,7 @@ impl LeaderState {
         state.map_or(0, |state| (state.tail().last().index.0 - state.commit().0) as usize)
     }
 
-    async fn start_replicator(
+    async fn spawn_replicator(
         &mut self,
         me: &ActorRef<LeaderMessage>,
         peer: NodeId,

@@ -20,7 +20,7 @@ use crate::messages::applier::ApplierMessage;
 use crate::messages::group::{GroupMessage, GroupRef};
 use crate::messages::replicator::{ReplicatorMessage, ReplicatorRef};
 use crate::messages::role::{EndedRole, MemberStatus, RoleStatus};
-use crate::messages::store::answer;
+use crate::messages::store::port_answer;
 use crate::ports::QueryPort;
 use crate::role::codec::encode_message;
 use crate::role::timer::Timer;
@@ -232,7 +232,7 @@ impl<R: CoreRole> Runner<R> {
             return;
         };
         let ask = move |reply| {
-            StoreRequest::Read { group, epoch, from, through, bytes_max, reply: answer(reply) }.into()
+            StoreRequest::Read { group, epoch, from, through, bytes_max, reply: port_answer(reply) }.into()
         };
         let tell = |read: Result<Vec<Entry>, StoreError>| ApplierMessage::Apply {
             entries: read.unwrap_or_default(),
@@ -243,7 +243,7 @@ impl<R: CoreRole> Runner<R> {
     fn locate(&self, index: Index) {
         let (group, epoch) = (self.cx.id, self.epoch);
         let Some(store) = self.cx.store() else { return };
-        let ask = move |reply| StoreRequest::Locate { group, epoch, index, reply: answer(reply) }.into();
+        let ask = move |reply| StoreRequest::Locate { group, epoch, index, reply: port_answer(reply) }.into();
         drop(store.call_and_forward(ask, &self.group, |located| GroupMessage::Located(located.ok()), None));
     }
 
@@ -260,7 +260,7 @@ impl<R: CoreRole> Runner<R> {
         let (group, epoch) = (self.cx.id, self.epoch);
         let Some(store) = self.cx.store() else { return };
         let ask = move |reply| {
-            StoreRequest::Read { group, epoch, from, through, bytes_max, reply: answer(reply) }.into()
+            StoreRequest::Read { group, epoch, from, through, bytes_max, reply: port_answer(reply) }.into()
         };
         let tell = move |read: Result<Vec<Entry>, StoreError>| {
             let entries = read.unwrap_or_default();

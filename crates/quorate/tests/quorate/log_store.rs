@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::store::{
     Batch, Crash, Disk, Keyspace, LoadedGroup, LogStore, SimDisk, Store, StoreError, StoreEvent, StoreFatal,
-    StoreHandle, StoreMessage, StoreOptions, StoreRequest, StoreSink, StoreThread, answer,
+    StoreHandle, StoreMessage, StoreOptions, StoreRequest, StoreSink, StoreThread, port_answer,
 };
 use quorate_core::{
     Entry, EntryKind, Epoch, GroupId, HardState, Hash, Index, Member, Membership, NodeId, Persist, Position,
@@ -88,7 +88,7 @@ impl Bench {
         let opened = ractor::call!(self.store, |reply| StoreRequest::OpenGroup {
             name,
             founding,
-            reply: answer(reply),
+            reply: port_answer(reply),
         }
         .into());
         opened.expect("an answer").expect("a group")
@@ -106,7 +106,7 @@ impl Bench {
             epoch: Epoch(epoch),
             tail_bytes_max: usize::MAX,
             sink,
-            reply: answer(reply),
+            reply: port_answer(reply),
         }
         .into());
         (loaded.expect("an answer"), events)
@@ -120,7 +120,7 @@ impl Bench {
         timeout_ms: u64,
     ) -> Result<Result<Position, StoreError>, ractor::RactorErr<StoreMessage>> {
         let (epoch, index) = (Epoch(epoch), Index::ZERO);
-        let ask = |reply| StoreRequest::Locate { group, epoch, index, reply: answer(reply) }.into();
+        let ask = |reply| StoreRequest::Locate { group, epoch, index, reply: port_answer(reply) }.into();
         ractor::call_t!(self.store, ask, timeout_ms)
     }
 
@@ -217,7 +217,7 @@ async fn rule_09_writes_gather_while_the_thread_works() {
             from: Index(1),
             through: Index(200),
             bytes_max: usize::MAX,
-            reply: answer(reply),
+            reply: port_answer(reply),
         }
         .into());
         assert_eq!(read.expect("an answer").expect("entries"), all);
@@ -340,7 +340,7 @@ async fn rule_08_bug_45_what_is_damaged_ends_the_store_for_every_asker() {
             "read" => ractor::call_t!(
                 bench.store,
                 |reply| {
-                    let (bytes_max, reply) = (usize::MAX, answer(reply));
+                    let (bytes_max, reply) = (usize::MAX, port_answer(reply));
                     StoreRequest::Read { group, epoch, from, through, bytes_max, reply }.into()
                 },
                 5_000
@@ -348,7 +348,8 @@ async fn rule_08_bug_45_what_is_damaged_ends_the_store_for_every_asker() {
             .is_ok(),
             "locate" => ractor::call_t!(
                 bench.store,
-                |reply| StoreRequest::Locate { group, epoch, index: Index(2), reply: answer(reply) }.into(),
+                |reply| StoreRequest::Locate { group, epoch, index: Index(2), reply: port_answer(reply) }
+                    .into(),
                 5_000
             )
             .is_ok(),
@@ -358,7 +359,7 @@ async fn rule_08_bug_45_what_is_damaged_ends_the_store_for_every_asker() {
                 ractor::call_t!(
                     bench.store,
                     |reply| {
-                        let reply = answer(reply);
+                        let reply = port_answer(reply);
                         StoreRequest::Load { group, epoch, tail_bytes_max, sink, reply }.into()
                     },
                     5_000

@@ -161,12 +161,12 @@ impl Engine {
     }
 
     fn segment(&mut self, writes: &mut Vec<Write>, reads: &mut Vec<StoreRequest>) -> Result<(), StoreError> {
-        self.write(std::mem::take(writes))?;
+        self.write_batch(std::mem::take(writes))?;
         reads.drain(..).try_for_each(|read| self.carry_out(read))
     }
 
     /// Writes one batch. A sequence that is on disk is told again; one that leaves a gap, or of another epoch, is dropped.
-    fn write(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
+    fn write_batch(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
         let mut reached: BTreeMap<GroupId, Sequence> = BTreeMap::new();
         let mut batch = Vec::new();
         let mut entries = 0;
@@ -206,15 +206,18 @@ impl Engine {
     fn carry_out(&mut self, request: StoreRequest) -> Result<(), StoreError> {
         match request {
             StoreRequest::Persist { group, epoch, persist } => {
-                self.write(vec![Write { group, epoch, persist }])
+                self.write_batch(vec![Write { group, epoch, persist }])
             }
             StoreRequest::Read { group, epoch, from, through, bytes_max, reply } => {
                 let current = self.check_epoch(group, epoch);
-                self.answer(reply, current.and_then(|()| self.store.read(group, from, through, bytes_max)))
+                self.answer_unless_fatal(
+                    reply,
+                    current.and_then(|()| self.store.read(group, from, through, bytes_max)),
+                )
             }
             StoreRequest::Locate { group, epoch, index, reply } => {
                 let current = self.check_epoch(group, epoch);
-                self.answer(reply, current.and_then(|()| self.store.locate(group, index)))
+                self.answer_unless_fatal(reply, current.and_then(|()| self.store.locate(group, index)))
             }
             StoreRequest::OpenGroup { name, founding, reply } => {
                 match self.store.open_group(&name, &founding) {
@@ -225,7 +228,7 @@ impl Engine {
             }
             StoreRequest::Load { group, epoch, tail_bytes_max, sink, reply } => {
                 if self.roles.get(&group).is_some_and(|role| role.epoch >= epoch) {
-                    return self.answer(reply, Err(StoreError::Stale { group }));
+                    return self.answer_unless_fatal(reply, Err(StoreError::Stale { group }));
                 }
                 let loaded = self.store.load(group, tail_bytes_max);
                 if loaded.is_ok() {
@@ -234,21 +237,21 @@ impl Engine {
                     }
                     self.roles.insert(group, RoleWriter { epoch, sink, persisted: Sequence::ZERO });
                 }
-                self.answer(reply, loaded)
+                self.answer_unless_fatal(reply, loaded)
             }
             StoreRequest::Install { group, epoch, install, reply } => {
                 let current = self.check_epoch(group, epoch);
                 let done = current.and_then(|()| self.store.install(group, &install));
-                self.answer(reply, done)
+                self.answer_unless_fatal(reply, done)
             }
             StoreRequest::Compact { group, epoch, through, reply } => {
                 let current = self.check_epoch(group, epoch);
                 let done = current.and_then(|()| self.store.compact(group, through));
-                self.answer(reply, done)
+                self.answer_unless_fatal(reply, done)
             }
             StoreRequest::RecordPeer { peer, incarnation, replace, reply } => {
                 let done = self.store.record_peer(&peer, incarnation, replace);
-                self.answer(reply, done)
+                self.answer_unless_fatal(reply, done)
             }
         }
     }
@@ -261,7 +264,11 @@ impl Engine {
     }
 
     /// A fatal error is never an answer: the reply is dropped and the store stops.
-    fn answer<T>(&self, reply: Answer<T>, result: Result<T, StoreError>) -> Result<(), StoreError> {
+    fn answer_unless_fatal<T>(
+        &self,
+        reply: Answer<T>,
+        result: Result<T, StoreError>,
+    ) -> Result<(), StoreError> {
         match result {
             Err(error) if error.is_fatal() => Err(error),
             result => {

@@ -39,7 +39,7 @@ impl Store {
 
     fn install_kept(&mut self, group: GroupId, install: &Install) -> Result<(), StoreError> {
         let hard_state = install.hard_state.clone();
-        self.write_batch(vec![GroupWrite { group, hard_state, truncate_from: None, entries: Vec::new() }])?;
+        self.write_synced(vec![GroupWrite { group, hard_state, truncate_from: None, entries: Vec::new() }])?;
         self.move_start(group, install.at)
     }
 

@@ -39,10 +39,10 @@ struct WriteSteps {
 impl Store {
     /// Makes everything durable: one batch, one sync. Several writes of one group are taken in order.
     pub fn write(&mut self, writes: Vec<GroupWrite>) -> Result<(), StoreError> {
-        self.change(|store| store.write_batch(writes))
+        self.change(|store| store.write_synced(writes))
     }
 
-    pub(super) fn write_batch(&mut self, writes: Vec<GroupWrite>) -> Result<(), StoreError> {
+    pub(super) fn write_synced(&mut self, writes: Vec<GroupWrite>) -> Result<(), StoreError> {
         let folded = self.fold(writes)?;
         let steps: Vec<WriteSteps> =
             folded.into_iter().map(|write| self.steps_of(write)).collect::<Result<_, _>>()?;
