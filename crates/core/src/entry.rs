@@ -15,7 +15,7 @@ use crate::ids::{Index, Term};
 /// Bytes of an entry before its payload.
 pub const HEADER_BYTES: usize = 64;
 /// The part of the header that the chain covers: all but the chain itself.
-const FIXED_BYTES: usize = 32;
+pub const FIXED_BYTES: usize = 32;
 /// The version this build writes.
 pub const ENTRY_VERSION: u8 = 1;
 /// The longest payload a decoder accepts, in bytes. What may be proposed is limited further by configuration.
@@ -229,9 +229,7 @@ impl Entry {
 
     /// The chain hash this entry must have after one with the chain hash `before`.
     pub fn chain_after(&self, before: Hash) -> Hash {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&before.0).update(&self.fixed()).update(&self.leaf.0);
-        Hash(*hasher.finalize().as_bytes())
+        chain_hash(before, &self.fixed(), self.leaf)
     }
 
     /// Appends header and payload to `out`.
@@ -294,6 +292,13 @@ impl Entry {
         head[24..32].copy_from_slice(&self.time_ms.to_be_bytes());
         head
     }
+}
+
+/// The chain hash of an entry with these header bytes and this leaf, after one with the chain hash `before`.
+pub fn chain_hash(before: Hash, fixed: &[u8; FIXED_BYTES], leaf: Hash) -> Hash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&before.0).update(fixed).update(&leaf.0);
+    Hash(*hasher.finalize().as_bytes())
 }
 
 /// Encodes contiguous entries one after the other: the bytes of a run.

@@ -33,8 +33,8 @@ pub use config::{Config, ConfigError};
 pub use durability::Persist;
 pub use effect::{Become, Effect, Effects, NextRole, Notice, ReadId, Reader, Refusal, RoleEvent};
 pub use entry::{
-    ENTRY_VERSION, Entry, EntryError, EntryKind, HEADER_BYTES, Hash, LogId, PAYLOAD_BYTES_MAX, Position,
-    decode_run, encode_run, verify_run,
+    ENTRY_VERSION, Entry, EntryError, EntryKind, FIXED_BYTES, HEADER_BYTES, Hash, LogId, PAYLOAD_BYTES_MAX,
+    Position, chain_hash, decode_run, encode_run, verify_run,
 };
 pub use follower::{Follower, FollowerEvent};
 pub use hard_state::{BrokenPromise, HardRecordError, HardState, TwoVotes};

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use quorate_core::{
-    ENTRY_VERSION, Entry, EntryError, GroupId, HEADER_BYTES, Position, decode_run, verify_run,
+    ENTRY_VERSION, Entry, EntryError, FIXED_BYTES, GroupId, HEADER_BYTES, Hash, Position, chain_hash,
+    decode_run, verify_run,
 };
 
 use crate::error::StoreError;
@@ -46,10 +47,9 @@ pub(super) fn refusal(
 
 /// Whether the chain hash in `head` covers the rest of the header and the payload after it in `entry`.
 fn is_chained(before: Position, head: &[u8; HEADER_BYTES], entry: &[u8]) -> bool {
-    let (fixed, chain) = head.split_at(HEADER_BYTES / 2);
+    let (fixed, chain) =
+        head.split_first_chunk::<FIXED_BYTES>().expect("a header is longer than its fixed part");
     let length = u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]) as usize;
     let Some(payload) = entry.get(HEADER_BYTES..HEADER_BYTES + length) else { return false };
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&before.chain.0).update(fixed).update(blake3::hash(payload).as_bytes());
-    hasher.finalize().as_bytes() == chain
+    chain_hash(before.chain, fixed, Hash::of(payload)).0 == chain
 }

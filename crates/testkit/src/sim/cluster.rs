@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use quorate::store::{Crash, SimDisk};
 use quorate::{
-    ActorStatus, Client, ClientOptions, Consistency, GroupHandle, Injury, Node, ProposeError, QueryError,
-    StateMachine,
+    ActorStatus, Client, ClientOptions, Consistency, GroupHandle, Injury, Node, NodeFailure, ProposeError,
+    QueryError, StateMachine,
 };
 use tokio::sync::oneshot;
 
@@ -180,6 +180,11 @@ impl<G> Cluster<G> {
     /// Whether a node runs.
     pub fn state(&self, at: usize) -> NodeState {
         self.world.host_mut(at).state.clone()
+    }
+
+    /// Why a node ended by itself since its last start; `None` if it runs, was told to stop, or could not start.
+    pub fn failure(&self, at: usize) -> Option<NodeFailure> {
+        self.world.host_mut(at).failure.clone()
     }
 
     /// How often a node was started.

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
-use quorate::Node;
 use quorate::store::SimDisk;
+use quorate::{Node, NodeFailure};
 use tokio::sync::mpsc;
 
 use super::net::SimNet;
@@ -43,6 +43,8 @@ pub(super) struct Host<G> {
     /// How far its wall clock is ahead of the simulated time, in milliseconds.
     pub(super) skew_ms: Arc<AtomicI64>,
     pub(super) state: NodeState,
+    /// Why it ended by itself since its last start.
+    pub(super) failure: Option<NodeFailure>,
     pub(super) works: Option<mpsc::Sender<Work<G>>>,
     /// Its sockets since its last start.
     pub(super) net: SimNet,
@@ -56,6 +58,7 @@ impl<G> Host<G> {
             boots: 0,
             skew_ms: Arc::default(),
             state: NodeState::Down,
+            failure: None,
             works: None,
             net: SimNet::default(),
         }

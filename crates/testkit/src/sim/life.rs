@@ -36,7 +36,7 @@ pub(super) async fn live<G: Clone + 'static>(world: Rc<World<G>>, at: usize) -> 
     {
         let mut host = world.host_mut(at);
         host.boots += 1;
-        host.state = NodeState::Starting;
+        (host.state, host.failure) = (NodeState::Starting, None);
         world.trace.note(format_args!("{} starts, boot {}", host.name, host.boots));
     }
     let reason = match boot(&world, at).await {
@@ -101,7 +101,10 @@ async fn run<G: Clone + 'static>(world: &World<G>, at: usize, node: Node, groups
     loop {
         tokio::select! {
             biased;
-            failure = &mut failed => return said(failure),
+            failure = &mut failed => {
+                world.host_mut(at).failure.clone_from(&failure);
+                return said(failure);
+            }
             work = wanted.recv() => match work {
                 Some(work) => drop(tokio::task::spawn_local(work(node.clone(), groups.clone()))),
                 None => return "its script has ended".to_owned(),

@@ -33,6 +33,7 @@ pub(super) fn runs_are_capped(storage: &mut dyn Storage) {
     let (mut script, rows) = script.rows();
     assert!(rows > 4, "40 entries of 264 bytes do not fit in one run of 1 KiB");
     assert_eq!(script.log(group), all);
+    script = script.verified();
     let big = script.append(group, 1, 2, 5_000);
     let script = script.reopen();
     assert_eq!(script.log(group), [all, big].concat(), "an entry above the cap has a run of its own");
@@ -75,7 +76,7 @@ pub(super) fn overwrite(storage: &mut dyn Storage) {
         } else {
             script.append(group, term, term, 20);
         }
-        script = script.reopen();
+        script = script.verified();
         let log = script.log(group);
         assert!(log.iter().enumerate().all(|(at, entry)| entry.index.0 == at as u64 + 1));
     }

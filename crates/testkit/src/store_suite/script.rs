@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use quorate::store::{GroupWrite, Keyspace, LoadedGroup, OpenReport, Store, StoreOptions};
+use quorate::store::{GroupWrite, Keyspace, LoadedGroup, Offline, OpenReport, Store, StoreOptions};
 use quorate_core::{
     Entry, EntryKind, GroupId, HardState, Hash, Index, Member, Membership, NodeId, Position, Term,
 };
@@ -83,6 +83,20 @@ impl<'a> Script<'a> {
     pub fn reopen(self) -> Self {
         let Self { storage, options, store, .. } = self;
         drop(store);
+        Self::open_with(storage, options)
+    }
+
+    /// Drops the store, walks every log that is on its disk and looks for rows that belong to none, and opens it again.
+    #[must_use]
+    pub fn verified(self) -> Self {
+        let Self { storage, options, store, .. } = self;
+        drop(store);
+        let offline = Offline::open(storage.disk()).expect("a storage opens").expect("a store was made here");
+        let report = offline.verify();
+        let of_groups = report.groups.iter().flat_map(|group| &group.damage);
+        let damage: Vec<&String> = report.damage.iter().chain(of_groups).collect();
+        assert!(damage.is_empty(), "{damage:?}");
+        drop(offline);
         Self::open_with(storage, options)
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quorate::machine::{Add, Counter, Total};
 use quorate::store::Crash;
-use quorate::{Consistency, GroupHandle, Injury, Outcome};
+use quorate::{Consistency, GroupHandle, Injury, NodeFailure, Outcome};
 use quorate_testkit::sim::{Cluster, Draw, GROUP, NodeState, Report, Simulation};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -120,7 +120,9 @@ fn a_disk_that_stalls_costs_leadership_then_the_node_and_one_that_fails_a_sync_t
             _ => None,
         };
         let reason = cluster.wait_for("end of a silent disk", PATIENCE, async || ended(leader).await).await;
-        assert!(reason.contains("log store failed"), "{reason}");
+        let failure = cluster.failure(leader);
+        let is_store = matches!(failure, Some(NodeFailure::Store { .. }));
+        assert!(is_store, "{reason}: {failure:?}");
         cluster.restart(leader).await;
         let total_before = total(&cluster, leader).await;
         assert!(total_before == 10 || total_before == 11, "the first one may have happened: {total_before}");

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use quorate::store::{Crash, Disk};
-use quorate::{Injury, Node};
+use quorate::{Injury, Node, NodeFailure};
 use quorate_testkit::sim::{Draw, NodeState};
 
 use super::coverage::Coverage;
@@ -308,7 +308,7 @@ async fn mend_ended(cluster: &Kvs, crash: Crash, coverage: &Coverage) {
     for at in 0..cluster.nodes() {
         if let NodeState::Ended { reason } = cluster.state(at) {
             was_ordered(at, &reason);
-            if reason.contains("log store failed") {
+            if let Some(NodeFailure::Store { .. }) = cluster.failure(at) {
                 coverage.note("node stopped by its disk");
             }
             note_unsynced(cluster, at, crash, coverage);
