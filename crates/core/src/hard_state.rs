@@ -1,8 +1,8 @@
 //! What a replica must never forget, and which of two copies of it counts.
 //!
-//! The store keeps a hard state as a record whose bytes it does not interpret: it hands them to [`HardState::from_record`]
-//! and asks here which of two copies counts ([`HardState::newer_of`]) and whether one may replace another
-//! ([`HardState::check_replaces`]). A second protocol would bring a record of its own.
+//! The store keeps a hard state as a [`HardRecord`], whose fields it does not know: it asks here which of two copies counts
+//! ([`HardRecord::newer_of`]) and whether one may replace another ([`HardRecord::check_replaces`]). A second protocol would
+//! bring a record of its own.
 
 use std::fmt;
 
@@ -22,6 +22,12 @@ pub struct HardState {
     #[serde(default)]
     pub recovering: bool,
 }
+
+/// A hard state as the store keeps it: only core reads its fields. It is written as the hard state itself, a map with named
+/// fields (`docs/formats-store.md`). The default is that of a group for which nothing was promised.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HardRecord(HardState);
 
 /// Two copies of a hard state name different votes in one term: one of them is corrupt, or a vote was given twice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,11 +51,6 @@ pub struct BrokenPromise {
     pub new: HardState,
 }
 
-/// Bytes that are not the record of a hard state.
-#[derive(Debug, thiserror::Error)]
-#[error("not the record of a hard state: {0}")]
-pub struct HardRecordError(#[from] rmp_serde::decode::Error);
-
 impl fmt::Display for HardState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "term {} ", self.term)?;
@@ -60,44 +61,68 @@ impl fmt::Display for HardState {
     }
 }
 
-impl HardState {
-    /// The bytes the store keeps: MessagePack, a map with named fields (`docs/formats-store.md`).
-    pub fn to_record(&self) -> Vec<u8> {
-        rmp_serde::to_vec_named(self).expect("numbers, a name and a flag can be encoded")
+impl From<HardState> for HardRecord {
+    fn from(state: HardState) -> Self {
+        Self(state)
     }
+}
 
-    /// Reads what [`Self::to_record`] wrote. Unknown fields are ignored, `recovering` is false where it is absent.
-    pub fn from_record(record: &[u8]) -> Result<Self, HardRecordError> {
-        Ok(rmp_serde::from_slice(record)?)
+impl From<HardRecord> for HardState {
+    fn from(record: HardRecord) -> Self {
+        record.0
+    }
+}
+
+impl HardRecord {
+    /// The fields, for a report. The store does not call this.
+    pub fn as_hard_state(&self) -> &HardState {
+        &self.0
     }
 
     /// Which of two copies counts: the one of the later term; in one term, the one with a vote. The result is
     /// recovering if either copy is.
     pub fn newer_of(one: &Self, other: &Self) -> Result<Self, TwoVotes> {
+        let (one, other) = (&one.0, &other.0);
         if one.term == other.term
             && let (Some(a), Some(b)) = (&one.voted_for, &other.voted_for)
             && a != b
         {
             return Err(TwoVotes { term: one.term, one: a.clone(), other: b.clone() });
         }
-        let rank = |hard: &Self| (hard.term, hard.voted_for.is_some());
+        let rank = |hard: &HardState| (hard.term, hard.voted_for.is_some());
         let newer = if rank(one) >= rank(other) { one } else { other };
-        Ok(Self { recovering: one.recovering || other.recovering, ..newer.clone() })
+        Ok(Self(HardState { recovering: one.recovering || other.recovering, ..newer.clone() }))
     }
 
     /// Whether a log may hold an entry of this term: the term is not above the hard state's.
     pub fn covers(&self, term: Term) -> bool {
-        term <= self.term
+        term <= self.0.term
     }
 
     /// Terms do not fall, and a vote is not changed within a term.
     pub fn check_replaces(&self, old: &Self) -> Result<(), BrokenPromise> {
-        let changes_vote =
-            self.term == old.term && old.voted_for.is_some() && self.voted_for != old.voted_for;
-        if self.term < old.term || changes_vote {
-            return Err(BrokenPromise { old: old.clone(), new: self.clone() });
+        let (new, old) = (&self.0, &old.0);
+        let changes_vote = new.term == old.term && old.voted_for.is_some() && new.voted_for != old.voted_for;
+        if new.term < old.term || changes_vote {
+            return Err(BrokenPromise { old: old.clone(), new: new.clone() });
         }
         Ok(())
+    }
+
+    /// Whether nothing was promised: no term, no vote, nothing lost.
+    pub fn is_initial(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether the replica neither votes nor campaigns until it has caught up (`safety.md` 5).
+    pub fn is_recovering(&self) -> bool {
+        self.0.recovering
+    }
+
+    /// The same term and vote, of a replica that is recovering.
+    #[must_use]
+    pub fn marked_recovering(&self) -> Self {
+        Self(HardState { recovering: true, ..self.0.clone() })
     }
 }
 
@@ -105,22 +130,35 @@ impl HardState {
 mod tests {
     use super::*;
 
-    fn hard(term: u64, vote: Option<&str>, recovering: bool) -> HardState {
+    fn hard(term: u64, vote: Option<&str>, recovering: bool) -> HardRecord {
         let voted_for = vote.map(|name| NodeId::new(name).expect("a legal name"));
-        HardState { term: Term(term), voted_for, recovering }
+        HardState { term: Term(term), voted_for, recovering }.into()
     }
 
     #[test]
-    fn a_record_comes_back_as_it_was() {
-        for state in [HardState::default(), hard(7, Some("node1"), false), hard(7, None, true)] {
-            assert_eq!(HardState::from_record(&state.to_record()).expect("it is one"), state);
+    fn a_record_is_written_as_the_hard_state_and_comes_back() {
+        for record in [HardRecord::default(), hard(7, Some("node1"), false), hard(7, None, true)] {
+            let bytes = rmp_serde::to_vec_named(&record).expect("numbers, a name and a flag can be encoded");
+            let of_state = rmp_serde::to_vec_named(record.as_hard_state()).expect("so can its fields");
+            assert_eq!(bytes, of_state);
+            assert_eq!(rmp_serde::from_slice::<HardRecord>(&bytes).expect("it is one"), record);
         }
-        assert!(HardState::from_record(b"\xc1").is_err());
+        assert!(rmp_serde::from_slice::<HardRecord>(b"\xc1").is_err());
+    }
+
+    #[test]
+    fn a_mark_changes_neither_term_nor_vote() {
+        let marked = hard(7, Some("node1"), false).marked_recovering();
+        assert_eq!(marked, hard(7, Some("node1"), true));
+        assert!(marked.is_recovering() && !marked.is_initial());
+        assert!(
+            HardRecord::default().is_initial() && !HardRecord::default().marked_recovering().is_initial()
+        );
     }
 
     #[test]
     fn the_copy_of_the_later_term_counts_then_the_one_with_a_vote() {
-        let newer = |one, other| HardState::newer_of(one, other).expect("no conflict");
+        let newer = |one, other| HardRecord::newer_of(one, other).expect("no conflict");
         let (early, late) = (hard(3, Some("a"), true), hard(4, None, false));
         assert_eq!(newer(&early, &late), hard(4, None, true));
         assert_eq!(newer(&late, &early), hard(4, None, true));
@@ -129,7 +167,7 @@ mod tests {
 
     #[test]
     fn bug_02_two_votes_in_one_term_are_a_conflict() {
-        let two = HardState::newer_of(&hard(4, Some("a"), false), &hard(4, Some("b"), false));
+        let two = HardRecord::newer_of(&hard(4, Some("a"), false), &hard(4, Some("b"), false));
         assert_eq!(two.map_err(|two| two.term), Err(Term(4)));
     }
 

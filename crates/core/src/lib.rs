@@ -37,7 +37,7 @@ pub use entry::{
     Position, chain_hash, decode_run, encode_run, verify_run,
 };
 pub use follower::{Follower, FollowerEvent};
-pub use hard_state::{BrokenPromise, HardRecordError, HardState, TwoVotes};
+pub use hard_state::{BrokenPromise, HardRecord, HardState, TwoVotes};
 pub use ids::{
     Boot, Epoch, GroupId, Incarnation, Index, NameError, NodeId, ReplicationSession, Round, Sequence, Term,
     Time, check_name,

@@ -208,7 +208,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         within: &["crates/store/src"],
         except: &["crates/store/src/tests"],
-        forbidden: &[Word("voted_for"), Word("raise_term")],
+        forbidden: &[Word("HardState"), Word("as_hard_state"), Word("voted_for"), Word("raise_term")],
         why: "a hard state is a record that core interprets: the store keeps it, and asks core which of two copies counts",
     },
     Rule {

@@ -125,7 +125,7 @@ impl GroupState {
         let loaded = Loaded {
             me: self.start.cx.node.clone(),
             boot: self.start.boot,
-            hard_state: loaded.hard_state,
+            hard_state: loaded.hard_state.into(),
             tail: loaded.tail,
             memberships: loaded.memberships,
             commit: loaded.start.index.max(applied),

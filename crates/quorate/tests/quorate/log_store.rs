@@ -255,7 +255,11 @@ async fn rule_09_an_older_epoch_writes_nothing_more() {
     until(&mut events, 1).await;
     let (loaded, _) = bench.load(group, 3).await;
     let loaded = loaded.expect("it loads");
-    assert_eq!(loaded.hard_state.term, Term(2), "a dead role's term does not land behind the new one's");
+    assert_eq!(
+        loaded.hard_state.as_hard_state().term,
+        Term(2),
+        "a dead role's term does not land behind the new one's"
+    );
     assert_eq!(loaded.tail.last().index, Index(2));
     let (stale, _) = bench.load(group, 3).await;
     assert!(matches!(stale, Err(StoreError::Stale { .. })));

@@ -132,13 +132,14 @@ fn verify(context: &Context, directory: &Path) -> Result<(), Failure> {
 }
 
 fn of_group(group: &OfflineGroup) -> Value {
+    let hard_state = group.hard_state.as_hard_state();
     json!({
         "group": group.name,
         "first": group.start.index.0 + 1,
         "last": group.last.index.0,
-        "term": group.hard_state.term.0,
-        "vote": group.hard_state.voted_for,
-        "recovering": group.hard_state.recovering,
+        "term": hard_state.term.0,
+        "vote": hard_state.voted_for,
+        "recovering": hard_state.recovering,
         "entries": group.entries,
         "bytes": group.bytes,
         "chain": group.last.chain.to_string(),

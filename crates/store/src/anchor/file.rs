@@ -1,6 +1,6 @@
 //! The anchor as a whole: its cells, and when each is written. It never decides what a vote means.
 
-use quorate_core::{GroupId, HardState, Position};
+use quorate_core::{GroupId, HardRecord, Position};
 use serde::{Deserialize, Serialize};
 
 use super::cell::{BadSector, Cell, CellRead};
@@ -160,7 +160,7 @@ impl Anchor {
         &mut self,
         disk: &mut dyn Disk,
         slot: usize,
-        hard: HardState,
+        hard: HardRecord,
         start: Position,
     ) -> Result<(), DiskError> {
         let group = &mut self.groups[slot];
@@ -223,7 +223,7 @@ fn decode<T: for<'de> Deserialize<'de>>(
 fn check_unused(disk: &dyn Disk, slot: usize) -> Result<(), DiskError> {
     for content in Cell::read(SectorKind::Group, group_cell(slot), disk)?.good {
         let used = rmp_serde::from_slice::<GroupRecord>(&content.payload)
-            .is_ok_and(|record| record.hard != HardState::default());
+            .is_ok_and(|record| !record.hard.is_initial());
         if used {
             let detail = format!("group cell {slot} does not count and yet holds a term or a vote");
             return Err(DiskError::Damaged { place: format!("the anchor of {}", disk.place()), detail });
@@ -236,10 +236,14 @@ fn check_unused(disk: &dyn Disk, slot: usize) -> Result<(), DiskError> {
 pub(crate) fn newer_of(
     disk: &dyn Disk,
     group: GroupId,
-    one: &HardState,
-    other: &HardState,
-) -> Result<HardState, OpenError> {
-    HardState::newer_of(one, other).map_err(|votes| OpenError::TwoVotes { place: disk.place(), group, votes })
+    one: &HardRecord,
+    other: &HardRecord,
+) -> Result<HardRecord, OpenError> {
+    HardRecord::newer_of(one, other).map_err(|votes| OpenError::TwoVotes {
+        place: disk.place(),
+        group,
+        votes,
+    })
 }
 
 /// Refuses two whole sectors of one group with different votes in one term (`safety.md` 1).

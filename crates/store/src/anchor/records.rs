@@ -1,6 +1,6 @@
 //! The records in the anchor's cells, in MessagePack with named fields.
 
-use quorate_core::{Boot, GroupId, HardState, Hash, Incarnation, NodeId, Position};
+use quorate_core::{Boot, GroupId, HardRecord, Hash, Incarnation, NodeId, Position};
 use serde::{Deserialize, Serialize};
 
 /// How far the database has been made.
@@ -34,7 +34,7 @@ pub(crate) struct IdentityRecord {
 pub(crate) struct GroupRecord {
     pub(crate) group: GroupId,
     pub(crate) name: String,
-    pub(crate) hard: HardState,
+    pub(crate) hard: HardRecord,
     /// The position before the log's first entry.
     pub(crate) start: Position,
 }

@@ -182,7 +182,7 @@ impl Engine {
                 reached.insert(group, persist.sequence);
                 entries += persist.entries.len();
                 let Persist { hard_state, truncate_from, entries, .. } = persist;
-                batch.push(GroupWrite { group, hard_state, truncate_from, entries });
+                batch.push(GroupWrite { group, hard_state: hard_state.into(), truncate_from, entries });
             } else {
                 self.shared.stats.dropped.fetch_add(1, Ordering::Relaxed);
             }

@@ -1,6 +1,6 @@
 //! Making a group, or finding it.
 
-use quorate_core::{GroupId, HardState, Index, Membership, Position, check_name};
+use quorate_core::{GroupId, HardRecord, Index, Membership, Position, check_name};
 
 use crate::anchor::GroupRecord;
 use crate::disk::Batch;
@@ -37,15 +37,15 @@ impl Store {
         let slot = if let Some(slot) = slot {
             slot
         } else {
-            let hard = HardState::default();
+            let hard = HardRecord::default();
             let record = GroupRecord { group, name: name.to_owned(), hard, start: Position::ORIGIN };
             self.anchor.add_group(&mut *self.disk, record)?
         };
         let mut hard = self.anchor.groups[slot].record.hard.clone();
-        let promised = hard != HardState::default() || self.anchor.durable(slot) != Position::ORIGIN;
-        if promised && !hard.recovering {
+        let promised = !hard.is_initial() || self.anchor.durable(slot) != Position::ORIGIN;
+        if promised && !hard.is_recovering() {
             // The anchor has made promises for a log that is not here: the node may not vote without it (`safety.md` 5).
-            hard.recovering = true;
+            hard = hard.marked_recovering();
             self.anchor.write_group(&mut *self.disk, slot, hard.clone(), Position::ORIGIN)?;
             self.anchor.set_durable(slot, Position::ORIGIN);
             self.write_durable()?;

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use quorate_core::{GroupId, HardState, Index, Membership, Position};
+use quorate_core::{GroupId, HardRecord, Index, Membership, Position};
 
 use super::write::{GroupWrite, check_hard_state};
 use crate::disk::{Batch, Keyspace};
@@ -18,7 +18,7 @@ pub struct Install {
     /// The membership in force there.
     pub membership: Membership,
     /// The newest term, vote and flag.
-    pub hard_state: HardState,
+    pub hard_state: HardRecord,
 }
 
 impl Store {

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
-use quorate_core::{Entry, GroupId, HardState, Index, MembershipLog, Position, Tail};
+use quorate_core::{Entry, GroupId, HardRecord, Index, MembershipLog, Position, Tail};
 
 use crate::error::StoreError;
 use crate::log::{GroupState, walk};
@@ -18,7 +18,7 @@ pub struct LoadedGroup {
     /// Its name.
     pub name: String,
     /// Term, vote and whether it is recovering.
-    pub hard_state: HardState,
+    pub hard_state: HardRecord,
     /// The terms of the whole log and its newest entries.
     pub tail: Tail,
     /// The memberships in the log; the first is the one in force at `start`.

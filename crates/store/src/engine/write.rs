@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use quorate_core::{Entry, GroupId, HardState, Index, Position, encode_run};
+use quorate_core::{Entry, GroupId, HardRecord, Index, Position, encode_run};
 
 use super::cut::Cut;
 use crate::disk::{Batch, Keyspace};
@@ -20,7 +20,7 @@ pub struct GroupWrite {
     /// The group.
     pub group: GroupId,
     /// The newest term, vote and flag.
-    pub hard_state: HardState,
+    pub hard_state: HardRecord,
     /// Remove this index and all after it first.
     pub truncate_from: Option<Index>,
     /// Then append these.
@@ -183,7 +183,11 @@ impl Store {
 }
 
 /// Nothing promised is taken back: the last check, behind the epochs (`safety.md` 9).
-pub(super) fn check_hard_state(group: GroupId, old: &HardState, hard: &HardState) -> Result<(), StoreError> {
+pub(super) fn check_hard_state(
+    group: GroupId,
+    old: &HardRecord,
+    hard: &HardRecord,
+) -> Result<(), StoreError> {
     hard.check_replaces(old).map_err(|error| StoreError::Order { group, detail: error.to_string() })
 }
 

@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use quorate_core::{Entry, EntryKind, GroupId, HardState, Index, Membership, MembershipLog, Position, Terms};
+use quorate_core::{
+    Entry, EntryKind, GroupId, HardRecord, Index, Membership, MembershipLog, Position, Terms,
+};
 
 use super::index::{Boundary, RunIndex};
 use super::records::Marker;
@@ -16,7 +18,7 @@ pub(crate) struct GroupState {
     pub(crate) name: String,
     /// Its cell in the anchor.
     pub(crate) slot: usize,
-    pub(crate) hard: HardState,
+    pub(crate) hard: HardRecord,
     /// The position before the first entry.
     pub(crate) start: Position,
     pub(crate) last: Position,
@@ -32,7 +34,7 @@ impl GroupState {
     pub(crate) fn empty(
         group: GroupId,
         name: String,
-        hard: HardState,
+        hard: HardRecord,
         start: Position,
         membership: Membership,
     ) -> Self {

@@ -56,7 +56,9 @@ impl Opening {
     fn settle_hard_states(&mut self, contents: &mut Contents, any_lost: bool) -> Result<(), OpenError> {
         let mut batch = Batch::new();
         for group in contents.groups.values_mut() {
-            group.hard.recovering |= any_lost;
+            if any_lost {
+                group.hard = group.hard.marked_recovering();
+            }
             let cell = &self.anchor.groups[group.slot].record;
             if cell.hard != group.hard || cell.start != group.start || !self.damage.bad.is_empty() {
                 self.anchor.write_group(&mut *self.disk, group.slot, group.hard.clone(), group.start)?;

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use quorate_core::{Boot, GroupId, HardState, Index, Position};
+use quorate_core::{Boot, GroupId, HardRecord, Index, Position};
 use serde::Deserialize;
 
 use super::report::OpenNotice;
@@ -117,7 +117,7 @@ impl Opening {
     }
 
     fn read_group(&self, group: GroupId, name: &NameRecord, contents: &mut Contents) -> Result<(), Unusable> {
-        let hard: HardState = self.record(&Row::Hard.key(group))?;
+        let hard: HardRecord = self.record(&Row::Hard.key(group))?;
         let marker: Marker = self.record(&Row::Marker.key(group))?;
         if marker.first != marker.previous.index.next() || marker.run > marker.first {
             return Err(Unusable::Damaged(format!("the marker of group {group} contradicts itself")));
@@ -151,9 +151,8 @@ impl Opening {
     fn check_missing(&self, contents: &Contents) -> Result<(), Unusable> {
         for (slot, cell) in self.anchor.groups.iter().enumerate() {
             let record = &cell.record;
-            let promised =
-                record.hard != HardState::default() || self.anchor.durable(slot) != Position::ORIGIN;
-            if !contents.groups.contains_key(&record.group) && promised && !record.hard.recovering {
+            let promised = !record.hard.is_initial() || self.anchor.durable(slot) != Position::ORIGIN;
+            if !contents.groups.contains_key(&record.group) && promised && !record.hard.is_recovering() {
                 return Err(Unusable::Damaged(format!("group {} is missing in it", record.name)));
             }
         }

@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 
-use quorate_core::{Entry, GroupId, HardState, Index, Position};
+use quorate_core::{Entry, GroupId, HardRecord, Index, Position};
 
 use super::peek::peek;
 use crate::anchor::{Anchor, AnchorDamage};
@@ -53,7 +53,7 @@ pub struct OfflineGroup {
     /// Its name.
     pub name: String,
     /// Term, vote and flag, as the anchor has them.
-    pub hard_state: HardState,
+    pub hard_state: HardRecord,
     /// The position before the first entry.
     pub start: Position,
     /// The last entry whose chain is whole.
@@ -152,7 +152,7 @@ impl Offline {
         let durable = self.anchor.durable(slot);
         match self.marker(record.group) {
             // A group that was never written has no row yet.
-            Err(_) if durable == Position::ORIGIN && record.hard == HardState::default() => {}
+            Err(_) if durable == Position::ORIGIN && record.hard.is_initial() => {}
             Err(detail) => report.damage.push(detail),
             Ok(marker) => self.walk_group(&marker, durable, &mut report),
         }

@@ -108,7 +108,7 @@ impl Opening {
             group: cell.record.group,
             name: cell.record.name.clone(),
             last: contents.groups.get(&cell.record.group).map_or(Position::ORIGIN, |group| group.last),
-            recovering: cell.record.hard.recovering,
+            recovering: cell.record.hard.is_recovering(),
         });
         let groups = groups.collect();
         let report = OpenReport { identity: identity.clone(), first_start, groups, notices: self.notices };

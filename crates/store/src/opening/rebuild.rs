@@ -1,6 +1,6 @@
 //! Making the database, at first start or in the place of a damaged one (`safety.md` 6).
 
-use quorate_core::{HardState, Position};
+use quorate_core::Position;
 
 use super::report::OpenNotice;
 use super::state::{Contents, Opening};
@@ -35,8 +35,8 @@ impl Opening {
         for slot in 0..self.anchor.groups.len() {
             let record = &self.anchor.groups[slot].record;
             // A cell that is marked already is not put at risk by another write.
-            if !record.hard.recovering || record.start != Position::ORIGIN {
-                let hard = HardState { recovering: true, ..record.hard.clone() };
+            if !record.hard.is_recovering() || record.start != Position::ORIGIN {
+                let hard = record.hard.marked_recovering();
                 self.anchor.write_group(&mut *self.disk, slot, hard, Position::ORIGIN)?;
             }
             self.anchor.set_durable(slot, Position::ORIGIN);

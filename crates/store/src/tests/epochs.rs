@@ -17,7 +17,7 @@ fn persist(sequence: u64, entries: Vec<Entry>) -> Persist {
     let hard_state = hard(1, None);
     Persist {
         sequence: Sequence(sequence),
-        hard_state,
+        hard_state: hard_state.into(),
         hard_state_changed: false,
         truncate_from: None,
         entries,

@@ -1,6 +1,6 @@
 //! `safety.md` 1, 5, 6: a refusal holds at every attempt, and a replaced database stays replaced whichever sector rots later.
 
-use quorate_core::{GroupId, HardState, Position};
+use quorate_core::{GroupId, HardRecord, Position};
 
 use super::votes::settled;
 use super::workload::{Held, entries, founding, hard, held, open};
@@ -75,7 +75,7 @@ fn rule_05_an_identity_that_says_rebuilding_marks_every_group() {
         assert!(report.groups.iter().all(|group| group.recovering), "{rot:?}");
         for (name, id) in ["a", "b"].map(|name| (name, GroupId::of_name(name))) {
             store.open_group(name, &founding()).expect("it is found in the anchor");
-            let expected = HardState { recovering: true, ..world[&id].hard.clone() };
+            let expected = world[&id].hard.marked_recovering();
             assert_eq!(held(&store, id).expect("open").hard, expected, "{rot:?}");
         }
     }
@@ -90,7 +90,7 @@ fn rule_05_a_group_the_anchor_knows_and_the_database_does_not_recovers() {
     let (mut store, _) = open(&disk).expect("it opens");
     store.groups.remove(&group());
     store.open_group("a", &founding()).expect("it is found in the anchor");
-    let expected = HardState { recovering: true, ..hard(2, Some("node1")) };
+    let expected = hard(2, Some("node1")).marked_recovering();
     assert_eq!(store.groups[&group()].hard, expected);
     drop(store);
     let (anchor, _) = Anchor::load(&SimDisk::from_image(disk.crash(Crash::Lost))).expect("a whole anchor");
@@ -168,7 +168,7 @@ fn rule_01_a_cell_with_a_term_is_never_given_to_another_group() {
         let record = GroupRecord {
             group: GroupId::of_name(name),
             name: name.to_owned(),
-            hard: HardState::default(),
+            hard: HardRecord::default(),
             start: Position::ORIGIN,
         };
         let refused = anchor.add_group(&mut disk, record);

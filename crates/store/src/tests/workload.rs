@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_core::{
-    Entry, EntryKind, GroupId, HardState, Hash, Incarnation, Index, Member, Membership, NodeId, Position,
-    Term,
+    Entry, EntryKind, GroupId, HardRecord, HardState, Hash, Incarnation, Index, Member, Membership, NodeId,
+    Position, Term,
 };
 
 use crate::{
@@ -41,8 +41,8 @@ pub(super) fn entries(before: Position, term: u64, count: u64, bytes: usize) -> 
     (0..count).map(make).collect()
 }
 
-pub(super) fn hard(term: u64, vote: Option<&str>) -> HardState {
-    HardState { term: Term(term), voted_for: vote.map(node), recovering: false }
+pub(super) fn hard(term: u64, vote: Option<&str>) -> HardRecord {
+    HardState { term: Term(term), voted_for: vote.map(node), recovering: false }.into()
 }
 
 pub(super) fn open(disk: &SimDisk) -> Result<(Store, OpenReport), OpenError> {
@@ -55,7 +55,7 @@ pub(super) fn open(disk: &SimDisk) -> Result<(Store, OpenReport), OpenError> {
 pub(super) struct Held {
     pub(super) start: Position,
     pub(super) entries: Vec<Entry>,
-    pub(super) hard: HardState,
+    pub(super) hard: HardRecord,
 }
 
 impl Held {

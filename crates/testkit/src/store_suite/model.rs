@@ -75,7 +75,7 @@ fn write(script: &mut Script<'_>, models: &mut BTreeMap<GroupId, Model>, random:
         let (count, bytes) = (random.below(6), usize::try_from(random.below(600)).expect("small"));
         let new = entries(model.last(), model.hard.term.0, count, bytes);
         model.entries.extend(new.iter().map(|entry| (entry.index, entry.clone())));
-        writes.push(GroupWrite { group, hard_state: model.hard.clone(), truncate_from, entries: new });
+        writes.push(GroupWrite { group, hard_state: model.hard.clone().into(), truncate_from, entries: new });
     }
     script.store.write(writes).expect("a legal batch");
 }
@@ -100,7 +100,7 @@ fn install(script: &mut Script<'_>, models: &mut BTreeMap<GroupId, Model>, rando
     let other = entries(model.start, model.hard.term.0, count, 3);
     let at = other.last().expect("at least one").position();
     let membership = founding(&["node0", "node1"]);
-    let install = Install { at, membership, hard_state: model.hard.clone() };
+    let install = Install { at, membership, hard_state: model.hard.clone().into() };
     script.store.install(group, &install).expect("an install");
     model.start = at;
     model.entries.clear();
@@ -109,7 +109,7 @@ fn install(script: &mut Script<'_>, models: &mut BTreeMap<GroupId, Model>, rando
 fn compare(script: &Script<'_>, models: &BTreeMap<GroupId, Model>, when: &str) {
     for (group, model) in models {
         let loaded = script.load(*group);
-        assert_eq!(loaded.hard_state, model.hard, "{when}: hard state of {group}");
+        assert_eq!(loaded.hard_state, model.hard.clone().into(), "{when}: hard state of {group}");
         assert_eq!(loaded.start, model.start, "{when}: start of {group}");
         let log: Vec<Entry> = model.entries.values().cloned().collect();
         assert_eq!(script.log(*group), log, "{when}: log of {group}");

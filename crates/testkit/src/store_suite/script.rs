@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use quorate::store::{GroupWrite, Keyspace, LoadedGroup, Offline, OpenReport, Store, StoreOptions};
 use quorate_core::{
-    Entry, EntryKind, GroupId, HardState, Hash, Index, Member, Membership, NodeId, Position, Term,
+    Entry, EntryKind, GroupId, HardRecord, HardState, Hash, Index, Member, Membership, NodeId, Position, Term,
 };
 
 use super::storage::Storage;
@@ -46,9 +46,9 @@ pub fn founding(names: &[&str]) -> Membership {
 }
 
 /// A term and perhaps a vote.
-pub fn hard(term: u64, vote: Option<&str>) -> HardState {
+pub fn hard(term: u64, vote: Option<&str>) -> HardRecord {
     let voted_for = vote.map(|name| NodeId::new(name).expect("a legal name"));
-    HardState { term: Term(term), voted_for, recovering: false }
+    HardState { term: Term(term), voted_for, recovering: false }.into()
 }
 
 /// `count` entries after `before`, of `bytes` each.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use quorate_core::{
-    Entry, EntryKind, GroupId, HardState, Hash, Index, Member, Membership, NodeId, Position, Term,
+    Entry, EntryKind, GroupId, HardRecord, HardState, Hash, Index, Member, Membership, NodeId, Position, Term,
 };
 use tempfile::TempDir;
 
@@ -67,13 +67,13 @@ pub(crate) fn founding() -> Membership {
 }
 
 /// The hard state written with the entry at `index`: an older copy of any file has an older term and another vote.
-fn hard_at(index: u64) -> HardState {
+fn hard_at(index: u64) -> HardRecord {
     let (term, voted_for) = if index > ENTRIES / 2 { (3, "node2") } else { (2, "node1") };
-    HardState { term: Term(term), voted_for: Some(node(voted_for)), recovering: false }
+    HardState { term: Term(term), voted_for: Some(node(voted_for)), recovering: false }.into()
 }
 
 /// The hard state at the end.
-fn hard() -> HardState {
+fn hard() -> HardRecord {
     hard_at(ENTRIES)
 }
 
@@ -168,7 +168,7 @@ pub(crate) fn outcome(path: &Path) -> Result<Outcome, String> {
         let group = store.open_group(name, &founding()).map_err(|error| format!("{name}: {error}"))?;
         let loaded =
             store.load(group, usize::MAX).map_err(|error| format!("{name} does not load: {error}"))?;
-        if loaded.hard_state != (HardState { recovering, ..hard() }) {
+        if loaded.hard_state != (if recovering { hard().marked_recovering() } else { hard() }) {
             return Err(format!("the hard state of {name} is {:?}", loaded.hard_state));
         }
         check_entries(&store, group, recovering).map_err(|error| format!("{name}: {error}"))?;
