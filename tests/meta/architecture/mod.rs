@@ -222,6 +222,7 @@ fn the_checker_sees_what_it_must() {
         ("crates/quorate/src/log_store/actor.rs", "use crate::{group, error};"),
         ("crates/store/src/engine/write.rs", "fn f() { fjall::Database::builder(p); }"),
         ("crates/store/src/engine/write.rs", "use ractor::ActorRef;"),
+        ("crates/store/src/engine/write.rs", "fn f(hard: &HardRecord) { hard.as_hard_state(); }"),
         ("crates/quorate/src/machine/mod.rs", "use std::collections::HashMap;"),
         ("crates/quorate/src/role/runner.rs", "use std::sync::Mutex;"),
     ] {
