@@ -216,6 +216,34 @@ async fn bodies_and_values_have_limits() -> Result<()> {
     servers.stop_all().await
 }
 
+/// A refusal before the body is read would reset the connection of a client that is still sending it.
+#[tokio::test]
+async fn a_command_is_read_before_its_parameters_are_refused() -> Result<()> {
+    let servers = Servers::start(1).await?;
+    let huge = "x".repeat(9 << 20);
+    let (get, set) = (r#"{"command":"GET k"}"#, r#"{"command":"SET k=v"}"#);
+    for parameter in ["consistency=strong", "timeout_ms=0"] {
+        for (body, status, code) in [
+            ("no json", 400, "malformed"),
+            (&*huge, 413, "too_large"),
+            (get, 400, "bad_parameter"),
+            (set, 400, "bad_parameter"),
+        ] {
+            let path = format!("/command?{parameter}");
+            let request = servers.request(0, Method::POST, &path).header("idempotency-key", "no-number");
+            let answer = Answer::of(request.body(body.to_owned())).await?;
+            let shown: String = body.chars().take(30).collect();
+            assert_eq!(answer.problem(), problem(status, code, "refused"), "{path}: {shown}");
+        }
+    }
+    let request = servers.request(0, Method::POST, "/command").header("idempotency-key", "no-number");
+    assert_eq!(Answer::of(request.body("{}")).await?.problem().1, "malformed");
+    let unknown = servers.post(0, "/command?ttl_ms=5", &json!({})).await?;
+    assert_eq!(unknown.problem().1, "bad_parameter", "an unknown parameter is refused first");
+    assert_eq!(servers.get(0, "/v1/kv/k").await?.problem().1, "not_found");
+    servers.stop_all().await
+}
+
 #[tokio::test]
 async fn a_retry_under_the_same_key_is_applied_once() -> Result<()> {
     let servers = Servers::start(1).await?;
