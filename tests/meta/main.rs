@@ -2,6 +2,7 @@
 //! that every test is one that runs.
 
 mod architecture;
+mod bodies;
 mod circles;
 mod data_path;
 mod docs;

@@ -1,7 +1,8 @@
 //! The restart rules, as one table: what restarts with what, how often, how fast, and why.
 //!
-//! `ra` of RabbitMQ once lost a thousand queues because one I/O fault climbed `one_for_all` to the root. Here a child's
-//! end never ends its siblings, and nothing but a failed disk ends the node.
+//! `ra` of RabbitMQ once lost a thousand queues because one I/O fault climbed `one_for_all` to the root. Here a supervisor
+//! never gives up on a child, and a child's end never ends its siblings. Three things end the node: a failed disk, a peer
+//! that knows its name with another data directory, and a root supervisor that cannot be started again.
 
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ pub(crate) const NODE: RestartRule = rule(
     "the task that owns it",
     "all actors of the node",
     (10, 1_000),
-    "everything it supervises is described above it",
+    "what its children need is owned above it",
 );
 /// The log store's actor.
 pub(crate) const LOG_STORE: RestartRule = rule(
@@ -56,7 +57,7 @@ pub(crate) const LOG_STORE: RestartRule = rule(
 );
 /// The bridge's actor; it restarts its own Listener, Links and Sessions.
 pub(crate) const BRIDGE: RestartRule =
-    rule("Bridge", "Node", "its links fall and rise", (10, 1_000), "connections are all it loses");
+    rule("Bridge", "Node", "its connections end and are dialled again", (10, 1_000), "connections are all it loses");
 /// A group's actor.
 pub(crate) const GROUP: RestartRule = rule(
     "Group",

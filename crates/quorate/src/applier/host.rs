@@ -1,6 +1,6 @@
 //! A state machine behind `dyn`: what the applier knows of it. So the applier and everything below it is compiled
 //! once, in this crate; per machine only what uses its types is compiled: decoding a command, applying it, encoding or
-//! sending the reply, answering a query (`docs/decisions/0019-machine-behind-dyn.md`).
+//! sending the reply, answering a query (`docs/decisions/0020-machine-behind-dyn.md`).
 //!
 //! A panic of the machine or of its (de)serialisers is caught in here and returned as a message.
 
