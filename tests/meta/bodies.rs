@@ -36,11 +36,12 @@ fn impls<'a>(text: &'a str, of: &str) -> Vec<&'a str> {
 
 /// The bodies of `Type::function` or `function` in a file.
 pub(crate) fn bodies<'a>(text: &'a str, function: &str) -> Vec<&'a str> {
-    let (places, name) = match function.split_once("::") {
-        Some((of, name)) => (impls(text, of), name),
-        None => (vec![text], function),
-    };
+    let name = function.rsplit("::").next().unwrap_or(function);
     let heads = [format!("fn {name}("), format!("fn {name}<")];
+    if !heads.iter().any(|head| text.contains(head.as_str())) {
+        return Vec::new();
+    }
+    let places = function.split_once("::").map_or_else(|| vec![text], |(of, _)| impls(text, of));
     let found = |place: &'a str| {
         let at = heads.iter().find_map(|head| place.find(head.as_str()))?;
         block(place, at)

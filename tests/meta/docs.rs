@@ -7,7 +7,6 @@ use std::fs;
 use anyhow::{Context, Result};
 use quorate::RESTART_RULES;
 
-use crate::bodies::bodies;
 use crate::repository::{files, from_top, read, top};
 
 /// All Rust of the crates and of this directory, file by file.
@@ -97,9 +96,26 @@ fn renamed(page: &str) -> BTreeSet<&str> {
     lines.flat_map(|line| quoted(line).into_iter().step_by(2)).collect()
 }
 
+/// What the sources define, read once for all pages.
+struct Names<'a> {
+    sources: &'a [String],
+    words: BTreeSet<&'a str>,
+    /// Of each file: the words of its `impl` lines, and its functions.
+    methods: Vec<(BTreeSet<&'a str>, BTreeSet<&'a str>)>,
+}
+
+impl<'a> Names<'a> {
+    fn new(sources: &'a [String]) -> Self {
+        let impls = |file: &'a str| -> BTreeSet<&'a str> {
+            file.lines().filter(|line| line.trim_start().starts_with("impl")).flat_map(words).collect()
+        };
+        let methods = sources.iter().map(|file| (impls(file), functions(file))).collect();
+        Self { sources, words: sources.iter().flat_map(|file| words(file)).collect(), methods }
+    }
+}
+
 /// A path is there, a type has the function or field that is named with it, and other names are in the sources.
-fn missing(page: &str, sources: &[String]) -> Vec<String> {
-    let words: BTreeSet<&str> = sources.iter().flat_map(|file| words(file)).collect();
+fn missing(page: &str, Names { sources, words, methods }: &Names<'_>) -> Vec<String> {
     let renamed = renamed(page);
     let mut missing = Vec::new();
     for name in quoted(page).into_iter().filter(|name| !renamed.contains(name) && !FOREIGN.contains(name)) {
@@ -113,7 +129,8 @@ fn missing(page: &str, sources: &[String]) -> Vec<String> {
         } else if let Some((of, function)) = name.rsplit_once("::") {
             let is_method = of.starts_with(char::is_uppercase) && function.starts_with(char::is_lowercase);
             let defined = if is_method {
-                sources.iter().any(|file| !bodies(file, name).is_empty() || has_field(file, of, function))
+                methods.iter().any(|(impls, functions)| impls.contains(of) && functions.contains(function))
+                    || sources.iter().any(|file| has_field(file, of, function))
             } else {
                 words.contains(of) && words.contains(function)
             };
@@ -133,6 +150,7 @@ fn missing(page: &str, sources: &[String]) -> Vec<String> {
 #[test]
 fn what_the_pages_name_is_there() -> Result<()> {
     let sources = sources()?;
+    let names = Names::new(&sources);
     let mut pages = files("docs/decisions", "md")?;
     let by_hand =
         ["ARCHITECTURE", "CONTRIBUTING", "actors", "data-path", "formats", "proof", "safety", "testkit"];
@@ -140,7 +158,7 @@ fn what_the_pages_name_is_there() -> Result<()> {
     pages.push(top().join("README.md"));
     let mut wrong = Vec::new();
     for page in pages {
-        let missing = missing(&fs::read_to_string(&page)?, &sources).into_iter();
+        let missing = missing(&fs::read_to_string(&page)?, &names).into_iter();
         wrong.extend(missing.map(|name| format!("{} names {name}", from_top(&page))));
     }
     assert!(wrong.is_empty(), "what is not there: {wrong:#?}");
@@ -153,9 +171,9 @@ fn the_check_for_names_sees_what_is_missing() {
     let page = "`Leader::propose_it`, `propose_it`, `no_such_thing`, `Leader::no_such`, `crates/nowhere.rs`, `.ci/run`, \
         `Leader::tick`";
     let expected = ["no_such_thing", "Leader::no_such", "crates/nowhere.rs", "Leader::tick"];
-    assert_eq!(missing(page, &sources), expected);
+    assert_eq!(missing(page, &Names::new(&sources)), expected);
     let page = "# A decision\n\nSince then: `Leader::old` is `Leader::gone`; `old_one` is `propose_it`.\n\n`Leader::old`, `old_one`";
-    assert_eq!(missing(page, &sources), ["Leader::gone"]);
+    assert_eq!(missing(page, &Names::new(&sources)), ["Leader::gone"]);
 }
 
 /// The numbers behind `word` in a test's name: `bug_28_55_no_x` has 28 and 55, `rule_07_bug_61_x` has rule 7 and bug 61.
