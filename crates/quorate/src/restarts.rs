@@ -56,8 +56,13 @@ pub(crate) const LOG_STORE: RestartRule = rule(
     "database, anchor and I/O thread are owned above it: only its queue is lost, and roles resend that",
 );
 /// The bridge's actor; it restarts its own Listener, Links and Sessions.
-pub(crate) const BRIDGE: RestartRule =
-    rule("Bridge", "Node", "its connections end and are dialled again", (10, 1_000), "connections are all it loses");
+pub(crate) const BRIDGE: RestartRule = rule(
+    "Bridge",
+    "Node",
+    "its connections end and are dialled again",
+    (10, 1_000),
+    "connections are all it loses",
+);
 /// A group's actor.
 pub(crate) const GROUP: RestartRule = rule(
     "Group",
