@@ -52,6 +52,11 @@ impl Settings {
     /// Gathers flags, variables, file and defaults; `matches` are those of the whole command line.
     pub(crate) fn gather(matches: &ArgMatches) -> Result<Self, SettingError> {
         check_variables(environment().map(|(name, _)| name))?;
+        Self::read(matches)
+    }
+
+    /// As [`gather`](Self::gather), whatever other variables are set: CI's own begin with the same letters.
+    pub(super) fn read(matches: &ArgMatches) -> Result<Self, SettingError> {
         let given = given(matches)?;
         let sources = sources(&given);
         let path = sources.get_one::<String>("config").map(PathBuf::from);
@@ -204,7 +209,7 @@ mod tests {
         let command = Command::new("serve").no_binary_name(true);
         let config = Arg::new("config").long("config");
         let matches = command.arg(config).args(flags(Place::Serve)).try_get_matches_from(arguments);
-        Settings::gather(&matches.expect("arguments"))
+        Settings::read(&matches.expect("arguments"))
     }
 
     fn refused(arguments: &[&str]) -> String {
