@@ -34,9 +34,10 @@ pub struct Report<T> {
     pub value: T,
     /// How much time passed in the simulation.
     pub simulated: Duration,
-    /// Events in the trace: what nodes logged, every segment on the network, what the script noted.
+    /// Events in the trace: what nodes logged, what the script noted, and if the trace is kept every segment on the network.
     pub events: u64,
-    /// A digest of the trace. The same seed gives the same digest, in every run of one build, beside whatever it runs.
+    /// A digest of the trace. The same seed gives the same digest, in every run of one build, beside whatever it runs; a
+    /// trace that is kept has another one, for it contains more.
     pub digest: u64,
     /// The trace, if it was asked for.
     pub trace: Vec<String>,
@@ -142,7 +143,8 @@ impl Simulation {
         self
     }
 
-    /// Keeps the trace, for [`Report::trace`], or to be printed when it fails.
+    /// Keeps the trace, for [`Report::trace`], or to be printed when it fails. It then contains every segment on the
+    /// network with its bytes, which makes a run some three times slower.
     #[must_use]
     pub fn keep_trace(mut self) -> Self {
         self.keeps_trace = true;

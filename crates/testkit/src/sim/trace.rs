@@ -1,8 +1,9 @@
 //! What happened in a simulation, event by event with its time: what two runs of one seed are compared by.
 //!
-//! It hears what the runtime logs (`quorate*` targets: roles, links, restarts, failures), every segment on the simulated
-//! network with its bytes, and what scripts note. All of it goes into a digest; the lines are kept only if asked for,
-//! for a run has millions of bytes of them. Bound: none on the lines that are kept; a run is short.
+//! It hears what the runtime logs (`quorate*` targets: roles, links, restarts, failures) and what scripts note; a trace
+//! that keeps its lines also hears every segment on the simulated network with its bytes. All that it hears goes into a
+//! digest. Segments are left out otherwise because writing their bytes takes more time than the rest of a run. Bound:
+//! none on the lines that are kept; a run is short.
 
 use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hasher as _};
@@ -19,6 +20,7 @@ use crate::lock::lock;
 /// Clones write to the same trace.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trace {
+    keeps: bool,
     now_ms: Arc<AtomicU64>,
     written: Arc<Mutex<Written>>,
 }
@@ -28,7 +30,6 @@ struct Written {
     broken: Vec<String>,
     digest: DefaultHasher,
     events: u64,
-    keeps: bool,
     muted: bool,
     lines: Vec<String>,
     /// The event being written; kept, so that its memory is used again.
@@ -37,9 +38,7 @@ struct Written {
 
 impl Trace {
     pub(super) fn new(keeps: bool) -> Self {
-        let trace = Self::default();
-        trace.lock().keeps = keeps;
-        trace
+        Self { keeps, ..Self::default() }
     }
 
     /// The simulated time, which the driver of the simulation sets.
@@ -90,7 +89,7 @@ impl Trace {
         written.events += 1;
         written.digest.write(line.as_bytes());
         written.digest.write_u8(b'\n');
-        if written.keeps {
+        if self.keeps {
             written.lines.push(line.clone());
         }
         if is_broken && written.broken.len() < BROKEN_MAX {
@@ -121,7 +120,7 @@ impl Subscriber for Trace {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let of_runtime = metadata.target().starts_with("quorate");
         // Segments and connections; not the beat of the simulation.
-        let of_network = metadata.target() == "turmoil" && metadata.fields().field("protocol").is_some();
+        let of_network = self.keeps && metadata.target() == "turmoil" && metadata.fields().field("protocol").is_some();
         metadata.is_event() && (of_runtime || of_network)
     }
 

@@ -13,10 +13,15 @@ impl Coverage {
         *self.0.borrow_mut().entry(what.into()).or_default() += 1;
     }
 
-    pub(crate) fn merge(&self, other: &Self) {
-        for (what, count) in &*other.0.borrow() {
-            *self.0.borrow_mut().entry(what.clone()).or_default() += count;
+    /// Adds what was counted, perhaps on another thread.
+    pub(crate) fn merge(&self, counts: BTreeMap<String, u64>) {
+        for (what, count) in counts {
+            *self.0.borrow_mut().entry(what).or_default() += count;
         }
+    }
+
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+        self.0.borrow().clone()
     }
 
     pub(crate) fn of(&self, what: &str) -> u64 {

@@ -13,8 +13,10 @@ mod options;
 mod run;
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use coverage::Coverage;
@@ -99,32 +101,72 @@ fn quiet() {
     });
 }
 
-#[test]
-fn many_seeds_are_linearizable_and_make_progress() {
-    quiet();
-    let seeds = seeds(SEEDS);
-    let (coverage, mut simulated, mut checked, mut added) = (Coverage::default(), Duration::ZERO, 0, 0);
-    let mut failures: Vec<u64> = Vec::new();
-    let mut digest = 0;
+/// What some of the seeds have shown.
+#[derive(Default)]
+struct Sum {
+    counts: BTreeMap<String, u64>,
+    simulated: Duration,
+    checked: usize,
+    added: i64,
+    digest: u64,
+    failures: Vec<u64>,
+}
+
+/// Runs seeds as long as `next` is below `end`. Every seed is run, so that one look shows whether a fault is rare; unless
+/// one failure is all that is asked for.
+fn run_some(next: &AtomicU64, end: u64) -> Sum {
     let until_failure = is_set("QUORATE_UNTIL_FAILURE");
     let keep = is_set("QUORATE_SEED") && is_set("QUORATE_TRACE");
-    for seed in seeds.clone() {
-        // Every seed is run, so that one look shows whether a fault is rare.
+    let (coverage, mut sum) = (Coverage::default(), Sum::default());
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end {
+            break;
+        }
         let report = catch_unwind(AssertUnwindSafe(|| run(seed, keep)));
         let Some(report) = report.ok().filter(|_| PANICS.replace(0) == 0) else {
             PANICS.set(0);
             eprintln!("seed {seed} failed, or an actor panicked that was not told to");
-            assert!(!until_failure, "seed {seed} failed, the first from {} on", seeds.start);
-            failures.push(seed);
+            sum.failures.push(seed);
+            if until_failure {
+                next.store(end, Ordering::Relaxed);
+            }
             continue;
         };
         report.trace.iter().for_each(|line| eprintln!("{line}"));
-        coverage.merge(&report.value.coverage);
-        simulated += report.simulated;
-        digest ^= report.digest.rotate_left((seed % 64) as u32);
-        checked += report.value.checked;
-        added += report.value.added;
+        coverage.merge(report.value.coverage.counts());
+        sum.simulated += report.simulated;
+        sum.digest ^= report.digest.rotate_left((seed % 64) as u32);
+        sum.checked += report.value.checked;
+        sum.added += report.value.added;
     }
+    Sum { counts: coverage.counts(), ..sum }
+}
+
+/// A simulation is one thread; each core has one.
+#[test]
+fn many_seeds_are_linearizable_and_make_progress() {
+    quiet();
+    let seeds = seeds(SEEDS);
+    let until_failure = is_set("QUORATE_UNTIL_FAILURE");
+    let (coverage, mut simulated, mut checked, mut added) = (Coverage::default(), Duration::ZERO, 0, 0);
+    let mut failures: Vec<u64> = Vec::new();
+    let mut digest = 0;
+    let next = AtomicU64::new(seeds.start);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let sums: Vec<Sum> = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(|| run_some(&next, seeds.end))).collect();
+        running.into_iter().map(|thread| thread.join().expect("panics of a run are caught")).collect()
+    });
+    for sum in sums {
+        coverage.merge(sum.counts);
+        simulated += sum.simulated;
+        digest ^= sum.digest;
+        checked += sum.checked;
+        added += sum.added;
+        failures.extend(sum.failures);
+    }
+    failures.sort_unstable();
     let (count, first) = (seeds.end - seeds.start, seeds.start);
     println!(
         "runtime simulation: {count} seeds from {first}, {} simulated s, {checked} operations checked, \
