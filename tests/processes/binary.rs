@@ -13,26 +13,14 @@ use tempfile::TempDir;
 
 use crate::turn::{self, Turn};
 
-/// The binary: the one that `QUORATE_TEST_BINARY` names (CI: that of the tests' build; the soak: the release build), or one built once in the profile of this
-/// test, from the features that the workspace's tests are built with, so that no dependency is built again for it.
+/// The binary that cargo built for this test, or the one that `QUORATE_TEST_BINARY` names (the soak: as it is shipped).
 pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        if let Some(given) = std::env::var_os("QUORATE_TEST_BINARY") {
-            assert!(Path::new(&given).is_file(), "QUORATE_TEST_BINARY names no file: {}", given.display());
-            return given.into();
-        }
-        let own = std::env::current_exe().expect("a test has a path");
-        let directory = own.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>").to_owned();
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["build", "--quiet", "--workspace", "--bin", "quorate"]);
-        build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-        if directory.ends_with("release") {
-            build.arg("--release");
-        }
-        let ended = build.status().expect("cargo runs");
-        assert!(ended.success(), "the binary does not build");
-        directory.join("quorate")
+        let given = std::env::var_os("QUORATE_TEST_BINARY");
+        let binary = given.map_or_else(|| env!("CARGO_BIN_EXE_quorate").into(), PathBuf::from);
+        assert!(binary.is_file(), "there is no {}", binary.display());
+        binary
     })
 }
 

@@ -85,7 +85,7 @@ fn a_variable_is_a_setting_or_its_mistake_is_named() -> Result<()> {
 
 #[test]
 fn the_reference_is_what_the_binary_says_of_itself() -> Result<()> {
-    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference");
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference");
     for page in ["cli", "config", "errors"] {
         let said = quorate(&["reference", page])?.stdout;
         let path = pages.join(format!("{page}.md"));

@@ -26,7 +26,7 @@ fn rule_06_bug_70_bug_71_whatever_file_was_damaged_the_node_mends_itself() -> Re
     let first = number("QUORATE_REPAIR_SEED", 1);
     for seed in first..first + number("QUORATE_REPAIR_SEEDS", 1) {
         run(seed).with_context(|| {
-            format!("replay: QUORATE_REPAIR_SEED={seed} cargo test -p quorate-tests --test processes mends_itself -- --nocapture")
+            format!("replay: QUORATE_REPAIR_SEED={seed} cargo test --workspace --test processes mends_itself -- --nocapture")
         })?;
     }
     Ok(())

@@ -140,7 +140,7 @@ impl Drop for Visitor {
 }
 
 fn page() -> Result<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/tutorial/five-minutes.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/tutorial/five-minutes.md");
     Ok(std::fs::read_to_string(path)?)
 }
 

@@ -38,10 +38,10 @@ pub(crate) fn check(bytes: &[u8], mut sequence: Option<u64>) -> Journal {
         sequence = Some(number);
         at = end;
     }
-    let Some(rest) = bytes[at..].iter().rposition(|byte| *byte != 0) else {
+    let end = at + written(&bytes[at..]);
+    if end == at {
         return Journal::Clean { end: at as u64, last: sequence };
-    };
-    let end = at + rest + 1;
+    }
     // The payload of an unfinished batch may hold any bytes, also ones that look like a batch. Only what lies beyond its
     // values, has items and continues the sequence is a later batch.
     let continues =
@@ -58,6 +58,17 @@ pub(crate) fn check(bytes: &[u8], mut sequence: Option<u64>) -> Journal {
         }
         None => Journal::Torn { end: at as u64, cut: (end - at) as u64 },
     }
+}
+
+/// How many bytes stand before the zeros of a journal's end. A journal is made longer than what is in it (64 MiB), so whole
+/// pages of zeros are passed over at once.
+pub(crate) fn written(bytes: &[u8]) -> usize {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut end = bytes.len();
+    while end >= ZEROS.len() && bytes[end - ZEROS.len()..end] == ZEROS {
+        end -= ZEROS.len();
+    }
+    bytes[..end].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 /// The end and the sequence number of the whole batch that begins at `start`.

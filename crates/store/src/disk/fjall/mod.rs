@@ -22,6 +22,6 @@ pub use self::database::FjallOptions;
 pub use self::disk::FjallDisk;
 #[cfg(test)]
 pub(crate) use self::{
-    journal::{Journal, check as check_journal},
+    journal::{Journal, check as check_journal, written as journal_written},
     preflight::write_last_batch,
 };

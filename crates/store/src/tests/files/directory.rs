@@ -9,6 +9,7 @@ use quorate_core::{
 };
 use tempfile::TempDir;
 
+use crate::disk::journal_written;
 use crate::{
     Disk, DiskError, FjallDisk, FjallOptions, GroupWrite, OpenError, OpenReport, Store, StoreOptions,
 };
@@ -116,7 +117,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
         } else if entry.path().extension().is_some_and(|extension| extension == "jnl") {
             // The hole at its end is not copied.
             let bytes = fs::read(entry.path()).expect("a journal reads");
-            let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            let end = journal_written(&bytes);
             fs::write(&target, &bytes[..end]).expect("a file is written");
         } else if entry.path().parent().is_some_and(|parent| parent.ends_with("tables")) {
             // fjall never writes to a table again, and a test that damages one makes a new file.

@@ -9,6 +9,7 @@ use quorate_core::{GroupId, Index, Position};
 use self::directory::{
     ENTRIES, GROUP, OTHER, Outcome, copy, directory, entries, fill, lock, open, open_with, write,
 };
+use crate::disk::journal_written;
 use crate::{DiskError, OpenError, OpenNotice};
 
 mod damage;
@@ -56,7 +57,7 @@ fn rule_06_a_journal_damaged_in_the_middle_is_set_aside_with_its_evidence() {
     let (_owner, path) = directory();
     let journal = path.join("db/0.jnl");
     let mut bytes = fs::read(&journal).expect("a journal reads");
-    let end = bytes.iter().rposition(|byte| *byte != 0).expect("it is not empty");
+    let end = journal_written(&bytes);
     bytes[end / 2] ^= 1;
     fs::write(&journal, &bytes).expect("written");
     let (_, report) = open(&path).expect("it recovers");
@@ -73,7 +74,7 @@ fn bug_70_an_unfinished_last_batch_is_cut_and_said() {
     let (_owner, path) = directory();
     let journal = path.join("db/0.jnl");
     let bytes = fs::read(&journal).expect("a journal reads");
-    let end = bytes.iter().rposition(|byte| *byte != 0).expect("it is not empty") + 1;
+    let end = journal_written(&bytes);
     let mut torn = bytes[..end].to_vec();
     // A batch whose end did not reach the disk.
     torn.extend(&bytes[..200.min(end)]);
@@ -110,7 +111,7 @@ fn loses_its_last_batch(settles: bool, memtable_bytes: u64) -> bool {
     drop(store);
     let journal = path.join("db/0.jnl");
     let mut bytes = fs::read(&journal).expect("a journal reads");
-    let end = bytes.iter().rposition(|byte| *byte != 0).expect("it is not empty") + 1;
+    let end = journal_written(&bytes);
     bytes.truncate(end - 10);
     fs::write(&journal, &bytes).expect("written");
     let (store, report) = open_with(&path, memtable_bytes).expect("it opens");
