@@ -1,6 +1,6 @@
 //! The arrows that are allowed, as data, each with its reason (`docs/ARCHITECTURE.md`).
 
-/// A crate of the workspace and the crates of the workspace it may depend on, in any kind of dependency.
+/// A crate of the workspace and the crates of the workspace it may depend on, in any kind of dependency; beside [`IN_TESTS`].
 pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("quorate-core", &[]),
     ("quorate-store", &["quorate-core"]),
@@ -12,6 +12,13 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("quorate-tests", &["quorate", "quorate-bridge", "quorate-core", "quorate-server", "quorate-testkit"]),
     ("quorate-fuzz", &["quorate", "quorate-bridge", "quorate-core", "quorate-server"]),
     ("quorate-bench", &["quorate", "quorate-bridge", "quorate-core", "quorate-server", "quorate-testkit"]),
+];
+
+/// What the tests of a crate may use besides: the server's start its binary, which cargo builds for a test of that crate alone.
+pub(crate) const IN_TESTS: &[(&str, &str)] = &[
+    ("quorate-server", "quorate-core"),
+    ("quorate-server", "quorate-testkit"),
+    ("quorate-server", "quorate-tests"),
 ];
 
 /// What core may depend on besides; the list is exact, so that an addition is a decision (`docs/decisions`).

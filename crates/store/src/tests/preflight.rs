@@ -1,6 +1,6 @@
 //! The preflight on journals that fjall itself wrote: this guards the record format.
 
-use crate::disk::{Journal, check_journal as check, write_last_batch};
+use crate::disk::{Journal, check_journal as check, journal_written, write_last_batch};
 use crate::{Batch, Disk, FjallDisk, FjallOptions, Keyspace};
 
 /// A journal of fjall with this number of test batches after what opening wrote, and the end of each.
@@ -140,4 +140,18 @@ fn bug_70_bug_71_a_journal_in_the_place_of_another_is_damage() {
     assert_eq!(last(check(&[], first)), first, "a journal without a batch keeps the number");
     assert!(matches!(check(older, second), Journal::Damaged { at: 0, .. }), "the older one behind the newer");
     assert!(matches!(check(older, first), Journal::Damaged { at: 0, .. }), "the same one twice");
+}
+
+#[test]
+fn what_is_written_ends_at_the_last_byte_that_is_not_zero() {
+    for len in [0, 1, 4_095, 4_096, 4_097, 3 * 4_096 + 5] {
+        assert_eq!(journal_written(&vec![0; len]), 0, "{len} zeros");
+        for last in [0, 1, 4_094, 4_095, 4_096, len.saturating_sub(1)] {
+            let mut bytes = vec![0; len];
+            if let Some(byte) = bytes.get_mut(last) {
+                *byte = 1;
+                assert_eq!(journal_written(&bytes), last + 1, "byte {last} of {len}");
+            }
+        }
+    }
 }

@@ -120,7 +120,8 @@ impl Subscriber for Trace {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let of_runtime = metadata.target().starts_with("quorate");
         // Segments and connections; not the beat of the simulation.
-        let of_network = self.keeps && metadata.target() == "turmoil" && metadata.fields().field("protocol").is_some();
+        let of_network =
+            self.keeps && metadata.target() == "turmoil" && metadata.fields().field("protocol").is_some();
         metadata.is_event() && (of_runtime || of_network)
     }
 
