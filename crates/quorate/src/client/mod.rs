@@ -5,7 +5,7 @@
 //! client session of its own (`docs/safety.md` 12), taken from a pool, so a retry after *unknown* takes effect once. A
 //! command that was unknown once stays unknown: a later refusal of it says nothing about the earlier attempt.
 //!
-//! It never: promises *refused* for what may yet happen, retries [`RemoteGroup::propose_once`] after *unknown*, keeps
+//! It never: promises *refused* for what may yet happen, retries [`RemoteGroup::propose_without_session`] after *unknown*, keeps
 //! anything on disk. A crash of the client loses its sessions; commands without an answer stay unknown.
 //!
 //! Bound: [`ClientOptions::in_flight_max`] calls of one client; above it, callers wait for their turn or deadline.

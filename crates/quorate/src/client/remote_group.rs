@@ -48,7 +48,7 @@ impl<M: StateMachine> RemoteGroup<M> {
     }
 
     /// As [`propose`](Self::propose) without a session: not tried again once it may have been seen.
-    pub async fn propose_once(
+    pub async fn propose_without_session(
         &self,
         command: impl Into<M::Command>,
     ) -> Result<Applied<M::Reply>, ProposeError> {

@@ -73,7 +73,7 @@ impl Caller for BridgeCaller {
         match operation {
             Operation::Put => {
                 let command = StoreCommand::Kv(KvCommand::set(key, self.value.clone()));
-                self.group.propose_once(command).await.map(drop).map_err(|error| error.outcome())
+                self.group.propose_without_session(command).await.map(drop).map_err(|error| error.outcome())
             }
             Operation::Get => {
                 let query = StoreQuery::Kv(KvQuery::get(key));
