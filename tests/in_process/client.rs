@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use quorate::machine::{Add, CLIENTS_MAX, Counter, Total};
+use quorate::machine::{Add, CLIENTS_MAX, Counter, Kv, KvCommand, Total};
 use quorate::{Client, ClientError, ClientOptions, Consistency, Outcome, ProposeError};
 use quorate_tests::cluster::{Cluster, free_ports, quick};
 use quorate_tests::wait::PATIENCE;
@@ -48,6 +48,27 @@ async fn rule_12_what_a_session_retries_happens_once_under_any_leader() -> Resul
     }
     let total = count.query(Total, Consistency::Linearizable).await?;
     assert_eq!(total, i64::try_from(1 + CALLERS * EACH)?, "each acknowledged once, none twice");
+    client.close().await;
+    cluster.stop_all().await;
+    Ok(())
+}
+
+/// What is in the log must fit into one message to a peer. One that did not, by a few bytes, stopped its group permanently.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_no_peer_could_be_sent_is_refused_and_the_next_one_is_taken() -> Result<()> {
+    let cluster = Cluster::start(3, quick()).await?;
+    let handles = cluster.group("kv", Kv::default).await?;
+    cluster.leader(&handles).await?;
+    let addresses = (0..3).map(|at| format!("127.0.0.1:{}", cluster.port(at)));
+    // This client has no limit of its own, as any program may be written that speaks the protocol.
+    let options = ClientOptions { command_bytes_max: 64 << 20, ..options() };
+    let client = Client::connect(addresses, options).await?;
+    let kv = client.group::<Kv>("kv");
+    for bytes in [(1 << 20) + 1, (8 << 20) + 1, 16_776_900, 16_777_000, 16_777_100, 16_777_216, 17 << 20] {
+        let error = kv.propose(KvCommand::set("key", vec![7; bytes])).await.expect_err("it is too large");
+        assert_eq!(error.outcome(), Outcome::Refused, "{bytes} bytes: {error}");
+    }
+    kv.propose(KvCommand::set("key", "value")).await?.reply.checked()?;
     client.close().await;
     cluster.stop_all().await;
     Ok(())

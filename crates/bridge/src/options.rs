@@ -43,8 +43,10 @@ pub struct BridgeOptions {
     pub message_bytes_max: usize,
     /// Calls of one inbound connection that may wait for their reply; above, `Busy` is answered.
     pub calls_inbound_max: usize,
-    /// Inbound connections at a time; above, new ones are closed.
+    /// Inbound connections of clients at a time; above, new ones are refused. Nodes have places of their own.
     pub sessions_max: usize,
+    /// Inbound connections at a time that have not said who they are; above, the oldest of them is closed.
+    pub handshakes_max: usize,
     /// Names one inbound connection may monitor.
     pub monitors_max: usize,
     /// First pause before a crashed child is started again; doubles per crash within a minute.
@@ -84,6 +86,7 @@ impl BridgeOptions {
             message_bytes_max: 16 << 20,
             calls_inbound_max: 4_096,
             sessions_max: 1_024,
+            handshakes_max: 256,
             monitors_max: 4_096,
             restart_min_ms: 10,
             restart_max_ms: 2_000,
@@ -104,6 +107,7 @@ impl BridgeOptions {
             ("restart_min_ms", self.restart_min_ms),
             ("calls_inbound_max", self.calls_inbound_max as u64),
             ("sessions_max", self.sessions_max as u64),
+            ("handshakes_max", self.handshakes_max as u64),
         ];
         if let Some((option, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return fail(option, "is 0, must be at least 1");

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::entry::PAYLOAD_BYTES_MAX;
+
 /// Timings and limits of one group's core.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Config {
@@ -14,6 +16,9 @@ pub struct Config {
     pub persist_stall_max: Duration,
     /// Entries in one AppendEntries message, at most.
     pub append_entries_max: usize,
+    /// The largest payload of a proposal, in bytes. Larger ones are refused: what is in the log must fit into one message to
+    /// a peer, or nothing after it is ever committed. At most [`PAYLOAD_BYTES_MAX`].
+    pub payload_bytes_max: usize,
     /// Bytes of entries in one AppendEntries message, at most (a single entry may exceed it).
     pub append_bytes_max: usize,
     /// AppendEntries messages to one peer that may be unacknowledged.
@@ -35,6 +40,7 @@ impl Default for Config {
             heartbeat_interval: Duration::from_millis(100),
             persist_stall_max: Duration::from_secs(3),
             append_entries_max: 1_024,
+            payload_bytes_max: PAYLOAD_BYTES_MAX,
             append_bytes_max: 1 << 20,
             window_messages_max: 64,
             window_bytes_max: 8 << 20,
@@ -58,6 +64,12 @@ pub enum ConfigError {
         /// The election timeout given.
         election: Duration,
     },
+    /// Payloads that a reader of the log would not take.
+    #[error("payload_bytes_max is {given}, above the {PAYLOAD_BYTES_MAX} bytes that an entry may have")]
+    Payload {
+        /// The limit given.
+        given: usize,
+    },
     /// A setting that must not be zero.
     #[error("{name} must be at least 1")]
     Zero {
@@ -73,7 +85,11 @@ impl Config {
         if heartbeat.is_zero() || heartbeat * 3 > election {
             return Err(ConfigError::Heartbeat { heartbeat, election });
         }
+        if self.payload_bytes_max > PAYLOAD_BYTES_MAX {
+            return Err(ConfigError::Payload { given: self.payload_bytes_max });
+        }
         let limits = [
+            ("payload_bytes_max", self.payload_bytes_max),
             ("append_entries_max", self.append_entries_max),
             ("append_bytes_max", self.append_bytes_max),
             ("window_messages_max", self.window_messages_max),
@@ -115,6 +131,14 @@ mod tests {
     }
 
     #[test]
+    fn no_payload_is_larger_than_an_entry_may_be() {
+        let of = |given| Config { payload_bytes_max: given, ..Config::default() };
+        assert_eq!(of(PAYLOAD_BYTES_MAX).validate(), Ok(()));
+        let given = PAYLOAD_BYTES_MAX + 1;
+        assert_eq!(of(given).validate(), Err(ConfigError::Payload { given }));
+    }
+
+    #[test]
     fn no_limit_is_zero() {
         let zero = |name, change: fn(&mut Config)| {
             let mut config = Config::default();
@@ -122,6 +146,7 @@ mod tests {
             assert_eq!(config.validate(), Err(ConfigError::Zero { name }));
         };
         zero("append_entries_max", |config| config.append_entries_max = 0);
+        zero("payload_bytes_max", |config| config.payload_bytes_max = 0);
         zero("append_bytes_max", |config| config.append_bytes_max = 0);
         zero("window_messages_max", |config| config.window_messages_max = 0);
         zero("window_bytes_max", |config| config.window_bytes_max = 0);

@@ -158,10 +158,12 @@ pub enum Refusal {
     Busy,
     /// Free disk space is below the reserve.
     NoSpace,
-    /// The payload is larger than an entry may be.
+    /// The payload is larger than this leader takes.
     TooLarge {
         /// The payload's size.
         bytes: usize,
+        /// The largest that it takes.
+        bytes_max: usize,
     },
     /// A membership change is under way, or this leader has not committed in its term yet.
     ChangeInProgress,

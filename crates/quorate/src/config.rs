@@ -49,17 +49,17 @@ pub struct NodeConfig {
     pub store_silence_ms_max: u64,
     /// Entries in one message to a peer, at most.
     pub append_entries_max: usize,
-    /// Bytes of entries in one message to a peer, at most.
+    /// Bytes of entries in one message to a peer, at most; up to 8 MiB.
     pub append_bytes_max: usize,
     /// Unacknowledged messages to one peer, at most.
     pub window_messages_max: usize,
-    /// Unacknowledged bytes to one peer, at most.
+    /// Unacknowledged bytes to one peer, at most; up to 16 MiB.
     pub window_bytes_max: usize,
     /// Bytes of entries a replica keeps in memory beyond what it needs.
     pub tail_bytes_max: usize,
     /// Bytes appended and not committed above which a leader answers busy.
     pub uncommitted_bytes_max: usize,
-    /// The largest command, in bytes of MessagePack.
+    /// The largest command that this node takes as the leader or from its own callers, in bytes of MessagePack; up to 8 MiB.
     pub command_bytes_max: usize,
     /// Restarts of one group's state machine at the same entry before the replica counts as faulted.
     pub machine_restarts_max: u32,
@@ -146,10 +146,15 @@ impl Config {
         if let Some((name, value)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::Range { name, value, range: "at least 1" });
         }
-        let value = self.node.command_bytes_max;
-        if value == 0 || value > COMMAND_BYTES_MAX {
-            let value = value as u64;
-            return Err(ConfigError::Range { name: "command_bytes_max", value, range: "1 to 8388608" });
+        // A message between nodes has at most MESSAGE_BYTES_MAX, and a link's queue twice as much, for all groups.
+        for (name, value, max, range) in [
+            ("command_bytes_max", self.node.command_bytes_max, COMMAND_BYTES_MAX, "1 to 8388608"),
+            ("append_bytes_max", self.node.append_bytes_max, COMMAND_BYTES_MAX, "1 to 8388608"),
+            ("window_bytes_max", self.node.window_bytes_max, MESSAGE_BYTES_MAX, "1 to 16777216"),
+        ] {
+            if value == 0 || value > max {
+                return Err(ConfigError::Range { name, value: value as u64, range });
+            }
         }
         if self.cluster.clock_drift_ppm_max > 100_000 {
             let value = self.cluster.clock_drift_ppm_max;
@@ -165,6 +170,7 @@ impl Config {
             heartbeat_interval: Duration::from_millis(self.node.heartbeat_interval_ms),
             persist_stall_max: Duration::from_millis(self.node.persist_stall_ms_max),
             append_entries_max: self.node.append_entries_max,
+            payload_bytes_max: self.node.command_bytes_max,
             append_bytes_max: self.node.append_bytes_max,
             window_messages_max: self.node.window_messages_max,
             window_bytes_max: self.node.window_bytes_max,
@@ -175,8 +181,14 @@ impl Config {
     }
 }
 
+/// The largest message between nodes, beside its head: the largest entry that can be in a log.
+const MESSAGE_BYTES_MAX: usize = quorate_core::PAYLOAD_BYTES_MAX;
+
 /// The largest `command_bytes_max`: half of the largest entry.
-pub(crate) const COMMAND_BYTES_MAX: usize = 8 << 20;
+pub(crate) const COMMAND_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 2;
+
+/// What a message has beside the payload of its largest entry: the entry's header and hash, and the message's own fields.
+pub(crate) const MESSAGE_HEAD_BYTES_MAX: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -196,6 +208,26 @@ mod tests {
         let mut config = Config::default();
         config.live.proposals_max = 0;
         assert!(config.validate().expect_err("no permits").to_string().contains("proposals_max is 0"));
+    }
+
+    /// An entry that cannot leave, or a window that no queue takes, would stop the group.
+    #[test]
+    fn what_enters_can_leave() {
+        for (name, set) in [
+            (
+                "command_bytes_max",
+                (|node, value| node.command_bytes_max = value) as fn(&mut NodeConfig, usize),
+            ),
+            ("append_bytes_max", |node, value| node.append_bytes_max = value),
+            ("window_bytes_max", |node, value| node.window_bytes_max = value),
+        ] {
+            let refused = |value| {
+                let mut config = Config::default();
+                set(&mut config.node, value);
+                config.validate().is_err_and(|error| error.to_string().contains(name))
+            };
+            assert!(refused(0) && refused(32 << 20) && !refused(8 << 20), "{name}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! - Never: reads or writes a socket, waits for a peer.
 //! - A crash loses all connections of the node, and ractor kills the children with it. Its supervisor restarts it with
 //!   `Bridge::respawn`; remote refs, monitors, exposures and peers stay.
-//! - Bound: `Accepted` by the session permit inside, the others by what callers add and by restarts.
+//! - Bound: `Accepted` by `handshakes_max`, for an older one gives way, the others by what callers add and by restarts.
 
 use super::children::Children;
 use super::kill::kill_below;
@@ -18,7 +18,7 @@ use crate::net::Stream;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorStatus, SpawnErr, SupervisionEvent};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 /// How long a child that ended may take to drop its state.
@@ -105,8 +105,8 @@ impl Actor for BridgeActor {
                 panic!("told to panic")
             }
             BridgeMessage::Withdrawn { actor } => myself.get_cell().unmonitor(actor),
-            BridgeMessage::Accepted { stream, permit } => {
-                state.start_session(&myself, stream, permit).await?;
+            BridgeMessage::Accepted { stream, gives_way } => {
+                state.start_session(&myself, stream, gives_way).await?;
             }
             BridgeMessage::Restart(kind) => {
                 // A peer that was added again in between has its Link already.
@@ -173,8 +173,8 @@ impl State {
         match &kind {
             ChildKind::Listener => {
                 let Some(acceptor) = tables.acceptor.lock().clone() else { return Ok(()) };
-                let (permits, max) = (tables.session_permits.clone(), tables.options.sessions_max);
-                let work: Work = Box::pin(listener::accept_loop(acceptor, permits, max, myself.clone()));
+                let max = tables.options.handshakes_max;
+                let work: Work = Box::pin(listener::accept_loop(acceptor, max, myself.clone()));
                 self.spawn(myself, kind, TaskActor, work).await
             }
             ChildKind::Link(node) => {
@@ -201,11 +201,11 @@ impl State {
         &mut self,
         myself: &ActorRef<BridgeMessage>,
         stream: Stream,
-        permit: OwnedSemaphorePermit,
+        gives_way: oneshot::Receiver<()>,
     ) -> Result<(), ActorProcessingErr> {
         let work: Work = Box::pin(session::run(session::Arguments {
             stream,
-            permit,
+            gives_way,
             options: self.tables.options.clone(),
             handshake: self.tables.handshake.clone(),
             inbound: self.tables.inbound.clone(),

@@ -161,7 +161,7 @@ impl Drop for LinkUp {
 async fn run(context: Context, target: Target) -> Option<Duration> {
     let Context { peer, options, observers, .. } = &context;
     peer.connecting();
-    let (stream, Admitted { peer: info, buffer }) = match connect(&context, &target).await {
+    let (stream, Admitted { peer: info, buffer, .. }) = match connect(&context, &target).await {
         Ok(connected) => connected,
         Err((refusal, reason)) => {
             if peer.connect_failed(&reason) {
@@ -203,10 +203,11 @@ async fn connect(context: &Context, target: &Target) -> Result<(Stream, Admitted
             let reason = format!("{address}: {error}");
             let refusal = match error {
                 HandshakeError::ByThem(refusal) => LinkRefusal::ByPeer(refusal.code),
-                HandshakeError::ByUs(refusal) => LinkRefusal::ByUs(refusal.code),
+                HandshakeError::ByUs { refusal, .. } => LinkRefusal::ByUs(refusal.code),
                 HandshakeError::TimedOut(_)
                 | HandshakeError::Io(_)
                 | HandshakeError::Closed
+                | HandshakeError::GaveWay
                 | HandshakeError::Frame(_) => LinkRefusal::Unreachable,
             };
             Err((refusal, reason))

@@ -1,18 +1,20 @@
 //! The Listener: accepts connections and hands them to the Bridge.
 //!
-//! - Owns: its accepting task. The socket lives above it, so a restarted Listener never finds its own address in use.
+//! - Owns: its accepting task, and which connections have not said yet who they are. The socket lives above it, so a restarted Listener never finds its own address in use.
 //! - Hears: `TaskMessage`: the end of its task, which ends only with the Bridge.
 //! - Asks: nothing.
 //! - Never: reads from a connection; the handshake is the Session's.
 //! - A crash loses nothing: connections wait in the socket's backlog. The Bridge restarts it.
-//! - Bound: `sessions_max` permits; a connection without one is closed at once and logged.
+//! - Bound: `handshakes_max` connections whose handshake is not over. A further one ends the oldest of them: whoever says
+//!   nothing gives way to whoever comes, so that strangers cannot keep a member out.
 
 use super::messages::BridgeMessage;
 use crate::net::Acceptor;
 use ractor::ActorRef;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 /// Pause after a failed accept (no file descriptors, say), so that the loop does not spin.
@@ -21,21 +23,15 @@ const ACCEPT_PAUSE_MS: u64 = 50;
 /// The Listener's task.
 pub(crate) async fn accept_loop(
     acceptor: Arc<dyn Acceptor>,
-    permits: Arc<Semaphore>,
-    sessions_max: usize,
+    handshakes_max: usize,
     bridge: ActorRef<BridgeMessage>,
 ) -> String {
+    let mut unknown = Unknown::new(handshakes_max);
     loop {
         match acceptor.accept().await {
             Ok(stream) => {
-                let Ok(permit) = permits.clone().try_acquire_owned() else {
-                    tracing::warn!(
-                        address = %stream.address, sessions_max,
-                        "connection closed: too many; raise sessions_max or look for clients that do not hang up"
-                    );
-                    continue;
-                };
-                if bridge.send_message(BridgeMessage::Accepted { stream, permit }).is_err() {
+                let gives_way = unknown.admit();
+                if bridge.send_message(BridgeMessage::Accepted { stream, gives_way }).is_err() {
                     return "the bridge has ended".into();
                 }
             }
@@ -43,6 +39,51 @@ pub(crate) async fn accept_loop(
                 tracing::warn!(%error, "accept failed, retrying; check the limit of open files");
                 sleep_until(Instant::now() + Duration::from_millis(ACCEPT_PAUSE_MS)).await;
             }
+        }
+    }
+}
+
+/// Connections in their handshake, the oldest first. A Session drops its receiver when its handshake is over.
+struct Unknown {
+    oldest_first: VecDeque<oneshot::Sender<()>>,
+    max: usize,
+}
+
+impl Unknown {
+    fn new(max: usize) -> Self {
+        Self { oldest_first: VecDeque::new(), max }
+    }
+
+    /// A place for one more; what it returns resolves when that one has to give way.
+    fn admit(&mut self) -> oneshot::Receiver<()> {
+        if self.oldest_first.len() >= self.max {
+            self.oldest_first.retain(|place| !place.is_closed());
+        }
+        if self.oldest_first.len() >= self.max {
+            // Dropped: its Session hears that.
+            self.oldest_first.pop_front();
+        }
+        let (place, gives_way) = oneshot::channel();
+        self.oldest_first.push_back(place);
+        gives_way
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_without_a_name_gives_way_and_who_has_one_stays() {
+        let mut unknown = Unknown::new(2);
+        let (mut first, second) = (unknown.admit(), unknown.admit());
+        drop(second);
+        let mut third = unknown.admit();
+        assert!(matches!(first.try_recv(), Err(oneshot::error::TryRecvError::Empty)), "second was done");
+        let mut fourth = unknown.admit();
+        assert!(matches!(first.try_recv(), Err(oneshot::error::TryRecvError::Closed)), "the oldest");
+        for stays in [&mut third, &mut fourth] {
+            assert!(matches!(stays.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::lock::Lock;
 use crate::net::Stream;
 use ractor::{ActorCell, ActorRef};
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::oneshot;
 
 /// What a child of the Bridge is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,10 +43,10 @@ pub(crate) enum BridgeMessage {
     Withdrawn {
         actor: ActorCell,
     },
-    /// From the Listener: a connection to serve, with its place among `sessions_max`.
+    /// From the Listener: a connection to serve. `gives_way` resolves when its handshake has taken too long beside others.
     Accepted {
         stream: Stream,
-        permit: OwnedSemaphorePermit,
+        gives_way: oneshot::Receiver<()>,
     },
     /// From itself: the pause before this child is started again is over.
     Restart(ChildKind),

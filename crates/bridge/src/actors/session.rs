@@ -1,24 +1,24 @@
 //! A Session: one inbound connection, from handshake to end.
 //!
-//! - Owns: the connection's tasks, and its place among `sessions_max`.
+//! - Owns: the connection's tasks, and its place among the connections of its kind.
 //! - Hears: `TaskMessage`: the end of its task.
 //! - Asks: admission, in its task.
 //! - Never: answers for an exposed actor; messages go from the reading task straight to the actors, batched.
 //! - A crash loses the connection. It is not restarted: the peer's Link reconnects and gets another Session.
 //! - Bound: `calls_inbound_max` calls, `monitors_max` names, two incomplete messages, the send queue's bytes.
 
-use crate::connection::{Admitted, Connection, Handshake, InboundConnections};
+use crate::connection::{Admitted, Connection, Handshake, HandshakeError, InboundConnections};
 use crate::endpoint::{Exposures, serve_inbound};
 use crate::net::Stream;
 use crate::options::BridgeOptions;
 use std::sync::Arc;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::oneshot;
 
 /// What a Session works with.
 pub(crate) struct Arguments {
     pub(crate) stream: Stream,
-    /// Its place among `sessions_max`.
-    pub(crate) permit: OwnedSemaphorePermit,
+    /// Resolves when the handshake has to give way to newer connections.
+    pub(crate) gives_way: oneshot::Receiver<()>,
     pub(crate) options: Arc<BridgeOptions>,
     pub(crate) handshake: Arc<Handshake>,
     pub(crate) inbound: Arc<InboundConnections>,
@@ -27,9 +27,15 @@ pub(crate) struct Arguments {
 
 /// The Session's task: one connection from handshake to end; returns the reason.
 pub(crate) async fn run(arguments: Arguments) -> String {
-    let Arguments { mut stream, permit: _permit, options, handshake, inbound, exposures } = arguments;
+    let Arguments { mut stream, mut gives_way, options, handshake, inbound, exposures } = arguments;
     let address = stream.address.clone();
-    let Admitted { peer, buffer } = match handshake.accept(&mut stream).await {
+    let admitted = tokio::select! {
+        biased;
+        admitted = handshake.accept(&mut stream) => admitted,
+        _ = &mut gives_way => Err(HandshakeError::GaveWay),
+    };
+    drop(gives_way);
+    let Admitted { peer, buffer, place: _place } = match admitted {
         Ok(admitted) => admitted,
         Err(error) => {
             inbound.handshake_failed(&address, &error);

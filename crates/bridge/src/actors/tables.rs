@@ -13,15 +13,12 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tokio::sync::Semaphore;
 
 pub(crate) struct Tables {
     pub(crate) options: Arc<BridgeOptions>,
     /// `None` for a process that only dials, and after `stop`.
     pub(crate) acceptor: Lock<Option<Arc<dyn Acceptor>>>,
     pub(crate) local_addr: Option<SocketAddr>,
-    /// The places of inbound connections, `sessions_max` of them.
-    pub(crate) session_permits: Arc<Semaphore>,
     pub(crate) handshake: Arc<Handshake>,
     pub(crate) inbound: Arc<InboundConnections>,
     pub(crate) exposures: Arc<Exposures>,
@@ -42,7 +39,6 @@ impl Tables {
         Arc::new(Self {
             acceptor: Lock::new(acceptor),
             local_addr,
-            session_permits: Arc::new(Semaphore::new(options.sessions_max)),
             handshake: Arc::new(Handshake::new(options.clone())),
             options,
             inbound: Arc::default(),

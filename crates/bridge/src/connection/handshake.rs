@@ -9,6 +9,7 @@
 //! The acceptor serves from its own Hello on; the dialler sends nothing before it has admitted. Unknown fields of a
 //! Hello are ignored, so authentication data can be added; encryption belongs below, in [`crate::Net`].
 
+use super::places::Places;
 use crate::frame::{
     self, FrameError, FrameKind, HELLO_FRAME_BYTES_MAX, HelloBody, MAGIC, NODE_BYTES_MAX, Refused,
     TEXT_BYTES_MAX, cap_text, read_cold,
@@ -22,6 +23,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 /// Why no connection came up.
@@ -29,8 +31,8 @@ use tokio::time::timeout;
 pub(crate) enum HandshakeError {
     #[error("refused by the other end: {0}")]
     ByThem(Refusal),
-    #[error("refused here: {0}")]
-    ByUs(Refusal),
+    #[error("node {node:?} refused here: {refusal}")]
+    ByUs { node: String, refusal: Refusal },
     #[error("no Hello within {0} ms: is this the bridge port of a node?")]
     TimedOut(u64),
     #[error("the handshake broke off: {0}")]
@@ -39,23 +41,29 @@ pub(crate) enum HandshakeError {
     Closed,
     #[error("malformed frame in the handshake: {0}")]
     Frame(#[from] FrameError),
+    #[error("too many newer connections: it had not said who it is")]
+    GaveWay,
 }
 
 /// The other end of an admitted connection, and what arrived after its Hello.
 pub(crate) struct Admitted {
     pub(crate) peer: PeerInfo,
     pub(crate) buffer: BytesMut,
+    /// Held as long as an inbound connection lasts.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
 }
 
 /// What both sides of a handshake work with: what we say and accept, and what was seen.
 pub(crate) struct Handshake {
     options: Arc<BridgeOptions>,
     pub(crate) boots: Boots,
+    places: Places,
 }
 
 impl Handshake {
     pub(crate) fn new(options: Arc<BridgeOptions>) -> Self {
-        Self { options, boots: Boots::default() }
+        let places = Places::new(options.sessions_max);
+        Self { options, boots: Boots::default(), places }
     }
 
     /// The dialling side; `expected` is the node it means to reach, `None` for any.
@@ -74,17 +82,17 @@ impl Handshake {
         })
         .await?;
         self.decide(stream, &theirs, Direction::Outbound, expected).await?;
-        Ok(Admitted { peer: peer_info(theirs.hello, stream), buffer })
+        Ok(Admitted { peer: peer_info(theirs.hello, stream), buffer, place: None })
     }
 
     /// The accepting side.
     pub(crate) async fn accept(&self, stream: &mut Stream) -> Result<Admitted, HandshakeError> {
         let mut buffer = BytesMut::with_capacity(1024);
         let theirs = within(self.options.handshake_timeout_ms, read_hello(stream, &mut buffer)).await?;
-        self.decide(stream, &theirs, Direction::Inbound, None).await?;
+        let place = self.decide(stream, &theirs, Direction::Inbound, None).await?;
         let ours = self.hello_frame(&theirs.hello.node);
         within(self.options.handshake_timeout_ms, send(stream, &ours)).await?;
-        Ok(Admitted { peer: peer_info(theirs.hello, stream), buffer })
+        Ok(Admitted { peer: peer_info(theirs.hello, stream), buffer, place })
     }
 
     /// Admits the other end and remembers its boot, or refuses it and tells it why.
@@ -94,8 +102,11 @@ impl Handshake {
         theirs: &HelloBody,
         direction: Direction,
         expected: Option<&str>,
-    ) -> Result<(), HandshakeError> {
-        let Err(refusal) = self.admit(theirs, direction, expected).await else { return Ok(()) };
+    ) -> Result<Option<OwnedSemaphorePermit>, HandshakeError> {
+        let refusal = match self.admit(theirs, direction, expected).await {
+            Ok(place) => return Ok(place),
+            Err(refusal) => refusal,
+        };
         let Refusal { code, detail, remedy } = refusal.clone();
         let body = Refused { code: code.name().to_owned(), detail, remedy };
         let frame = frame::cold(FrameKind::Refused, &body);
@@ -105,16 +116,16 @@ impl Handshake {
             Ok(stream.writer.shutdown().await?)
         })
         .await;
-        Err(HandshakeError::ByUs(refusal))
+        Err(HandshakeError::ByUs { node: theirs.hello.node.clone(), refusal })
     }
 
-    /// The bridge's own checks, then the owner's admission with its deadline.
+    /// The bridge's own checks, then the owner's admission with its deadline. An inbound connection gets a place.
     async fn admit(
         &self,
         theirs: &HelloBody,
         direction: Direction,
         expected: Option<&str>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
         self.check(theirs, direction, expected)?;
         let limit_ms = self.options.admission_timeout_ms;
         let admitting = self.options.admission.admit(&theirs.hello, direction);
@@ -123,7 +134,13 @@ impl Handshake {
             let remedy = "the link retries; see the log of the refusing node for slow disks";
             Err(Refusal::new(RefusalCode::NotNow, detail, remedy))
         })?;
-        self.boots.record(&theirs.hello)
+        // After admission: whoever only says that it is a node takes no node's place.
+        let place = match direction {
+            Direction::Inbound => Some(self.places.take(theirs.hello.kind)?),
+            Direction::Outbound => None,
+        };
+        self.boots.record(&theirs.hello)?;
+        Ok(place)
     }
 
     fn check(&self, theirs: &HelloBody, direction: Direction, expected: Option<&str>) -> Result<(), Refusal> {

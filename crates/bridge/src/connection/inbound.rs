@@ -3,7 +3,7 @@
 use super::counters::Counters;
 use super::handshake::HandshakeError;
 use super::shared::Connection;
-use crate::identity::{PeerInfo, PeerKind};
+use crate::identity::{PeerInfo, PeerKind, RefusalCode};
 use crate::lock::Lock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub(crate) struct InboundConnections {
     by_node: Lock<BTreeMap<String, Arc<Connection>>>,
     pub(crate) counters: Arc<Counters>,
+    not_admitted: Lock<NotAdmitted>,
 }
 
 impl InboundConnections {
@@ -19,6 +20,7 @@ impl InboundConnections {
     /// nothing more is delivered from it. Clients have no name, so each may have many.
     pub(crate) fn enter(self: &Arc<Self>, connection: &Arc<Connection>) -> Entered {
         if connection.peer.kind != PeerKind::Client {
+            self.not_admitted.lock().nodes.remove(&connection.peer.node);
             let older = self.by_node.lock().insert(connection.peer.node.clone(), connection.clone());
             if let Some(older) = older {
                 older.close("replaced by a newer connection of the same node");
@@ -32,20 +34,53 @@ impl InboundConnections {
         self.by_node.lock().values().map(|connection| connection.peer.clone()).collect()
     }
 
-    /// Counts and logs a connection that was not admitted.
+    /// Counts a connection that was not admitted, and logs it if that says something new.
     pub(crate) fn handshake_failed(&self, address: &str, error: &HandshakeError) {
-        match error {
-            HandshakeError::Frame(frame) => {
-                self.counters.malformed.add(1);
-                let remedy = "something else dials this port, or its version is too old";
-                tracing::warn!(%address, what = %frame, remedy, "malformed frame in the handshake, connection closed");
-            }
-            HandshakeError::ByUs(_)
-            | HandshakeError::ByThem(_)
-            | HandshakeError::TimedOut(_)
-            | HandshakeError::Io(_)
-            | HandshakeError::Closed => tracing::warn!(%address, %error, "inbound connection not admitted"),
+        if matches!(error, HandshakeError::Frame(_)) {
+            self.counters.malformed.add(1);
         }
+        match self.not_admitted.lock().worth_a_line(error) {
+            None => {}
+            Some(Line::Node) => {
+                tracing::warn!(%address, %error, "a node is not admitted, and will try again")
+            }
+            Some(Line::Strangers(count)) => {
+                tracing::warn!(%address, %error, count, "inbound connections not admitted, this is the last of them");
+            }
+        }
+    }
+}
+
+/// Who was not admitted, so that the log has a line for each change and not for each attempt: a node that is refused dials
+/// again several times a second, and anybody may dial a port.
+#[derive(Default)]
+struct NotAdmitted {
+    nodes: BTreeMap<String, RefusalCode>,
+    strangers: u64,
+}
+
+/// So many refused nodes are told apart.
+const NODES_TOLD_APART: usize = 64;
+
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    /// A node, for this reason for the first time since it was last connected.
+    Node,
+    /// So many connections until now: the first, second, fourth ..
+    Strangers(u64),
+}
+
+impl NotAdmitted {
+    fn worth_a_line(&mut self, error: &HandshakeError) -> Option<Line> {
+        if let HandshakeError::ByUs { node, refusal } = error
+            && !node.is_empty()
+            && (self.nodes.len() < NODES_TOLD_APART || self.nodes.contains_key(node))
+        {
+            let before = self.nodes.insert(node.clone(), refusal.code.clone());
+            return (before.as_ref() != Some(&refusal.code)).then_some(Line::Node);
+        }
+        self.strangers += 1;
+        self.strangers.is_power_of_two().then_some(Line::Strangers(self.strangers))
     }
 }
 
@@ -62,5 +97,36 @@ impl Drop for Entered {
         if by_node.get(node).is_some_and(|current| Arc::ptr_eq(current, &self.connection)) {
             by_node.remove(node);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Refusal;
+
+    fn refused(node: &str, code: RefusalCode) -> HandshakeError {
+        HandshakeError::ByUs { node: node.into(), refusal: Refusal::new(code, "detail", "remedy") }
+    }
+
+    #[test]
+    fn a_refused_node_is_logged_once_for_each_reason_and_strangers_ever_less() {
+        let mut not_admitted = NotAdmitted::default();
+        let mut lines = |error: HandshakeError| not_admitted.worth_a_line(&error);
+        assert_eq!(lines(refused("a", RefusalCode::UnknownPeer)), Some(Line::Node));
+        assert_eq!(lines(refused("a", RefusalCode::UnknownPeer)), None);
+        assert_eq!(lines(refused("a", RefusalCode::WrongIncarnation)), Some(Line::Node));
+        assert_eq!(lines(refused("b", RefusalCode::WrongIncarnation)), Some(Line::Node));
+        let said = (0..1_000).filter(|_| lines(HandshakeError::Closed).is_some()).count();
+        assert_eq!(said, 10, "1, 2, 4 .. 512");
+    }
+
+    #[test]
+    fn names_that_strangers_make_up_take_no_memory() {
+        let mut not_admitted = NotAdmitted::default();
+        for at in 0..10_000 {
+            not_admitted.worth_a_line(&refused(&format!("node{at}"), RefusalCode::UnknownPeer));
+        }
+        assert_eq!(not_admitted.nodes.len(), NODES_TOLD_APART);
     }
 }

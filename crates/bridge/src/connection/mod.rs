@@ -9,6 +9,7 @@ mod counters;
 mod handshake;
 mod inbound;
 mod keepalive;
+mod places;
 mod queue;
 mod read;
 mod receiver;

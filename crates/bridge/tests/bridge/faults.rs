@@ -207,16 +207,43 @@ async fn removing_a_peer_ends_its_link_and_adding_it_starts_a_new_one() {
     answers(&remote).await;
 }
 
+/// Says a Hello as a client; the kind and the body of the answer.
+async fn raw_client(handle: &BridgeHandle) -> (TcpStream, u8, String) {
+    let mut stream = TcpStream::connect(address(handle)).await.unwrap();
+    let hello = RawHello { kind: "client", incarnation: 0, boot: 0, ..RawHello::new("") };
+    stream.write_all(&hello.frame("quorate-bridge")).await.unwrap();
+    let (kind, body) = raw_frame(&mut stream).await.unwrap();
+    (stream, kind, String::from_utf8_lossy(&body).into_owned())
+}
+
 #[tokio::test]
-async fn connections_above_the_bound_are_closed() {
+async fn clients_above_the_bound_are_refused_and_a_node_is_not() {
     let mut few = options("b");
     few.sessions_max = 1;
     let b = start(few).await;
-    let kept = raw_peer(&b, "x").await;
-    let mut refused = TcpStream::connect(address(&b)).await.unwrap();
-    assert_eq!(refused.read(&mut [0; 16]).await.unwrap_or(0), 0, "closed");
+    let (kept, kind, _) = raw_client(&b).await;
+    assert_eq!(kind, 1, "a Hello");
+    let (_, kind, said) = raw_client(&b).await;
+    assert!(kind == 2 && said.contains("1 clients are connected"), "{kind} {said}");
+    let _node = raw_peer(&b, "x").await;
     drop(kept);
-    until("the place is free", || b.sessions().is_empty()).await;
+    // Its place is free once the bridge has noticed.
+    tokio::time::timeout(10 * SECOND, async { while raw_client(&b).await.1 != 1 {} }).await.unwrap();
+}
+
+#[tokio::test]
+async fn strangers_that_say_nothing_keep_no_node_out() {
+    let mut few = options("b");
+    (few.handshakes_max, few.handshake_timeout_ms) = (2, 3_600_000);
+    let b = start(few).await;
+    let mut silent = Vec::new();
+    for _ in 0..5 {
+        silent.push(TcpStream::connect(address(&b)).await.unwrap());
+    }
+    let _node = raw_peer(&b, "x").await;
+    for oldest in &mut silent[..3] {
+        assert_eq!(oldest.read(&mut [0; 16]).await.unwrap_or(0), 0, "it gave way");
+    }
 }
 
 #[tokio::test]

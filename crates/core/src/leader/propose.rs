@@ -2,7 +2,7 @@
 //! and Replicated follow at the same time.
 
 use crate::effect::{Effect, Effects, Notice, Refusal};
-use crate::entry::{Entry, EntryKind, PAYLOAD_BYTES_MAX};
+use crate::entry::{Entry, EntryKind};
 use crate::ids::Time;
 use crate::leader::proposal::Proposal;
 use crate::leader::role::Leader;
@@ -35,8 +35,9 @@ impl Leader {
         let mut bytes = self.uncommitted_bytes;
         for proposal in proposals {
             let size = proposal.payload.len();
-            let reason = if size > PAYLOAD_BYTES_MAX {
-                Some(Refusal::TooLarge { bytes: size })
+            let bytes_max = self.state.config.payload_bytes_max;
+            let reason = if size > bytes_max {
+                Some(Refusal::TooLarge { bytes: size, bytes_max })
             } else if bytes >= self.state.config.uncommitted_bytes_max {
                 Some(Refusal::Busy)
             } else {

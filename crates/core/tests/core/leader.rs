@@ -203,9 +203,10 @@ fn bug_32_what_is_not_committed_is_bounded_by_bytes() {
 
 #[test]
 fn a_command_has_a_longest_length() {
-    for (length, taken) in [(PAYLOAD_BYTES_MAX, true), (PAYLOAD_BYTES_MAX + 1, false)] {
-        let effects = propose(&mut leader(), 1_000, &[length]);
-        assert_eq!(answers(&effects), [(1, (!taken).then_some(Refusal::TooLarge { bytes: length }))]);
+    for (bytes, taken) in [(PAYLOAD_BYTES_MAX, true), (PAYLOAD_BYTES_MAX + 1, false)] {
+        let effects = propose(&mut leader(), 1_000, &[bytes]);
+        let refusal = Refusal::TooLarge { bytes, bytes_max: PAYLOAD_BYTES_MAX };
+        assert_eq!(answers(&effects), [(1, (!taken).then_some(refusal))]);
     }
 }
 

@@ -7,6 +7,7 @@ use quorate_bridge::{Bridge, BridgeHandle, BridgeOptions, PeerAddress, PeerKind}
 use quorate_core::NodeId;
 use tokio::sync::watch;
 
+use crate::config::MESSAGE_HEAD_BYTES_MAX;
 use crate::context::StoreRoute;
 use crate::error::{BROKEN_TARGET, NodeFailure};
 use crate::instance;
@@ -99,6 +100,7 @@ fn bridge_options(
         admission: Arc::new(Gate::new(spec.id.clone(), fingerprint, members, store)),
         net: spec.net.clone(),
         seed: spec.entropy,
+        message_bytes_max: quorate_core::PAYLOAD_BYTES_MAX + MESSAGE_HEAD_BYTES_MAX,
         ..BridgeOptions::new(String::new(), quorate_bridge::Identity::client())
     }
 }

@@ -209,9 +209,7 @@ impl LeaderState {
             port.fail(match reason {
                 Refusal::Busy => ProposeError::Busy { in_flight },
                 Refusal::NoSpace => ProposeError::NoSpace,
-                Refusal::TooLarge { bytes } => {
-                    ProposeError::TooLarge { bytes, bytes_max: quorate_core::PAYLOAD_BYTES_MAX }
-                }
+                Refusal::TooLarge { bytes, bytes_max } => ProposeError::TooLarge { bytes, bytes_max },
                 Refusal::Transferring => ProposeError::not_ready(NotReadyReason::Transferring),
                 Refusal::NotLeader => ProposeError::not_ready(NotReadyReason::SteppedDown),
                 Refusal::ChangeInProgress => ProposeError::not_ready(NotReadyReason::ChangeInProgress),

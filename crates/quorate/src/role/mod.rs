@@ -10,10 +10,12 @@
 //! - `codec`: their messages as bytes.
 //! - `leader`, `waiting` (follower and candidate), `replicator`: the actors.
 //! - `runner`: what the roles have in common.
+//! - `outbound`: their messages to peers.
 //! - `timer`: one timer per actor.
 
 pub(crate) mod codec;
 mod leader;
+mod outbound;
 mod replicator;
 mod runner;
 pub(crate) mod start;

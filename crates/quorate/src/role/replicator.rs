@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::messages::replicator::ReplicatorMessage;
 use crate::messages::role::LeaderMessage;
 use crate::protocol::GroupProtocol;
-use crate::role::codec::encode_message;
+use crate::role::outbound::Outbound;
 use crate::role::timer::Timer;
 
 /// What a replicator starts with.
@@ -44,6 +44,7 @@ pub(crate) struct ReplicatorState {
     boot: Boot,
     term: Term,
     remote: Option<RemoteRef<GroupProtocol>>,
+    outbound: Outbound,
 }
 
 /// The replicator.
@@ -72,6 +73,7 @@ impl Actor for ReplicatorActor {
             boot: start.boot,
             term: start.term,
             remote: start.remote,
+            outbound: Outbound::default(),
         };
         state.send_appends(&me, effects);
         Ok(state)
@@ -104,8 +106,8 @@ impl ReplicatorState {
                     let body = Body::AppendEntries(append);
                     let message = Message { from, to, boot: self.boot, term: self.term, body };
                     if let Some(remote) = &self.remote {
-                        // Lost if the link is down or its queue is full: the reply to the next heartbeat shows the gap.
-                        let _ = remote.cast(&encode_message(&message));
+                        // If it is lost, the reply to the next heartbeat shows the gap.
+                        self.outbound.send(remote, &message);
                     }
                 }
                 ReplicatorEffect::Fetch { from } => {

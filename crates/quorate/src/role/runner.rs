@@ -22,7 +22,7 @@ use crate::messages::replicator::{ReplicatorMessage, ReplicatorRef};
 use crate::messages::role::{EndedRole, MemberStatus, RoleStatus};
 use crate::messages::store::port_answer;
 use crate::ports::QueryPort;
-use crate::role::codec::encode_message;
+use crate::role::outbound::Outbound;
 use crate::role::timer::Timer;
 
 /// What a role actor starts with.
@@ -79,6 +79,7 @@ pub(crate) struct Runner<R> {
     epoch: Epoch,
     pub(crate) timer: Timer,
     remotes: Remotes,
+    outbound: Outbound,
     reads: BTreeMap<ReadId, QueryPort>,
     next_read: u64,
 }
@@ -92,6 +93,7 @@ impl<R: CoreRole> Runner<R> {
             epoch,
             timer: Timer::default(),
             remotes: Remotes::default(),
+            outbound: Outbound::default(),
             reads: BTreeMap::new(),
             next_read: 0,
         }
@@ -211,8 +213,7 @@ impl<R: CoreRole> Runner<R> {
 
     fn send_to_peer(&mut self, message: &Message) {
         if let Some(remote) = self.remotes.get(&self.cx, &message.to) {
-            // Lost if the link is down or its queue is full: Raft resends.
-            let _ = remote.cast(&encode_message(message));
+            self.outbound.send(remote, message);
         }
     }
 

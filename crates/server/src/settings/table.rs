@@ -158,12 +158,12 @@ const TUNING: &[(&str, &str)] = pairs! {
     persist_stall_ms_max "A leader whose disk has kept a write waiting this long gives leadership away.";
     store_silence_ms_max "A disk that is silent for this long counts as failed and stops the node.";
     append_entries_max "Entries in one message to a peer, at most.";
-    append_bytes_max "Bytes of entries in one message to a peer, at most.";
+    append_bytes_max "Bytes of entries in one message to a peer, at most; up to 8 MiB.";
     window_messages_max "Unacknowledged messages to one peer, at most.";
-    window_bytes_max "Unacknowledged bytes to one peer, at most.";
+    window_bytes_max "Unacknowledged bytes to one peer, at most; up to 16 MiB.";
     tail_bytes_max "Bytes of entries a replica keeps in memory beyond what it needs.";
     uncommitted_bytes_max "Bytes appended and not committed above which a leader answers busy.";
-    command_bytes_max "The largest command, in bytes of MessagePack.";
+    command_bytes_max "The largest command that this node takes as the leader or from its own callers, in bytes of MessagePack; up to 8 MiB.";
     machine_restarts_max "Restarts of the state machine at the same entry before the replica counts as faulted.";
     proposals_max "Proposals that may be under way from this node.";
     queries_max "Queries that may be under way from this node.";
