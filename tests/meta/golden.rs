@@ -105,6 +105,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
         round: Round(70_000),
         sent_at: Time(5_000_000_000),
         result,
+        disk_full: false,
     };
     let conflict = AppendResult::Conflict { hint: log_id(6, 255), last: Index(256) };
     vec![

@@ -109,6 +109,10 @@ pub struct AppendReply {
     pub sent_at: Time,
     /// What the receiver did with it.
     pub result: AppendResult,
+    /// Its disk has no room for commands: it is no one to hand leadership to for the sake of room (`safety.md` 16). Only said
+    /// when it is so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disk_full: bool,
 }
 
 /// What the receiver did with an [`AppendEntries`] message.
@@ -183,13 +187,14 @@ impl fmt::Display for Message {
                     _ => Ok(()),
                 }
             }
-            Body::AppendReply(a) => match &a.result {
-                AppendResult::Matched { index } => write!(f, " matched={index} round={}", a.round),
-                AppendResult::Conflict { hint, last } => {
-                    write!(f, " conflict hint={hint} last={last} round={}", a.round)
+            Body::AppendReply(a) => {
+                match &a.result {
+                    AppendResult::Matched { index } => write!(f, " matched={index}")?,
+                    AppendResult::Conflict { hint, last } => write!(f, " conflict hint={hint} last={last}")?,
+                    AppendResult::NoSpace => write!(f, " no_space")?,
                 }
-                AppendResult::NoSpace => write!(f, " no_space round={}", a.round),
-            },
+                write!(f, " round={}{}", a.round, if a.disk_full { " disk_full" } else { "" })
+            }
             Body::TimeoutNow => Ok(()),
             Body::ReadIndexRequest(r) => {
                 write!(f, " id={}{}", r.id, if r.recovering { " recovering" } else { "" })

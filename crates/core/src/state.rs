@@ -254,6 +254,7 @@ impl ReplicaState {
             round: Round::ZERO,
             sent_at: Time::default(),
             result: AppendResult::Conflict { hint: LogId::default(), last: self.last().index },
+            disk_full: self.disk_full,
         };
         let message = self.message(to, Body::AppendReply(reply));
         self.send_after_hard_state(message, effects);

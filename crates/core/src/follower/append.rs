@@ -168,8 +168,8 @@ impl Follower {
             AppendResult::Matched { index } => Some(index),
             AppendResult::Conflict { .. } | AppendResult::NoSpace => None,
         };
-        let reply =
-            AppendReply { session: append.session, round: append.round, sent_at: append.sent_at, result };
+        let AppendEntries { session, round, sent_at, .. } = *append;
+        let reply = AppendReply { session, round, sent_at, result, disk_full: self.state.disk_full };
         let message = self.state.message(to, Body::AppendReply(reply));
         match claim {
             Some(index) => self.state.send_after_log(index, message, effects),

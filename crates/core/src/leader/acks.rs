@@ -39,7 +39,7 @@ impl Leader {
             round: Round::ZERO,
             rewound_at: now,
             rolled_back: false,
-            no_space: false,
+            has_room: None,
         });
         progress.session = session;
         progress.rewound_at = now;
@@ -54,6 +54,7 @@ impl Leader {
             progress.matched_at = now;
             progress.round = Round::ZERO;
             progress.rolled_back = false;
+            progress.has_room = None;
         }
         self.start_replicator(now, peer, effects);
     }
@@ -88,16 +89,16 @@ impl Leader {
         }
         progress.contact = progress.contact.max(reply.sent_at);
         progress.round = progress.round.max(reply.round);
+        let had_room = progress.has_room.replace(!reply.disk_full && reply.result != AppendResult::NoSpace);
+        if had_room != Some(false) && progress.has_room == Some(false) {
+            effects.push(Effect::Notice(Notice::PeerNoSpace { peer: from.clone() }));
+        }
         match reply.result {
             AppendResult::Matched { index } => self.matched(now, &from, index, effects),
             AppendResult::Conflict { hint, last } => {
                 self.conflict(now, from, reply.sent_at, hint, last, effects);
             }
-            AppendResult::NoSpace => {
-                progress.no_space = true;
-                effects.push(Effect::Notice(Notice::PeerNoSpace { peer: from.clone() }));
-                self.tell(from, ReplicatorEvent::NoSpace, effects);
-            }
+            AppendResult::NoSpace => self.tell(from, ReplicatorEvent::NoSpace, effects),
         }
     }
 
@@ -108,7 +109,6 @@ impl Leader {
         {
             progress.match_index = index;
             progress.matched_at = now;
-            progress.no_space = false;
         }
         self.tell(from.clone(), ReplicatorEvent::Matched(at), effects);
         self.transfer_if_ready(from, effects);

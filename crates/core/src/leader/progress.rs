@@ -24,8 +24,8 @@ pub(super) struct Progress {
     pub(super) rewound_at: Time,
     /// The peer's log went back behind what it had acknowledged: it does not count until it restarts.
     pub(super) rolled_back: bool,
-    /// The peer's disk was full when it last received entries.
-    pub(super) no_space: bool,
+    /// Whether its disk had room for commands when it last answered; `None` before its first answer.
+    pub(super) has_room: Option<bool>,
 }
 
 /// What a leader reports about a peer.

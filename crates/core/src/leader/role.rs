@@ -202,7 +202,7 @@ impl Leader {
             RoleEvent::Message(message) => self.message(now, message, effects),
             RoleEvent::Tick => self.tick(now, effects),
             // `safety.md` 16: a node with disk space should lead.
-            RoleEvent::DiskFull(true) => self.begin_transfer(now, None, effects),
+            RoleEvent::DiskFull(true) => self.transfer_for_room(now, effects),
             RoleEvent::StoreBack
             | RoleEvent::StoreAway
             | RoleEvent::Persisted(_)
@@ -223,7 +223,7 @@ impl Leader {
         let stalled = self.state.durability.oldest_issued_at();
         if stalled.is_some_and(|at| now.since(at) >= config.persist_stall_max) && !self.progress.is_empty() {
             effects.push(Effect::Notice(Notice::DiskStalled));
-            self.give_away(effects);
+            self.give_away(now, effects);
             effects.push(become_role(NextRole::Follower, "its disk is stalled", None));
             return;
         }

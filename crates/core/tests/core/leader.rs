@@ -24,7 +24,7 @@ fn hears(leader: &mut Leader, at: Time, from: usize, term: Term, body: Body) -> 
 /// The peer `from` has everything, and says so of what was sent at `sent_at`.
 fn level(leader: &mut Leader, at: Time, from: usize, sent_at: Time, round: Round) -> Effects {
     let result = AppendResult::Matched { index: Index(3) };
-    let reply = AppendReply { session: ReplicationSession(from as u64), round, sent_at, result };
+    let reply = AppendReply { session: ReplicationSession(from as u64), round, sent_at, result, disk_full: false };
     hears(leader, at, from, TERM, Body::AppendReply(reply))
 }
 
@@ -190,6 +190,7 @@ fn bug_32_what_is_not_committed_is_bounded_by_bytes() {
         round: Round::ZERO,
         sent_at: Time(1),
         result: AppendResult::Matched { index: Index(index) },
+        disk_full: false,
     };
     hears(&mut leader, Time(7), 1, TERM, Body::AppendReply(matched(4)));
     assert_eq!(leader.state().commit(), Index(4));
@@ -237,6 +238,7 @@ fn rule_05_what_an_earlier_boot_of_a_peer_says_counts_for_nothing() {
         round: Round::ZERO,
         sent_at: Time(1),
         result: AppendResult::Matched { index: Index(index) },
+        disk_full: false,
     };
     let mut from_boot = |boot, index| {
         let body = Body::AppendReply(reply(index));
@@ -265,6 +267,7 @@ fn bug_27_a_log_that_went_back_is_told_from_a_late_rejection() {
             round: Round::ZERO,
             sent_at: Time(sent_at),
             result,
+            disk_full: false,
         };
         // The same acknowledgement once more does not make it later.
         level(&mut leader, Time(8), 1, Time(3), Round::ZERO);
@@ -287,4 +290,69 @@ fn reads_of_peers_are_forgotten_after_an_election_timeout() {
     assert_eq!(leader.gathering_reads(), 1);
     leader.step(due, LeaderEvent::Role(RoleEvent::Tick));
     assert_eq!(leader.gathering_reads(), 0);
+}
+
+/// What the voter `from` answers about its disk, having matched everything that was sent at `at`.
+fn answers_about_room(leader: &mut Leader, at: Time, from: usize, disk_full: bool) -> Effects {
+    let result = AppendResult::Matched { index: Index(3) };
+    let session = ReplicationSession(from as u64);
+    let reply = AppendReply { session, round: Round::ZERO, sent_at: at, result, disk_full };
+    hears(leader, at, from, TERM, Body::AppendReply(reply))
+}
+
+fn is_told_to_stand(effects: &Effects) -> bool {
+    said(effects).iter().any(|body| matches!(body, Body::TimeoutNow))
+}
+
+/// Equal disks fill at the same time: leadership went round at every tick, each turn with synced votes on full disks.
+#[test]
+fn rule_16_a_leader_without_room_stays_while_no_peer_says_that_it_has_room() {
+    let ms = |ms: u64| Time(0) + Duration::from_millis(ms);
+    let mut leader = leader();
+    leader.step(ms(1), LeaderEvent::Role(RoleEvent::Persisted(Sequence(1))));
+    for at in 1..50 {
+        let now = ms(at * 100);
+        let full = leader.step(now, LeaderEvent::Role(RoleEvent::DiskFull(true)));
+        let (one, two) =
+            (answers_about_room(&mut leader, now, 1, true), answers_about_room(&mut leader, now, 2, true));
+        let ticked = leader.step(now, LeaderEvent::Role(RoleEvent::Tick));
+        for effects in [full, one, two, ticked] {
+            assert!(!is_told_to_stand(&effects) && becomes(&effects).is_none(), "at {now:?}: {effects:?}");
+        }
+    }
+    answers_about_room(&mut leader, ms(5_000), 2, false);
+    let effects = leader.step(ms(5_000), LeaderEvent::Role(RoleEvent::Tick));
+    assert!(is_told_to_stand(&effects), "one of them has room again");
+    assert_eq!(leader.transferring_to(), Some(&node(2)));
+}
+
+#[test]
+fn rule_16_a_leader_hands_nothing_over_for_room_as_soon_as_it_is_elected_or_before_it_knows() {
+    let ms = |ms: u64| Time(0) + Duration::from_millis(ms);
+    for (at, knows, hands_over) in [(2_900, true, false), (3_000, true, true), (3_000, false, false)] {
+        let mut leader = leader();
+        leader.step(ms(1), LeaderEvent::Role(RoleEvent::Persisted(Sequence(1))));
+        let now = ms(at);
+        if knows {
+            answers_about_room(&mut leader, now, 1, false);
+        } else {
+            // Another voter keeps the quorum in contact, and has no room.
+            answers_about_room(&mut leader, now, 2, true);
+        }
+        let effects = leader.step(now, LeaderEvent::Role(RoleEvent::DiskFull(true)));
+        assert_eq!(is_told_to_stand(&effects), hands_over, "after {at} ms, known: {knows}");
+    }
+}
+
+#[test]
+fn leadership_is_not_handed_to_who_is_silent() {
+    let ms = |ms: u64| Time(0) + Duration::from_millis(ms);
+    let mut leader = leader();
+    leader.step(ms(1), LeaderEvent::Role(RoleEvent::Persisted(Sequence(1))));
+    // Both have matched everything; one has not answered for longer than an election timeout.
+    answers_about_room(&mut leader, ms(100), 1, false);
+    answers_about_room(&mut leader, ms(1_900), 2, false);
+    let effects = leader.step(ms(2_000), LeaderEvent::Transfer { to: None });
+    assert!(is_told_to_stand(&effects));
+    assert_eq!(leader.transferring_to(), Some(&node(2)));
 }

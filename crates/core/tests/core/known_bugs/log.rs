@@ -63,6 +63,7 @@ fn reply(lab: &mut Lab, from: usize, to: usize, session: u64, sent_at: Time, res
         round: Round::ZERO,
         sent_at,
         result,
+        disk_full: false,
     });
     let (boot, term) = (Boot(1), Term(lab.term(to)));
     lab.common(to, RoleEvent::Message(Message { from: name(from), to: name(to), boot, term, body }));
