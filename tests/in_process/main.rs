@@ -4,5 +4,6 @@ mod client;
 mod faults;
 mod rest_cluster;
 mod rest_contract;
+mod slow_machine;
 mod supervision;
 mod three_nodes;

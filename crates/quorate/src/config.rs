@@ -61,6 +61,9 @@ pub struct NodeConfig {
     pub uncommitted_bytes_max: usize,
     /// The largest command that this node takes as the leader or from its own callers, in bytes of MessagePack; up to 8 MiB.
     pub command_bytes_max: usize,
+    /// Threads on which state machines run; 0: four, or as many as there are cores if these are fewer. A machine that is slow
+    /// holds one of them.
+    pub apply_threads: usize,
     /// Restarts of one group's state machine at the same entry before the replica counts as faulted.
     pub machine_restarts_max: u32,
 }
@@ -78,6 +81,7 @@ impl Default for NodeConfig {
             tail_bytes_max: 16 << 20,
             uncommitted_bytes_max: 64 << 20,
             command_bytes_max: 1 << 20,
+            apply_threads: 0,
             machine_restarts_max: 3,
         }
     }
@@ -156,6 +160,10 @@ impl Config {
                 return Err(ConfigError::Range { name, value: value as u64, range });
             }
         }
+        if self.node.apply_threads > APPLY_THREADS_MAX {
+            let value = self.node.apply_threads as u64;
+            return Err(ConfigError::Range { name: "apply_threads", value, range: "0 to 256" });
+        }
         if self.cluster.clock_drift_ppm_max > 100_000 {
             let value = self.cluster.clock_drift_ppm_max;
             return Err(ConfigError::Range { name: "clock_drift_ppm_max", value, range: "0 to 100000" });
@@ -180,6 +188,9 @@ impl Config {
         }
     }
 }
+
+/// More threads than any machine needs: a guard against a number that was meant for something else.
+const APPLY_THREADS_MAX: usize = 256;
 
 /// The largest message between nodes, beside its head: the largest entry that can be in a log.
 const MESSAGE_BYTES_MAX: usize = quorate_core::PAYLOAD_BYTES_MAX;

@@ -7,6 +7,7 @@ use quorate_core::{Config as CoreConfig, GroupId, NodeId};
 use ractor::ActorRef;
 use tokio::sync::watch;
 
+use crate::applier::workers::Workers;
 use crate::clock::Clock;
 use crate::messages::store::StoreMessage;
 use crate::protocol::{GroupProtocol, exposed_name};
@@ -24,6 +25,8 @@ pub(crate) struct GroupContext {
     pub(crate) clock: Clock,
     pub(crate) core: CoreConfig,
     pub(crate) store: StoreRoute,
+    /// Where the applier runs.
+    pub(crate) workers: Workers,
     /// `None` on a node without peers.
     pub(crate) bridge: Option<BridgeHandle>,
     /// Written by the group's actor alone.

@@ -25,8 +25,11 @@ impl Leader {
     /// disks are at the same time, the leader stays: another one could write no more than it can. It waits a while after it
     /// was elected, so that disks on the brink do not pass leadership around.
     pub(super) fn transfer_for_room(&mut self, now: Time, effects: &mut Effects) {
-        let settled = now.since(self.started_at) >= self.state.config.election_timeout * SETTLED_ELECTION_TIMEOUTS;
-        let Some(to) = self.best_voter(now).filter(|to| settled && self.has_room(to) == Some(true)) else { return };
+        let settled =
+            now.since(self.started_at) >= self.state.config.election_timeout * SETTLED_ELECTION_TIMEOUTS;
+        let Some(to) = self.best_voter(now).filter(|to| settled && self.has_room(to) == Some(true)) else {
+            return;
+        };
         self.begin_transfer(now, Some(to), effects);
     }
 

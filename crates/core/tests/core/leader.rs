@@ -24,7 +24,8 @@ fn hears(leader: &mut Leader, at: Time, from: usize, term: Term, body: Body) -> 
 /// The peer `from` has everything, and says so of what was sent at `sent_at`.
 fn level(leader: &mut Leader, at: Time, from: usize, sent_at: Time, round: Round) -> Effects {
     let result = AppendResult::Matched { index: Index(3) };
-    let reply = AppendReply { session: ReplicationSession(from as u64), round, sent_at, result, disk_full: false };
+    let reply =
+        AppendReply { session: ReplicationSession(from as u64), round, sent_at, result, disk_full: false };
     hears(leader, at, from, TERM, Body::AppendReply(reply))
 }
 

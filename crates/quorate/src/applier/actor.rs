@@ -1,4 +1,4 @@
-//! The applier's actor: owns the state machine and the client sessions. Stage 6 of 7, Applied.
+//! The applier's actor: owns the state machine and the client sessions. Stage 6 of 7, Applied. It runs on a worker thread.
 //!
 //! Owns the `Executor` (machine, client sessions, position), the ports of proposals that have an index, and the queries
 //! that wait for one. Hears the role (entries in index order, ports, confirmed reads), the log store (entries read from
@@ -33,17 +33,23 @@ pub(crate) struct ApplierStart {
     pub(crate) poison: Arc<AtomicU64>,
 }
 
-/// Starts an applier as a child of Group.
+/// What `poison` says from before the machine is restored until it is: that it could not be.
+pub(crate) const NOT_RESTORED: u64 = u64::MAX;
+
+/// Starts an applier as a child of Group, on a worker thread. It restores its machine there, and then says that it is ready.
 pub(crate) async fn start(
     name: String,
     start: ApplierStart,
     supervisor: ActorCell,
 ) -> Result<(ApplierRef, JoinHandle<()>), SpawnErr> {
-    Actor::spawn_linked(Some(name), ApplierActor, start, supervisor).await
+    let workers = start.cx.workers.clone();
+    workers.start(Actor::spawn_linked(Some(name), ApplierActor, start, supervisor)).await
 }
 
 struct ApplierState {
-    executor: Executor<Box<dyn MachineHost>>,
+    machine: Arc<dyn MachineFactory>,
+    /// `None` until the machine is restored: before the first message.
+    executor: Option<Executor<Box<dyn MachineHost>>>,
     cx: Arc<GroupContext>,
     group: GroupRef,
     poison: Arc<AtomicU64>,
@@ -65,7 +71,8 @@ impl Actor for ApplierActor {
         start: ApplierStart,
     ) -> Result<ApplierState, ActorProcessingErr> {
         Ok(ApplierState {
-            executor: start.machine.restore()?,
+            machine: start.machine,
+            executor: None,
             cx: start.cx,
             group: start.group,
             poison: start.poison,
@@ -80,6 +87,10 @@ impl Actor for ApplierActor {
         _me: ActorRef<ApplierMessage>,
         state: &mut ApplierState,
     ) -> Result<(), ActorProcessingErr> {
+        // Here and not before: whoever starts an actor waits for `pre_start`, and a restore may take long.
+        state.poison.store(NOT_RESTORED, Ordering::Release);
+        state.executor = Some(state.machine.restore()?);
+        state.poison.store(0, Ordering::Release);
         state.report_ready();
         Ok(())
     }
@@ -116,8 +127,12 @@ impl Actor for ApplierActor {
 }
 
 impl ApplierState {
+    fn executor(&self) -> &Executor<Box<dyn MachineHost>> {
+        self.executor.as_ref().expect("restored before the first message")
+    }
+
     fn applied(&self) -> Index {
-        self.executor.applied().index
+        self.executor().applied().index
     }
 
     fn report_ready(&self) {
@@ -136,8 +151,8 @@ impl ApplierState {
                 return Ok(());
             }
             let mut port = self.waiters.take(entry.log_id());
-            let taken = self
-                .executor
+            let executor = self.executor.as_mut().expect("restored before the first message");
+            let taken = executor
                 .take_entry(entry, |machine, cx, envelope| machine.apply_command(cx, envelope, &mut port));
             match taken {
                 Ok((taken, _events)) => {
@@ -164,7 +179,7 @@ impl ApplierState {
     }
 
     fn serve_query(&self, port: QueryPort) {
-        match self.executor.running() {
+        match self.executor().running() {
             Ok(machine) => machine.answer_query(port),
             Err(fault) => port.fail(query_error(QueryFailed::Faulted(fault))),
         }
@@ -174,7 +189,7 @@ impl ApplierState {
     fn answer_unapplied(&self, port: ProposalPort, entry: &Entry, taken: Taken<()>) {
         let error = match taken {
             Taken::Repeated { index, reply } => {
-                let machine = self.executor.running().expect("it took the entry");
+                let machine = self.executor().running().expect("it took the entry");
                 let at = LogId { term: entry.term, index };
                 return machine.repeat_reply(port, at, reply);
             }

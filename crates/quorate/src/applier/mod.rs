@@ -3,7 +3,9 @@
 //! - `actor`: the actor.
 //! - `host`: the state machine behind `dyn`, and the reply to its proposer.
 //! - `waiters`: the ports of proposals that have an index.
+//! - `workers`: the threads on which appliers run.
 
 pub(crate) mod actor;
 pub(crate) mod host;
 mod waiters;
+pub(crate) mod workers;

@@ -66,11 +66,7 @@ impl Actor for GroupActor {
                 }
             }
             GroupMessage::Loaded { epoch, result } => state.loaded(&me, epoch, result).await,
-            GroupMessage::ApplierReady { applied } => {
-                state.applier_at = Some(applied);
-                state.tell_role(RoleEvent::ApplierRestarted(applied));
-                state.start_follower(&me).await;
-            }
+            GroupMessage::ApplierReady { applied } => state.applier_ready(&me, applied).await,
             GroupMessage::ApplierAt { applier, applied } => {
                 if applier == state.applier_number {
                     state.applier_at = Some(applied);

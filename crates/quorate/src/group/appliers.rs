@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use quorate_core::NodeId;
+use quorate_core::{Index, NodeId, RoleEvent};
 use ractor::{ActorRef, RpcReplyPort};
 
-use crate::applier::actor::{ApplierStart, start as start_applier};
+use crate::applier::actor::{ApplierStart, NOT_RESTORED, start as start_applier};
 use crate::group::state::{Child, GroupState, JOIN_MAX};
 use crate::messages::applier::{ApplierMessage, ApplierRef};
 use crate::messages::group::GroupMessage;
@@ -24,7 +24,7 @@ impl GroupState {
         if self.fault_here.is_some() {
             return;
         }
-        self.applier_at = None;
+        (self.applier_at, self.applier_ready) = (None, false);
         let cx = &self.start.cx;
         let name =
             format!("{}/group/{}/applier/{}.{}", cx.name_prefix, cx.name, self.epoch, self.applier_number);
@@ -33,20 +33,34 @@ impl GroupState {
         let start = ApplierStart { cx: cx.clone(), group: me.clone(), machine, poison };
         match start_applier(name, start, me.get_cell()).await {
             Ok((actor, join)) => {
-                self.failed_starts = 0;
                 self.applier = Some(Child { cell: actor.get_cell(), actor, join });
                 self.publish(me);
             }
             Err(error) => {
-                tracing::error!(node = %cx.node, group = %cx.name, %error, "applier did not start");
-                self.failed_starts += 1;
-                if self.failed_starts > self.start.machine_restarts_max {
-                    // The machine cannot even be restored: this replica goes on without it (index zero: no entry).
-                    self.stays_down(me, 0).await;
-                } else {
-                    self.restart_applier_later(me);
-                }
+                self.applier_not_started(me, &error.to_string()).await;
             }
+        }
+    }
+
+    /// The applier has restored its machine, or asks for the entries after this one once more.
+    pub(super) async fn applier_ready(&mut self, me: &ActorRef<GroupMessage>, applied: Index) {
+        (self.applier_at, self.failed_starts) = (Some(applied), 0);
+        if !std::mem::replace(&mut self.applier_ready, true) {
+            self.publish(me);
+        }
+        self.tell_role(RoleEvent::ApplierRestarted(applied));
+        self.start_follower(me).await;
+    }
+
+    async fn applier_not_started(&mut self, me: &ActorRef<GroupMessage>, error: &str) {
+        let cx = &self.start.cx;
+        tracing::error!(node = %cx.node, group = %cx.name, %error, "applier did not start");
+        self.failed_starts += 1;
+        if self.failed_starts > self.start.machine_restarts_max {
+            // The machine cannot even be restored: this replica goes on without it (index zero: no entry).
+            self.stays_down(me, 0).await;
+        } else {
+            self.restart_applier_later(me);
         }
     }
 
@@ -57,9 +71,12 @@ impl GroupState {
         reason: &str,
     ) {
         let _ = tokio::time::timeout(JOIN_MAX, applier.join).await;
-        self.applier_at = None;
+        (self.applier_at, self.applier_ready) = (None, false);
         let (node, group) = (&self.start.cx.node, &self.start.cx.name);
         let poison = self.poison.load(Ordering::Acquire);
+        if poison == NOT_RESTORED {
+            return self.applier_not_started(me, reason).await;
+        }
         if poison != 0 && self.faults.machine_ended(poison, self.start.machine_restarts_max) {
             self.stays_down(me, poison).await;
             return;

@@ -48,6 +48,8 @@ pub(crate) struct GroupState {
     /// What the store answered, until the applier's position is known too.
     pub(super) loaded: Option<LoadedGroup>,
     pub(super) applier: Option<Child<ApplierRef>>,
+    /// The applier has restored its machine: callers may come.
+    pub(super) applier_ready: bool,
     pub(super) applier_at: Option<Index>,
     /// The number of the current applier: counts its restarts.
     pub(super) applier_number: u64,
@@ -55,7 +57,7 @@ pub(crate) struct GroupState {
     pub(super) poison: Arc<AtomicU64>,
     /// Free space is below the reserve and no role has been told. The store tells a role that runs by itself.
     pub(super) disk_full: bool,
-    /// Appliers that did not start, counted from the last one that did.
+    /// Appliers that did not start or restore their machine, counted from the last one that did.
     pub(super) failed_starts: u32,
     pub(super) faults: Faults,
     pub(super) fault_here: Option<u64>,
@@ -82,6 +84,7 @@ impl GroupState {
             role: None,
             loaded: None,
             applier: None,
+            applier_ready: false,
             applier_at: None,
             applier_number: 0,
             poison: Arc::default(),
@@ -114,7 +117,11 @@ impl GroupState {
             epoch: self.epoch,
             group: Some(me.clone()),
             role,
-            applier: self.applier.as_ref().map(|applier| applier.actor.clone()),
+            applier: self
+                .applier
+                .as_ref()
+                .filter(|_| self.applier_ready)
+                .map(|applier| applier.actor.clone()),
             fault_here: self.fault_here,
             leader,
             leader_id: self.leader.0.clone(),

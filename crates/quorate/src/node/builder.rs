@@ -8,6 +8,7 @@ use std::sync::Arc;
 use quorate_bridge::{Net, TokioNet};
 use quorate_core::{Hash, Member, Membership, NodeId};
 
+use crate::applier::workers::Workers;
 use crate::clock::{self, WallClock};
 use crate::config::Config;
 use crate::handle::group::GroupHandle;
@@ -217,6 +218,7 @@ impl NodeBuilder {
             config: self.config,
             net: self.net,
             entropy,
+            workers: Workers::Caller,
             wall: self.wall,
             inline: self.inline,
         };

@@ -8,6 +8,7 @@ use ractor::Actor;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::applier::workers::WorkerThreads;
 use crate::error::NodeFailure;
 use crate::node::actor::NodeActor;
 use crate::node::error::StartError;
@@ -31,7 +32,7 @@ pub(super) struct Running {
 
 /// Starts a node and returns once it listens.
 pub(super) async fn start(
-    spec: NodeSpec,
+    mut spec: NodeSpec,
     disk: Box<dyn Disk>,
     placement: Placement,
 ) -> Result<Running, StartError> {
@@ -39,17 +40,22 @@ pub(super) async fn start(
     let (ending, ending_asked) = watch::channel(None);
     let (ended, ended_seen) = watch::channel(false);
     let id = spec.id.clone();
-    let task = live(spec, disk, started, ending_asked, ended);
     match placement {
         Placement::OwnThread => {
             let failed = |source| StartError::Thread { node: id.clone(), source };
+            let threads =
+                WorkerThreads::start(id.as_str(), spec.config.node.apply_threads).map_err(failed)?;
+            spec.workers = threads.workers();
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-            let name = format!("{id}/node");
-            let work = move || runtime.block_on(task);
-            std::thread::Builder::new().name(name).spawn(work).map_err(failed)?;
+            let task = live(spec, disk, started, ending_asked, ended);
+            let work = move || {
+                runtime.block_on(task);
+                threads.end();
+            };
+            std::thread::Builder::new().name(format!("{id}/node")).spawn(work).map_err(failed)?;
         }
-        Placement::Caller => spawn_owner(task),
+        Placement::Caller => spawn_owner(live(spec, disk, started, ending_asked, ended)),
     }
     let died =
         || StartError::Actor { actor: format!("node {id}"), detail: "its thread ended at the start".into() };

@@ -11,6 +11,7 @@ use quorate_store::StoreHandle;
 use ractor::ActorRef;
 use tokio::sync::watch;
 
+use crate::applier::workers::Workers;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::NodeFailure;
@@ -30,6 +31,7 @@ pub(crate) struct Owner {
     pub(crate) clock: Clock,
     pub(crate) boot: Boot,
     pub(crate) entropy: u64,
+    pub(crate) workers: Workers,
     pub(crate) store: StoreHandle,
     pub(crate) store_route: watch::Sender<Option<ActorRef<StoreMessage>>>,
     pub(crate) bridge: Option<BridgeHandle>,
@@ -59,6 +61,7 @@ impl Owner {
             clock: Clock::start(spec.wall),
             boot: store.identity().boot,
             entropy: spec.entropy,
+            workers: spec.workers,
             store,
             store_route,
             bridge,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use quorate_bridge::Net;
 use quorate_core::{Hash, Member, Membership, NodeId};
 
+use crate::applier::workers::Workers;
 use crate::clock::WallClock;
 use crate::config::Config;
 
@@ -31,6 +32,8 @@ pub(crate) struct NodeSpec {
     pub(crate) entropy: u64,
     pub(crate) wall: Option<WallClock>,
     pub(crate) inline: bool,
+    /// Where appliers run; set when the node's threads are started.
+    pub(crate) workers: Workers,
 }
 
 /// How a node ends.

@@ -1,0 +1,216 @@
+//! A state machine that does not return for a while costs its own group's answers, and nothing else.
+
+#![allow(clippy::disallowed_methods, reason = "callers are tasks of their own")]
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use quorate::machine::{Add, Counter};
+use quorate::{
+    ApplyContext, Consistency, GroupHandle, Outcome, RestoreError, Snapshot, SnapshotReader, StateMachine,
+};
+use quorate_tests::cluster::{Cluster, quick, quiet_panics};
+use quorate_tests::wait::{PATIENCE, eventually};
+use tokio::time::Instant;
+
+/// Holds every machine that comes to it, until it is opened.
+struct Gate {
+    state: Mutex<(usize, bool)>,
+    changed: Condvar,
+}
+
+impl Gate {
+    const fn new() -> Self {
+        Self { state: Mutex::new((0, false)), changed: Condvar::new() }
+    }
+
+    fn pass(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 += 1;
+        drop(self.changed.wait_while(state, |(_, open)| !*open).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn waiting(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn open(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        self.changed.notify_all();
+    }
+}
+
+/// Opened at the end of a test however it ends: a thread that waited for it would keep the process.
+struct OpenAtTheEnd(&'static Gate);
+
+impl Drop for OpenAtTheEnd {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+static APPLY: Gate = Gate::new();
+static QUERY: Gate = Gate::new();
+static RESTORE: Gate = Gate::new();
+
+/// Counts commands; stops at a gate where it is told to.
+#[derive(Default)]
+struct Slow {
+    applied: u64,
+    slow_restore: bool,
+}
+
+impl StateMachine for Slow {
+    type Command = bool;
+    type Reply = u64;
+    type Query = ();
+    type Answer = u64;
+
+    fn apply(&mut self, _cx: &mut ApplyContext<'_>, stops: bool) -> u64 {
+        if stops {
+            APPLY.pass();
+        }
+        self.applied += 1;
+        self.applied
+    }
+
+    fn query(&self, (): ()) -> u64 {
+        QUERY.pass();
+        self.applied
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::from_value((self.applied, self.slow_restore))
+    }
+
+    fn restore(reader: SnapshotReader<'_>) -> Result<Self, RestoreError> {
+        let (applied, slow_restore) = reader.only_value()?;
+        if slow_restore {
+            RESTORE.pass();
+        }
+        Ok(Self { applied, slow_restore })
+    }
+}
+
+/// How often each link was dialled again: none may be lost.
+fn links(cluster: &Cluster) -> Vec<u64> {
+    cluster.nodes().flat_map(|(_, node)| node.links()).map(|link| link.reconnects).collect()
+}
+
+/// For several election timeouts the other group commits on every node, and no one stands for election.
+async fn goes_on(cluster: &Cluster, counts: &[GroupHandle<Counter>]) -> Result<()> {
+    let (before, ups, began) = (counts[0].status().await, links(cluster), Instant::now());
+    while began.elapsed() < 6 * Duration::from_millis(quick().cluster.election_timeout_ms) {
+        for count in counts {
+            count.propose(Add(1)).await?;
+        }
+    }
+    let after = counts[0].status().await;
+    assert_eq!((before.term, before.leader), (after.term, after.leader), "an election beside a slow machine");
+    assert_eq!(ups, links(cluster), "a link was lost");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_apply_that_takes_long_holds_no_other_group_and_starts_no_election() -> Result<()> {
+    quiet_panics();
+    let cluster = Cluster::start(3, quick()).await?;
+    let _open = OpenAtTheEnd(&APPLY);
+    let slow = cluster.group("slow", Slow::default).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    assert_eq!(slow[0].propose(false).await?, 1);
+    cluster.leader(&counts).await?;
+    let leads = slow[0].status().await;
+    let waits = tokio::spawn({
+        let slow = slow[0].clone();
+        async move { slow.propose_by(true, 2 * PATIENCE).await }
+    });
+    eventually("every machine is at it", async || (APPLY.waiting() == 3).then_some(())).await?;
+    goes_on(&cluster, &counts).await?;
+    let still = slow[0].status().await;
+    assert_eq!((leads.term, leads.leader), (still.term, still.leader), "an election in the slow group");
+    APPLY.open();
+    assert_eq!(waits.await??.reply, 2);
+    cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_that_takes_long_holds_no_other_group_and_starts_no_election() -> Result<()> {
+    quiet_panics();
+    let cluster = Cluster::start(3, quick()).await?;
+    let _open = OpenAtTheEnd(&QUERY);
+    let slow = cluster.group("slow", Slow::default).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    assert_eq!(slow[0].propose(false).await?, 1);
+    cluster.leader(&counts).await?;
+    let asks = slow
+        .iter()
+        .cloned()
+        .map(|slow| tokio::spawn(async move { slow.query_by((), Consistency::Stale, 2 * PATIENCE).await }));
+    let asks: Vec<_> = asks.collect();
+    eventually("every machine is asked", async || (QUERY.waiting() == 3).then_some(())).await?;
+    goes_on(&cluster, &counts).await?;
+    QUERY.open();
+    for ask in asks {
+        assert_eq!(ask.await??, 1);
+    }
+    cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_that_takes_long_holds_no_other_group_and_refuses_callers() -> Result<()> {
+    quiet_panics();
+    let cluster = Cluster::start(3, quick()).await?;
+    let _open = OpenAtTheEnd(&RESTORE);
+    let counts = cluster.group("counter", Counter::default).await?;
+    cluster.leader(&counts).await?;
+    let slow = cluster.group("slow", || Slow { applied: 0, slow_restore: true }).await?;
+    eventually("every machine is restored", async || (RESTORE.waiting() == 3).then_some(())).await?;
+    goes_on(&cluster, &counts).await?;
+    let refused = slow[0].propose_by(false, Duration::from_millis(100)).await.expect_err("no machine yet");
+    assert_eq!(refused.outcome(), Outcome::Refused, "{refused}");
+    RESTORE.open();
+    assert_eq!(slow[0].propose_by(false, PATIENCE).await?.reply, 1);
+    cluster.stop_all().await;
+    Ok(())
+}
+
+/// A machine that never returns keeps its node from nothing: it stops in order, within its time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_stops_although_its_machine_does_not_return() -> Result<()> {
+    static NEVER: Gate = Gate::new();
+    #[derive(Default)]
+    struct Stuck;
+    impl StateMachine for Stuck {
+        type Command = ();
+        type Reply = ();
+        type Query = ();
+        type Answer = ();
+        fn apply(&mut self, _cx: &mut ApplyContext<'_>, (): ()) {
+            NEVER.pass();
+        }
+        fn query(&self, (): ()) {}
+        fn snapshot(&self) -> Snapshot {
+            Snapshot::from_value(())
+        }
+        fn restore(reader: SnapshotReader<'_>) -> Result<Self, RestoreError> {
+            reader.only_value::<()>().map(|()| Self)
+        }
+    }
+    quiet_panics();
+    let cluster = Cluster::start(1, quick()).await?;
+    let _open = OpenAtTheEnd(&NEVER);
+    let stuck = cluster.group("stuck", Stuck::default).await?;
+    let waits = tokio::spawn({
+        let stuck = stuck[0].clone();
+        async move { stuck.propose_by((), PATIENCE).await }
+    });
+    eventually("the machine is at it", async || (NEVER.waiting() == 1).then_some(())).await?;
+    tokio::time::timeout(PATIENCE, cluster.stop_all()).await?;
+    let error = waits.await?.expect_err("it was not answered");
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+    Ok(())
+}
