@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::Result;
 use quorate::machine::{Add, Counter};
 use quorate::{
-    ApplyContext, Consistency, GroupHandle, Outcome, RestoreError, Snapshot, SnapshotReader, StateMachine,
+    ApplyContext, Consistency, GroupHandle, Outcome, QueryError, RestoreError, Snapshot, SnapshotReader,
+    StateMachine,
 };
 use quorate_tests::cluster::{Cluster, quick, quiet_panics};
 use quorate_tests::wait::{PATIENCE, eventually};
@@ -53,6 +54,17 @@ impl Drop for OpenAtTheEnd {
 static APPLY: Gate = Gate::new();
 static QUERY: Gate = Gate::new();
 static RESTORE: Gate = Gate::new();
+static FIRST: Gate = Gate::new();
+static SECOND: Gate = Gate::new();
+
+/// Where a command stops.
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+enum At {
+    Nothing,
+    Apply,
+    First,
+    Second,
+}
 
 /// Counts commands; stops at a gate where it is told to.
 #[derive(Default)]
@@ -62,14 +74,17 @@ struct Slow {
 }
 
 impl StateMachine for Slow {
-    type Command = bool;
+    type Command = At;
     type Reply = u64;
     type Query = ();
     type Answer = u64;
 
-    fn apply(&mut self, _cx: &mut ApplyContext<'_>, stops: bool) -> u64 {
-        if stops {
-            APPLY.pass();
+    fn apply(&mut self, _cx: &mut ApplyContext<'_>, at: At) -> u64 {
+        match at {
+            At::Nothing => {}
+            At::Apply => APPLY.pass(),
+            At::First => FIRST.pass(),
+            At::Second => SECOND.pass(),
         }
         self.applied += 1;
         self.applied
@@ -119,12 +134,12 @@ async fn an_apply_that_takes_long_holds_no_other_group_and_starts_no_election() 
     let _open = OpenAtTheEnd(&APPLY);
     let slow = cluster.group("slow", Slow::default).await?;
     let counts = cluster.group("counter", Counter::default).await?;
-    assert_eq!(slow[0].propose(false).await?, 1);
+    assert_eq!(slow[0].propose(At::Nothing).await?, 1);
     cluster.leader(&counts).await?;
     let leads = slow[0].status().await;
     let waits = tokio::spawn({
         let slow = slow[0].clone();
-        async move { slow.propose_by(true, 2 * PATIENCE).await }
+        async move { slow.propose_by(At::Apply, 2 * PATIENCE).await }
     });
     eventually("every machine is at it", async || (APPLY.waiting() == 3).then_some(())).await?;
     goes_on(&cluster, &counts).await?;
@@ -143,7 +158,7 @@ async fn a_query_that_takes_long_holds_no_other_group_and_starts_no_election() -
     let _open = OpenAtTheEnd(&QUERY);
     let slow = cluster.group("slow", Slow::default).await?;
     let counts = cluster.group("counter", Counter::default).await?;
-    assert_eq!(slow[0].propose(false).await?, 1);
+    assert_eq!(slow[0].propose(At::Nothing).await?, 1);
     cluster.leader(&counts).await?;
     let asks = slow
         .iter()
@@ -170,10 +185,52 @@ async fn a_restore_that_takes_long_holds_no_other_group_and_refuses_callers() ->
     let slow = cluster.group("slow", || Slow { applied: 0, slow_restore: true }).await?;
     eventually("every machine is restored", async || (RESTORE.waiting() == 3).then_some(())).await?;
     goes_on(&cluster, &counts).await?;
-    let refused = slow[0].propose_by(false, Duration::from_millis(100)).await.expect_err("no machine yet");
+    let refused =
+        slow[0].propose_by(At::Nothing, Duration::from_millis(100)).await.expect_err("no machine yet");
     assert_eq!(refused.outcome(), Outcome::Refused, "{refused}");
     RESTORE.open();
-    assert_eq!(slow[0].propose_by(false, PATIENCE).await?.reply, 1);
+    assert_eq!(slow[0].propose_by(At::Nothing, PATIENCE).await?.reply, 1);
+    cluster.stop_all().await;
+    Ok(())
+}
+
+/// Callers that gave up kept their permits until their index was applied, so that a machine that replays answered nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_that_was_given_up_frees_its_place_before_its_index_is_applied() -> Result<()> {
+    quiet_panics();
+    let mut config = quick();
+    config.live.queries_max = 4;
+    let cluster = Cluster::start(1, config).await?;
+    let _open = (OpenAtTheEnd(&FIRST), OpenAtTheEnd(&SECOND));
+    let slow = cluster.group("slow", Slow::default).await?.remove(0);
+    assert_eq!(slow.propose(At::Nothing).await?, 1);
+    let mut proposals = Vec::new();
+    for at in [At::First, At::Second] {
+        let slow = slow.clone();
+        proposals.push(tokio::spawn(async move { slow.propose_by(at, PATIENCE).await }));
+        // One batch each, and the second is committed before anybody asks.
+        eventually("the machine is at the first", async || (FIRST.waiting() == 1).then_some(())).await?;
+    }
+    let committed = async || {
+        let role = slow.status().await.role?;
+        (role.commit > role.applied + 1).then_some(())
+    };
+    eventually("the second is committed", committed).await?;
+    let ask = async |ms| slow.query_by((), Consistency::Linearizable, Duration::from_millis(ms)).await;
+    for _ in 0..4 {
+        let error = ask(20).await.expect_err("the machine is at it");
+        assert!(!matches!(error, QueryError::Busy { .. }), "{error}");
+    }
+    assert!(matches!(ask(20).await, Err(QueryError::Busy { .. })), "four have been taken");
+    FIRST.open();
+    eventually("the machine is at the second", async || (SECOND.waiting() == 1).then_some(())).await?;
+    let error = ask(20).await.expect_err("the machine is at it");
+    assert!(!matches!(error, QueryError::Busy { .. }), "who gave up still holds a place: {error}");
+    SECOND.open();
+    QUERY.open();
+    for proposal in proposals {
+        proposal.await??;
+    }
     cluster.stop_all().await;
     Ok(())
 }

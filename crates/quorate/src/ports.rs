@@ -86,11 +86,21 @@ impl QueryPort {
             Self::Remote { port, .. } => drop(port.send(&Response::NotAnswered(error))),
         }
     }
+
+    /// Whether an answer would reach no one: the caller has stopped waiting, or its connection has ended.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Local(query) => query.is_abandoned(),
+            Self::Remote { port, .. } => port.is_expired(),
+        }
+    }
 }
 
 /// A local query; only its handle and the machine's host know its type.
 pub(crate) trait LocalQuery: Send {
     fn fail(self: Box<Self>, error: QueryError);
+    /// Whether the caller has stopped waiting.
+    fn is_abandoned(&self) -> bool;
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
 }
 
@@ -104,6 +114,10 @@ impl<Q: Send + 'static, A: Send + 'static> LocalQuery for TypedQuery<Q, A> {
     fn fail(self: Box<Self>, error: QueryError) {
         drop(self.permit);
         let _ = self.sender.send(Err(error));
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.sender.is_closed()
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {

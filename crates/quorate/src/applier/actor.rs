@@ -170,6 +170,11 @@ impl ApplierState {
         }
         let applied = self.applied();
         self.cx.route.borrow().tell_role(RoleEvent::Applied(applied));
+        // Their permits are free again for callers that still wait: a replay may take long, and callers give up before.
+        self.queries.retain(|_, ports| {
+            ports.retain(|port| !port.is_abandoned());
+            !ports.is_empty()
+        });
         while let Some(first) = self.queries.first_entry().filter(|first| *first.key() <= applied) {
             for port in first.remove() {
                 self.serve_query(port);
@@ -179,6 +184,9 @@ impl ApplierState {
     }
 
     fn serve_query(&self, port: QueryPort) {
+        if port.is_abandoned() {
+            return;
+        }
         match self.executor().running() {
             Ok(machine) => machine.answer_query(port),
             Err(fault) => port.fail(query_error(QueryFailed::Faulted(fault))),
