@@ -227,7 +227,6 @@ async fn a_query_that_was_given_up_frees_its_place_before_its_index_is_applied()
     let error = ask(20).await.expect_err("the machine is at it");
     assert!(!matches!(error, QueryError::Busy { .. }), "who gave up still holds a place: {error}");
     SECOND.open();
-    QUERY.open();
     for proposal in proposals {
         proposal.await??;
     }

@@ -2,8 +2,11 @@
 //! to the applier, and how far it reports to have applied them.
 //!
 //! Entries go to the applier from memory if they are there, otherwise from the store; never more than a window ahead of what
-//! it has reported, so a slow state machine costs no memory here.
+//! it has reported, in entries and in bytes, so a slow state machine costs no memory here.
 
+use std::collections::VecDeque;
+
+use crate::config::Config;
 use crate::effect::{Effect, Reader};
 use crate::entry::Entry;
 use crate::ids::Index;
@@ -23,13 +26,25 @@ pub(crate) struct ApplyCursor {
     handed: Index,
     applied: Index,
     reading: Option<Index>,
+    /// The sizes of the entries handed over from memory and not reported applied, the last one being `handed`.
+    sizes: VecDeque<usize>,
+    bytes: usize,
     window_entries_max: u64,
+    window_bytes_max: usize,
 }
 
 impl ApplyCursor {
     /// For an applier that has applied up to `applied`.
-    pub(crate) fn new(applied: Index, window_entries_max: u64) -> Self {
-        Self { handed: applied, applied, reading: None, window_entries_max }
+    pub(crate) fn new(applied: Index, config: &Config) -> Self {
+        Self {
+            handed: applied,
+            applied,
+            reading: None,
+            sizes: VecDeque::new(),
+            bytes: 0,
+            window_entries_max: config.apply_window_entries_max,
+            window_bytes_max: config.apply_window_bytes_max,
+        }
     }
 
     /// The last index the applier reported.
@@ -41,6 +56,9 @@ impl ApplyCursor {
     pub(crate) fn applied_through(&mut self, through: Index) {
         self.applied = self.applied.max(through);
         self.handed = self.handed.max(through);
+        while self.sizes.len() as u64 > self.handed.0 - self.applied.0 {
+            self.bytes -= self.sizes.pop_front().expect("it is not empty");
+        }
         self.reading = self.reading.filter(|from| *from > through);
     }
 
@@ -49,12 +67,28 @@ impl ApplyCursor {
         self.applied = applied;
         self.handed = applied;
         self.reading = None;
+        self.sizes.clear();
+        self.bytes = 0;
+    }
+
+    /// How many entries may be handed over now.
+    fn room(&self) -> u64 {
+        if self.bytes >= self.window_bytes_max {
+            return 0;
+        }
+        self.window_entries_max.saturating_sub(self.handed.0 - self.applied.0)
+    }
+
+    /// More is committed than a whole window takes, in entries or in bytes.
+    pub(crate) fn is_behind(&self, commit: Index) -> bool {
+        let entries = commit.0.saturating_sub(self.applied.0);
+        entries > self.window_entries_max || (self.bytes >= self.window_bytes_max && self.handed < commit)
     }
 
     /// Hands over committed entries up to `ceiling`, as far as the window allows.
     pub(crate) fn hand_over_committed(&mut self, tail: &Tail, ceiling: Index, effects: &mut Vec<Effect>) {
         while self.handed < ceiling && self.reading.is_none() {
-            let room = self.window_entries_max.saturating_sub(self.handed.0 - self.applied.0);
+            let room = self.room();
             if room == 0 {
                 return;
             }
@@ -71,6 +105,10 @@ impl ApplyCursor {
                 self.reading = Some(from);
                 return;
             };
+            for bytes in entries.iter().map(Entry::encoded_bytes) {
+                self.sizes.push_back(bytes);
+                self.bytes += bytes;
+            }
             self.handed = entries.last().map(Entry::log_id).expect("the tail reaches the ceiling").index;
             effects.push(Effect::Apply { entries });
         }

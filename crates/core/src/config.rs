@@ -31,6 +31,9 @@ pub struct Config {
     pub uncommitted_bytes_max: usize,
     /// Entries handed to the applier and not reported applied yet, at most.
     pub apply_window_entries_max: u64,
+    /// Bytes of entries handed to the applier and not reported applied yet: above this nothing more is handed over. A leader
+    /// refuses proposals as busy while its applier is a whole window behind, in entries or bytes.
+    pub apply_window_bytes_max: usize,
 }
 
 impl Default for Config {
@@ -47,6 +50,7 @@ impl Default for Config {
             tail_bytes_max: 16 << 20,
             uncommitted_bytes_max: 64 << 20,
             apply_window_entries_max: 16_384,
+            apply_window_bytes_max: 64 << 20,
         }
     }
 }
@@ -99,6 +103,7 @@ impl Config {
                 "apply_window_entries_max",
                 usize::try_from(self.apply_window_entries_max).unwrap_or(usize::MAX),
             ),
+            ("apply_window_bytes_max", self.apply_window_bytes_max),
             ("persist_stall_max", usize::from(!self.persist_stall_max.is_zero())),
         ];
         match limits.into_iter().find(|(_, value)| *value == 0) {
@@ -152,6 +157,7 @@ mod tests {
         zero("window_bytes_max", |config| config.window_bytes_max = 0);
         zero("uncommitted_bytes_max", |config| config.uncommitted_bytes_max = 0);
         zero("apply_window_entries_max", |config| config.apply_window_entries_max = 0);
+        zero("apply_window_bytes_max", |config| config.apply_window_bytes_max = 0);
         zero("persist_stall_max", |config| config.persist_stall_max = Duration::ZERO);
     }
 }

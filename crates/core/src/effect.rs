@@ -154,7 +154,7 @@ pub enum Refusal {
     NotLeader,
     /// A leadership transfer is under way.
     Transferring,
-    /// Too many bytes are appended and not committed yet.
+    /// Too many bytes are appended and not committed yet, or too much is committed and not applied yet.
     Busy,
     /// Free disk space is below the reserve.
     NoSpace,

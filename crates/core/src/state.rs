@@ -86,7 +86,7 @@ impl ReplicaState {
             loaded.tail.last().term <= loaded.hard_state.term,
             "no entry is of a later term than the hard state"
         );
-        let apply = ApplyCursor::new(loaded.applied, config.apply_window_entries_max);
+        let apply = ApplyCursor::new(loaded.applied, &config);
         Self {
             me: loaded.me,
             boot: loaded.boot,

@@ -321,7 +321,7 @@ fn refusal_words(reason: Refusal) -> &'static str {
     match reason {
         Refusal::NotLeader => "this replica does not lead",
         Refusal::Transferring => "leadership is being handed over",
-        Refusal::Busy => "too many entries are uncommitted",
+        Refusal::Busy => "too many entries are not committed or not applied yet",
         Refusal::NoSpace => "the disk is full",
         Refusal::TooLarge { .. } => "the entry is too large",
         Refusal::ChangeInProgress => "a membership change is in progress",
