@@ -165,7 +165,7 @@ impl Candidate {
     }
 
     fn message(&mut self, now: Time, message: Message, effects: &mut Effects) {
-        if message.to != self.state.me {
+        if !self.state.is_for_us(&message, effects) {
             return;
         }
         let pre_vote = matches!(&message.body, Body::VoteRequest(request) if request.kind == VoteKind::Pre);

@@ -205,6 +205,13 @@ pub enum Notice {
         /// The last index it has.
         last: Index,
     },
+    /// A message is of a term so far above this replica's that no elections can have led to it; it was dropped.
+    TermJump {
+        /// The sender.
+        from: NodeId,
+        /// The term of its message.
+        term: Term,
+    },
     /// The oldest write has waited too long for the disk: this leader gives leadership away.
     DiskStalled,
     /// A leadership transfer did not happen in time; proposals are accepted again.

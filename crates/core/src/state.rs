@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::apply::ApplyCursor;
 use crate::config::Config;
 use crate::durability::Durability;
-use crate::effect::{Become, Effect, Effects, NextRole, RoleEvent};
+use crate::effect::{Become, Effect, Effects, NextRole, Notice, RoleEvent};
 use crate::entry::{Entry, LogId};
 use crate::hard_state::HardState;
 use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Term, Time};
@@ -14,6 +14,10 @@ use crate::membership::{Membership, MembershipLog};
 use crate::message::{AppendReply, AppendResult, Body, Message};
 use crate::random::SplitMix64;
 use crate::tail::Tail;
+
+/// A message may be of a term so much above this replica's: more than any number of elections, and so little of what a term
+/// can be that no number of messages uses that up.
+const TERM_JUMP_MAX: u64 = 1 << 32;
 
 /// What a replica starts with: what was read from disk, and what the process knows beside it.
 #[derive(Debug, Clone)]
@@ -258,6 +262,17 @@ impl ReplicaState {
         };
         let message = self.message(to, Body::AppendReply(reply));
         self.send_after_hard_state(message, effects);
+    }
+
+    /// Whether the message is for this replica, and of a term that can be. A term is raised by one for an election; one that
+    /// is far above would be taken over by every node, and at the end of the counter there are no more elections.
+    pub(crate) fn is_for_us(&self, message: &Message, effects: &mut Effects) -> bool {
+        let can_be = message.term.0.saturating_sub(self.term().0) <= TERM_JUMP_MAX;
+        if !can_be {
+            let (from, term) = (message.from.clone(), message.term);
+            effects.push(Effect::Notice(Notice::TermJump { from, term }));
+        }
+        can_be && message.to == self.me
     }
 
     /// What every role does alike on a [`RoleEvent`].

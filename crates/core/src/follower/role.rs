@@ -160,7 +160,7 @@ impl Follower {
     }
 
     fn message(&mut self, now: Time, message: Message, effects: &mut Effects) {
-        if self.state.standing() == Standing::Awaiting || message.to != self.state.me {
+        if self.state.standing() == Standing::Awaiting || !self.state.is_for_us(&message, effects) {
             return;
         }
         if message.term > self.state.term() && self.must_follow_term(now, &message) {

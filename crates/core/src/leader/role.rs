@@ -232,7 +232,7 @@ impl Leader {
     }
 
     fn message(&mut self, now: Time, message: Message, effects: &mut Effects) {
-        if message.to != self.state.me {
+        if !self.state.is_for_us(&message, effects) {
             return;
         }
         // A leader that is in contact with its quorum refuses votes, like the followers that stick to it. Replies to its own

@@ -41,6 +41,27 @@ fn bug_20_a_follower_whose_disk_stalls_does_not_stand_and_one_whose_disk_is_slow
     assert!(matches!(becomes(&effects), Some(NextRole::Candidate { .. })), "its disk has caught up");
 }
 
+/// One message of the last term there is: every later election would have panicked, on every node.
+#[test]
+fn a_term_that_no_elections_can_have_led_to_is_not_taken_over() {
+    for (term, taken_over) in [(Term(4), true), (Term(1 << 32), true), (Term(u64::MAX), false)] {
+        let mut follower = follower();
+        let append = AppendEntries {
+            session: ReplicationSession(1),
+            prev: LAST,
+            entries: Vec::new(),
+            commit: Index(1),
+            round: Round::ZERO,
+            sent_at: Time(1),
+        };
+        let effects =
+            follower.step(Time(1), FollowerEvent::Role(message(1, term, Body::AppendEntries(append))));
+        assert_eq!(follower.state().term() == term, taken_over, "{term:?}");
+        let noticed = |effect: &Effect| matches!(effect, Effect::Notice(Notice::TermJump { .. }));
+        assert_eq!(effects.iter().any(noticed), !taken_over, "{term:?}: {effects:?}");
+    }
+}
+
 #[test]
 fn bug_10_a_pre_vote_is_granted_for_a_new_term_alone_and_changes_nothing() {
     for (campaign, granted) in [(Term(4), true), (TERM, false), (Term(2), false)] {

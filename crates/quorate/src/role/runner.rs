@@ -304,6 +304,9 @@ impl<R: CoreRole> Runner<R> {
             Notice::RolledBack { peer, acknowledged, last } => {
                 tracing::error!(target: BROKEN_TARGET, %node, %group, %peer, %acknowledged, %last, "a peer breaks the rules: its log shrank");
             }
+            Notice::TermJump { from, term } => {
+                tracing::error!(target: BROKEN_TARGET, %node, %group, %from, %term, "a peer breaks the rules: an impossible term");
+            }
             Notice::DiskStalled => tracing::warn!(%node, %group, "disk stalled, giving leadership away"),
             Notice::TransferFailed { to } => {
                 tracing::warn!(%node, %group, %to, "leadership transfer failed, proposals are accepted again");

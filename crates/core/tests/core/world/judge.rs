@@ -83,7 +83,8 @@ pub(crate) fn is_harmless(notice: &Notice) -> bool {
         Notice::TwoLeaders { .. }
         | Notice::BadEntries { .. }
         | Notice::Diverged { .. }
-        | Notice::RolledBack { .. } => false,
+        | Notice::RolledBack { .. }
+        | Notice::TermJump { .. } => false,
         Notice::DiskStalled
         | Notice::TransferFailed { .. }
         | Notice::PeerNoSpace { .. }

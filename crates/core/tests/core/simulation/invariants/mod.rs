@@ -121,6 +121,7 @@ pub(crate) fn notice(notice: &Notice, coverage: &mut Coverage) {
         Notice::TwoLeaders { .. }
         | Notice::BadEntries { .. }
         | Notice::Diverged { .. }
-        | Notice::RolledBack { .. } => {}
+        | Notice::RolledBack { .. }
+        | Notice::TermJump { .. } => {}
     }
 }
