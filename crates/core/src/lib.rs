@@ -27,6 +27,7 @@ mod stage;
 mod state;
 mod tail;
 mod terms;
+mod window;
 
 pub use candidate::{Candidate, CandidateEvent, Phase};
 pub use config::{Config, ConfigError};

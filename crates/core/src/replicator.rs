@@ -5,13 +5,13 @@
 //! what they mean. A new replicator, with a new replication session, takes over whenever the peer's earlier answers no longer
 //! count.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::entry::{Entry, LogId};
 use crate::ids::{Index, NodeId, ReplicationSession, Round, Time};
 use crate::message::AppendEntries;
+use crate::window::Window;
 
 /// What a replicator is told. Everything comes from its leader, except that [`ReplicatorEvent::Fetched`] may come from the
 /// store.
@@ -61,6 +61,8 @@ pub enum ReplicatorEvent {
 pub enum ReplicatorEffect {
     /// Send this to the peer.
     Send(AppendEntries),
+    /// Send this to the peer, ahead of what is queued for it: a heartbeat that claims only what the peer is known to have.
+    SendAhead(AppendEntries),
     /// Ask the leader for entries from here.
     Fetch {
         /// The first index wanted.
@@ -79,16 +81,9 @@ pub enum ReplicationState {
     Snapshot,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct InFlight {
-    last: Index,
-    bytes: usize,
-    sent_at: Time,
-}
-
 /// Replicates to one peer.
 ///
-/// Invariants: `matched <= prev.index`; in flight only while streaming; its byte count is zero when it is empty.
+/// Invariants: `matched <= prev.index`; in flight only while streaming.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Replicator {
     peer: NodeId,
@@ -102,14 +97,15 @@ pub struct Replicator {
     last: Index,
     commit: Index,
     round: Round,
-    in_flight: VecDeque<InFlight>,
-    in_flight_bytes: usize,
+    window: Window,
     /// When entries were asked for that have not arrived.
     fetching_since: Option<Time>,
     /// When the peer reported a full disk. Until it matches more, or an election timeout has passed, it gets heartbeats alone.
     paused: Option<Time>,
     link_up: bool,
     sent_at: Time,
+    /// When a heartbeat was last sent ahead, or the peer last answered.
+    contact_at: Time,
     /// The commit index in the newest message to the peer.
     told_commit: Index,
 }
@@ -128,6 +124,7 @@ impl Replicator {
         let mut replicator = Self {
             peer,
             session,
+            window: Window::new(&config, now),
             config,
             state: ReplicationState::Probe,
             prev: last,
@@ -135,12 +132,11 @@ impl Replicator {
             last: last.index,
             commit,
             round,
-            in_flight: VecDeque::new(),
-            in_flight_bytes: 0,
             fetching_since: None,
             paused: None,
             link_up: true,
             sent_at: now,
+            contact_at: now,
             told_commit: Index::ZERO,
         };
         let mut effects = Vec::new();
@@ -165,12 +161,13 @@ impl Replicator {
 
     /// Messages and bytes in flight.
     pub fn in_flight(&self) -> (usize, usize) {
-        (self.in_flight.len(), self.in_flight_bytes)
+        self.window.in_flight()
     }
 
     /// When [`ReplicatorEvent::Tick`] is due.
     pub fn deadline(&self) -> Option<Time> {
-        self.link_up.then(|| self.sent_at + self.config.heartbeat_interval)
+        let last = if self.window.is_empty() { self.sent_at } else { self.sent_at.min(self.contact_at) };
+        self.link_up.then(|| last + self.config.heartbeat_interval)
     }
 
     /// One event in, its effects out.
@@ -182,9 +179,9 @@ impl Replicator {
             ReplicatorEvent::Committed(commit) => self.commit = self.commit.max(commit),
             ReplicatorEvent::Confirm(round) => {
                 self.round = self.round.max(round);
-                self.send(now, Vec::new(), &mut effects);
+                self.confirm(now, &mut effects);
             }
-            ReplicatorEvent::Matched(at) => self.matched_at(at),
+            ReplicatorEvent::Matched(at) => self.matched_at(now, at),
             ReplicatorEvent::Rewind(to) => self.rewind(now, to, &mut effects),
             ReplicatorEvent::Fetched { session, prev, entries } => {
                 // A failed read is repeated once an election timeout has passed, not at once, or it would spin.
@@ -224,7 +221,8 @@ impl Replicator {
             self.fetching_since = None;
         }
         // Treat it as lost: a peer that failed must not hold the window.
-        if self.in_flight.front().is_some_and(|oldest| now.since(oldest.sent_at) >= timeout) {
+        if self.window.is_lost(now, &self.config) {
+            self.window.give_up(now, &self.config);
             self.reset_to_matched();
         }
         self.paused = self.paused.filter(|since| now.since(*since) < timeout);
@@ -233,6 +231,21 @@ impl Replicator {
     fn tick(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
         if self.link_up && now.since(self.sent_at) >= self.config.heartbeat_interval {
             self.send(now, Vec::new(), effects);
+        }
+        if self.link_up
+            && !self.window.is_empty()
+            && now.since(self.contact_at) >= self.config.heartbeat_interval
+        {
+            self.send_ahead(now, effects);
+        }
+    }
+
+    /// Asks the peer whether it still follows. What is in flight may wait for seconds on a slow link, and reads with it.
+    fn confirm(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
+        if self.window.is_empty() {
+            self.send(now, Vec::new(), effects);
+        } else {
+            self.send_ahead(now, effects);
         }
     }
 
@@ -256,10 +269,10 @@ impl Replicator {
         let mut rest = entries.into_iter().peekable();
         while rest.peek().is_some() && self.may_stream() {
             let (mut bytes, mut message) = (0, Vec::new());
+            let bytes_max = self.window.message_bytes_max(&self.config);
             while let Some(next) = rest.peek() {
                 let grown = bytes + next.encoded_bytes();
-                let full =
-                    message.len() >= self.config.append_entries_max || grown > self.config.append_bytes_max;
+                let full = message.len() >= self.config.append_entries_max || grown > bytes_max;
                 if full && !message.is_empty() {
                     break;
                 }
@@ -274,8 +287,7 @@ impl Replicator {
         self.state == ReplicationState::Stream
             && self.link_up
             && self.paused.is_none()
-            && self.in_flight.len() < self.config.window_messages_max
-            && self.in_flight_bytes < self.config.window_bytes_max
+            && self.window.is_open(&self.config)
     }
 
     fn send(&mut self, now: Time, entries: Vec<Entry>, effects: &mut Vec<ReplicatorEffect>) {
@@ -285,8 +297,7 @@ impl Replicator {
         let prev = self.prev;
         if let Some(last) = entries.last() {
             let bytes = entries.iter().map(Entry::encoded_bytes).sum();
-            self.in_flight.push_back(InFlight { last: last.index, bytes, sent_at: now });
-            self.in_flight_bytes += bytes;
+            self.window.sent(now, last.index, bytes);
             self.prev = last.log_id();
         }
         self.sent_at = now;
@@ -301,17 +312,34 @@ impl Replicator {
         }));
     }
 
-    fn matched_at(&mut self, at: LogId) {
+    /// A heartbeat that may arrive before what is in flight, so it speaks of what the peer is known to have, and of nothing
+    /// later.
+    fn send_ahead(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
+        if !self.link_up {
+            return;
+        }
+        self.contact_at = now;
+        effects.push(ReplicatorEffect::SendAhead(AppendEntries {
+            session: self.session,
+            prev: self.matched,
+            entries: Vec::new(),
+            commit: self.commit.min(self.matched.index),
+            round: self.round,
+            sent_at: now,
+        }));
+    }
+
+    fn matched_at(&mut self, now: Time, at: LogId) {
+        self.contact_at = now;
         if at.index < self.matched.index {
             return;
         }
         if at.index > self.matched.index {
             self.paused = None;
+            self.window.progressed(now);
         }
         self.matched = at;
-        while self.in_flight.front().is_some_and(|oldest| oldest.last <= at.index) {
-            self.in_flight_bytes -= self.in_flight.pop_front().expect("just seen").bytes;
-        }
+        self.window.acknowledged(now, at.index, &self.config);
         match self.state {
             ReplicationState::Stream => {
                 if at.index > self.prev.index {
@@ -342,8 +370,7 @@ impl Replicator {
 
     fn reset(&mut self, state: ReplicationState) {
         self.state = state;
-        self.in_flight.clear();
-        self.in_flight_bytes = 0;
+        self.window.clear();
     }
 
     /// Fetches missing entries while the window is open, and tells an idle peer the commit index.
@@ -356,7 +383,7 @@ impl Replicator {
                 self.fetching_since = Some(now);
                 effects.push(ReplicatorEffect::Fetch { from: self.prev.index.next() });
             }
-        } else if self.in_flight.is_empty() && self.told_commit < self.commit {
+        } else if self.window.is_empty() && self.told_commit < self.commit {
             self.send(now, Vec::new(), effects);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate_bridge::{BridgeHandle, RemoteRef};
+use quorate_bridge::{BridgeHandle, Class, RemoteRef};
 use quorate_core::{Config as CoreConfig, GroupId, NodeId};
 use ractor::ActorRef;
 use tokio::sync::watch;
@@ -49,7 +49,8 @@ impl GroupContext {
     }
 }
 
-/// The remote groups a role talks to, looked up once each.
+/// The remote groups a role talks to, looked up once each. What a role itself says is short (votes, answers, orders to
+/// stand), and travels ahead of the entries that replicators send: behind megabytes it would come too late.
 #[derive(Default)]
 pub(crate) struct Remotes {
     known: BTreeMap<NodeId, RemoteRef<GroupProtocol>>,
@@ -58,7 +59,7 @@ pub(crate) struct Remotes {
 impl Remotes {
     pub(crate) fn get(&mut self, cx: &GroupContext, peer: &NodeId) -> Option<&RemoteRef<GroupProtocol>> {
         if !self.known.contains_key(peer) {
-            self.known.insert(peer.clone(), cx.remote(peer)?);
+            self.known.insert(peer.clone(), cx.remote(peer)?.with_class(Class::Control));
         }
         self.known.get(peer)
     }

@@ -35,7 +35,7 @@ fn streaming(config: &Config, last: u64) -> Replicator {
 
 fn sent(effects: &[ReplicatorEffect]) -> Vec<&AppendEntries> {
     let appends = effects.iter().map(|effect| match effect {
-        ReplicatorEffect::Send(append) => Some(append),
+        ReplicatorEffect::Send(append) | ReplicatorEffect::SendAhead(append) => Some(append),
         ReplicatorEffect::Fetch { .. } => None,
     });
     appends.flatten().collect()

@@ -5,10 +5,10 @@
 //! acknowledgements go to the role. A crash loses its window; the leader starts another one in a new replication
 //! session. Bound: the window, in messages and bytes.
 
-use quorate_bridge::RemoteRef;
+use quorate_bridge::{Class, RemoteRef};
 use quorate_core::{
-    Body, Boot, Config, Index, LogId, Message, NodeId, ReplicationSession, Replicator, ReplicatorEffect,
-    ReplicatorEvent, Round, Term,
+    AppendEntries, Body, Boot, Config, Index, LogId, Message, NodeId, ReplicationSession, Replicator,
+    ReplicatorEffect, ReplicatorEvent, Round, Term,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
@@ -44,6 +44,8 @@ pub(crate) struct ReplicatorState {
     boot: Boot,
     term: Term,
     remote: Option<RemoteRef<GroupProtocol>>,
+    /// The same, ahead of what is queued for `remote`.
+    ahead: Option<RemoteRef<GroupProtocol>>,
     outbound: Outbound,
 }
 
@@ -72,6 +74,7 @@ impl Actor for ReplicatorActor {
             me: start.me,
             boot: start.boot,
             term: start.term,
+            ahead: start.remote.clone().map(|remote| remote.with_class(Class::Control)),
             remote: start.remote,
             outbound: Outbound::default(),
         };
@@ -98,13 +101,22 @@ impl Actor for ReplicatorActor {
 }
 
 impl ReplicatorState {
+    fn message(&self, append: AppendEntries) -> Message {
+        let (from, to) = (self.me.clone(), self.core.peer().clone());
+        Message { from, to, boot: self.boot, term: self.term, body: Body::AppendEntries(append) }
+    }
+
     fn send_appends(&mut self, me: &ActorRef<ReplicatorMessage>, effects: Vec<ReplicatorEffect>) {
         for effect in effects {
             match effect {
+                ReplicatorEffect::SendAhead(append) => {
+                    let message = self.message(append);
+                    if let Some(remote) = &self.ahead {
+                        self.outbound.send(remote, &message);
+                    }
+                }
                 ReplicatorEffect::Send(append) => {
-                    let (from, to) = (self.me.clone(), self.core.peer().clone());
-                    let body = Body::AppendEntries(append);
-                    let message = Message { from, to, boot: self.boot, term: self.term, body };
+                    let message = self.message(append);
                     if let Some(remote) = &self.remote {
                         // If it is lost, the reply to the next heartbeat shows the gap.
                         self.outbound.send(remote, &message);

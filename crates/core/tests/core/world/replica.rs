@@ -245,7 +245,9 @@ impl Replica {
         let mut out = Effects::new();
         for effect in effects {
             match effect {
-                ReplicatorEffect::Send(append) => out.push(Effect::Send(self.append_message(peer, append))),
+                ReplicatorEffect::Send(append) | ReplicatorEffect::SendAhead(append) => {
+                    out.push(Effect::Send(self.append_message(peer, append)))
+                }
                 ReplicatorEffect::Fetch { from } => {
                     if let Some(Role::Leader(leader)) = self.role.as_mut() {
                         out.extend(

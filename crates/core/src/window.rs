@@ -1,0 +1,237 @@
+//! What a replicator has sent to its peer and not heard of: how much that may be, and when it counts as lost.
+//!
+//! The limit in bytes follows what the link takes. While acknowledgements come in about the time of the quickest one, it
+//! grows; when they take longer, the messages wait in a queue on the way, and it shrinks (as in TCP Vegas and LEDBAT).
+//! Otherwise a slow link holds seconds of messages, and what is sent now arrives when it is too late.
+//!
+//! Bound: `window_messages_max` messages.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::ids::{Index, Time};
+
+/// The limit of a new window. It doubles with every round trip in which it was used.
+const START_BYTES: usize = 256 << 10;
+/// The limit does not shrink below this.
+const LEAST_BYTES: usize = 64 << 10;
+/// So many messages fill a window.
+const MESSAGES_PER_WINDOW: usize = 4;
+/// For so long a quickest acknowledgement is what others are compared with: a link or a disk may have become slower.
+const QUICKEST_IS_VALID: Duration = Duration::from_secs(10);
+/// Patience doubles so often, while nothing is acknowledged.
+const DOUBLINGS_MAX: u32 = 6;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct InFlight {
+    last: Index,
+    bytes: usize,
+    sent_at: Time,
+}
+
+/// The window of one replicator.
+///
+/// Invariant: `bytes` is the sum over `in_flight`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Window {
+    in_flight: VecDeque<InFlight>,
+    bytes: usize,
+    limit: usize,
+    /// The quickest acknowledgement since the time beside it.
+    quickest: Option<(Duration, Time)>,
+    /// What was sent before this says nothing about the limit of now.
+    shrunk_at: Time,
+    progressed_at: Time,
+    doublings: u32,
+}
+
+impl Window {
+    pub(crate) fn new(config: &Config, now: Time) -> Self {
+        Self {
+            in_flight: VecDeque::new(),
+            bytes: 0,
+            limit: START_BYTES.min(config.window_bytes_max),
+            quickest: None,
+            shrunk_at: now,
+            progressed_at: now,
+            doublings: 0,
+        }
+    }
+
+    /// Messages and bytes.
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        (self.in_flight.len(), self.bytes)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    pub(crate) fn is_open(&self, config: &Config) -> bool {
+        self.in_flight.len() < config.window_messages_max && self.bytes < self.limit
+    }
+
+    /// How large a message may be, so that a few fit into the window.
+    pub(crate) fn message_bytes_max(&self, config: &Config) -> usize {
+        config.append_bytes_max.min(self.limit.max(LEAST_BYTES) / MESSAGES_PER_WINDOW)
+    }
+
+    pub(crate) fn sent(&mut self, now: Time, last: Index, bytes: usize) {
+        self.in_flight.push_back(InFlight { last, bytes, sent_at: now });
+        self.bytes += bytes;
+    }
+
+    /// The peer has everything up to here.
+    pub(crate) fn acknowledged(&mut self, now: Time, through: Index, config: &Config) {
+        let was_used = self.bytes >= self.limit / 2;
+        while let Some(oldest) = self.in_flight.pop_front_if(|oldest| oldest.last <= through) {
+            self.bytes -= oldest.bytes;
+            self.measured(now, oldest, was_used, config);
+        }
+    }
+
+    /// Everything before this is known at the peer: it makes progress.
+    pub(crate) fn progressed(&mut self, now: Time) {
+        (self.progressed_at, self.doublings) = (now, 0);
+    }
+
+    fn measured(&mut self, now: Time, message: InFlight, was_used: bool, config: &Config) {
+        let took = now.since(message.sent_at);
+        let quickest = match self.quickest {
+            Some((quickest, since)) if quickest <= took && now.since(since) < QUICKEST_IS_VALID => quickest,
+            _ => {
+                self.quickest = Some((took, now));
+                took
+            }
+        };
+        if took <= 2 * quickest + config.heartbeat_interval {
+            if was_used {
+                self.limit = (self.limit + message.bytes).min(config.window_bytes_max);
+            }
+        } else if message.sent_at >= self.shrunk_at {
+            self.shrink(now, config);
+        }
+    }
+
+    fn shrink(&mut self, now: Time, config: &Config) {
+        self.limit = (self.limit / 2).max(LEAST_BYTES).min(config.window_bytes_max);
+        self.shrunk_at = now;
+    }
+
+    /// Whether the oldest message has waited longer than patience allows, counted from when the peer last made progress: a
+    /// peer that takes one message after the other loses none.
+    pub(crate) fn is_lost(&self, now: Time, config: &Config) -> bool {
+        let patience = config.election_timeout * 2_u32.pow(self.doublings);
+        let waits = |oldest: &InFlight| now.since(oldest.sent_at.max(self.progressed_at)) >= patience;
+        self.in_flight.front().is_some_and(waits)
+    }
+
+    /// What is in flight counts as lost. Sent again behind itself it would only take longer, so each time it gets longer.
+    pub(crate) fn give_up(&mut self, now: Time, config: &Config) {
+        self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
+        self.shrink(now, config);
+        self.clear();
+    }
+
+    /// Nothing is in flight any more.
+    pub(crate) fn clear(&mut self) {
+        self.in_flight.clear();
+        self.bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000;
+
+    /// A link of this rate, beside a round trip of a millisecond: sends whatever the window lets it for `seconds`; the
+    /// longest time a message took in the second half, and the share of the rate that was used then.
+    fn over_a_link(bytes_per_s: u64, seconds: u64) -> (Duration, f64) {
+        let config = Config::default();
+        let mut window = Window::new(&config, Time(0));
+        let (mut now, mut free_at, mut index) = (Time(0), Time(0), 0);
+        let mut arriving: VecDeque<(Time, Index, usize, Time)> = VecDeque::new();
+        let (end, mut longest, mut delivered) = (seconds * 1_000 * MS, Duration::ZERO, 0);
+        while now.0 < end {
+            while window.is_open(&config) {
+                let bytes = window.message_bytes_max(&config);
+                index += 1;
+                free_at = Time(free_at.0.max(now.0) + bytes as u64 * 1_000 * MS / bytes_per_s);
+                arriving.push_back((Time(free_at.0 + MS), Index(index), bytes, now));
+                window.sent(now, Index(index), bytes);
+            }
+            let (at, index, bytes, sent_at) = arriving.pop_front().expect("the window lets one message go");
+            assert!(!window.is_lost(now, &config), "nothing is lost");
+            now = now.max(at);
+            if now.0 > end / 2 {
+                longest = longest.max(now.since(sent_at));
+                delivered += bytes as u64;
+            }
+            window.progressed(now);
+            window.acknowledged(now, index, &config);
+        }
+        (longest, delivered as f64 / (bytes_per_s * seconds / 2) as f64)
+    }
+
+    /// The links at which leaders were deposed by their own backlog.
+    #[test]
+    fn a_slow_link_is_used_and_holds_no_backlog() {
+        for mbit_per_s in [1, 10, 60, 200] {
+            let (longest, used) = over_a_link(mbit_per_s * 1_000_000 / 8, 60);
+            let bound = Duration::from_millis(if mbit_per_s == 1 { 1_500 } else { 400 });
+            assert!(longest < bound, "{mbit_per_s} Mbit/s: a message took {longest:?}");
+            assert!(used > 0.9, "{mbit_per_s} Mbit/s: {used} of it were used");
+        }
+    }
+
+    #[test]
+    fn a_quick_link_gets_the_whole_window() {
+        let config = Config::default();
+        let mut window = Window::new(&config, Time(0));
+        let (mut now, mut index) = (Time(0), 0);
+        for _ in 0..20 {
+            let mut sent = index;
+            while window.is_open(&config) {
+                sent += 1;
+                window.sent(now, Index(sent), window.message_bytes_max(&config));
+            }
+            now = Time(now.0 + MS);
+            index = sent;
+            window.acknowledged(now, Index(index), &config);
+        }
+        assert_eq!(window.limit, config.window_bytes_max);
+        assert_eq!(window.message_bytes_max(&config), config.append_bytes_max);
+    }
+
+    #[test]
+    fn a_window_that_is_not_used_does_not_grow() {
+        let config = Config::default();
+        let mut window = Window::new(&config, Time(0));
+        for index in 1..1_000 {
+            window.sent(Time(index), Index(index), 1_000);
+            window.acknowledged(Time(index), Index(index), &config);
+        }
+        assert_eq!(window.limit, START_BYTES);
+    }
+
+    #[test]
+    fn patience_counts_from_progress_and_doubles_without_it() {
+        let config = Config::default();
+        let timeout = config.election_timeout.as_micros() as u64;
+        let mut window = Window::new(&config, Time(0));
+        window.sent(Time(0), Index(1), 1);
+        window.sent(Time(0), Index(2), 1);
+        assert!(!window.is_lost(Time(timeout - 1), &config) && window.is_lost(Time(timeout), &config));
+        window.progressed(Time(timeout - 1));
+        window.acknowledged(Time(timeout - 1), Index(1), &config);
+        assert!(!window.is_lost(Time(2 * timeout - 2), &config), "one message after the other");
+        window.give_up(Time(2 * timeout), &config);
+        window.sent(Time(2 * timeout), Index(2), 1);
+        assert!(
+            !window.is_lost(Time(4 * timeout - 1), &config) && window.is_lost(Time(4 * timeout), &config)
+        );
+    }
+}
