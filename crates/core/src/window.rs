@@ -85,7 +85,8 @@ impl Window {
     /// The peer has everything up to here.
     pub(crate) fn acknowledged(&mut self, now: Time, through: Index, config: &Config) {
         let was_used = self.bytes >= self.limit / 2;
-        while let Some(oldest) = self.in_flight.pop_front_if(|oldest| oldest.last <= through) {
+        while let Some(oldest) = self.in_flight.front().copied().filter(|oldest| oldest.last <= through) {
+            self.in_flight.pop_front();
             self.bytes -= oldest.bytes;
             self.measured(now, oldest, was_used, config);
         }

@@ -121,3 +121,37 @@ fn bug_24_only_a_later_match_ends_a_pause_and_moves_the_stream() {
     let entry = Entry::follow(place, Term(1), 0, EntryKind::Noop, Bytes::new(), Hash::of(b""));
     assert_eq!(cut(&append(&mut replicator, at(9), vec![entry])), [[10]]);
 }
+
+/// Heartbeats that queue behind megabytes depose their leader: what is in flight is overtaken, and nothing is claimed that the
+/// peer may not have.
+#[test]
+fn a_heartbeat_overtakes_what_is_in_flight_and_claims_what_is_matched_alone() {
+    let config = Config::default();
+    let interval = config.heartbeat_interval;
+    let mut replicator = streaming(&config, 4);
+    append(&mut replicator, AGREED, entries(&[1; 3]));
+    replicator.step(Time(3), ReplicatorEvent::Committed(Index(7)));
+    let due = replicator.deadline().expect("the link is up");
+    assert_eq!(due, Time(1) + interval, "as long since it was heard of");
+    for (at, event) in
+        [(due, ReplicatorEvent::Tick), (due + interval / 2, ReplicatorEvent::Confirm(Round(5)))]
+    {
+        let effects = replicator.step(at, event);
+        let ahead = effects.iter().find_map(|effect| match effect {
+            ReplicatorEffect::SendAhead(append) => Some(append),
+            _ => None,
+        });
+        let ahead = ahead.expect("it does not wait behind entries");
+        assert_eq!((ahead.prev, ahead.commit, ahead.entries.len()), (AGREED, AGREED.index, 0));
+        assert_eq!((ahead.round, ahead.sent_at), (replicator_round(&effects), at));
+    }
+    // Once everything is acknowledged, heartbeats go the usual way.
+    let last = LogId { term: Term(1), index: Index(7) };
+    replicator.step(due + interval, ReplicatorEvent::Matched(last));
+    let effects = replicator.step(due + interval * 2, ReplicatorEvent::Tick);
+    assert!(matches!(effects[..], [ReplicatorEffect::Send(_)]), "{effects:?}");
+}
+
+fn replicator_round(effects: &[ReplicatorEffect]) -> Round {
+    sent(effects).last().expect("something was sent").round
+}

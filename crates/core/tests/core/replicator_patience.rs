@@ -33,7 +33,8 @@ fn fetches_under_confirmations(config: &Config, replicator: &mut Replicator) -> 
     while now < until {
         (now, round) = (now + step, round.next());
         asked += fetches(&replicator.step(now, ReplicatorEvent::Confirm(round)));
-        assert!(replicator.deadline().expect("the link is up") > now, "the tick is put off each time");
+        let is_put_off = replicator.deadline().expect("the link is up") > now;
+        assert!(is_put_off || replicator.in_flight().0 > 0, "the tick is put off each time");
     }
     asked
 }
