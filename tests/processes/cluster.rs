@@ -63,6 +63,7 @@ pub(crate) struct Leader {
 pub(crate) struct Cluster {
     members: Vec<Member>,
     list: String,
+    timings: Vec<String>,
     directory: TempDir,
     _turn: Turn,
 }
@@ -103,7 +104,16 @@ impl Cluster {
             is_stopped: false,
         };
         let members = places.into_iter().enumerate().map(member).collect();
-        Ok(Self { members, list: list.join(","), directory, _turn: turn })
+        let timings = vec![
+            format!("--set=election_timeout_ms={}", ELECTION_TIMEOUT.as_millis()),
+            "--set=heartbeat_interval_ms=50".to_owned(),
+        ];
+        Ok(Self { members, list: list.join(","), timings, directory, _turn: turn })
+    }
+
+    /// Elections take the time that they take with users, and not the short one of tests.
+    pub(crate) fn usual_timings(&mut self) {
+        self.timings.clear();
     }
 
     /// Starts every node that does not run, and waits until all are ready.
@@ -121,7 +131,7 @@ impl Cluster {
         let member = &mut self.members[at];
         ensure!(member.child.is_none(), "node{at} runs already");
         let Place { host, port, api_port, namespace } = &member.place;
-        let arguments = [
+        let mut arguments = vec![
             "serve".to_owned(),
             format!("--id=node{at}"),
             format!("--host={host}"),
@@ -130,9 +140,8 @@ impl Cluster {
             format!("--cluster={}", self.list),
             format!("--data-dir={}", member.data.display()),
             "--log=info".to_owned(),
-            format!("--set=election_timeout_ms={}", ELECTION_TIMEOUT.as_millis()),
-            "--set=heartbeat_interval_ms=50".to_owned(),
         ];
+        arguments.extend(self.timings.iter().cloned());
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut command = binary::command(self.directory.path(), &arguments);
         if let Some(namespace) = namespace {

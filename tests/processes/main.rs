@@ -6,6 +6,7 @@ mod client;
 mod cluster;
 mod http;
 mod load;
+mod net;
 mod turn;
 
 mod cli_cluster;
@@ -16,4 +17,5 @@ mod partitions;
 mod pauses;
 mod repair;
 mod signals;
+mod slow_links;
 mod tour;

@@ -49,7 +49,7 @@ pub struct TokioNet {
 
 impl Default for TokioNet {
     fn default() -> Self {
-        Self { user_timeout_ms: 3_000, unsent_bytes_max: 256 << 10 }
+        Self { user_timeout_ms: 3_000, unsent_bytes_max: 64 << 10 }
     }
 }
 

@@ -1,0 +1,142 @@
+//! Nodes in network namespaces of their own: packets between them are dropped or held back, and clients reach all of them.
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use quorate_tests::skip::skipped;
+
+use crate::cluster::{Cluster, Place};
+
+/// Nodes each in a namespace of their own, around one in the middle that forwards between them.
+pub(crate) fn nodes_apart(count: usize) -> Result<Option<(Net, Cluster)>> {
+    match Net::new(count) {
+        Ok(net) => {
+            let cluster = Cluster::new((0..count).map(|at| net.place(at)).collect())?;
+            Ok(Some((net, cluster)))
+        }
+        Err(why) => {
+            skipped(&format!("this machine cannot make network namespaces for a test: {why:#}"));
+            Ok(None)
+        }
+    }
+}
+
+/// Namespaces and the links between them; all are deleted when dropped.
+#[derive(Debug)]
+pub(crate) struct Net {
+    /// What the names of all that is made begin with.
+    name: String,
+    /// The third byte of the addresses.
+    third: u8,
+    count: usize,
+}
+
+impl Net {
+    /// The middle has, to each namespace, a link with an address pair in 10.213.`third`.x; to the test, one more.
+    fn new(count: usize) -> Result<Self> {
+        // Two tests of one process take turns only once a cluster runs: each has a net of its own.
+        let (process, third) = (std::process::id(), (std::process::id() as usize * 8 + count) % 250);
+        let made = Self { name: format!("q{process}n{count}"), third: third as u8, count };
+        made.make()?;
+        Ok(made)
+    }
+
+    fn make(&self) -> Result<()> {
+        let Self { name, third, count } = self;
+        let middle = self.middle();
+        ip(&format!("netns add {middle}"))?;
+        ip(&format!("-n {middle} link set lo up"))?;
+        ip(&format!("netns exec {middle} sysctl -q -w net.ipv4.ip_forward=1"))?;
+        for at in 0..=*count {
+            // The last is the test itself, in the namespace it is in.
+            let is_test = at == *count;
+            let (inner, outer, base) = (format!("{name}i{at}"), format!("{name}o{at}"), at * 4);
+            let own = self.namespace(at);
+            if !is_test {
+                ip(&format!("netns add {own}"))?;
+            }
+            ip(&format!("link add {inner} type veth peer name {outer} netns {middle}"))?;
+            let inside = if is_test {
+                String::new()
+            } else {
+                ip(&format!("link set {inner} netns {own}"))?;
+                ip(&format!("-n {own} link set lo up"))?;
+                format!("-n {own} ")
+            };
+            ip(&format!("{inside}addr add 10.213.{third}.{}/30 dev {inner}", base + 1))?;
+            ip(&format!("{inside}link set {inner} up"))?;
+            ip(&format!("-n {middle} addr add 10.213.{third}.{}/30 dev {outer}", base + 2))?;
+            ip(&format!("-n {middle} link set {outer} up"))?;
+            ip(&format!("{inside}route add 10.213.{third}.0/24 via 10.213.{third}.{}", base + 2))?;
+        }
+        // That packets can be dropped on their way.
+        self.cut(0, 1)?;
+        self.heal_all()
+    }
+
+    fn middle(&self) -> String {
+        format!("{}m", self.name)
+    }
+
+    fn namespace(&self, at: usize) -> String {
+        format!("{}n{at}", self.name)
+    }
+
+    fn host(&self, at: usize) -> Ipv4Addr {
+        Ipv4Addr::new(10, 213, self.third, (at * 4 + 1) as u8)
+    }
+
+    fn place(&self, at: usize) -> Place {
+        let host = self.host(at).into();
+        Place { host, port: 7000, api_port: 8000, namespace: Some(self.namespace(at)) }
+    }
+
+    /// Drops what one sends to the other.
+    pub(crate) fn cut(&self, from: usize, to: usize) -> Result<()> {
+        let (middle, from, to) = (self.middle(), self.host(from), self.host(to));
+        ip(&format!("-n {middle} rule add pref 10 from {from} to {to} blackhole"))?;
+        Ok(())
+    }
+
+    /// From now on each node sends so much and no more: to all others together.
+    pub(crate) fn limit(&self, mbit_per_s: u32) -> Result<()> {
+        for at in 0..self.count {
+            let (own, inner) = (self.namespace(at), format!("{}i{at}", self.name));
+            let limit = format!("rate {mbit_per_s}mbit burst 32kb latency 50ms");
+            let arguments = format!("-n {own} qdisc replace dev {inner} root tbf {limit}");
+            run("tc", &arguments)?;
+        }
+        Ok(())
+    }
+
+    /// Lets everything pass again.
+    pub(crate) fn heal_all(&self) -> Result<()> {
+        let middle = self.middle();
+        while !ip(&format!("-n {middle} rule list pref 10"))?.is_empty() {
+            ip(&format!("-n {middle} rule del pref 10"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        // With a namespace go its links, and with them their other ends. What was not made is not there.
+        for namespace in (0..self.count).map(|at| self.namespace(at)).chain([self.middle()]) {
+            let _ = Command::new("ip").args(["netns", "del", &namespace]).output();
+        }
+    }
+}
+
+/// Runs `ip` and gives what it printed.
+fn ip(arguments: &str) -> Result<String> {
+    run("ip", arguments)
+}
+
+fn run(program: &str, arguments: &str) -> Result<String> {
+    let output = Command::new(program).args(arguments.split(' ')).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} {arguments}: {}", said.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
