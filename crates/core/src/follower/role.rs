@@ -60,6 +60,10 @@ impl Follower {
             asked_reads: Vec::new(),
         };
         follower.reset_election_deadline(now);
+        // A lone voter has no leader to wait for, and no one to disturb.
+        if follower.state.membership().is_quorum(|id| *id == follower.state.me) {
+            follower.election_deadline = now;
+        }
         effects.push(Effect::LeaderChanged { leader: None, term: follower.state.term() });
         follower.finish(now, &mut effects);
         (follower, effects)

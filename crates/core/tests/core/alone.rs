@@ -67,10 +67,29 @@ fn start_with(
     recovering: bool,
     config: Config,
 ) -> ReplicaState {
-    let mut founding =
-        Membership::of_voters((0..3).map(|at| (node(at), Member::default())).collect::<BTreeMap<_, _>>(), 7);
+    let mut founding = voters(3);
     founding.members.insert(node(3), Member::default());
     founding.learners.insert(node(3));
+    start_in(founding, voted_for, tail, boot, recovering, config)
+}
+
+fn voters(count: usize) -> Membership {
+    Membership::of_voters((0..count).map(|at| (node(at), Member::default())).collect::<BTreeMap<_, _>>(), 7)
+}
+
+/// n0 by itself.
+pub(crate) fn alone() -> ReplicaState {
+    start_in(voters(1), None, two_entries(), Boot::ZERO, false, Config::default())
+}
+
+fn start_in(
+    founding: Membership,
+    voted_for: Option<usize>,
+    tail: Tail,
+    boot: Boot,
+    recovering: bool,
+    config: Config,
+) -> ReplicaState {
     let loaded = Loaded {
         me: node(0),
         boot,

@@ -1,6 +1,8 @@
 //! What a follower answers and when it campaigns: one message at a time.
 
-use crate::alone::{LAST, TERM, becomes, booted, entry, message, node, recovering_if, said, state, state_of};
+use crate::alone::{
+    LAST, TERM, alone, becomes, booted, entry, message, node, recovering_if, said, state, state_of,
+};
 use bytes::Bytes;
 use quorate_core::{
     AppendEntries, Body, Boot, Config, Effect, Entry, EntryKind, Follower, FollowerEvent, Hash, Index, LogId,
@@ -39,6 +41,14 @@ fn bug_20_a_follower_whose_disk_stalls_does_not_stand_and_one_whose_disk_is_slow
     follower.step(Time(due.0 - 1), FollowerEvent::Role(RoleEvent::Persisted(Sequence(1))));
     let effects = follower.step(due, FollowerEvent::Role(RoleEvent::Tick));
     assert!(matches!(becomes(&effects), Some(NextRole::Candidate { .. })), "its disk has caught up");
+}
+
+#[test]
+fn a_lone_voter_stands_at_once() {
+    let mut follower = Follower::start(alone(), Time(7)).0;
+    assert_eq!(follower.deadline(), Some(Time(7)));
+    let effects = follower.step(Time(7), FollowerEvent::Role(RoleEvent::Tick));
+    assert!(matches!(becomes(&effects), Some(NextRole::Candidate { forced: false })), "{effects:?}");
 }
 
 /// One message of the last term there is: every later election would have panicked, on every node.
