@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use quorate::machine::{Add, CLIENTS_MAX, Counter, Kv, KvCommand, Total};
+use quorate::machine::{Add, CLIENTS_MAX, Counter, Kv, KvCommand, KvReply, Total};
 use quorate::{Client, ClientError, ClientOptions, Consistency, Outcome, ProposeError};
 use quorate_tests::cluster::{Cluster, free_ports, quick};
 use quorate_tests::wait::PATIENCE;
@@ -68,7 +68,8 @@ async fn a_command_that_no_peer_could_be_sent_is_refused_and_the_next_one_is_tak
         let error = kv.propose(KvCommand::set("key", vec![7; bytes])).await.expect_err("it is too large");
         assert_eq!(error.outcome(), Outcome::Refused, "{bytes} bytes: {error}");
     }
-    kv.propose(KvCommand::set("key", "value")).await?.reply.checked()?;
+    let taken = kv.propose(KvCommand::set("key", "value")).await?.reply;
+    assert_eq!(taken, KvReply::Set { previous: None });
     client.close().await;
     cluster.stop_all().await;
     Ok(())

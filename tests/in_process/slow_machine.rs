@@ -6,11 +6,8 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
-use quorate::machine::{Add, Counter};
-use quorate::{
-    ApplyContext, Consistency, GroupHandle, Outcome, QueryError, RestoreError, Snapshot, SnapshotReader,
-    StateMachine,
-};
+use quorate::machine::{Add, ApplyContext, Counter, RestoreError, Snapshot, SnapshotReader};
+use quorate::{Consistency, GroupHandle, Outcome, QueryError, StateMachine};
 use quorate_tests::cluster::{Cluster, quick, quiet_panics};
 use quorate_tests::wait::{PATIENCE, eventually};
 use tokio::time::Instant;
@@ -118,7 +115,7 @@ async fn goes_on(cluster: &Cluster, counts: &[GroupHandle<Counter>]) -> Result<(
     let (before, ups, began) = (counts[0].status().await, links(cluster), Instant::now());
     while began.elapsed() < 6 * Duration::from_millis(quick().cluster.election_timeout_ms) {
         for count in counts {
-            count.propose(Add(1)).await?;
+            count.propose(Add(1)).await?.checked()?;
         }
     }
     let after = counts[0].status().await;

@@ -82,7 +82,7 @@ impl ApplyCursor {
     /// More is committed than a whole window takes, in entries or in bytes.
     pub(crate) fn is_behind(&self, commit: Index) -> bool {
         let entries = commit.0.saturating_sub(self.applied.0);
-        entries > self.window_entries_max || (self.bytes >= self.window_bytes_max && self.handed < commit)
+        entries > self.window_entries_max || self.bytes >= self.window_bytes_max
     }
 
     /// Hands over committed entries up to `ceiling`, as far as the window allows.
@@ -94,7 +94,8 @@ impl ApplyCursor {
             }
             let from = self.handed.next();
             let through = ceiling.min(self.handed.plus(room));
-            let Ok(entries) = tail.slice(from, through, BATCH_ENTRIES_MAX, BATCH_BYTES_MAX) else {
+            let bytes_max = BATCH_BYTES_MAX.min(self.window_bytes_max - self.bytes);
+            let Ok(entries) = tail.slice(from, through, BATCH_ENTRIES_MAX, bytes_max) else {
                 let through = through.min(tail.base().index).min(self.handed.plus(BATCH_ENTRIES_MAX as u64));
                 effects.push(Effect::ReadLog {
                     reader: Reader::Applier,

@@ -1,8 +1,9 @@
 //! What a replicator has sent to its peer and not heard of: how much that may be, and when it counts as lost.
 //!
-//! The limit in bytes follows what the link takes. While acknowledgements come in about the time of the quickest one, it
-//! grows; when they take longer, the messages wait in a queue on the way, and it shrinks (as in TCP Vegas and LEDBAT).
-//! Otherwise a slow link holds seconds of messages, and what is sent now arrives when it is too late.
+//! The limit in bytes follows what the link takes. While acknowledgements come in about the time that one message takes by
+//! itself, it grows; when they take longer, the messages wait in a queue on the way, and it shrinks (as in TCP Vegas and
+//! LEDBAT). Otherwise a slow link holds seconds of messages, and what is sent now arrives when it is too late. At its least
+//! the window lets itself run empty now and then, to learn what a message takes by itself: a disk may have become slower.
 //!
 //! Bound: `window_messages_max` messages.
 
@@ -12,14 +13,15 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::ids::{Index, Time};
 
-/// The limit of a new window. It doubles with every round trip in which it was used.
+/// The limit of a new window. It doubles with every round trip in which it was used until it shrinks for the first time, and
+/// grows by a quarter from then on.
 const START_BYTES: usize = 256 << 10;
 /// The limit does not shrink below this.
 const LEAST_BYTES: usize = 64 << 10;
 /// So many messages fill a window.
 const MESSAGES_PER_WINDOW: usize = 4;
-/// For so long a quickest acknowledgement is what others are compared with: a link or a disk may have become slower.
-const QUICKEST_IS_VALID: Duration = Duration::from_secs(10);
+/// A window at its least runs empty so often at most.
+const BETWEEN_PROBES: Duration = Duration::from_secs(10);
 /// Patience doubles so often, while nothing is acknowledged.
 const DOUBLINGS_MAX: u32 = 6;
 
@@ -28,6 +30,8 @@ struct InFlight {
     last: Index,
     bytes: usize,
     sent_at: Time,
+    /// Nothing else was in flight.
+    was_alone: bool,
 }
 
 /// The window of one replicator.
@@ -38,10 +42,13 @@ pub(crate) struct Window {
     in_flight: VecDeque<InFlight>,
     bytes: usize,
     limit: usize,
-    /// The quickest acknowledgement since the time beside it.
-    quickest: Option<(Duration, Time)>,
+    /// What a message took by itself, at last.
+    alone: Option<Duration>,
+    alone_at: Time,
+    /// Nothing is sent until nothing is in flight.
+    runs_empty: bool,
     /// What was sent before this says nothing about the limit of now.
-    shrunk_at: Time,
+    shrunk_at: Option<Time>,
     progressed_at: Time,
     doublings: u32,
 }
@@ -52,8 +59,10 @@ impl Window {
             in_flight: VecDeque::new(),
             bytes: 0,
             limit: START_BYTES.min(config.window_bytes_max),
-            quickest: None,
-            shrunk_at: now,
+            alone: None,
+            alone_at: now,
+            runs_empty: false,
+            shrunk_at: None,
             progressed_at: now,
             doublings: 0,
         }
@@ -69,7 +78,8 @@ impl Window {
     }
 
     pub(crate) fn is_open(&self, config: &Config) -> bool {
-        self.in_flight.len() < config.window_messages_max && self.bytes < self.limit
+        let may_send = !self.runs_empty || self.in_flight.is_empty();
+        may_send && self.in_flight.len() < config.window_messages_max && self.bytes < self.limit
     }
 
     /// How large a message may be, so that a few fit into the window.
@@ -78,7 +88,9 @@ impl Window {
     }
 
     pub(crate) fn sent(&mut self, now: Time, last: Index, bytes: usize) {
-        self.in_flight.push_back(InFlight { last, bytes, sent_at: now });
+        let was_alone = self.in_flight.is_empty();
+        self.runs_empty &= !was_alone;
+        self.in_flight.push_back(InFlight { last, bytes, sent_at: now, was_alone });
         self.bytes += bytes;
     }
 
@@ -99,25 +111,24 @@ impl Window {
 
     fn measured(&mut self, now: Time, message: InFlight, was_used: bool, config: &Config) {
         let took = now.since(message.sent_at);
-        let quickest = match self.quickest {
-            Some((quickest, since)) if quickest <= took && now.since(since) < QUICKEST_IS_VALID => quickest,
-            _ => {
-                self.quickest = Some((took, now));
-                took
-            }
-        };
-        if took <= 2 * quickest + config.heartbeat_interval {
+        if message.was_alone {
+            (self.alone, self.alone_at) = (Some(took), now);
+        }
+        let alone = self.alone.unwrap_or(took);
+        if took <= 2 * alone + config.heartbeat_interval {
             if was_used {
-                self.limit = (self.limit + message.bytes).min(config.window_bytes_max);
+                let more = if self.shrunk_at.is_some() { message.bytes / 4 } else { message.bytes };
+                self.limit = (self.limit + more).min(config.window_bytes_max);
             }
-        } else if message.sent_at >= self.shrunk_at {
+        } else if self.shrunk_at.is_none_or(|at| message.sent_at >= at) {
+            self.runs_empty |= self.limit <= LEAST_BYTES && now.since(self.alone_at) >= BETWEEN_PROBES;
             self.shrink(now, config);
         }
     }
 
     fn shrink(&mut self, now: Time, config: &Config) {
         self.limit = (self.limit / 2).max(LEAST_BYTES).min(config.window_bytes_max);
-        self.shrunk_at = now;
+        self.shrunk_at = Some(now);
     }
 
     /// Whether the oldest message has waited longer than patience allows, counted from when the peer last made progress: a
@@ -148,11 +159,15 @@ mod tests {
 
     const MS: u64 = 1_000;
 
-    /// A link of this rate, beside a round trip of a millisecond: sends whatever the window lets it for `seconds`; the
-    /// longest time a message took in the second half, and the share of the rate that was used then.
-    fn over_a_link(bytes_per_s: u64, seconds: u64) -> (Duration, f64) {
+    /// Sends whatever the window lets it for `seconds`, over a link of this rate, to a peer that takes `disk` for each message
+    /// beside others. The longest time that a message took in the second half, and how many bytes arrived then.
+    fn over_a_link(
+        window: &mut Window,
+        bytes_per_s: u64,
+        seconds: u64,
+        disk: impl Fn(Time) -> Duration,
+    ) -> (Duration, u64) {
         let config = Config::default();
-        let mut window = Window::new(&config, Time(0));
         let (mut now, mut free_at, mut index) = (Time(0), Time(0), 0);
         let mut arriving: VecDeque<(Time, Index, usize, Time)> = VecDeque::new();
         let (end, mut longest, mut delivered) = (seconds * 1_000 * MS, Duration::ZERO, 0);
@@ -161,7 +176,7 @@ mod tests {
                 let bytes = window.message_bytes_max(&config);
                 index += 1;
                 free_at = Time(free_at.0.max(now.0) + bytes as u64 * 1_000 * MS / bytes_per_s);
-                arriving.push_back((Time(free_at.0 + MS), Index(index), bytes, now));
+                arriving.push_back((free_at + disk(now), Index(index), bytes, now));
                 window.sent(now, Index(index), bytes);
             }
             let (at, index, bytes, sent_at) = arriving.pop_front().expect("the window lets one message go");
@@ -174,18 +189,33 @@ mod tests {
             window.progressed(now);
             window.acknowledged(now, index, &config);
         }
-        (longest, delivered as f64 / (bytes_per_s * seconds / 2) as f64)
+        (longest, delivered)
+    }
+
+    fn new() -> Window {
+        Window::new(&Config::default(), Time(0))
     }
 
     /// The links at which leaders were deposed by their own backlog.
     #[test]
     fn a_slow_link_is_used_and_holds_no_backlog() {
         for mbit_per_s in [1, 10, 60, 200] {
-            let (longest, used) = over_a_link(mbit_per_s * 1_000_000 / 8, 60);
-            let bound = Duration::from_millis(if mbit_per_s == 1 { 1_500 } else { 400 });
+            let (rate, seconds) = (mbit_per_s * 1_000_000 / 8, 60);
+            let (longest, delivered) = over_a_link(&mut new(), rate, seconds, |_| Duration::from_millis(1));
+            let bound = Duration::from_millis(if mbit_per_s == 1 { 2_000 } else { 400 });
             assert!(longest < bound, "{mbit_per_s} Mbit/s: a message took {longest:?}");
+            let used = delivered as f64 / (rate * seconds / 2) as f64;
             assert!(used > 0.9, "{mbit_per_s} Mbit/s: {used} of it were used");
         }
+    }
+
+    /// Each message takes 800 ms from some time on, however few there are: a small window would only make it worse.
+    #[test]
+    fn a_disk_that_becomes_slow_gets_its_window_back() {
+        let becomes_slow = |now: Time| Duration::from_millis(if now.0 < 5_000 * MS { 1 } else { 800 });
+        let mut window = new();
+        over_a_link(&mut window, 125_000_000, 120, becomes_slow);
+        assert_eq!(window.limit, Config::default().window_bytes_max);
     }
 
     #[test]

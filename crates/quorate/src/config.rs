@@ -139,6 +139,16 @@ pub enum ConfigError {
 impl Config {
     /// Checks every setting.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        // A message between nodes has at most MESSAGE_BYTES_MAX, and a link's queue twice as much, for all groups.
+        for (name, value, max, range) in [
+            ("command_bytes_max", self.node.command_bytes_max, COMMAND_BYTES_MAX, "1 to 8388608"),
+            ("append_bytes_max", self.node.append_bytes_max, COMMAND_BYTES_MAX, "1 to 8388608"),
+            ("window_bytes_max", self.node.window_bytes_max, MESSAGE_BYTES_MAX, "1 to 16777216"),
+        ] {
+            if value == 0 || value > max {
+                return Err(ConfigError::Range { name, value: value as u64, range });
+            }
+        }
         self.core().validate()?;
         let positive = [
             ("proposals_max", self.live.proposals_max as u64),
@@ -149,16 +159,6 @@ impl Config {
         ];
         if let Some((name, value)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::Range { name, value, range: "at least 1" });
-        }
-        // A message between nodes has at most MESSAGE_BYTES_MAX, and a link's queue twice as much, for all groups.
-        for (name, value, max, range) in [
-            ("command_bytes_max", self.node.command_bytes_max, COMMAND_BYTES_MAX, "1 to 8388608"),
-            ("append_bytes_max", self.node.append_bytes_max, COMMAND_BYTES_MAX, "1 to 8388608"),
-            ("window_bytes_max", self.node.window_bytes_max, MESSAGE_BYTES_MAX, "1 to 16777216"),
-        ] {
-            if value == 0 || value > max {
-                return Err(ConfigError::Range { name, value: value as u64, range });
-            }
         }
         if self.node.apply_threads > APPLY_THREADS_MAX {
             let value = self.node.apply_threads as u64;

@@ -211,22 +211,19 @@ fn what_is_committed_and_not_applied_is_bounded_in_entries_and_in_bytes() {
         ("bytes", Config { apply_window_bytes_max: 2 * HEADER_BYTES, ..Config::default() }),
     ] {
         let mut leader = Leader::start(configured(Some(0), config), Time(0), 1_000).0;
-        let mut handed = 0;
-        let mut heard = |leader: &mut Leader, at, event| {
-            let effects = leader.step(Time(at), event);
+        let heard = |leader: &mut Leader, at, event| {
             let entries = |effect: &Effect| match effect {
                 Effect::Apply { entries } => entries.len(),
                 _ => 0,
             };
-            handed += effects.iter().map(entries).sum::<usize>();
-            effects
+            leader.step(Time(at), event).iter().map(entries).sum::<usize>()
         };
         assert_eq!(answers(&propose(&mut leader, 1_000, &[100; 3])), [(3, None)], "{name}");
-        heard(&mut leader, 6, LeaderEvent::Role(RoleEvent::Persisted(Sequence(2))));
+        let mut handed = heard(&mut leader, 6, LeaderEvent::Role(RoleEvent::Persisted(Sequence(2))));
         let result = AppendResult::Matched { index: Index(6) };
         let session = ReplicationSession(1);
         let reply = AppendReply { session, round: Round::ZERO, sent_at: Time(1), result, disk_full: false };
-        heard(&mut leader, 7, LeaderEvent::Role(message(1, TERM, Body::AppendReply(reply))));
+        handed += heard(&mut leader, 7, LeaderEvent::Role(message(1, TERM, Body::AppendReply(reply))));
         assert_eq!(leader.state().commit(), Index(6), "{name}");
         assert!(handed < 6, "{name}: {handed} entries were handed over");
         assert_eq!(answers(&propose(&mut leader, 1_000, &[1])), [(1, Some(Refusal::Busy))], "{name}");

@@ -67,6 +67,12 @@ fn rule_05_a_reply_to_the_boot_before_does_not_end_recovering() {
 #[test]
 fn rule_16_a_leader_without_space_refuses_and_gives_way() {
     let mut lab = Lab::elected(3);
+    // It hands nothing over as soon as it is elected, and only to who is in contact.
+    for _ in 0..4 {
+        lab.wait_ms(800);
+        lab.heartbeat(0);
+        lab.settle();
+    }
     lab.common(0, RoleEvent::DiskFull(true));
     lab.propose(0, "x");
     assert_eq!(lab.nodes[0].refused, [Refusal::NoSpace]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use quorate_core::Config;
+use quorate_core::{Config, PAYLOAD_BYTES_MAX};
 
 use super::nemesis::Attack;
 use quorate_core::SplitMix64;
@@ -66,6 +66,9 @@ impl Options {
             tail_bytes_max: rng.pick(&[0, 300, 2_000, 1_000_000]),
             uncommitted_bytes_max: rng.pick(&[500, 5_000, 1_000_000]),
             apply_window_entries_max: rng.pick(&[1, 5, 1_000]),
+            // Drawn from the seed alone, so that what is drawn after it stays as it was.
+            apply_window_bytes_max: [300, 2_000, 64 << 20][(seed % 3) as usize],
+            payload_bytes_max: PAYLOAD_BYTES_MAX,
         };
         let delay_min = rng.range(0, 3_000);
         let attacks: BTreeSet<Attack> = Attack::ALL.into_iter().filter(|_| rng.chance(400)).collect();
