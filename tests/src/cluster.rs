@@ -20,11 +20,26 @@ pub fn quick() -> Config {
     config
 }
 
-/// Free ports of the loopback. Bound together, so that they differ, and let go at once.
+/// Below the ports that the system gives to whoever asks for any: a port that was seen free is not taken by a connection
+/// that another test makes meanwhile.
+const PORTS: std::ops::Range<usize> = 18_000..32_000;
+
+/// Free ports of the loopback, none of them given twice by this process. Two processes begin at different places.
 pub fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let bound: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    bound.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let begin = std::process::id() as usize * 101;
+    let mut free = Vec::new();
+    for _ in PORTS {
+        if free.len() == count {
+            return Ok(free);
+        }
+        let at = begin + NEXT.fetch_add(1, Ordering::Relaxed) as usize;
+        let port = (PORTS.start + at % PORTS.len()) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            free.push(port);
+        }
+    }
+    anyhow::bail!("not {count} free ports in {PORTS:?}")
 }
 
 /// Shows the nodes' log on stderr where `QUORATE_LOG` says how much: `QUORATE_LOG=info`.

@@ -1,10 +1,9 @@
 //! Served nodes on loopback and in temporary directories, and requests to them.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::time::Duration;
 
-use crate::cluster::quick;
+use crate::cluster::{free_ports, quick};
 use crate::wait::eventually;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -113,14 +112,9 @@ impl Answer {
 impl Servers {
     /// Starts `count` nodes and waits for a leader.
     pub async fn start(count: usize) -> Result<Self> {
-        let bound: Vec<TcpListener> =
-            (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-        let entry = |(at, listener): (usize, &TcpListener)| {
-            let port = listener.local_addr()?.port();
-            Ok(Listed { id: format!("node{at}"), host: "127.0.0.1".into(), port })
-        };
-        let listed = bound.iter().enumerate().map(entry).collect::<Result<_>>()?;
-        drop(bound);
+        let ports = free_ports(count)?;
+        let entry = |(at, port)| Listed { id: format!("node{at}"), host: "127.0.0.1".into(), port };
+        let listed = ports.into_iter().enumerate().map(entry).collect();
         let mut servers = Self { directory: tempfile::tempdir()?, listed, running: BTreeMap::new() };
         for at in 0..count {
             servers.start_one(at).await?;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_bridge::{CallError, RemoteRef, Sent};
+use quorate_bridge::{CallError, CallStep, RemoteRef, Sent};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -52,6 +52,8 @@ pub(crate) enum CallFailure {
     NoSuchGroup { node: String, detail: String },
     /// Nothing was sent; another node may be asked.
     NotSent(String),
+    /// It can be sent to no node.
+    CannotBeSent(String),
     /// It may have been received.
     Unknown(String),
 }
@@ -66,6 +68,9 @@ pub(crate) async fn call_group(
     remote.call(request, timeout).await.map_err(|error| match (&error, error.outcome()) {
         (CallError::NoSuchActor { .. }, Sent::NotSent) => {
             CallFailure::NoSuchGroup { node: remote.node().to_owned(), detail: error.to_string() }
+        }
+        (CallError::Malformed { step: CallStep::Encode, .. }, _) => {
+            CallFailure::CannotBeSent(error.to_string())
         }
         (_, Sent::NotSent) => CallFailure::NotSent(error.to_string()),
         (_, Sent::Unknown) => CallFailure::Unknown(error.to_string()),
@@ -89,6 +94,7 @@ pub(crate) fn proposal_result(
         Err(CallFailure::NotSent(detail)) => {
             Err(ProposeError::NotReady { reason: NotReadyReason::Unreachable, detail })
         }
+        Err(CallFailure::CannotBeSent(detail)) => Err(ProposeError::Unencodable { detail }),
         Err(CallFailure::Unknown(detail)) => Err(ProposeError::unknown(detail)),
     }
 }
@@ -101,6 +107,7 @@ pub(crate) fn query_result(response: Result<Response, CallFailure>) -> Result<By
         Ok(Response::Applied { .. } | Response::NotApplied(_)) => {
             Err(QueryError::not_ready("the node answered a query with the reply to a proposal"))
         }
+        Err(CallFailure::CannotBeSent(detail)) => Err(QueryError::Unreadable { detail }),
         Err(
             CallFailure::NoSuchGroup { detail, .. }
             | CallFailure::NotSent(detail)
