@@ -20,7 +20,7 @@ pub fn quick() -> Config {
     config
 }
 
-/// Below the ports that the system gives to whoever asks for any: a port that was seen free is not taken by a connection
+/// Below the ports that the system gives to those who ask for any: a port that was seen free is not taken by a connection
 /// that another test makes meanwhile.
 const PORTS: std::ops::Range<usize> = 18_000..32_000;
 

@@ -47,7 +47,7 @@ pub(crate) struct Window {
     alone_at: Time,
     /// Nothing is sent until nothing is in flight.
     runs_empty: bool,
-    /// What was sent before this says nothing about the limit of now.
+    /// What was sent before this says nothing about the present limit.
     shrunk_at: Option<Time>,
     progressed_at: Time,
     doublings: u32,

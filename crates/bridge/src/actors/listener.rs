@@ -5,8 +5,8 @@
 //! - Asks: nothing.
 //! - Never: reads from a connection; the handshake is the Session's.
 //! - A crash loses nothing: connections wait in the socket's backlog. The Bridge restarts it.
-//! - Bound: `handshakes_max` connections whose handshake is not over. A further one ends the oldest of them: whoever says
-//!   nothing gives way to whoever comes, so that strangers cannot keep a member out.
+//! - Bound: `handshakes_max` connections whose handshake is not over. A further one ends the oldest of them: who says
+//!   nothing gives way to who comes, so that strangers cannot keep a member out.
 
 use super::messages::BridgeMessage;
 use crate::net::Acceptor;

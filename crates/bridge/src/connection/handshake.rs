@@ -134,7 +134,7 @@ impl Handshake {
             let remedy = "the link retries; see the log of the refusing node for slow disks";
             Err(Refusal::new(RefusalCode::NotNow, detail, remedy))
         })?;
-        // After admission: whoever only says that it is a node takes no node's place.
+        // After admission: a stranger that only says that it is a node takes no node's place.
         let place = match direction {
             Direction::Inbound => Some(self.places.take(theirs.hello.kind)?),
             Direction::Outbound => None,

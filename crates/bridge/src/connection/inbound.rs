@@ -39,10 +39,12 @@ impl InboundConnections {
         if matches!(error, HandshakeError::Frame(_)) {
             self.counters.malformed.add(1);
         }
-        match self.not_admitted.lock().worth_a_line(error) {
+        // The lock is released before the line is written.
+        let line = self.not_admitted.lock().worth_a_line(error);
+        match line {
             None => {}
             Some(Line::Node) => {
-                tracing::warn!(%address, %error, "a node is not admitted, and will try again")
+                tracing::warn!(%address, %error, "a node is not admitted, and will try again");
             }
             Some(Line::Strangers(count)) => {
                 tracing::warn!(%address, %error, count, "inbound connections not admitted, this is the last of them");

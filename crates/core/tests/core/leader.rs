@@ -203,7 +203,7 @@ fn bug_32_what_is_not_committed_is_bounded_by_bytes() {
     assert_eq!(answers(&propose(&mut leader, 1_000, &[100; 3])), [(2, None), busy]);
 }
 
-/// A machine that is slow must not take commands in that nobody will see applied: they are refused, and not *unknown*.
+/// A machine that is slow must not take commands in that no one will see applied: they are refused, and not *unknown*.
 #[test]
 fn what_is_committed_and_not_applied_is_bounded_in_entries_and_in_bytes() {
     for (name, config) in [

@@ -87,7 +87,7 @@ impl Actor for ApplierActor {
         _me: ActorRef<ApplierMessage>,
         state: &mut ApplierState,
     ) -> Result<(), ActorProcessingErr> {
-        // Here and not before: whoever starts an actor waits for `pre_start`, and a restore may take long.
+        // Here and not before: who starts an actor waits for `pre_start`, and a restore may take long.
         state.poison.store(NOT_RESTORED, Ordering::Release);
         state.executor = Some(state.machine.restore()?);
         state.poison.store(0, Ordering::Release);

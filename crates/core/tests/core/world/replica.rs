@@ -246,7 +246,7 @@ impl Replica {
         for effect in effects {
             match effect {
                 ReplicatorEffect::Send(append) | ReplicatorEffect::SendAhead(append) => {
-                    out.push(Effect::Send(self.append_message(peer, append)))
+                    out.push(Effect::Send(self.append_message(peer, append)));
                 }
                 ReplicatorEffect::Fetch { from } => {
                     if let Some(Role::Leader(leader)) = self.role.as_mut() {
