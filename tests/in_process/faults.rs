@@ -270,6 +270,26 @@ async fn bug_72_a_failed_sync_stops_the_node_and_says_unknown() -> Result<()> {
     Ok(())
 }
 
+/// The thread that writes hangs, and who watched it has been stopped: the node waited for it for ever.
+#[tokio::test]
+async fn a_node_stops_although_its_disk_hangs_and_says_that_it_failed() -> Result<()> {
+    let mut config = quick();
+    config.node.store_silence_ms_max = 2_000;
+    let disk = SimDisk::new();
+    let node = Node::builder("node0", "unused").disk(Box::new(disk.clone())).config(config).start().await?;
+    let count = node.group("counter", Counter::default()).await?;
+    assert_eq!(count.propose(Add(1)).await?, 1);
+    disk.stall(true);
+    let under_way = count.propose_by(Add(1), Duration::from_millis(50)).await.expect_err("the disk hangs");
+    assert_eq!(under_way.outcome(), Outcome::Unknown, "{under_way}");
+    // At once, so that no actor is left that notices the silence.
+    tokio::time::timeout(PATIENCE, node.kill()).await?;
+    let failure = node.failed().await.context("it is said")?;
+    assert!(matches!(failure, NodeFailure::Store { .. }), "{failure}");
+    disk.stall(false);
+    Ok(())
+}
+
 #[tokio::test]
 async fn rule_16_a_full_disk_refuses_proposals_and_goes_on_reading() -> Result<()> {
     let disk = SimDisk::new();

@@ -45,8 +45,14 @@ enum ThreadMessage {
 }
 
 enum Mode {
-    Thread { thread: Mutex<Sender<ThreadMessage>>, join: Mutex<Option<std::thread::JoinHandle<()>>> },
-    Inline { engine: Mutex<Option<Box<Engine>>> },
+    /// `ended` is disconnected once the thread has closed the disk.
+    Thread {
+        thread: Mutex<Sender<ThreadMessage>>,
+        ended: Mutex<Option<Receiver<()>>>,
+    },
+    Inline {
+        engine: Mutex<Option<Box<Engine>>>,
+    },
 }
 
 struct Inner {
@@ -95,15 +101,17 @@ impl StoreThread {
         let (thread, inbox) = channel();
         let name = format!("{}/io", identity.node);
         let of_thread = Arc::clone(&shared);
-        let join = std::thread::Builder::new().name(name.clone()).spawn(move || {
+        let (runs, ended) = channel();
+        let spawned = std::thread::Builder::new().name(name.clone()).spawn(move || {
             let work = std::panic::AssertUnwindSafe(|| run(engine, &inbox, &of_thread));
             if std::panic::catch_unwind(work).is_err() {
                 let place = "the I/O thread, which panicked,".to_owned();
                 of_thread.fail(StoreFatal::Failed(Arc::new(DiskError::Poisoned { place }.into())));
             }
+            drop(runs);
         });
-        let join = join.map_err(|source| DiskError::Io { action: "start thread", place: name, source })?;
-        let mode = Mode::Thread { thread: Mutex::new(thread), join: Mutex::new(Some(join)) };
+        spawned.map_err(|source| DiskError::Io { action: "start thread", place: name, source })?;
+        let mode = Mode::Thread { thread: Mutex::new(thread), ended: Mutex::new(Some(ended)) };
         Ok(StoreHandle::new(mode, shared, deadline, identity))
     }
 
@@ -138,16 +146,19 @@ impl StoreHandle {
     }
 
     /// Ends the thread after its current job, brings the anchor up to date and closes the disk. Blocks: call it where
-    /// blocking is allowed, after the actor has stopped. Later requests are dropped.
+    /// blocking is allowed, after the actor has stopped. Later requests are dropped. A thread that hangs in its disk is
+    /// waited for as long as it may be silent, then the store has failed: no one else watches it any more.
     pub fn stop(&self) {
         match &self.0.mode {
-            Mode::Thread { thread, join } => {
+            Mode::Thread { thread, ended } => {
                 // Fails only if the thread has ended already.
                 let _ = lock(thread).send(ThreadMessage::Stop);
-                let join = lock(join).take();
+                let ended = lock(ended).take();
                 // A failed thread may hang in a call that never returns: it is not waited for.
-                if let Some(join) = join.filter(|_| !self.has_failed()) {
-                    let _ = join.join();
+                if let Some(ended) = ended.filter(|_| !self.has_failed())
+                    && ended.recv_timeout(self.0.deadline) == Err(RecvTimeoutError::Timeout)
+                {
+                    self.fail_silent(self.0.deadline);
                 }
             }
             Mode::Inline { engine } => {
