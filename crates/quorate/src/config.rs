@@ -45,7 +45,8 @@ pub struct NodeConfig {
     pub heartbeat_interval_ms: u64,
     /// A leader whose disk has kept a write waiting this long gives leadership away, in milliseconds.
     pub persist_stall_ms_max: u64,
-    /// A disk that is silent for this long counts as failed and stops the node, in milliseconds.
+    /// A disk that is silent for this long counts as failed and stops the node, in milliseconds. Long, because storage that
+    /// several nodes share may stall for all of them together: until then the node waits, and acknowledges nothing.
     pub store_silence_ms_max: u64,
     /// Entries in one message to a peer, at most.
     pub append_entries_max: usize,
@@ -73,7 +74,7 @@ impl Default for NodeConfig {
         Self {
             heartbeat_interval_ms: 100,
             persist_stall_ms_max: 3_000,
-            store_silence_ms_max: 10_000,
+            store_silence_ms_max: 180_000,
             append_entries_max: 1_024,
             append_bytes_max: 1 << 20,
             window_messages_max: 64,

@@ -156,7 +156,7 @@ const TUNING: &[(&str, &str)] = pairs! {
         "By how much two nodes' clocks may differ in rate, in parts per million. The same on every node.";
     heartbeat_interval_ms "How often an idle leader says that it leads; at most a third of the election timeout.";
     persist_stall_ms_max "A leader whose disk has kept a write waiting this long gives leadership away.";
-    store_silence_ms_max "A disk that is silent for this long counts as failed and stops the node.";
+    store_silence_ms_max "A disk that is silent for this long counts as failed and stops the node; until then nothing is acknowledged.";
     append_entries_max "Entries in one message to a peer, at most.";
     append_bytes_max "Bytes of entries in one message to a peer, at most; up to 8 MiB.";
     window_messages_max "Unacknowledged messages to one peer, at most.";

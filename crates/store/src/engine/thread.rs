@@ -23,6 +23,8 @@ pub const ANCHOR_LAG_MAX: Duration = Duration::from_millis(20);
 
 /// After this long without work the thread brings the anchor up to date.
 const IDLE: Duration = Duration::from_millis(5);
+/// How long a thread that is to end may take for its current job.
+const STOP_WAIT: Duration = Duration::from_secs(10);
 /// How often free space is checked while nothing is written.
 const SPACE_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -93,7 +95,7 @@ pub struct StoreThread;
 
 impl StoreThread {
     /// Takes the store and starts its thread. `fatal` is called at most once, from the I/O thread or the actor, when
-    /// the disk failed or has been silent for `deadline` (10 s is a good value).
+    /// the disk failed or has been silent for `deadline` (minutes: storage may stall for a while).
     pub fn start(store: Store, deadline: Duration, fatal: FatalSink) -> Result<StoreHandle, DiskError> {
         let identity = store.identity().clone();
         let shared = Arc::new(Shared::new(fatal));
@@ -147,7 +149,8 @@ impl StoreHandle {
 
     /// Ends the thread after its current job, brings the anchor up to date and closes the disk. Blocks: call it where
     /// blocking is allowed, after the actor has stopped. Later requests are dropped. A thread that hangs in its disk is
-    /// waited for as long as it may be silent, then the store has failed: no one else watches it any more.
+    /// waited for as long as it may be silent, at most [`STOP_WAIT`]; then the store has failed, for no one else watches it any
+    /// more.
     pub fn stop(&self) {
         match &self.0.mode {
             Mode::Thread { thread, ended } => {
@@ -156,9 +159,9 @@ impl StoreHandle {
                 let ended = lock(ended).take();
                 // A failed thread may hang in a call that never returns: it is not waited for.
                 if let Some(ended) = ended.filter(|_| !self.has_failed())
-                    && ended.recv_timeout(self.0.deadline) == Err(RecvTimeoutError::Timeout)
+                    && ended.recv_timeout(self.0.deadline.min(STOP_WAIT)) == Err(RecvTimeoutError::Timeout)
                 {
-                    self.fail_silent(self.0.deadline);
+                    self.fail_silent(self.0.deadline.min(STOP_WAIT));
                 }
             }
             Mode::Inline { engine } => {
