@@ -65,7 +65,7 @@ impl Candidate {
                 effects.push(Effect::ReadRefused { reads, reason: Refusal::NotLeader });
             }
             CandidateEvent::Role(event) => {
-                self.state.step_common(&event, &mut effects);
+                self.state.step_common(now, &event, &mut effects);
                 match event {
                     RoleEvent::Message(message) => self.message(now, message, &mut effects),
                     RoleEvent::Tick => self.tick(now, &mut effects),

@@ -5,6 +5,7 @@
 //! (etcd's `async_storage_writes_append_aba_race`, `known-bugs.md` 34, 35).
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::entry::Entry;
 use crate::hard_state::HardState;
@@ -41,17 +42,30 @@ pub(crate) struct Durability {
     durable: Index,
     pending: VecDeque<Pending>,
     held: VecDeque<(Sequence, Message)>,
+    /// How long a write takes: the last one, or half of what an earlier one took if that is more.
+    write_time: Duration,
 }
 
 impl Durability {
     /// For a log of which every entry up to `durable` was read from disk.
     pub(crate) fn new(durable: Index) -> Self {
-        Self { last_issued: Sequence::ZERO, durable, pending: VecDeque::new(), held: VecDeque::new() }
+        Self {
+            last_issued: Sequence::ZERO,
+            durable,
+            pending: VecDeque::new(),
+            held: VecDeque::new(),
+            write_time: Duration::ZERO,
+        }
     }
 
     /// The last index known to be on this node's disk and part of the current log.
     pub(crate) fn durable(&self) -> Index {
         self.durable
+    }
+
+    /// How long a write takes now.
+    pub(crate) fn write_time(&self) -> Duration {
+        self.write_time
     }
 
     /// When the oldest write that has not completed was issued.
@@ -84,12 +98,13 @@ impl Durability {
 
     /// Every write up to `sequence` is on disk: raises the durable index and returns the messages held for them. A sequence
     /// that was never issued, or has completed before, changes nothing.
-    pub(crate) fn complete(&mut self, sequence: Sequence) -> Vec<Message> {
+    pub(crate) fn complete(&mut self, now: Time, sequence: Sequence) -> Vec<Message> {
         if sequence > self.last_issued {
             return Vec::new();
         }
         while self.pending.front().is_some_and(|pending| pending.persist.sequence <= sequence) {
             let done = self.pending.pop_front().expect("just seen");
+            self.write_time = now.since(done.issued_at).max(self.write_time / 2);
             self.durable = self.durable.max(done.makes_durable.unwrap_or(Index::ZERO));
         }
         let mut released = Vec::new();

@@ -75,7 +75,7 @@ impl Follower {
         match event {
             FollowerEvent::Read(reads) => self.ask_read_index(now, reads, &mut effects),
             FollowerEvent::Role(event) => {
-                self.state.step_common(&event, &mut effects);
+                self.state.step_common(now, &event, &mut effects);
                 match event {
                     RoleEvent::Message(message) => self.message(now, message, &mut effects),
                     RoleEvent::Tick => self.tick(now, &mut effects),
@@ -151,8 +151,8 @@ impl Follower {
     /// Only a voter with a working disk campaigns: a node that cannot persist a vote for itself would only disturb.
     fn may_campaign(&self, now: Time) -> bool {
         let stalled = self.state.durability.oldest_issued_at();
-        self.state.standing() == Standing::Voter
-            && stalled.is_none_or(|at| now.since(at) < self.state.config.election_timeout)
+        let limit = self.state.config.election_timeout.max(self.state.vote_time());
+        self.state.standing() == Standing::Voter && stalled.is_none_or(|at| now.since(at) < limit)
     }
 
     pub(super) fn set_leader(&mut self, leader: Option<NodeId>, effects: &mut Effects) {

@@ -1,6 +1,7 @@
 //! The leader's state and its step: which event goes to which of the other files.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::effect::{Effect, Effects, NextRole, Notice, ReadId, Reader, RoleEvent};
 use crate::entry::EntryKind;
@@ -149,7 +150,7 @@ impl Leader {
         let quorum = self.quorum_contact().map(|at| at + config.election_timeout);
         // A single-node group cannot transfer leadership; without this filter the timer would spin.
         let stalled = self.state.durability.oldest_issued_at().filter(|_| !self.progress.is_empty());
-        let stall = stalled.map(|at| at + config.persist_stall_max);
+        let stall = stalled.map(|at| at + self.stall_max());
         let transfer = self.transfer.as_ref().map(|transfer| transfer.deadline);
         [quorum, stall, transfer].into_iter().flatten().min()
     }
@@ -197,7 +198,7 @@ impl Leader {
     }
 
     fn role_event(&mut self, now: Time, event: RoleEvent, effects: &mut Effects) {
-        self.state.step_common(&event, effects);
+        self.state.step_common(now, &event, effects);
         match event {
             RoleEvent::Message(message) => self.message(now, message, effects),
             RoleEvent::Tick => self.tick(now, effects),
@@ -221,7 +222,7 @@ impl Leader {
             return;
         }
         let stalled = self.state.durability.oldest_issued_at();
-        if stalled.is_some_and(|at| now.since(at) >= config.persist_stall_max) && !self.progress.is_empty() {
+        if stalled.is_some_and(|at| now.since(at) >= self.stall_max()) && !self.progress.is_empty() {
             effects.push(Effect::Notice(Notice::DiskStalled));
             self.give_away(now, effects);
             effects.push(become_role(NextRole::Follower, "its disk is stalled", None));
@@ -229,6 +230,12 @@ impl Leader {
         }
         self.forget_old_askers(now);
         self.check_transfer(now, effects);
+    }
+
+    /// How long a write may wait before this leader gives way. A disk on which every write takes long is not one that stalls:
+    /// others may be no quicker, and a leader needs its own disk least of all.
+    fn stall_max(&self) -> Duration {
+        self.state.config.persist_stall_max.max(self.state.vote_time())
     }
 
     fn message(&mut self, now: Time, message: Message, effects: &mut Effects) {
