@@ -61,12 +61,14 @@ pub enum ReplicatorEvent {
 pub enum ReplicatorEffect {
     /// Send this to the peer.
     Send(AppendEntries),
-    /// Send this to the peer, ahead of what is queued for it: a heartbeat that claims only what the peer is known to have.
+    /// Send this to the peer, ahead of what is queued for it. It has no entries, and claims nothing that is still in flight.
     SendAhead(AppendEntries),
     /// Ask the leader for entries from here.
     Fetch {
         /// The first index wanted.
         from: Index,
+        /// About so many bytes can be sent now.
+        bytes_max: usize,
     },
 }
 
@@ -104,7 +106,7 @@ pub struct Replicator {
     paused: Option<Time>,
     link_up: bool,
     sent_at: Time,
-    /// When a heartbeat was last sent ahead, or the peer last answered.
+    /// When a heartbeat was last sent ahead, or the peer last agreed.
     contact_at: Time,
     /// The commit index in the newest message to the peer.
     told_commit: Index,
@@ -229,13 +231,11 @@ impl Replicator {
     }
 
     fn tick(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
-        if self.link_up && now.since(self.sent_at) >= self.config.heartbeat_interval {
+        let interval = self.config.heartbeat_interval;
+        if self.link_up && now.since(self.sent_at) >= interval {
             self.send(now, Vec::new(), effects);
         }
-        if self.link_up
-            && !self.window.is_empty()
-            && now.since(self.contact_at) >= self.config.heartbeat_interval
-        {
+        if self.link_up && !self.window.is_empty() && now.since(self.contact_at) >= interval {
             self.send_ahead(now, effects);
         }
     }
@@ -302,14 +302,22 @@ impl Replicator {
         }
         self.sent_at = now;
         self.told_commit = self.commit;
-        effects.push(ReplicatorEffect::Send(AppendEntries {
+        // With nothing of this group in flight there is nothing to keep its place behind, and other groups may have megabytes
+        // on their way to this peer. Otherwise it goes behind what is in flight, and finds out what of it was lost.
+        let ahead = entries.is_empty() && self.window.is_empty();
+        let append = AppendEntries {
             session: self.session,
             prev,
             entries,
             commit: self.commit,
             round: self.round,
             sent_at: now,
-        }));
+        };
+        effects.push(if ahead {
+            ReplicatorEffect::SendAhead(append)
+        } else {
+            ReplicatorEffect::Send(append)
+        });
     }
 
     /// A heartbeat that may arrive before what is in flight, so it speaks of what the peer is known to have, and of nothing
@@ -381,7 +389,8 @@ impl Replicator {
         if self.prev.index < self.last {
             if self.fetching_since.is_none() {
                 self.fetching_since = Some(now);
-                effects.push(ReplicatorEffect::Fetch { from: self.prev.index.next() });
+                let bytes_max = self.window.room();
+                effects.push(ReplicatorEffect::Fetch { from: self.prev.index.next(), bytes_max });
             }
         } else if self.window.is_empty() && self.told_commit < self.commit {
             self.send(now, Vec::new(), effects);

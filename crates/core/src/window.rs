@@ -82,6 +82,11 @@ impl Window {
         may_send && self.in_flight.len() < config.window_messages_max && self.bytes < self.limit
     }
 
+    /// How many bytes may be sent now; one at least.
+    pub(crate) fn room(&self) -> usize {
+        self.limit.saturating_sub(self.bytes).max(1)
+    }
+
     /// How large a message may be, so that a few fit into the window.
     pub(crate) fn message_bytes_max(&self, config: &Config) -> usize {
         config.append_bytes_max.min(self.limit.max(LEAST_BYTES) / MESSAGES_PER_WINDOW)

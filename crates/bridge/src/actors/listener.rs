@@ -43,7 +43,7 @@ pub(crate) async fn accept_loop(
     }
 }
 
-/// Connections in their handshake, the oldest first. A Session drops its receiver when its handshake is over.
+/// Connections that have not said who they are, the oldest first. A Session drops its receiver when it knows.
 struct Unknown {
     oldest_first: VecDeque<oneshot::Sender<()>>,
     max: usize,

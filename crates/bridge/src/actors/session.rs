@@ -7,7 +7,7 @@
 //! - A crash loses the connection. It is not restarted: the peer's Link reconnects and gets another Session.
 //! - Bound: `calls_inbound_max` calls, `monitors_max` names, two incomplete messages, the send queue's bytes.
 
-use crate::connection::{Admitted, Connection, Handshake, HandshakeError, InboundConnections};
+use crate::connection::{Admitted, Connection, Handshake, InboundConnections};
 use crate::endpoint::{Exposures, serve_inbound};
 use crate::net::Stream;
 use crate::options::BridgeOptions;
@@ -27,15 +27,9 @@ pub(crate) struct Arguments {
 
 /// The Session's task: one connection from handshake to end; returns the reason.
 pub(crate) async fn run(arguments: Arguments) -> String {
-    let Arguments { mut stream, mut gives_way, options, handshake, inbound, exposures } = arguments;
+    let Arguments { mut stream, gives_way, options, handshake, inbound, exposures } = arguments;
     let address = stream.address.clone();
-    let admitted = tokio::select! {
-        biased;
-        admitted = handshake.accept(&mut stream) => admitted,
-        _ = &mut gives_way => Err(HandshakeError::GaveWay),
-    };
-    drop(gives_way);
-    let Admitted { peer, buffer, place: _place } = match admitted {
+    let Admitted { peer, buffer, place: _place } = match handshake.accept(&mut stream, gives_way).await {
         Ok(admitted) => admitted,
         Err(error) => {
             inbound.handshake_failed(&address, &error);

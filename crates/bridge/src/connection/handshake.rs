@@ -23,7 +23,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
 
 /// Why no connection came up.
@@ -85,10 +85,19 @@ impl Handshake {
         Ok(Admitted { peer: peer_info(theirs.hello, stream), buffer, place: None })
     }
 
-    /// The accepting side.
-    pub(crate) async fn accept(&self, stream: &mut Stream) -> Result<Admitted, HandshakeError> {
+    /// The accepting side. Until the other end has said who it is, it gives way if it is told to.
+    pub(crate) async fn accept(
+        &self,
+        stream: &mut Stream,
+        mut gives_way: oneshot::Receiver<()>,
+    ) -> Result<Admitted, HandshakeError> {
         let mut buffer = BytesMut::with_capacity(1024);
-        let theirs = within(self.options.handshake_timeout_ms, read_hello(stream, &mut buffer)).await?;
+        let theirs = tokio::select! {
+            biased;
+            theirs = within(self.options.handshake_timeout_ms, read_hello(stream, &mut buffer)) => theirs?,
+            _ = &mut gives_way => return Err(HandshakeError::GaveWay),
+        };
+        drop(gives_way);
         let place = self.decide(stream, &theirs, Direction::Inbound, None).await?;
         let ours = self.hello_frame(&theirs.hello.node);
         within(self.options.handshake_timeout_ms, send(stream, &ours)).await?;
@@ -127,6 +136,10 @@ impl Handshake {
         expected: Option<&str>,
     ) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
         self.check(theirs, direction, expected)?;
+        let _deciding = match direction {
+            Direction::Inbound => Some(self.places.decide()?),
+            Direction::Outbound => None,
+        };
         let limit_ms = self.options.admission_timeout_ms;
         let admitting = self.options.admission.admit(&theirs.hello, direction);
         timeout(Duration::from_millis(limit_ms), admitting).await.unwrap_or_else(|_| {

@@ -8,7 +8,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Nodes have one connection each, and admission knows them; a bridge that admits every name has this bound.
 const NODES_MAX: usize = 128;
 
+/// Connections about which admission decides at the same time; it may wait for a disk.
+const DECISIONS_MAX: usize = 256;
+
 pub(super) struct Places {
+    decisions: Arc<Semaphore>,
     clients: Arc<Semaphore>,
     clients_max: usize,
     nodes: Arc<Semaphore>,
@@ -17,7 +21,20 @@ pub(super) struct Places {
 impl Places {
     pub(super) fn new(clients_max: usize) -> Self {
         let clients = Arc::new(Semaphore::new(clients_max));
-        Self { clients, clients_max, nodes: Arc::new(Semaphore::new(NODES_MAX)) }
+        let decisions = Arc::new(Semaphore::new(DECISIONS_MAX));
+        Self { decisions, clients, clients_max, nodes: Arc::new(Semaphore::new(NODES_MAX)) }
+    }
+
+    /// Held while admission decides.
+    pub(super) fn decide(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.decisions.clone().try_acquire_owned().map_err(|_| {
+            let detail = format!("{DECISIONS_MAX} connections wait to be admitted");
+            Refusal::new(
+                RefusalCode::NotNow,
+                detail,
+                "try again; see the log of the refusing node for slow disks",
+            )
+        })
     }
 
     pub(super) fn take(&self, kind: PeerKind) -> Result<OwnedSemaphorePermit, Refusal> {

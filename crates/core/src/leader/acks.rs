@@ -87,9 +87,14 @@ impl Leader {
         if reply.session != progress.session || progress.rolled_back {
             return;
         }
+        // An answer that was held for the disk may come after a newer one.
+        let is_newest = reply.sent_at >= progress.contact;
         progress.contact = progress.contact.max(reply.sent_at);
         progress.round = progress.round.max(reply.round);
-        let had_room = progress.has_room.replace(!reply.disk_full && reply.result != AppendResult::NoSpace);
+        let had_room = progress.has_room;
+        if is_newest {
+            progress.has_room = Some(!reply.disk_full && reply.result != AppendResult::NoSpace);
+        }
         if had_room != Some(false) && progress.has_room == Some(false) {
             effects.push(Effect::Notice(Notice::PeerNoSpace { peer: from.clone() }));
         }

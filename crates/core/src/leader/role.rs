@@ -35,6 +35,8 @@ pub enum LeaderEvent {
         session: ReplicationSession,
         /// The first index wanted.
         from: Index,
+        /// About so many bytes are wanted.
+        bytes_max: usize,
     },
     /// The replicator of this peer failed: start another one in a new replication session.
     ReplicatorLost {
@@ -128,7 +130,9 @@ impl Leader {
                 self.append_proposals(now, wall_ms, proposals, &mut effects);
             }
             LeaderEvent::Read(reads) => self.read(reads, &mut effects),
-            LeaderEvent::Fetch { peer, session, from } => self.fetch(peer, session, from, &mut effects),
+            LeaderEvent::Fetch { peer, session, from, bytes_max } => {
+                self.fetch(peer, session, from, bytes_max, &mut effects);
+            }
             LeaderEvent::ReplicatorLost { peer } => self.start_replicator(now, peer, &mut effects),
             LeaderEvent::Transfer { to } => self.begin_transfer(now, to, &mut effects),
             LeaderEvent::Incarnation { peer, incarnation, wall_ms } => {
@@ -202,6 +206,10 @@ impl Leader {
         match event {
             RoleEvent::Message(message) => self.message(now, message, effects),
             RoleEvent::Tick => self.tick(now, effects),
+            // It replays for a while, and a peer whose machine has everything can serve meanwhile.
+            RoleEvent::ApplierRestarted(_) if self.state.apply.is_behind(self.state.commit) => {
+                self.begin_transfer(now, None, effects);
+            }
             // `safety.md` 16: a node with disk space should lead.
             RoleEvent::DiskFull(true) => self.transfer_for_room(now, effects),
             RoleEvent::StoreBack
@@ -315,8 +323,14 @@ impl Leader {
         effects.extend(self.progress.keys().map(tell));
     }
 
-    fn fetch(&self, peer: NodeId, session: ReplicationSession, from: Index, effects: &mut Effects) {
-        let config = &self.state.config;
+    fn fetch(
+        &self,
+        peer: NodeId,
+        session: ReplicationSession,
+        from: Index,
+        bytes_max: usize,
+        effects: &mut Effects,
+    ) {
         if self.progress.get(&peer).is_none_or(|progress| progress.session != session) {
             return;
         }
@@ -325,7 +339,7 @@ impl Leader {
             self.tell(peer, ReplicatorEvent::Compacted { through: start }, effects);
             return;
         }
-        let (entries_max, bytes_max) = (config.append_entries_max, config.window_bytes_max);
+        let entries_max = self.state.config.append_entries_max;
         let last = self.state.last().index;
         if let Ok(entries) = self.state.tail.slice(from, last, entries_max, bytes_max) {
             let prev = self.state.tail.log_id_at(from.prev()).expect("the index before an entry of the log");

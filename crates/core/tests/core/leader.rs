@@ -140,7 +140,10 @@ fn a_replicator_gets_entries_from_memory_and_from_disk() {
     let (mut leader, _) = Leader::start(state_of(Some(0), tail), Time(0), 1_000);
     let mut fetch = |session, from| {
         let session = ReplicationSession(session);
-        leader.step(Time(1), LeaderEvent::Fetch { peer: node(1), session, from: Index(from) })
+        leader.step(
+            Time(1),
+            LeaderEvent::Fetch { peer: node(1), session, from: Index(from), bytes_max: usize::MAX },
+        )
     };
     for (from, through) in [(1, entries_max), (7, entries_max + 6), (base - 3, base), (base, base)] {
         let effects = fetch(1, from);

@@ -110,7 +110,9 @@ fn heartbeats_are_sent_when_they_are_due() {
         }
         assert_eq!(replicator.deadline(), link.then(|| since + config.heartbeat_interval));
         let effects = replicator.step(since + wait, ReplicatorEvent::Tick);
-        let appends = effects.iter().filter(|effect| matches!(effect, ReplicatorEffect::Send(_)));
+        let appends = effects
+            .iter()
+            .filter(|effect| matches!(effect, ReplicatorEffect::Send(_) | ReplicatorEffect::SendAhead(_)));
         assert_eq!(appends.count(), sent, "after {wait:?}, link {link}");
     }
 }

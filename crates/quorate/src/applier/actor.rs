@@ -103,7 +103,7 @@ impl Actor for ApplierActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             ApplierMessage::Apply { entries } => {
-                if let Err(reason) = state.apply_committed(&entries) {
+                if let Err(reason) = state.apply_committed(&me, &entries) {
                     me.stop(Some(reason));
                 }
             }
@@ -140,7 +140,7 @@ impl ApplierState {
     }
 
     /// Applies the entries that follow the last one applied and skips earlier ones. `Err` says why this applier must end.
-    fn apply_committed(&mut self, entries: &[Entry]) -> Result<(), String> {
+    fn apply_committed(&mut self, me: &ActorRef<ApplierMessage>, entries: &[Entry]) -> Result<(), String> {
         for entry in entries {
             if entry.index <= self.applied() {
                 continue;
@@ -169,7 +169,12 @@ impl ApplierState {
             }
         }
         let applied = self.applied();
-        self.cx.route.borrow().tell_role(RoleEvent::Applied(applied));
+        // An applier that was in here while its group was restarted speaks of a machine that is gone.
+        let route = self.cx.route.borrow().clone();
+        if route.applier.as_ref().is_none_or(|applier| applier.get_id() != me.get_id()) {
+            return Ok(());
+        }
+        route.tell_role(RoleEvent::Applied(applied));
         // Their permits are free again for callers that still wait: a replay may take long, and callers give up before.
         self.queries.retain(|_, ports| {
             ports.retain(|port| !port.is_abandoned());

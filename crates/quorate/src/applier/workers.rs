@@ -3,12 +3,17 @@
 //!
 //! Owned by the node's thread, above all actors. Bound: the number of threads; what waits for one waits in its mailbox.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Threads that are started if the setting names no number: so many, or one for each core if these are fewer.
 const THREADS: usize = 4;
+
+/// With one thread, one slow machine would hold all of them.
+const THREADS_LEAST: usize = 2;
 
 /// The runtime on which a node's appliers run.
 pub(crate) struct WorkerThreads(Runtime);
@@ -17,7 +22,7 @@ impl WorkerThreads {
     /// `threads` is the setting: zero leaves the number to this.
     pub(crate) fn start(node: &str, threads: usize) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = if threads == 0 { cores.min(THREADS) } else { threads };
+        let threads = if threads == 0 { cores.clamp(THREADS_LEAST, THREADS) } else { threads };
         let name = format!("{node}/apply");
         Builder::new_multi_thread().worker_threads(threads).thread_name(name).build().map(Self)
     }
@@ -42,13 +47,18 @@ pub(crate) enum Workers {
 }
 
 impl Workers {
-    /// Runs the start of an actor where the actor is to run.
-    pub(crate) async fn start<T: Send + 'static>(
-        &self,
-        start: impl Future<Output = T> + Send + 'static,
-    ) -> T {
+    /// Starts an actor so that what it spawns, its own task above all, runs here. The start itself is carried out by the
+    /// caller: it must not wait for a thread, for machines may hold all of them.
+    pub(crate) async fn start<T>(&self, start: impl Future<Output = T>) -> T {
+        let mut start = pin!(start);
         match self {
-            Self::Own(handle) => handle.spawn(start).await.expect("the threads end after the actors"),
+            Self::Own(handle) => {
+                poll_fn(|cx| {
+                    let _entered = handle.enter();
+                    start.as_mut().poll(cx)
+                })
+                .await
+            }
             Self::Caller => start.await,
         }
     }

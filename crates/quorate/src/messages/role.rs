@@ -40,7 +40,7 @@ pub(crate) enum LeaderMessage {
     /// From a handle or a Session: a linearizable query.
     Read(QueryPort),
     /// From a replicator: entries from `from` on are needed.
-    Fetch { peer: NodeId, session: ReplicationSession, from: Index },
+    Fetch { peer: NodeId, session: ReplicationSession, from: Index, bytes_max: usize },
     /// From Group: hand leadership over.
     Transfer { to: Option<NodeId> },
     /// From Group: a peer's incarnation is known and durable on this node.

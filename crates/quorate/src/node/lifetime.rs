@@ -42,18 +42,22 @@ pub(super) async fn start(
     let id = spec.id.clone();
     match placement {
         Placement::OwnThread => {
-            let failed = |source| StartError::Thread { node: id.clone(), source };
-            let threads =
-                WorkerThreads::start(id.as_str(), spec.config.node.apply_threads).map_err(failed)?;
-            spec.workers = threads.workers();
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-            let task = live(spec, disk, started, ending_asked, ended);
+            // Its runtimes are made and end on the thread itself: a runtime that is dropped among tasks panics.
             let work = move || {
-                runtime.block_on(task);
-                threads.end();
+                let failed = |source| StartError::Thread { node: spec.id.clone(), source };
+                let threads = WorkerThreads::start(spec.id.as_str(), spec.config.node.apply_threads);
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                match (threads, runtime) {
+                    (Ok(threads), Ok(runtime)) => {
+                        spec.workers = threads.workers();
+                        runtime.block_on(live(spec, disk, started, ending_asked, ended));
+                        threads.end();
+                    }
+                    (Err(source), _) | (_, Err(source)) => drop(started.send(Err(failed(source)))),
+                }
             };
-            std::thread::Builder::new().name(format!("{id}/node")).spawn(work).map_err(failed)?;
+            let spawned = std::thread::Builder::new().name(format!("{id}/node")).spawn(work);
+            spawned.map_err(|source| StartError::Thread { node: id.clone(), source })?;
         }
         Placement::Caller => spawn_owner(live(spec, disk, started, ending_asked, ended)),
     }

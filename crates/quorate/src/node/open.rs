@@ -76,6 +76,9 @@ fn open_store(
     Ok(StoreThread::start(store, deadline, fatal)?)
 }
 
+/// What roles say to a peer may be so much at a time: the answers to all reads that one round confirms are several thousand.
+const CONTROL_BYTES_MAX: usize = 4 << 20;
+
 fn bridge_options(
     spec: &NodeSpec,
     name_prefix: &str,
@@ -100,6 +103,7 @@ fn bridge_options(
         admission: Arc::new(Gate::new(spec.id.clone(), fingerprint, members, store)),
         net: spec.net.clone(),
         seed: spec.entropy,
+        control_bytes_max: CONTROL_BYTES_MAX,
         message_bytes_max: quorate_core::PAYLOAD_BYTES_MAX + MESSAGE_HEAD_BYTES_MAX,
         ..BridgeOptions::new(String::new(), quorate_bridge::Identity::client())
     }

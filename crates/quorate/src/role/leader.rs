@@ -74,8 +74,8 @@ impl Actor for LeaderActor {
             }
             LeaderMessage::Flush => state.append_queued(),
             LeaderMessage::Read(port) => state.runner.step_read(port),
-            LeaderMessage::Fetch { peer, session, from } => {
-                state.step(LeaderEvent::Fetch { peer, session, from })
+            LeaderMessage::Fetch { peer, session, from, bytes_max } => {
+                state.step(LeaderEvent::Fetch { peer, session, from, bytes_max })
             }
             LeaderMessage::Transfer { to } => state.step(LeaderEvent::Transfer { to }),
             LeaderMessage::PeerKnown { peer, incarnation } => {

@@ -122,9 +122,9 @@ impl ReplicatorState {
                         self.outbound.send(remote, &message);
                     }
                 }
-                ReplicatorEffect::Fetch { from } => {
+                ReplicatorEffect::Fetch { from, bytes_max } => {
                     let (peer, session) = (self.core.peer().clone(), self.core.session());
-                    let _ = self.leader.cast(LeaderMessage::Fetch { peer, session, from });
+                    let _ = self.leader.cast(LeaderMessage::Fetch { peer, session, from, bytes_max });
                 }
             }
         }

@@ -154,7 +154,9 @@ fn slow_disks_everywhere_are_slow_service_and_not_endless_elections() {
             let before = term().await.expect("it is up");
             for _ in 0..5 {
                 let patience = Duration::from_secs(30);
-                let add = move |_, count: GroupHandle<Counter>| async move { count.propose_by(Add(1), patience).await };
+                let add = move |_, count: GroupHandle<Counter>| async move {
+                    count.propose_by(Add(1), patience).await
+                };
                 let added = cluster.on(leader, add).await.expect("it is up");
                 assert!(added.is_ok(), "{write_ms} ms for each write: {added:?}");
             }

@@ -248,10 +248,13 @@ impl Replica {
                 ReplicatorEffect::Send(append) | ReplicatorEffect::SendAhead(append) => {
                     out.push(Effect::Send(self.append_message(peer, append)));
                 }
-                ReplicatorEffect::Fetch { from } => {
+                ReplicatorEffect::Fetch { from, bytes_max } => {
                     if let Some(Role::Leader(leader)) = self.role.as_mut() {
                         out.extend(
-                            leader.step(now, LeaderEvent::Fetch { peer: peer.clone(), session, from }),
+                            leader.step(
+                                now,
+                                LeaderEvent::Fetch { peer: peer.clone(), session, from, bytes_max },
+                            ),
                         );
                     }
                 }
