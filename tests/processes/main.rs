@@ -10,6 +10,7 @@ mod turn;
 
 mod cli_cluster;
 mod cli_usage;
+mod console;
 mod crashes;
 mod disks;
 mod partitions;
