@@ -11,6 +11,7 @@ mod turn;
 
 mod cli_cluster;
 mod cli_usage;
+mod console;
 mod crashes;
 mod disks;
 mod partitions;

@@ -8,7 +8,7 @@ use quorate::Config;
 use tokio::task::JoinSet;
 
 use crate::address::{Listed, is_wildcard, join};
-use crate::serve::{Ended, Running, ServeError, ServeOptions, serve, until_signal};
+use crate::serve::{Ended, Running, ServeError, ServeOptions, Signals, serve, until_signal};
 
 /// Settings of a cluster in one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +146,7 @@ impl RunningDev {
         }
         match waiting.join_next().await {
             Some(Ok(ended)) => ended,
-            Some(Err(_)) | None => Ended::Stopped,
+            Some(Err(_)) | None => Ended::Unasked,
         }
     }
 
@@ -156,7 +156,8 @@ impl RunningDev {
     }
 
     /// Serves until the process is told to end, as [`Running::until_signal`].
-    pub async fn until_signal(self) -> Ended {
-        until_signal(self.wait(), self.shutdown(true), self.wait()).await
+    pub fn until_signal(self) -> Result<impl Future<Output = Ended> + Send + use<>, ServeError> {
+        let signals = Signals::listen()?;
+        Ok(async move { until_signal(signals, self.wait(), self.shutdown(true), self.wait()).await })
     }
 }

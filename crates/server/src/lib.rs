@@ -8,6 +8,9 @@
 //! It decides nothing about consensus, and keeps nothing: a crash loses requests under way, whose callers then do not
 //! know the outcome, and nothing else.
 
+// They panic where nothing can be written.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod address;
 pub mod api;
 pub mod dev;

@@ -1,6 +1,9 @@
 //! The binary `quorate`: runs nodes, asks a cluster, looks at logs. The library beside it does the work; here
 //! are the command line ([`cli`]) and the settings ([`settings`]).
 
+// They panic where nothing can be written; `cli::output` and `cli::console` do not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod cli;
 mod settings;
 

@@ -10,7 +10,7 @@ use super::client::Effect;
 use super::confirm::{Unattended, confirm};
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::output::{Format, Output, Rows};
+use super::output::{Format, Output, Rows, took_effect};
 
 pub(crate) async fn run(context: &Context, verb: Actors) -> Result<(), Failure> {
     match verb {
@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context, verb: Actors) -> Result<(), Failure> 
                     _ => failure,
                 }
             })?;
-            context.output.record(vec!["node", "actor", "stopped"], &answer)
+            took_effect("the stop", context.output.record(vec!["node", "actor", "stopped"], &answer))
         }
     }
 }

@@ -3,13 +3,12 @@
 use std::process::ExitCode;
 
 use clap::{ArgMatches, FromArgMatches};
-use tokio::runtime::Builder;
 
 use super::arguments::{Cli, Command, command};
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::output::{Format, Output, complain};
-use super::runtime::run_until_interrupted;
+use super::runtime::{Threads, run_until_interrupted};
 use super::{actors, bench, config, counter, health, kv, leader, log, member, reference, serve, status};
 use crate::settings::Settings;
 
@@ -19,21 +18,26 @@ pub(crate) fn main() -> ExitCode {
     let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (cli, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
+        // Help and version were asked for; anything else is a mistake.
+        Err(error) if !error.use_stderr() => {
+            return exit_code(Output::bytes(error.render().to_string().as_bytes()));
+        }
         Err(error) => {
-            // Help and version were asked for; anything else is a mistake. A broken pipe is not reported.
+            // There is nowhere to report that this fails.
             drop(error.print());
-            return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Ok.code() });
+            return ExitCode::from(Exit::Usage.code());
         }
     };
-    match run(cli, &matches) {
-        Ok(()) => ExitCode::from(Exit::Ok.code()),
-        Err(Failure { exit, message }) => {
-            if !message.is_empty() {
-                complain(&format!("error: {message}"));
-            }
-            ExitCode::from(exit.code())
-        }
+    exit_code(run(cli, &matches))
+}
+
+/// Says why a command failed.
+fn exit_code(ended: Result<(), Failure>) -> ExitCode {
+    let Err(failure) = ended else { return ExitCode::from(Exit::Ok.code()) };
+    if let Some(line) = failure.line() {
+        complain(&line);
     }
+    ExitCode::from(failure.exit.code())
 }
 
 fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
@@ -65,7 +69,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
 
 fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let message = "interrupted; a write under way may have happened";
-    run_until_interrupted(Builder::new_current_thread(), work, message)
+    run_until_interrupted(Threads::One, work, message)
 }
 
 fn completion(shell: clap_complete::Shell) -> Result<(), Failure> {

@@ -39,6 +39,7 @@ exits! {
     NotHealthy 7 "a health check failed, or `health --wait` ran out of time";
     Busy 8 "refused by load: the cluster has too much under way; nothing changed";
     DiskFull 9 "the disk is full, the leader's or this node's; nothing changed";
+    NotPrinted 10 "done, a write too, but what it prints could not be written to standard output";
     Interrupted 130 "interrupted by Ctrl-C, or by a second signal while ending";
 }
 
@@ -58,6 +59,11 @@ impl Failure {
     /// A failure that has no code of its own.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self::new(Exit::Failed, message)
+    }
+
+    /// The line for standard error; none if there is nothing to say.
+    pub(crate) fn line(&self) -> Option<String> {
+        (!self.message.is_empty()).then(|| format!("error: {}", self.message))
     }
 
     /// A mistake in flags, variables or files.

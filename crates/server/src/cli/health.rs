@@ -10,7 +10,7 @@ use super::arguments::Health;
 use super::client::attempt;
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::output::Rows;
+use super::output::{Rows, after_printing};
 
 /// Between two looks of `health --wait`.
 const WAIT_PAUSE: Duration = Duration::from_millis(100);
@@ -34,12 +34,14 @@ pub(crate) async fn run(context: &Context, arguments: &Health) -> Result<(), Fai
         if !done && arguments.wait && Instant::now() + WAIT_PAUSE < deadline {
             continue;
         }
-        context.output.rows(&Rows { columns: vec!["endpoint", "ready", "detail"], rows }, None)?;
+        let columns = vec!["endpoint", "ready", "detail"];
+        let printed = context.output.rows(&Rows { columns, rows }, None);
         if done {
-            return Ok(());
+            return printed;
         }
         let waited = if arguments.wait { format!(" after {:?}", api.timeout) } else { String::new() };
-        return Err(Failure::new(Exit::NotHealthy, format!("{ready} of {all} endpoints are ready{waited}")));
+        let own = Failure::new(Exit::NotHealthy, format!("{ready} of {all} endpoints are ready{waited}"));
+        return after_printing(printed, Err(own));
     }
 }
 

@@ -13,7 +13,7 @@ use super::client::Effect;
 use super::confirm::{Unattended, confirm};
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::output::Rows;
+use super::output::{Rows, after_printing, took_effect};
 
 /// The longest value read from standard input; the machine's own limit is checked by the cluster.
 const STDIN_BYTES_MAX: u64 = 64 << 20;
@@ -26,7 +26,7 @@ pub(crate) async fn run(context: &Context, verb: Kv) -> Result<(), Failure> {
             confirm(&format!("delete key {key:?}"), yes, Unattended::Proceed)?;
             let body = json!({"operation": "delete", "key": key});
             let answer = context.api()?.json(&Request::post("/command", &body), Effect::Write).await?;
-            context.output.record(vec!["deleted", "index", "term"], &answer)
+            took_effect("the write", context.output.record(vec!["deleted", "index", "term"], &answer))
         }
         Kv::Cas { key, values, expected, absent } => {
             let (expected, value) = cas_values(values, expected, absent)?;
@@ -72,7 +72,7 @@ async fn put(context: &Context, key: &str, value: String) -> Result<(), Failure>
     let path = path_of(key)?;
     let value = if value == "-" { read_stdin()? } else { Bytes::from(value) };
     let answer = context.api()?.json(&Request::put(path, value), Effect::Write).await?;
-    context.output.record(vec!["index", "term"], &answer)
+    took_effect("the write", context.output.record(vec!["index", "term"], &answer))
 }
 
 fn read_stdin() -> Result<Bytes, Failure> {
@@ -108,14 +108,13 @@ fn cas_values(
 async fn cas(context: &Context, key: &str, expected: Option<String>, value: &str) -> Result<(), Failure> {
     let body = json!({"operation": "cas", "key": key, "expected": expected, "value": value});
     let answer = context.api()?.json(&Request::post("/command", &body), Effect::Write).await?;
-    context.output.record(vec!["swapped", "value", "index", "term"], &answer)?;
-    match answer["swapped"].as_bool() {
-        Some(true) => Ok(()),
-        Some(false) => Err(Failure::new(Exit::Precondition, format!("key {key:?} is not as expected"))),
-        None => {
-            Err(Failure::new(Exit::Unknown, "outcome unknown: the answer does not say whether it swapped"))
-        }
-    }
+    let printed = context.output.record(vec!["swapped", "value", "index", "term"], &answer);
+    let own = match answer["swapped"].as_bool() {
+        Some(true) => return took_effect("the write", printed),
+        Some(false) => Failure::new(Exit::Precondition, format!("key {key:?} is not as expected")),
+        None => Failure::new(Exit::Unknown, "outcome unknown: the answer does not say whether it swapped"),
+    };
+    after_printing(printed, Err(own))
 }
 
 async fn list(

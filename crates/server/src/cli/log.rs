@@ -11,7 +11,7 @@ use super::arguments::Log;
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::node_options::default_data_dir;
-use super::output::Rows;
+use super::output::{Rows, after_printing};
 
 pub(crate) fn run(context: &Context, verb: &Log) -> Result<(), Failure> {
     let directory = directory(context);
@@ -62,16 +62,17 @@ fn inspect(context: &Context, directory: &Path, group: &str, from: Index, limit:
         ControlFlow::Continue(())
     });
     let columns = vec!["index", "term", "time_ms", "kind", "bytes", "chain"];
-    context.output.rows(&Rows { columns, rows }, None)?;
-    match walked {
-        Ok(true) => {}
+    let printed = context.output.rows(&Rows { columns, rows }, None);
+    let own = match walked {
+        Ok(true) => Ok(()),
         Ok(false) => {
             let known: Vec<String> = offline.verify().groups.into_iter().map(|group| group.name).collect();
             let message = format!("there is no group {group:?} here; known are: {}", known.join(", "));
-            return Err(Failure::new(Exit::NotFound, message));
+            Err(Failure::new(Exit::NotFound, message))
         }
-        Err(error) => return Err(Failure::failed(error.to_string())),
-    }
+        Err(error) => Err(Failure::failed(error.to_string())),
+    };
+    after_printing(printed, own)?;
     if let Some(index) = more {
         context.output.note(&format!("there is more: --from {index}"));
     }
@@ -112,7 +113,7 @@ fn verify(context: &Context, directory: &Path) -> Result<(), Failure> {
         "groups": rows,
     });
     let columns = vec!["group", "first", "last", "term", "entries", "bytes", "chain", "ok"];
-    context.output.rows(&Rows { columns, rows }, Some(&document))?;
+    let printed = context.output.rows(&Rows { columns, rows }, Some(&document));
     if let Some(torn) = &report.torn {
         let cut = torn.cut_bytes;
         context
@@ -125,10 +126,11 @@ fn verify(context: &Context, directory: &Path) -> Result<(), Failure> {
         .flat_map(|group| group.damage.iter().map(|clause| format!("group {}: {clause}", group.name)));
     let damage: Vec<String> = report.damage.iter().cloned().chain(of_groups).collect();
     if damage.is_empty() {
-        return Ok(());
+        return printed;
     }
     let remedy = "the node repairs itself from its peers at its next start, or says why it cannot";
-    Err(Failure::failed(format!("damaged: {}; {remedy}", damage.join("; "))))
+    let own = Failure::failed(format!("damaged: {}; {remedy}", damage.join("; ")));
+    after_printing(printed, Err(own))
 }
 
 fn of_group(group: &OfflineGroup) -> Value {

@@ -12,6 +12,7 @@ mod bench;
 mod client;
 mod config;
 mod confirm;
+mod console;
 mod context;
 mod counter;
 mod dispatch;

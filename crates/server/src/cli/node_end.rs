@@ -12,6 +12,9 @@ use super::exit::{Exit, Failure};
 pub(crate) fn ended(ended: Ended) -> Result<(), Failure> {
     match ended {
         Ended::Stopped => Ok(()),
+        Ended::Unasked => Err(Failure::failed(
+            "the node ended by itself and gave no reason: that is a defect; start it again, and report it with its log",
+        )),
         Ended::Forced => Err(Failure::new(Exit::Interrupted, "ended at once by a second signal")),
         Ended::Failed(failure) => {
             let full = matches!(failure, NodeFailure::Store { kind: FailureKind::DiskFull, .. });
@@ -84,4 +87,17 @@ fn in_one_line(error: &ServeError) -> String {
 /// The sources of an error, the nearest first.
 fn causes(error: &ServeError) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     std::iter::successors(error.source(), |&cause| cause.source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_node_that_was_told_to_end_ends_with_zero() {
+        assert_eq!(ended(Ended::Stopped), Ok(()));
+        for other in [Ended::Unasked, Ended::Forced] {
+            assert_ne!(ended(other.clone()).expect_err("a failure").exit, Exit::Ok, "{other:?}");
+        }
+    }
 }

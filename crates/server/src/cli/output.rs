@@ -5,7 +5,9 @@
 //! - `jsonl`: one line of JSON per row.
 //! - `plain`: for scripts: values between tabs, no heading; a single value as its bytes, without a newline.
 //!
-//! A reader that closes the pipe (`| head`) ends the command without a message.
+//! What was not printed is not what was not done: a command that did its work and cannot print ends with
+//! [`Exit::NotPrinted`], and one that failed ends with its own code. A reader that closes the pipe (`| head`) has what it
+//! wanted: the command ends as if it had read everything.
 
 use std::io::{IsTerminal, Write};
 
@@ -100,7 +102,7 @@ impl Output {
         let written = out.write_all(bytes).and_then(|()| out.flush());
         written.map_err(|error| match error.kind() {
             std::io::ErrorKind::BrokenPipe => Failure::new(Exit::Ok, ""),
-            _ => Failure::failed(format!("cannot write to standard output: {error}")),
+            _ => Failure::new(Exit::NotPrinted, format!("cannot write to standard output: {error}")),
         })
     }
 
@@ -109,6 +111,28 @@ impl Output {
         if !self.quiet {
             complain(message);
         }
+    }
+}
+
+/// How a command ends that has changed something and then printed: `what` names the change.
+pub(crate) fn took_effect(what: &str, printed: Result<(), Failure>) -> Result<(), Failure> {
+    printed.map_err(|failure| match failure.exit {
+        Exit::NotPrinted => {
+            let message = format!("{what} took effect, but its answer could not be printed: {failure}");
+            Failure { message, ..failure }
+        }
+        _ => failure,
+    })
+}
+
+/// How a command ends that has printed and then failed, or not: its own failure goes first.
+pub(crate) fn after_printing(printed: Result<(), Failure>, own: Result<(), Failure>) -> Result<(), Failure> {
+    match (own, printed) {
+        (Err(own), Err(printed)) if !printed.message.is_empty() => {
+            Err(Failure { message: format!("{own}; {printed}"), ..own })
+        }
+        (Err(own), _) => Err(own),
+        (Ok(()), printed) => printed,
     }
 }
 
@@ -170,6 +194,18 @@ fn printable(c: char) -> Vec<char> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_failure_of_the_command_goes_before_one_of_its_output() {
+        let (own, silent) = (Failure::new(Exit::Precondition, "not so"), Failure::new(Exit::Ok, ""));
+        let full = Failure::new(Exit::NotPrinted, "full");
+        assert_eq!(after_printing(Err(silent.clone()), Err(own.clone())), Err(own.clone()));
+        assert_eq!(after_printing(Ok(()), Err(own.clone())), Err(own.clone()));
+        let both = Failure::new(Exit::Precondition, "not so; full");
+        assert_eq!(after_printing(Err(full.clone()), Err(own)), Err(both));
+        assert_eq!(after_printing(Err(full.clone()), Ok(())), Err(full));
+        assert_eq!(took_effect("the write", Err(silent.clone())), Err(silent));
+    }
 
     #[test]
     fn a_table_is_aligned_and_a_cell_stays_on_its_line() {

@@ -59,4 +59,11 @@ An error of the API has an `outcome` ([errors.md](errors.md)), and it decides, n
 
 Exit 4 is given only if no byte of the write was sent, or if a node said `refused`. Once a byte was sent and no answer
 came, the exit is 5, and no other endpoint is tried.
+
+A command that did its work and cannot print it, because the disk that standard output goes to is full, ends with 10; one
+that failed keeps its own code. If the reader closes the pipe (`| head`), the command ends in silence, as if everything had
+been read.
+
+`serve` and `dev` go on whatever happens to standard output and standard error. Lines of the log that cannot be written,
+because the disk is full or the reader is gone or sleeps, are dropped; once writing works again, one line says how many.
 ";

@@ -1,27 +1,27 @@
-//! `quorate serve` and `quorate dev`.
+//! `quorate serve` and `quorate dev`. A server outlives its console: what it cannot print costs it nothing.
 
 use std::io::IsTerminal;
 
 use quorate_server::address::{is_wildcard, join};
 use serde_json::json;
-use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
+use super::console::{Console, Notes};
 use super::context::Context;
 use super::exit::Failure;
 use super::node_end::{ended, not_served};
 use super::node_options::{dev_options, options};
 use super::output::Rows;
-use super::runtime::run;
+use super::runtime::{Threads, cannot_start, run};
 use crate::settings::Settings;
 
 /// Runs a node until it ends.
 pub(crate) fn serve(context: &Context) -> Result<(), Failure> {
     let options = options(&context.settings)?;
-    start_log(&context.settings, None)?;
+    let console = start_log(&context.settings, None)?;
     let (id, data_dir) = (options.id.clone(), options.data_dir.clone());
     let (host, port, api_port) = (options.host.clone(), options.port, options.api_port);
-    run(Builder::new_multi_thread(), async {
+    let served = run(Threads::PerCore, async {
         let running = quorate_server::serve(options)
             .await
             .map_err(|error| not_served(&error, &host, port, api_port))?;
@@ -31,18 +31,22 @@ pub(crate) fn serve(context: &Context) -> Result<(), Failure> {
             "raft": join(&dialled(&host), running.raft_addr().port()),
             "data_dir": data_dir,
         });
-        context.output.record(vec!["id", "api", "raft", "data_dir"], &record)?;
-        ended(running.until_signal().await)
-    })
+        // Before it is said where to find it: who knows that may also tell it to end.
+        let end = running.until_signal().map_err(|error| not_served(&error, &host, port, api_port))?;
+        let output = context.output;
+        announce(move || output.record(vec!["id", "api", "raft", "data_dir"], &record));
+        ended(end.await)
+    });
+    closed(console, served)
 }
 
 /// Runs a cluster until it ends.
 pub(crate) fn dev(context: &Context) -> Result<(), Failure> {
     let options = dev_options(&context.settings)?;
     // Nodes start one after the other, so each cannot reach the later ones at first: not worth a warning here.
-    start_log(&context.settings, Some("warn,quorate_bridge=error"))?;
+    let console = start_log(&context.settings, Some("warn,quorate_bridge=error"))?;
     let (host, port, api_port) = (options.host.clone(), options.port, options.api_port);
-    run(Builder::new_multi_thread(), async {
+    let served = run(Threads::PerCore, async {
         let running =
             quorate_server::dev(options).await.map_err(|error| not_served(&error, &host, port, api_port))?;
         let row = |node: &quorate_server::Running| {
@@ -54,15 +58,39 @@ pub(crate) fn dev(context: &Context) -> Result<(), Failure> {
         };
         let rows: Vec<_> = running.nodes().iter().map(row).collect();
         let first = rows.first().and_then(|row| row["api"].as_str()).unwrap_or_default().to_owned();
-        context.output.rows(&Rows { columns: vec!["id", "api", "raft"], rows }, None)?;
         let data_dir = running.data_dir().display();
-        context.output.note(&format!(
+        let note = format!(
             "Cluster of {} nodes in this process; data in {data_dir}. Dashboard and API: {first}\n\
              In another terminal: quorate kv put greeting hello, then quorate status. Ctrl-C ends it.",
             running.nodes().len()
-        ));
-        ended(running.until_signal().await)
-    })
+        );
+        let end = running.until_signal().map_err(|error| not_served(&error, &host, port, api_port))?;
+        let (output, queue) = (context.output, console.queue().clone());
+        announce(move || {
+            let printed = output.rows(&Rows { columns: vec!["id", "api", "raft"], rows }, None);
+            if !output.quiet {
+                queue.say(&note);
+            }
+            printed
+        });
+        ended(end.await)
+    });
+    closed(console, served)
+}
+
+/// Prints where the server is, on a thread that no one waits for: the reader of standard output may sleep.
+fn announce(print: impl FnOnce() -> Result<(), Failure> + Send + 'static) {
+    drop(tokio::task::spawn_blocking(move || {
+        if let Some(failure) = print().err().filter(|failure| !failure.message.is_empty()) {
+            tracing::warn!(%failure, "where this server listens is not printed; it serves all the same");
+        }
+    }));
+}
+
+/// Ends the console with the reason of the end, and leaves the exit code.
+fn closed(console: Console, ended: Result<(), Failure>) -> Result<(), Failure> {
+    console.close(ended.as_ref().err().and_then(Failure::line).as_deref());
+    ended.map_err(|failure| Failure::new(failure.exit, ""))
 }
 
 /// The host that a client on this machine dials.
@@ -71,15 +99,18 @@ fn dialled(host: &str) -> String {
 }
 
 /// Logs to standard error; colours only for a terminal.
-fn start_log(settings: &Settings, otherwise: Option<&str>) -> Result<(), Failure> {
+fn start_log(settings: &Settings, otherwise: Option<&str>) -> Result<Console, Failure> {
     let otherwise = otherwise.filter(|_| !settings.is_given("log"));
     let filter = otherwise.or_else(|| settings.text("log")).unwrap_or_default();
     let filter = EnvFilter::try_new(filter).map_err(|error| settings.wrong("log", &error.to_string()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = if settings.text("log_format") == Some("json") {
-        builder.json().try_init()
-    } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+    let notes = if settings.text("log_format") == Some("json") { Notes::Json } else { Notes::Text };
+    let console = Console::start(notes)
+        .map_err(|error| cannot_start(&format!("the thread that writes the log: {error}")))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(console.queue().clone());
+    let started = match notes {
+        Notes::Json => builder.json().try_init(),
+        Notes::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
     };
-    started.map_err(|error| Failure::failed(format!("cannot log: {error}")))
+    started.map_err(|error| Failure::failed(format!("cannot log: {error}")))?;
+    Ok(console)
 }

@@ -42,6 +42,12 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The process cannot be told to end.
+    #[error("cannot listen for signals that end the process: {source}")]
+    Signals {
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The node did not start.
     #[error(transparent)]
     Start(#[from] quorate::StartError),

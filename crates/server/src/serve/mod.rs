@@ -14,4 +14,4 @@ pub use self::error::ServeError;
 pub use self::options::ServeOptions;
 pub use self::running::{Running, serve};
 pub use self::signals::Ended;
-pub(crate) use self::signals::until_signal;
+pub(crate) use self::signals::{Signals, until_signal};

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::error::ServeError;
 use super::listen::{self, Listening};
 use super::options::ServeOptions;
-use super::signals::{Ended, until_signal};
+use super::signals::{Ended, Signals, until_signal};
 use crate::address::{Listed, join};
 use crate::api::AppState;
 use crate::machine::{GROUP, Store};
@@ -148,7 +148,11 @@ impl Running {
         let mut over = self.inner.over.clone();
         // An error: the runtime ended, and the task with it.
         drop(over.wait_for(|over| *over).await);
-        self.node().failed().await.map_or(Ended::Stopped, Ended::Failed)
+        match self.node().failed().await {
+            Some(failure) => Ended::Failed(failure),
+            None if self.inner.state.is_draining() => Ended::Stopped,
+            None => Ended::Unasked,
+        }
     }
 
     /// Ends the node and its API. In order: no new connections, leadership handed over, requests under way answered,
@@ -166,9 +170,10 @@ impl Running {
     }
 
     /// Serves until the node fails, or until a signal (SIGTERM, Ctrl-C) has ended it in order. A second signal does not
-    /// wait.
-    pub async fn until_signal(self) -> Ended {
-        until_signal(self.wait(), self.shutdown(true), self.wait()).await
+    /// wait. It listens for signals once this has returned; the future waits.
+    pub fn until_signal(self) -> Result<impl Future<Output = Ended> + Send + use<>, ServeError> {
+        let signals = Signals::listen()?;
+        Ok(async move { until_signal(signals, self.wait(), self.shutdown(true), self.wait()).await })
     }
 }
 
@@ -183,6 +188,19 @@ mod tests {
         options.cluster = vec![entry("node0", 7_000), entry("node1", 7_001)];
         change(&mut options);
         serve(options).await.expect_err("not served").to_string()
+    }
+
+    #[tokio::test]
+    async fn a_node_that_ends_without_being_told_to_says_so() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let options = |id: &str| ServeOptions::new(id, directory.path().join(id));
+        let lost = serve(options("lost")).await.expect("serves");
+        // As if its task were lost: the server has told it nothing.
+        lost.node().kill().await;
+        assert_eq!(lost.wait().await, Ended::Unasked);
+        let told = serve(options("told")).await.expect("serves");
+        told.shutdown(true).await;
+        assert_eq!(told.wait().await, Ended::Stopped);
     }
 
     #[tokio::test]

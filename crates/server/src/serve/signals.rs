@@ -1,14 +1,16 @@
 //! SIGTERM and Ctrl-C: the first ends in order, the second at once.
 
-use std::io;
-
 use quorate::NodeFailure;
+
+use super::error::ServeError;
 
 /// How a served node ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
     /// By request, in order.
     Stopped,
+    /// By itself, without a failure that it could name: its own task was lost.
+    Unasked,
     /// By a second request, without waiting.
     Forced,
     /// By a failure of its own.
@@ -26,14 +28,15 @@ pub(crate) struct Signals {
 
 impl Signals {
     #[cfg(unix)]
-    pub(crate) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> Result<Self, ServeError> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let listen = |kind| signal(kind).map_err(|source| ServeError::Signals { source });
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
     #[cfg(not(unix))]
     #[expect(clippy::unnecessary_wraps, reason = "it may fail elsewhere")]
-    pub(crate) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> Result<Self, ServeError> {
         Ok(Self {})
     }
 
@@ -55,11 +58,11 @@ impl Signals {
 
 /// Waits for `ended`. A signal runs `shutdown` and then waits for `again`; a second signal ends both waits at once.
 pub(crate) async fn until_signal(
+    mut signals: Signals,
     ended: impl Future<Output = Ended>,
     shutdown: impl Future<Output = ()>,
     again: impl Future<Output = Ended>,
 ) -> Ended {
-    let mut signals = Signals::listen().expect("a process may handle its signals");
     tokio::select! {
         ended = ended => return ended,
         () = signals.next() => {}

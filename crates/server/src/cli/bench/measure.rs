@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use quorate_server::http::Request;
 use serde_json::json;
-use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -16,7 +15,8 @@ use crate::cli::client::Effect;
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::cli::member::cluster;
-use crate::cli::runtime::run_until_interrupted;
+use crate::cli::output::after_printing;
+use crate::cli::runtime::{Threads, run_until_interrupted};
 
 /// The longest value: below the limit of every node, whatever its settings.
 const VALUE_BYTES_MAX: u32 = 512 << 10;
@@ -33,7 +33,7 @@ pub(crate) fn run(context: &Context, verb: Bench) -> Result<(), Failure> {
     let value = bytes::Bytes::from(vec![b'x'; load.value as usize]);
     let timeout = context.api()?.timeout;
     let workload = Workload { operation, load, value, timeout };
-    run_until_interrupted(Builder::new_multi_thread(), measured(context, workload), "interrupted")
+    run_until_interrupted(Threads::PerCore, measured(context, workload), "interrupted")
 }
 
 async fn measured(context: &Context, workload: Workload) -> Result<(), Failure> {
@@ -67,11 +67,12 @@ async fn measured(context: &Context, workload: Workload) -> Result<(), Failure> 
         "value_bytes": value,
     });
     tally.describe(elapsed, &mut record);
-    context.output.record(report::COLUMNS.to_vec(), &record)?;
-    if tally.done() == 0 {
-        return Err(Failure::failed("no request succeeded; see the errors by outcome"));
-    }
-    Ok(())
+    let printed = context.output.record(report::COLUMNS.to_vec(), &record);
+    let own = match tally.done() {
+        0 => Err(Failure::failed("no request succeeded; see the errors by outcome")),
+        _ => Ok(()),
+    };
+    after_printing(printed, own)
 }
 
 /// Writes the keys that are read.
