@@ -15,6 +15,7 @@ mod confirm;
 mod context;
 mod counter;
 mod dispatch;
+mod endpoints;
 mod exit;
 mod health;
 mod kv;
