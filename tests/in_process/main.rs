@@ -2,7 +2,9 @@
 
 mod client;
 mod faults;
+mod rest_bounds;
 mod rest_cluster;
 mod rest_contract;
+mod rest_door;
 mod supervision;
 mod three_nodes;

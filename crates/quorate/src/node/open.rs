@@ -84,6 +84,7 @@ fn bridge_options(
 ) -> BridgeOptions {
     let fingerprint = spec.config.cluster.fingerprint();
     let members = spec.peers.keys().cloned().collect();
+    let usual = BridgeOptions::new(String::new(), quorate_bridge::Identity::client());
     BridgeOptions {
         name_prefix: name_prefix.to_owned(),
         identity: quorate_bridge::Identity {
@@ -99,7 +100,8 @@ fn bridge_options(
         admission: Arc::new(Gate::new(spec.id.clone(), fingerprint, members, store)),
         net: spec.net.clone(),
         seed: spec.entropy,
-        ..BridgeOptions::new(String::new(), quorate_bridge::Identity::client())
+        sessions_max: spec.connections_max.unwrap_or(usual.sessions_max),
+        ..usual
     }
 }
 

@@ -133,7 +133,7 @@ pub(crate) async fn get_counter(
     responses((status = 200, body = CounterPage), Problems)
 )]
 pub(crate) async fn list_counters(call: ReadCall<ListParams>) -> Result<Json<CounterPage>, Problem> {
-    let (prefix, after, limit) = call.params().page();
+    let (prefix, after, limit) = call.params().page()?;
     match call.query(StoreQuery::Counters { prefix, after, limit }).await? {
         StoreAnswer::Counters { items, next: cursor } => {
             let entry = |CounterItem { name, value, index }| CounterEntry { name, value, index };
