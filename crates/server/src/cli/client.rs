@@ -258,6 +258,8 @@ mod tests {
     use tokio::net::TcpListener;
 
     const SOON: Duration = Duration::from_millis(300);
+    /// How long a test waits for what must come.
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     async fn listener() -> (TcpListener, Endpoint) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -356,7 +358,8 @@ mod tests {
             (slow, silent)
         };
         let request = Request::get("/v1/status");
-        let (answer, _) = tokio::join!(api.json(&request, Effect::Read), answering);
+        let both = async { tokio::join!(api.json(&request, Effect::Read), answering) };
+        let (answer, _) = tokio::time::timeout(PATIENCE, both).await.expect("both are asked");
         assert_eq!(answer, Ok(serde_json::json!({})));
     }
 
@@ -380,15 +383,15 @@ mod tests {
         let api = Api { endpoints: vec![dropping, reached], timeout: Duration::from_secs(86_400) };
         let ok = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
         let request = Request::put("/v1/kv/k", "v");
-        let asked = tokio::time::timeout(Duration::from_secs(60), api.send(&request, Effect::Write));
         let answering = async {
             let (mut stream, _) = good.accept().await.expect("reached");
             let mut buffer = [0; 4096];
             assert!(stream.read(&mut buffer).await.expect("read") > 0);
             stream.write_all(ok.as_bytes()).await.expect("written");
         };
-        let (answer, ()) = tokio::join!(asked, answering);
-        assert!(answer.expect("in time").is_ok_and(|answer| answer.status.is_success()));
+        let both = async { tokio::join!(api.send(&request, Effect::Write), answering) };
+        let (answer, ()) = tokio::time::timeout(PATIENCE, both).await.expect("the good one is reached");
+        assert!(answer.is_ok_and(|answer| answer.status.is_success()));
     }
 
     #[tokio::test]
