@@ -19,22 +19,22 @@ use tokio::time::{Instant, sleep_until};
 const ACCEPT_PAUSE_MS: u64 = 50;
 /// The longest pause.
 const ACCEPT_PAUSE_MS_MAX: u64 = 1_000;
-/// Who connects decides how often there is something to log: one line in this time says how often it was.
-const SAID_EVERY_MS: u64 = 10_000;
+/// Strangers decide how often connections fail, so there is at most one line in this time; it carries the count.
+const LOG_EVERY_MS: u64 = 10_000;
 
-/// Something that is logged now and then, however often it happens.
+/// Limits how often an event is logged, however often it happens.
 #[derive(Debug, Default)]
-struct Said {
+struct LogLimit {
     at: Option<Instant>,
     times: u64,
 }
 
-impl Said {
-    /// It happened once more; how often since it was logged, if it is to be logged now.
-    fn again(&mut self) -> Option<u64> {
+impl LogLimit {
+    /// Counts the event. If a line is due: how often it happened since the last one.
+    fn due(&mut self) -> Option<u64> {
         self.times += 1;
         let now = Instant::now();
-        if self.at.is_some_and(|at| now.duration_since(at) < Duration::from_millis(SAID_EVERY_MS)) {
+        if self.at.is_some_and(|at| now.duration_since(at) < Duration::from_millis(LOG_EVERY_MS)) {
             return None;
         }
         self.at = Some(now);
@@ -49,13 +49,13 @@ pub(crate) async fn accept_loop(
     sessions_max: usize,
     bridge: ActorRef<BridgeMessage>,
 ) -> String {
-    let (mut pause_ms, mut failed, mut full) = (ACCEPT_PAUSE_MS, Said::default(), Said::default());
+    let (mut pause_ms, mut failed, mut full) = (ACCEPT_PAUSE_MS, LogLimit::default(), LogLimit::default());
     loop {
         match acceptor.accept().await {
             Ok(stream) => {
                 pause_ms = ACCEPT_PAUSE_MS;
                 let Ok(permit) = permits.clone().try_acquire_owned() else {
-                    if let Some(times) = full.again() {
+                    if let Some(times) = full.due() {
                         tracing::warn!(
                             address = %stream.address, sessions_max, times,
                             "connection closed: too many; look for clients that do not hang up"
@@ -68,7 +68,7 @@ pub(crate) async fn accept_loop(
                 }
             }
             Err(error) => {
-                if let Some(times) = failed.again() {
+                if let Some(times) = failed.due() {
                     tracing::warn!(%error, times, "accept failed, retrying; check the limit of open files");
                 }
                 sleep_until(Instant::now() + Duration::from_millis(pause_ms)).await;
@@ -83,10 +83,10 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_others_cause_is_logged_now_and_then_with_how_often_it_was() {
-        let mut said = Said::default();
-        assert_eq!((said.again(), said.again(), said.again()), (Some(1), None, None));
-        tokio::time::advance(Duration::from_millis(SAID_EVERY_MS)).await;
-        assert_eq!((said.again(), said.again()), (Some(3), None));
+    async fn an_event_is_logged_once_per_interval_with_its_count() {
+        let mut limit = LogLimit::default();
+        assert_eq!((limit.due(), limit.due(), limit.due()), (Some(1), None, None));
+        tokio::time::advance(Duration::from_millis(LOG_EVERY_MS)).await;
+        assert_eq!((limit.due(), limit.due()), (Some(3), None));
     }
 }
