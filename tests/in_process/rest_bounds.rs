@@ -71,6 +71,34 @@ async fn answers_that_are_not_taken_have_a_budget_together() -> Result<()> {
     servers.stop_all().await
 }
 
+/// Requests that wait for their turn hold nothing; those that have it are few.
+#[tokio::test]
+async fn pages_are_put_together_a_few_at_a_time() -> Result<()> {
+    let mut servers = Servers::start_with(3, ApiOptions { pages_max: 1, ..ApiOptions::default() }).await?;
+    let leader = servers.leader().await?;
+    for at in (0..3).filter(|at| *at != leader) {
+        servers.kill(at).await;
+    }
+    // Without a majority a page has its place for as long as it may wait for a leader.
+    let waiting = servers.get(leader, "/v1/kv?timeout_ms=30000");
+    let meanwhile = async {
+        eventually("another page finds no place", async || {
+            let page = servers.get(leader, "/v1/counters?timeout_ms=200").await.ok()?;
+            let (status, code, outcome) = page.problem();
+            (code == "busy").then(|| assert_eq!((status, outcome.as_str()), (429, "refused")))
+        })
+        .await?;
+        let one = servers.get(leader, "/v1/kv/k?timeout_ms=200").await?;
+        assert_eq!(one.problem().0, 503, "a key is no page, and is asked for all the same");
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        page = waiting => anyhow::bail!("it has its place: {page:?}"),
+        checked = meanwhile => checked?,
+    }
+    servers.stop_all().await
+}
+
 #[tokio::test]
 async fn a_client_that_closes_its_side_after_its_request_is_answered() -> Result<()> {
     let servers = Servers::start(1).await?;

@@ -168,7 +168,8 @@ pub(crate) async fn delete_key(
 )]
 pub(crate) async fn list_keys(call: ReadCall<ListParams>) -> Result<Json<KvPage>, Problem> {
     let (prefix, after, limit) = call.params().page()?;
-    match call.query(StoreQuery::Kv(KvQuery::List { prefix, after, limit })).await? {
+    let (answer, _place) = call.page(StoreQuery::Kv(KvQuery::List { prefix, after, limit })).await?;
+    match answer {
         StoreAnswer::Kv(KvAnswer::List { items, next: cursor }) => {
             let entry = |item: quorate::machine::KvItem| {
                 let (value, encoding) = text_of(&item.value);

@@ -17,6 +17,8 @@ pub struct ApiOptions {
     pub json_bytes_max: usize,
     /// The bodies of all requests under way together, in bytes.
     pub bodies_bytes_max: usize,
+    /// Pages of keys, counters or the log that are put together at a time; further requests wait, for as long as they may take.
+    pub pages_max: usize,
     /// The long answers of all requests together that their clients have not taken yet, in bytes.
     pub answers_bytes_max: usize,
     /// How long a client may take nothing of its answer before its connection is closed.
@@ -42,6 +44,8 @@ impl Default for ApiOptions {
             allowed_hosts: Vec::new(),
             json_bytes_max: 8 << 20,
             bodies_bytes_max: 64 << 20,
+            // Of up to 4 MiB each, and several times that as JSON.
+            pages_max: 16,
             answers_bytes_max: 64 << 20,
             write_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(10),

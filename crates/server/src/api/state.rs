@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quorate::{GroupHandle, GroupStatus, Node};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::code::Code;
 use super::names::Names;
@@ -35,6 +35,7 @@ struct Shared {
     peer_calls: Semaphore,
     bodies: Arc<Semaphore>,
     answers: Arc<Semaphore>,
+    pages: Semaphore,
     /// `host:port` at which clients reach this API.
     address: String,
     draining: AtomicBool,
@@ -67,6 +68,7 @@ impl AppState {
             peer_calls: Semaphore::new(PEER_CALLS_MAX),
             bodies: Arc::new(Semaphore::new(options.bodies_bytes_max)),
             answers: Arc::new(Semaphore::new(options.answers_bytes_max)),
+            pages: Semaphore::new(options.pages_max),
             node,
             group,
             options,
@@ -110,6 +112,13 @@ impl AppState {
     /// A permit for each byte of all long answers that are not taken yet.
     pub(crate) fn answers(&self) -> &Arc<Semaphore> {
         &self.shared.answers
+    }
+
+    /// The place of a page that is put together, once there is one. Requests that wait hold no page in memory.
+    pub(crate) async fn page_place(&self, timeout: Duration) -> Result<SemaphorePermit<'_>, Problem> {
+        let place = tokio::time::timeout(timeout, self.shared.pages.acquire()).await;
+        let full = |_| Problem::new(Code::Busy, "too many pages are being put together on this node");
+        Ok(place.map_err(full)?.expect("the semaphore is never closed"))
     }
 
     /// The node is about to end: from now on it is not ready.
