@@ -2,8 +2,10 @@
 
 mod client;
 mod faults;
+mod rest_bounds;
 mod rest_cluster;
 mod rest_contract;
+mod rest_door;
 mod slow_machine;
 mod supervision;
 mod three_nodes;

@@ -1,6 +1,7 @@
 //! What the REST API answers over a socket: names, bodies, status codes, limits.
 
 use anyhow::Result;
+use quorate_server::ApiOptions;
 use quorate_server::http::Method;
 use quorate_tests::servers::{Answer, Servers};
 use serde_json::{Value, json};
@@ -147,7 +148,7 @@ async fn counters_are_checked() -> Result<()> {
 
 #[tokio::test]
 async fn wrong_requests_are_refused_and_say_why() -> Result<()> {
-    let servers = Servers::start(1).await?;
+    let servers = Servers::start_with(1, ApiOptions { actions: true, ..ApiOptions::default() }).await?;
     let long = "k".repeat(1_025);
     for (method, path, body, status, code) in [
         (Method::POST, "/command", "no json", 400, "malformed"),
@@ -178,6 +179,25 @@ async fn wrong_requests_are_refused_and_say_why() -> Result<()> {
         (Method::GET, "/v1/kv/k?max_staleness=5s", "", 400, "bad_parameter"),
         (Method::GET, "/v1/kv/%FF", "", 400, "bad_parameter"),
         (Method::GET, "/v1/kv?limit=-1", "", 400, "bad_parameter"),
+        (Method::GET, "/v1/kv?limit=0", "", 400, "bad_parameter"),
+        (Method::GET, "/v1/kv?limit=1001", "", 400, "bad_parameter"),
+        (Method::GET, "/v1/counters?limit=1001", "", 400, "bad_parameter"),
+        (Method::GET, "/v1/log?limit=0", "", 400, "bad_parameter"),
+        (Method::GET, "/api/logs?limit=1001", "", 400, "bad_parameter"),
+        (Method::GET, "/v1/kv?prefix=%FF", "", 400, "bad_parameter"),
+        (Method::GET, "/v1/counters?cursor=%C3", "", 400, "bad_parameter"),
+        (Method::GET, "/?x=1", "", 400, "bad_parameter"),
+        (Method::GET, "/v1/cluster?x=1", "", 400, "bad_parameter"),
+        (Method::GET, "/v1/actors?x=1", "", 400, "bad_parameter"),
+        (Method::GET, "/openapi.json?x=1", "", 400, "bad_parameter"),
+        (Method::POST, "/v1/actors/group%2Fmain:stop?x=1", "", 400, "bad_parameter"),
+        (
+            Method::POST,
+            "/command",
+            r#"{"operation":"set","key":"a","key":"b","value":"v"}"#,
+            400,
+            "malformed",
+        ),
         (Method::POST, "/v1/counters/c:add", r#"{"amount":1.5}"#, 400, "malformed"),
         (Method::POST, "/v1/counters/c:add", "{}", 400, "malformed"),
         (Method::POST, "/v1/counters/c:sub", "{}", 404, "no_such_path"),
@@ -191,7 +211,8 @@ async fn wrong_requests_are_refused_and_say_why() -> Result<()> {
         (Method::PATCH, "/v1/kv/k", "", 405, "method_not_allowed"),
     ] {
         let shown = format!("{method} {path}");
-        let answer = Answer::of(servers.request(0, method, path).body(body.to_owned())).await?;
+        let request = servers.request(0, method, path).header("content-type", "application/json");
+        let answer = Answer::of(request.body(body.to_owned())).await?;
         let (got_status, got_code, outcome) = answer.problem();
         assert_eq!((got_status, &*got_code, &*outcome), (status, code, "refused"), "{shown}");
         assert_eq!(status == 405, !answer.header("allow").is_empty(), "{shown}");
@@ -231,13 +252,14 @@ async fn a_command_is_read_before_its_parameters_are_refused() -> Result<()> {
         ] {
             let path = format!("/command?{parameter}");
             let request = servers.request(0, Method::POST, &path).header("idempotency-key", "no-number");
+            let request = request.header("content-type", "application/json");
             let answer = Answer::of(request.body(body.to_owned())).await?;
             let shown: String = body.chars().take(30).collect();
             assert_eq!(answer.problem(), problem(status, code, "refused"), "{path}: {shown}");
         }
     }
     let request = servers.request(0, Method::POST, "/command").header("idempotency-key", "no-number");
-    assert_eq!(Answer::of(request.body("{}")).await?.problem().1, "malformed");
+    assert_eq!(Answer::of(request.json(&json!({}))).await?.problem().1, "malformed");
     let unknown = servers.post(0, "/command?ttl_ms=5", &json!({})).await?;
     assert_eq!(unknown.problem().1, "bad_parameter", "an unknown parameter is refused first");
     assert_eq!(servers.get(0, "/v1/kv/k").await?.problem().1, "not_found");
@@ -295,7 +317,7 @@ async fn the_log_is_shown_with_its_commands() -> Result<()> {
 
 #[tokio::test]
 async fn the_node_tells_of_itself() -> Result<()> {
-    let servers = Servers::start(1).await?;
+    let servers = Servers::start_with(1, ApiOptions { actions: true, ..ApiOptions::default() }).await?;
     let cluster = servers.get(0, "/v1/cluster").await?.ok();
     assert_eq!(
         (&cluster["node"], &cluster["role"], &cluster["leader"]),

@@ -26,11 +26,6 @@ const TICS: &[(&str, &str)] = &[
 
 /// Lines that choose by a text, each with its reason: the text is input to be parsed, and no error.
 const PARSED: &[(&str, &str, &str)] = &[
-    (
-        "crates/server/src/settings/gather.rs",
-        "text.starts_with(\"tcp://\")",
-        "a variable that a container runtime sets",
-    ),
     ("crates/server/src/http.rs", "text.starts_with(\"https://\")", "an endpoint as the user gives it"),
     (
         "crates/testkit/src/sim/trace.rs",

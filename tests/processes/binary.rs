@@ -174,7 +174,7 @@ impl Cluster {
         let (id, port) = (format!("node{at}"), self.ports[at].to_string());
         let api_port = self.ports[at + 3].to_string();
         let arguments = ["serve", "--id", &id, "--host", "localhost", "--port", &port];
-        let more = ["--cluster", &self.list, "--api-port", &api_port];
+        let more = ["--cluster", &self.list, "--api-port", &api_port, "--ui-actions"];
         let quick = ["--set", "election_timeout_ms=300", "--set", "heartbeat_interval_ms=50"];
         let all = [&arguments[..], &more, &quick].concat();
         self.nodes[at] = Some(Serving::start(self.directory.path(), &all)?);

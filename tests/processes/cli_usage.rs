@@ -78,9 +78,74 @@ fn a_variable_is_a_setting_or_its_mistake_is_named() -> Result<()> {
     check(&[("QUORATE_API_PROT", "1")])?.expect(2, "did you mean QUORATE_API_PORT?")?;
     check(&[("QUORATE_PROPOSALS_MAX", "x")])?.expect(2, "proposals_max is \"x\"")?;
     check(&[("QUORATE_PORT", ""), ("QUORATE_ID", "node7")])?.expect(0, "node7")?;
-    // What Kubernetes sets for a service called quorate.
-    let service = [("QUORATE_PORT", "tcp://10.0.0.1:7000"), ("QUORATE_SERVICE_HOST", "10.0.0.1")];
-    check(&service)?.expect(0, "node0")
+    Ok(())
+}
+
+/// What Kubernetes sets in every container for the services `quorate` and `quorate-api`.
+const SERVICES: &[(&str, &str)] = &[
+    ("QUORATE_PORT", "tcp://10.0.0.1:7000"),
+    ("QUORATE_PORT_7000_TCP", "tcp://10.0.0.1:7000"),
+    ("QUORATE_PORT_7000_TCP_ADDR", "10.0.0.1"),
+    ("QUORATE_SERVICE_HOST", "10.0.0.1"),
+    ("QUORATE_SERVICE_PORT", "7000"),
+    ("QUORATE_API_PORT", "tcp://10.0.0.2:8000"),
+    ("QUORATE_API_PORT_8000_TCP", "tcp://10.0.0.2:8000"),
+    ("QUORATE_API_PORT_8000_TCP_PORT", "8000"),
+    ("QUORATE_API_PORT_8000_TCP_PROTO", "tcp"),
+    ("QUORATE_API_SERVICE_HOST", "10.0.0.2"),
+    ("QUORATE_API_SERVICE_PORT", "8000"),
+    ("QUORATE_API_SERVICE_PORT_REST", "8000"),
+];
+
+#[test]
+fn what_kubernetes_sets_for_a_service_is_passed_over() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut print = command(directory.path(), &["config", "print", "-o", "json"]);
+    print.envs(SERVICES.iter().copied());
+    let printed = ran(print)?;
+    assert_eq!((printed.code, printed.stderr.as_str()), (Some(0), ""), "{printed:?}");
+    let from_variables = printed.json()?;
+    let from_variables: Vec<_> = from_variables
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|row| row["source"].as_str().is_some_and(|source| source.starts_with("variable")))
+        .collect();
+    assert!(from_variables.is_empty(), "{from_variables:?}");
+    let port = quorate_tests::cluster::free_ports(1)?[0];
+    let mut status = command(directory.path(), &["status", "--endpoints", &format!("localhost:{port}")]);
+    status.envs(SERVICES.iter().copied());
+    let asked = ran(status)?;
+    asked.expect(4, "cannot reach http://localhost")?;
+    assert!(!asked.stderr.contains("QUORATE_"), "{asked:?}");
+    Ok(())
+}
+
+/// For a node it is a wish that would be ignored; for a client it may be meant for the node beside it.
+#[test]
+fn an_unknown_variable_is_an_error_for_a_node_and_a_warning_for_a_client() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let endpoint = format!("localhost:{}", quorate_tests::cluster::free_ports(1)?[0]);
+    let run = |arguments: &[&str]| {
+        let mut command = command(directory.path(), arguments);
+        command.env("QUORATE_API_PROT", "1").env("QUORATE_RACK", "7");
+        ran(command)
+    };
+    for verb in [&["serve", "--data-dir", "data"][..], &["dev", "--data-dir", "data"], &["config", "check"]] {
+        run(verb)?.expect(2, "did you mean QUORATE_API_PORT?")?;
+    }
+    assert!(!directory.path().join("data").exists(), "nothing was started");
+    for verb in [&["status"][..], &["kv", "put", "k", "v"], &["health"]] {
+        let ended = run(&[verb, &["--endpoints", &endpoint]].concat())?;
+        let code = if verb == ["health"] { 7 } else { 4 };
+        ended
+            .expect(code, "warning: unknown variable \"QUORATE_API_PROT\": did you mean QUORATE_API_PORT?")?;
+        ended.expect(code, "warning: unknown variable \"QUORATE_RACK\"")?;
+        assert!(!ended.stdout.contains("QUORATE"), "a warning is no data: {ended:?}");
+        let quiet = run(&[verb, &["--endpoints", &endpoint, "--quiet"]].concat())?;
+        assert!(quiet.code == Some(code) && !quiet.stderr.contains("warning"), "{quiet:?}");
+    }
+    Ok(())
 }
 
 #[test]

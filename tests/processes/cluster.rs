@@ -45,6 +45,8 @@ struct Member {
     place: Place,
     data: PathBuf,
     log: PathBuf,
+    /// How many files it may have open, if not as many as this process.
+    files_max: Option<u32>,
     child: Option<Child>,
     is_stopped: bool,
 }
@@ -100,6 +102,7 @@ impl Cluster {
             data: directory.path().join(format!("node{at}")),
             log: directory.path().join(format!("node{at}.log")),
             place,
+            files_max: None,
             child: None,
             is_stopped: false,
         };
@@ -144,6 +147,9 @@ impl Cluster {
         arguments.extend(self.timings.iter().cloned());
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut command = binary::command(self.directory.path(), &arguments);
+        if let Some(files_max) = member.files_max {
+            command = limited(files_max, &command);
+        }
         if let Some(namespace) = namespace {
             command = inside(namespace, &command);
         }
@@ -256,6 +262,16 @@ impl Cluster {
         (0..self.members.len()).map(|at| self.api(at)).collect()
     }
 
+    /// Lets a node that does not run yet have so many files open, and no more.
+    pub(crate) fn limit_files(&mut self, at: usize, files_max: u32) {
+        self.members[at].files_max = Some(files_max);
+    }
+
+    /// The process of a running node.
+    pub(crate) fn pid(&self, at: usize) -> Result<u32> {
+        Ok(self.members[at].child.as_ref().with_context(|| format!("node{at} runs"))?.id())
+    }
+
     /// Where a node keeps its data.
     pub(crate) fn data(&self, at: usize) -> &Path {
         &self.members[at].data
@@ -359,16 +375,26 @@ impl Drop for Cluster {
 
 /// The same command in a network namespace. `ip netns exec` becomes the command: its process is the node.
 fn inside(namespace: &str, command: &Command) -> Command {
-    let mut inside = Command::new("ip");
-    inside.args(["netns", "exec", namespace]).arg(command.get_program()).args(command.get_args());
+    behind("ip", &["netns", "exec", namespace], command)
+}
+
+/// The same command with this soft and hard limit of open files. The shell becomes the command: its process is the node.
+pub(crate) fn limited(files_max: u32, command: &Command) -> Command {
+    behind("sh", &["-c", &format!("ulimit -n {files_max} && exec \"$@\""), "sh"], command)
+}
+
+/// The same command, started by another one.
+fn behind(program: &str, arguments: &[&str], command: &Command) -> Command {
+    let mut behind = Command::new(program);
+    behind.args(arguments).arg(command.get_program()).args(command.get_args());
     if let Some(directory) = command.get_current_dir() {
-        inside.current_dir(directory);
+        behind.current_dir(directory);
     }
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => inside.env(name, value),
-            None => inside.env_remove(name),
+            Some(value) => behind.env(name, value),
+            None => behind.env_remove(name),
         };
     }
-    inside
+    behind
 }

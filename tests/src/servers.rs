@@ -8,7 +8,7 @@ use crate::wait::eventually;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use quorate_server::http::{Endpoint, HeaderMap, Method, Request, StatusCode, call};
-use quorate_server::{Listed, Running, ServeOptions, serve};
+use quorate_server::{ApiOptions, Listed, Running, ServeOptions, serve};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Servers {
     directory: TempDir,
     listed: Vec<Listed>,
+    api: ApiOptions,
     running: BTreeMap<usize, Running>,
 }
 
@@ -112,10 +113,15 @@ impl Answer {
 impl Servers {
     /// Starts `count` nodes and waits for a leader.
     pub async fn start(count: usize) -> Result<Self> {
+        Self::start_with(count, ApiOptions::default()).await
+    }
+
+    /// The same, with other settings of their APIs.
+    pub async fn start_with(count: usize, api: ApiOptions) -> Result<Self> {
         let ports = free_ports(count)?;
         let entry = |(at, port)| Listed { id: format!("node{at}"), host: "127.0.0.1".into(), port };
         let listed = ports.into_iter().enumerate().map(entry).collect();
-        let mut servers = Self { directory: tempfile::tempdir()?, listed, running: BTreeMap::new() };
+        let mut servers = Self { directory: tempfile::tempdir()?, listed, api, running: BTreeMap::new() };
         for at in 0..count {
             servers.start_one(at).await?;
         }
@@ -131,6 +137,7 @@ impl Servers {
             port: self.listed[at].port,
             cluster: self.listed.clone(),
             config: quick(),
+            api: self.api.clone(),
             ..ServeOptions::new(&id, self.directory.path().join(&id))
         };
         let running = serve(options).await.with_context(|| format!("{id} does not start"))?;

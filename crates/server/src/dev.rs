@@ -8,7 +8,10 @@ use quorate::Config;
 use tokio::task::JoinSet;
 
 use crate::address::{Listed, is_wildcard, join};
-use crate::serve::{Ended, Running, ServeError, ServeOptions, Signals, serve, until_signal};
+use crate::api::ApiOptions;
+use crate::serve::{
+    Ended, RAFT_CONNECTIONS_MAX, Running, ServeError, ServeOptions, Signals, serve, until_signal,
+};
 
 /// Settings of a cluster in one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,10 @@ pub struct DevOptions {
     pub data_dir: Option<PathBuf>,
     /// The settings of every node.
     pub config: Config,
+    /// The settings of every node's API.
+    pub api: ApiOptions,
+    /// Connections at each node's port for the others, at most.
+    pub raft_connections_max: usize,
 }
 
 impl Default for DevOptions {
@@ -36,6 +43,9 @@ impl Default for DevOptions {
             api_port: 8_000,
             data_dir: None,
             config: Config::default(),
+            // The cluster is for trying things out: stopping an actor, to see it start again, is one of them.
+            api: ApiOptions { actions: true, ..ApiOptions::default() },
+            raft_connections_max: RAFT_CONNECTIONS_MAX,
         }
     }
 }
@@ -80,6 +90,8 @@ async fn started(options: DevOptions) -> Result<RunningDev, ServeError> {
             // Keeps it apart from a real cluster on the same ports, and from a `dev` with other data.
             cluster_token: format!("dev {}", data_dir.display()),
             config: options.config.clone(),
+            api: options.api.clone(),
+            raft_connections_max: options.raft_connections_max,
             ..ServeOptions::new(&entry.id, data_dir.join(&entry.id))
         });
         match started.await {

@@ -3,7 +3,8 @@
 //!
 //! - [`serve()`]: one node of a cluster, with its API. [`dev()`]: a whole cluster in one process.
 //! - [`api`]: the REST API: [`router()`] is what answers, [`openapi()`] its description, made from the handlers.
-//! - [`machine`]: what is replicated. [`http`]: the client of such an API. [`address`]: `host:port`.
+//! - [`machine`]: what is replicated. [`http`]: the client of such an API. [`address`]: `host:port`. [`descriptors`]: the limit
+//!   of open files.
 //!
 //! It decides nothing about consensus, and keeps nothing: a crash loses requests under way, whose callers then do not
 //! know the outcome, and nothing else.
@@ -13,6 +14,7 @@
 
 pub mod address;
 pub mod api;
+pub mod descriptors;
 pub mod dev;
 pub mod http;
 pub mod machine;

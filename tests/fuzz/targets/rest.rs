@@ -69,6 +69,8 @@ fn request(input: &[u8]) -> Option<Request<Body>> {
         let name = HeaderName::from_bytes(&line[..colon]).ok()?;
         request.headers_mut().append(name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?);
     }
+    // Undeclared JSON is refused before anything of it is looked at.
+    request.headers_mut().entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     Some(request)
 }
 

@@ -17,8 +17,32 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-/// Pause after a failed accept (no file descriptors, say), so that the loop does not spin.
+/// Pause after a failed accept (no file descriptors, say), so that the loop does not spin; twice as long after each further one.
 const ACCEPT_PAUSE_MS: u64 = 50;
+/// The longest pause.
+const ACCEPT_PAUSE_MS_MAX: u64 = 1_000;
+/// Strangers decide how often connections fail, so there is at most one line in this time; it carries the count.
+const LOG_EVERY_MS: u64 = 10_000;
+
+/// Limits how often an event is logged, however often it happens.
+#[derive(Debug, Default)]
+struct LogLimit {
+    at: Option<Instant>,
+    times: u64,
+}
+
+impl LogLimit {
+    /// Counts the event. If a line is due: how often it happened since the last one.
+    fn due(&mut self) -> Option<u64> {
+        self.times += 1;
+        let now = Instant::now();
+        if self.at.is_some_and(|at| now.duration_since(at) < Duration::from_millis(LOG_EVERY_MS)) {
+            return None;
+        }
+        self.at = Some(now);
+        Some(std::mem::take(&mut self.times))
+    }
+}
 
 /// The Listener's task.
 pub(crate) async fn accept_loop(
@@ -26,18 +50,23 @@ pub(crate) async fn accept_loop(
     handshakes_max: usize,
     bridge: ActorRef<BridgeMessage>,
 ) -> String {
+    let (mut pause_ms, mut failed) = (ACCEPT_PAUSE_MS, LogLimit::default());
     let mut unknown = Unknown::new(handshakes_max);
     loop {
         match acceptor.accept().await {
             Ok(stream) => {
+                pause_ms = ACCEPT_PAUSE_MS;
                 let gives_way = unknown.admit();
                 if bridge.send_message(BridgeMessage::Accepted { stream, gives_way }).is_err() {
                     return "the bridge has ended".into();
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "accept failed, retrying; check the limit of open files");
-                sleep_until(Instant::now() + Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                if let Some(times) = failed.due() {
+                    tracing::warn!(%error, times, "accept failed, retrying; check the limit of open files");
+                }
+                sleep_until(Instant::now() + Duration::from_millis(pause_ms)).await;
+                pause_ms = ACCEPT_PAUSE_MS_MAX.min(2 * pause_ms);
             }
         }
     }
@@ -85,5 +114,13 @@ mod tests {
         for stays in [&mut third, &mut fourth] {
             assert!(matches!(stays.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_is_logged_once_per_interval_with_its_count() {
+        let mut limit = LogLimit::default();
+        assert_eq!((limit.due(), limit.due(), limit.due()), (Some(1), None, None));
+        tokio::time::advance(Duration::from_millis(LOG_EVERY_MS)).await;
+        assert_eq!((limit.due(), limit.due()), (Some(3), None));
     }
 }

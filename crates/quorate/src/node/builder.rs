@@ -35,6 +35,7 @@ pub struct NodeBuilder {
     peers: Vec<(String, String, String)>,
     token: String,
     config: Config,
+    connections_max: Option<usize>,
     placement: Placement,
     net: Arc<dyn Net>,
     entropy: Option<u64>,
@@ -75,6 +76,7 @@ impl NodeBuilder {
             peers: Vec::new(),
             token: String::new(),
             config: Config::default(),
+            connections_max: None,
             placement: Placement::OwnThread,
             net: Arc::new(TokioNet::default()),
             entropy: None,
@@ -135,6 +137,13 @@ impl NodeBuilder {
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Connections of peers and clients that this node accepts at a time: 1,024 if not given, and at least one.
+    #[must_use]
+    pub fn connections_max(mut self, connections_max: usize) -> Self {
+        self.connections_max = Some(connections_max.max(1));
         self
     }
 
@@ -216,6 +225,7 @@ impl NodeBuilder {
             listen: self.listen,
             api: self.api,
             config: self.config,
+            connections_max: self.connections_max,
             net: self.net,
             entropy,
             workers: Workers::Caller,

@@ -88,6 +88,8 @@ fn bridge_options(
 ) -> BridgeOptions {
     let fingerprint = spec.config.cluster.fingerprint();
     let members = spec.peers.keys().cloned().collect();
+    let usual = BridgeOptions::new(String::new(), quorate_bridge::Identity::client());
+    let sessions_max = spec.connections_max.unwrap_or(usual.sessions_max);
     BridgeOptions {
         name_prefix: name_prefix.to_owned(),
         identity: quorate_bridge::Identity {
@@ -105,7 +107,10 @@ fn bridge_options(
         seed: spec.entropy,
         control_bytes_max: CONTROL_BYTES_MAX,
         message_bytes_max: quorate_core::PAYLOAD_BYTES_MAX + MESSAGE_HEAD_BYTES_MAX,
-        ..BridgeOptions::new(String::new(), quorate_bridge::Identity::client())
+        sessions_max,
+        // They take descriptors as well.
+        handshakes_max: (sessions_max / 4).clamp(16, usual.handshakes_max),
+        ..usual
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct NodeSpec {
     pub(crate) listen: Option<String>,
     pub(crate) api: String,
     pub(crate) config: Config,
+    /// Inbound connections; the bridge's own bound if not given.
+    pub(crate) connections_max: Option<usize>,
     pub(crate) net: Arc<dyn Net>,
     pub(crate) entropy: u64,
     pub(crate) wall: Option<WallClock>,

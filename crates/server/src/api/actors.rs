@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::code::Code;
-use super::params::PathName;
+use super::params::{NoParams, Params, PathName};
 use super::problem::{Problem, Problems};
 use super::state::AppState;
 
@@ -37,7 +37,7 @@ pub struct ActorView {
     get, path = "/v1/actors", tag = "node",
     responses((status = 200, body = ActorsView), Problems)
 )]
-pub(crate) async fn actors(State(state): State<AppState>) -> Json<ActorsView> {
+pub(crate) async fn actors(State(state): State<AppState>, _: Params<NoParams>) -> Json<ActorsView> {
     let view =
         |actor: quorate::ActorStatus| ActorView { name: actor.name, kind: actor.kind, status: actor.status };
     let actors = state.node().actors().into_iter().map(view).collect();
@@ -57,7 +57,8 @@ pub struct ActorStopped {
     pub stopped: bool,
 }
 
-/// Stops an actor of this node, which its supervisor then starts again: to see a node heal.
+/// Stops an actor of this node, which its supervisor then starts again: to see a node heal. 403 `actions_off` unless the node
+/// was started with `--ui-actions`, or by `dev`.
 #[utoipa::path(
     post, path = "/v1/actors/{name}:stop", tag = "node",
     params(("name" = String, Path, description = "The actor's name; it holds slashes")),
@@ -66,6 +67,7 @@ pub struct ActorStopped {
 pub(crate) async fn stop_actor(
     State(state): State<AppState>,
     PathName(path): PathName,
+    _: Params<NoParams>,
     uri: Uri,
 ) -> Result<Json<ActorStopped>, Problem> {
     let Some(actor) = path.strip_suffix(":stop") else {
@@ -73,6 +75,10 @@ pub(crate) async fn stop_actor(
             format!("nothing answers at {}; an actor is stopped at /v1/actors/<name>:stop", uri.path());
         return Err(Problem::new(Code::NoSuchPath, detail));
     };
+    if !state.options().actions {
+        let detail = "stopping actors is switched off on this node; start it with --ui-actions";
+        return Err(Problem::new(Code::ActionsOff, detail));
+    }
     if !state.node().injure(actor, Injury::Stop) {
         return Err(Problem::new(Code::NoSuchActor, format!("no actor {actor:?} runs on this node")));
     }

@@ -1,13 +1,19 @@
-//! Bodies, read whole, within a limit and a time.
+//! Bodies of requests, read whole, within a limit and a time.
+//!
+//! Bound: the bytes of all bodies under way, by [`Held`] permits of [`AppState::bodies`]. They are held until the handler has
+//! answered, and no longer: a value that was set lives on in the state machine.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use bytes::Bytes;
+use axum::http::{HeaderMap, header};
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use quorate::machine::VALUE_BYTES_MAX;
 use serde::de::DeserializeOwned;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::code::Code;
 use super::problem::Problem;
@@ -16,13 +22,37 @@ use super::state::AppState;
 /// How much of a body that is too long is read and dropped, so that its sender gets to read the answer.
 const DROPPED_BYTES_MAX: usize = 16 << 20;
 
-/// A body that should be JSON, not yet parsed.
+/// What a body of JSON is declared as.
+const JSON: &str = "application/json";
+
+/// The place of a body among all bodies under way; it is given back when this is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Held(Option<OwnedSemaphorePermit>);
+
+impl Held {
+    /// Whether there was room for so many bytes more.
+    fn take(&mut self, budget: &Arc<Semaphore>, bytes: usize) -> bool {
+        let wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let Ok(more) = budget.clone().try_acquire_many_owned(wanted) else { return false };
+        match &mut self.0 {
+            Some(held) => held.merge(more),
+            None => self.0 = Some(more),
+        }
+        true
+    }
+}
+
+/// A body that is declared as JSON, not yet parsed; or none at all. A web page can have a browser send other types without
+/// asking, and this one only to its own origin.
 #[derive(Debug)]
-pub(crate) struct JsonBody(pub(crate) Bytes);
+pub(crate) struct JsonBody {
+    pub(crate) bytes: Bytes,
+    _held: Held,
+}
 
 impl JsonBody {
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        serde_json::from_slice(&self.0).map_err(|error| malformed(&error))
+        serde_json::from_slice(&self.bytes).map_err(|error| malformed(&error))
     }
 }
 
@@ -31,20 +61,44 @@ impl FromRequest<AppState> for JsonBody {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
         let options = state.options();
-        read(request.into_body(), options.json_bytes_max, options.read_timeout).await.map(Self)
+        let declared = is_json(request.headers());
+        let bounds =
+            Bounds { bytes_max: options.json_bytes_max, time: options.read_timeout, budget: state.bodies() };
+        let (bytes, held) = read(request.into_body(), bounds).await?;
+        if !declared && !bytes.is_empty() {
+            let detail = "the body must be declared as JSON: send the header Content-Type: application/json";
+            return Err(Problem::new(Code::UnsupportedMediaType, detail));
+        }
+        Ok(Self { bytes, _held: held })
     }
 }
 
 /// A key's value.
 #[derive(Debug)]
-pub(crate) struct ValueBody(pub(crate) Bytes);
+pub(crate) struct ValueBody(pub(crate) Bytes, pub(crate) Held);
 
 impl FromRequest<AppState> for ValueBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
-        read(request.into_body(), VALUE_BYTES_MAX, state.options().read_timeout).await.map(Self)
+        let time = state.options().read_timeout;
+        let bounds = Bounds { bytes_max: VALUE_BYTES_MAX, time, budget: state.bodies() };
+        read(request.into_body(), bounds).await.map(|(value, held)| Self(value, held))
     }
+}
+
+/// Whether the body is declared as JSON, with or without a character set.
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut declared = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (declared.next(), declared.next()) else { return false };
+    let kind = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case(JSON)
+}
+
+/// Reads a body that is not wanted, within the limits of one that is too long.
+pub(crate) async fn discard(body: Body, state: &AppState) {
+    let bounds = Bounds { bytes_max: 0, time: state.options().read_timeout, budget: state.bodies() };
+    drop(read(body, bounds).await);
 }
 
 /// A body that is not the JSON that is wanted.
@@ -52,37 +106,85 @@ pub(crate) fn malformed(error: &serde_json::Error) -> Problem {
     Problem::new(Code::Malformed, error.to_string())
 }
 
-async fn read(body: Body, bytes_max: usize, time: Duration) -> Result<Bytes, Problem> {
-    let late = |_| {
-        let detail = format!("the body did not arrive within {} ms", time.as_millis());
-        Problem::new(Code::RequestTimeout, detail)
-    };
-    tokio::time::timeout(time, collect(body, bytes_max)).await.map_err(late)?
+/// The bounds of one body.
+#[derive(Debug, Clone, Copy)]
+struct Bounds<'a> {
+    bytes_max: usize,
+    time: Duration,
+    /// A permit for each byte of all bodies under way.
+    budget: &'a Arc<Semaphore>,
 }
 
-async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
-    let (mut frames, mut bytes) = (Vec::new(), 0);
+async fn read(body: Body, bounds: Bounds<'_>) -> Result<(Bytes, Held), Problem> {
+    let late = |_| {
+        let detail = format!("the body did not arrive within {} ms", bounds.time.as_millis());
+        Problem::new(Code::RequestTimeout, detail)
+    };
+    tokio::time::timeout(bounds.time, collect(body, bounds)).await.map_err(late)?
+}
+
+/// Bytes that are copied together, or not at all where they came in one piece: a body in many small pieces would otherwise
+/// take many times its size.
+#[derive(Debug, Default)]
+struct Pieces {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Pieces {
+    fn push(&mut self, piece: Bytes) {
+        if self.first.is_empty() && self.all.is_empty() {
+            self.first = piece;
+            return;
+        }
+        self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        self.all.extend_from_slice(&piece);
+    }
+
+    fn whole(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
+    }
+}
+
+/// Why the rest of a body is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dropped {
+    TooLong,
+    NoRoom,
+}
+
+async fn collect(
+    mut body: Body,
+    Bounds { bytes_max, budget, .. }: Bounds<'_>,
+) -> Result<(Bytes, Held), Problem> {
+    let (mut pieces, mut held, mut bytes) = (Pieces::default(), Held::default(), 0);
+    let mut dropped = None;
     while let Some(frame) = body.frame().await {
         let frame =
             frame.map_err(|error| Problem::new(Code::Malformed, format!("the body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         bytes += data.len();
         if bytes > bytes_max {
-            frames.clear();
-            if bytes > bytes_max.saturating_add(DROPPED_BYTES_MAX) {
-                break;
-            }
-        } else {
-            frames.push(data);
+            dropped = Some(Dropped::TooLong);
+        } else if dropped.is_none() && !held.take(budget, data.len()) {
+            dropped = Some(Dropped::NoRoom);
+        }
+        match dropped {
+            None => pieces.push(data),
+            Some(_) if bytes > bytes_max.saturating_add(DROPPED_BYTES_MAX) => break,
+            Some(_) => (pieces, held) = (Pieces::default(), Held::default()),
         }
     }
-    if bytes > bytes_max {
-        let detail = format!("the body is longer than {bytes_max} bytes");
-        return Err(Problem::new(Code::TooLarge, detail));
-    }
-    match <[Bytes; 1]>::try_from(frames) {
-        Ok([whole]) => Ok(whole),
-        Err(frames) => Ok(frames.concat().into()),
+    match dropped {
+        None => Ok((pieces.whole(), held)),
+        Some(Dropped::TooLong) => {
+            Err(Problem::new(Code::TooLarge, format!("the body is longer than {bytes_max} bytes")))
+        }
+        Some(Dropped::NoRoom) => {
+            let detail =
+                "the bodies of the requests under way on this node are as long together as they may be";
+            Err(Problem::new(Code::Busy, detail))
+        }
     }
 }
 
@@ -90,14 +192,60 @@ async fn collect(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn json_is_declared_in_one_header() {
+        let declared = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::CONTENT_TYPE, value.parse().expect("a value"));
+            }
+            is_json(&headers)
+        };
+        assert!(declared(&["application/json"]) && declared(&["Application/JSON; charset=utf-8"]));
+        for wrong in [&[][..], &["text/plain"], &["application/jsonl"], &["application/json", "text/plain"]] {
+            assert!(!declared(wrong), "{wrong:?}");
+        }
+    }
+
+    fn bounds(bytes_max: usize, budget: &Arc<Semaphore>) -> Bounds<'_> {
+        Bounds { bytes_max, time: Duration::from_secs(60), budget }
+    }
+
     #[tokio::test]
     async fn bodies_have_a_limit_and_a_time() {
-        let second = Duration::from_secs(1);
-        assert_eq!(read(Body::from("four"), 4, second).await.expect("fits"), "four");
-        assert_eq!(read(Body::from("fives"), 4, second).await.expect_err("too long").code, Code::TooLarge);
+        let budget = Arc::new(Semaphore::new(100));
+        let (four, _held) = read(Body::from("four"), bounds(4, &budget)).await.expect("fits");
+        assert_eq!(four, "four");
+        let too_long = read(Body::from("fives"), bounds(4, &budget)).await.expect_err("too long");
+        assert_eq!(too_long.code, Code::TooLarge);
         let never = Body::new(Never);
-        let late = read(never, 4, Duration::from_millis(1)).await.expect_err("never comes");
-        assert_eq!(late.code, Code::RequestTimeout);
+        let soon = Bounds { time: Duration::from_millis(1), ..bounds(4, &budget) };
+        assert_eq!(read(never, soon).await.expect_err("never comes").code, Code::RequestTimeout);
+    }
+
+    #[tokio::test]
+    async fn bodies_share_a_budget_and_give_their_part_back() {
+        let budget = Arc::new(Semaphore::new(10));
+        let first = read(Body::from("123456"), bounds(8, &budget)).await.expect("there is room");
+        let refused = read(Body::from("12345"), bounds(8, &budget)).await.expect_err("too many together");
+        assert_eq!((refused.code, budget.available_permits()), (Code::Busy, 4));
+        let too_long = read(Body::from("123456789"), bounds(8, &budget)).await.expect_err("too long");
+        assert_eq!((too_long.code, budget.available_permits()), (Code::TooLarge, 4));
+        drop(first);
+        let (all, held) = read(Body::from("12345"), bounds(8, &budget)).await.expect("there is room again");
+        assert_eq!((&all[..], budget.available_permits()), (&b"12345"[..], 5));
+        drop(held);
+        assert_eq!(budget.available_permits(), 10);
+    }
+
+    #[test]
+    fn pieces_are_put_together_in_order() {
+        let mut pieces = Pieces::default();
+        for piece in ["", "one", "", "two", "three"] {
+            pieces.push(piece.into());
+        }
+        assert_eq!(pieces.whole(), "onetwothree");
+        assert!(Pieces::default().whole().is_empty());
     }
 
     /// A body whose sender sleeps.

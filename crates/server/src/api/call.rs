@@ -8,10 +8,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri};
 use quorate::machine::{KvReply, SessionKey};
 use quorate::{Applied, Consistency};
+use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
 
 use super::code::Code;
 use super::headers::{deadline, idempotency_key};
-use super::params::{CallParams, Params, ReadParams, WriteParams, consistency, path_and_query};
+use super::params::{CallParams, ListParams, Params, ReadParams, WriteParams, consistency, path_and_query};
 use super::problem::{Problem, Rejection};
 use super::state::AppState;
 use crate::machine::{CounterReply, StoreAnswer, StoreCommand, StoreQuery, StoreReply};
@@ -104,6 +106,19 @@ impl<P: CallParams> ReadCall<P> {
     /// Asks the state machine.
     pub(crate) async fn query(&self, query: StoreQuery) -> Result<StoreAnswer, Problem> {
         ask(&self.call.state, query, self.consistency, self.call.timeout).await
+    }
+}
+
+impl ReadCall<ListParams> {
+    /// Asks the state machine for a page, which is the caller's to put together while it holds its place.
+    pub(crate) async fn page(
+        &self,
+        query: StoreQuery,
+    ) -> Result<(StoreAnswer, SemaphorePermit<'_>), Problem> {
+        let (state, asked) = (&self.call.state, Instant::now());
+        let place = state.page_place(self.call.timeout).await?;
+        let left = self.call.timeout.saturating_sub(asked.elapsed());
+        Ok((ask(state, query, self.consistency, left).await?, place))
     }
 }
 

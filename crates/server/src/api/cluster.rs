@@ -5,6 +5,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::params::{NoParams, Params};
 use super::problem::Problems;
 use super::state::AppState;
 
@@ -47,7 +48,7 @@ pub struct MemberView {
     get, path = "/v1/cluster", tag = "cluster",
     responses((status = 200, body = ClusterView), Problems)
 )]
-pub(crate) async fn cluster(State(state): State<AppState>) -> Json<ClusterView> {
+pub(crate) async fn cluster(State(state): State<AppState>, _: Params<NoParams>) -> Json<ClusterView> {
     let status = state.group().status().await;
     let members = status.role.as_ref().map(|role| role.members.clone()).unwrap_or_default();
     let view = |member: quorate::MemberStatus| MemberView {

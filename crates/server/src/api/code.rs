@@ -46,6 +46,11 @@ codes! {
     BadParameter "bad_parameter" BAD_REQUEST Refused
         "a parameter or header is unknown or not understood" "send what `detail` asks for";
     BadKey "bad_key" BAD_REQUEST Refused "the key is empty" "name a key";
+    ForeignOrigin "foreign_origin" FORBIDDEN Refused
+        "a web page of another origin may not change anything"
+        "send it without a browser, or start the node with the page's host in `--allowed-hosts`";
+    ActionsOff "actions_off" FORBIDDEN Refused
+        "this node lets no one stop its actors" "start the node with `--ui-actions`";
     NotFound "not_found" NOT_FOUND Failed "the key has no value" "none is needed: it is the answer";
     NoSuchPath "no_such_path" NOT_FOUND Refused "nothing answers at this path" "see `/openapi.json`";
     NoSuchGroup "no_such_group" NOT_FOUND Refused
@@ -65,6 +70,11 @@ codes! {
     PreconditionFailed "precondition_failed" PRECONDITION_FAILED Failed
         "the condition does not hold" "read the key again, then decide";
     TooLarge "too_large" PAYLOAD_TOO_LARGE Refused "larger than allowed" "split it; `detail` says the limit";
+    UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE Refused
+        "the body is not declared as JSON" "send `Content-Type: application/json`";
+    UnknownHost "unknown_host" MISDIRECTED_REQUEST Refused
+        "the node is not known by the name in `Host`"
+        "call it by its address, or start it with that name in `--allowed-hosts`";
     Unreadable "unreadable" UNPROCESSABLE_ENTITY Failed
         "the state machine could not read the command" "bring all nodes to the same version";
     Busy "busy" TOO_MANY_REQUESTS Refused

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use quorate::machine::{KvAnswer, KvCommand, KvExpected, KvQuery, KvReply};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -65,7 +66,7 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Line {
-    /// The line. What follows the first `=` is the value, spaces included.
+    /// The line. What follows the first `=` and the blanks behind it is the value, further blanks included.
     #[schema(example = "SET x=10")]
     pub command: String,
 }
@@ -155,9 +156,9 @@ pub enum CommandDone {
 pub(crate) async fn command(
     call: UncheckedCall,
     headers: HeaderMap,
-    JsonBody(sent): JsonBody,
+    sent: JsonBody,
 ) -> Result<Response, Problem> {
-    let command = match parse(&sent)? {
+    let command = match parse(&sent.bytes)? {
         Operation::Get { key } => return get(&call.into_read(&headers)?, key).await,
         Operation::Set { key, value, encoding } => KvCommand::Set { key, value: bytes_of(value, encoding)? },
         Operation::Delete { key } => KvCommand::Delete { key },
@@ -215,19 +216,50 @@ async fn get(call: &ReadCall, key: String) -> Result<Response, Problem> {
 
 /// Reads either form.
 fn parse(sent: &[u8]) -> Result<Operation, Problem> {
-    let value: serde_json::Value = serde_json::from_slice(sent).map_err(|error| malformed(&error))?;
-    let fields = value.as_object();
+    let Fields(fields) = serde_json::from_slice(sent).map_err(|error| malformed(&error))?;
     let wrong = |detail: &str| Problem::new(Code::Malformed, detail);
-    match fields.map(|fields| (fields.contains_key("operation"), fields.contains_key("command"))) {
-        Some((true, false)) => serde_json::from_value(value).map_err(|error| malformed(&error)),
-        Some((false, true)) => {
+    let forms = (fields.contains_key("operation"), fields.contains_key("command"));
+    let value = serde_json::Value::Object(fields);
+    match forms {
+        (true, false) => serde_json::from_value(value).map_err(|error| malformed(&error)),
+        (false, true) => {
             let line: Line = serde_json::from_value(value).map_err(|error| malformed(&error))?;
             parse_line(&line.command)
         }
-        Some((true, true)) => Err(wrong("operation and command both say what to do; give one")),
-        Some((false, false)) | None => Err(wrong(
+        (true, true) => Err(wrong("operation and command both say what to do; give one")),
+        (false, false) => Err(wrong(
             r#"give {"operation":"set","key":"k","value":"v"} (or get, delete, cas), or {"command":"SET k=v"}"#,
         )),
+    }
+}
+
+/// The fields of an object, each once. serde_json keeps the last of two alike, and which of them was meant is not known.
+struct Fields(serde_json::Map<String, serde_json::Value>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Once;
+
+        impl<'de> Visitor<'de> for Once {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Fields, A::Error> {
+                let mut fields = serde_json::Map::new();
+                while let Some((name, value)) = access.next_entry::<String, serde_json::Value>()? {
+                    if fields.contains_key(&name) {
+                        return Err(A::Error::custom(format!("field {name:?} is there twice")));
+                    }
+                    fields.insert(name, value);
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Once)
     }
 }
 
@@ -245,7 +277,7 @@ fn parse_line(line: &str) -> Result<Operation, Problem> {
     match verb.to_ascii_uppercase().as_str() {
         "SET" => {
             let (name, value) = rest.split_once('=').ok_or_else(wrong)?;
-            Ok(Operation::Set { key: key(name)?, value: value.to_owned(), encoding: None })
+            Ok(Operation::Set { key: key(name)?, value: value.trim_start().to_owned(), encoding: None })
         }
         "GET" => Ok(Operation::Get { key: key(rest)? }),
         "DELETE" => Ok(Operation::Delete { key: key(rest)? }),
@@ -266,7 +298,8 @@ mod tests {
         let read = |text: &str| parse(text.as_bytes()).expect(text);
         assert_eq!(read(r#"{"operation":"set","key":"k","value":"v"}"#), set("k", "v"));
         assert_eq!(read(r#"{"command":"SET x=10"}"#), set("x", "10"));
-        assert_eq!(read(r#"{"command":"  set x = a=b "}"#), set("x", " a=b "));
+        assert_eq!(read(r#"{"command":"  set x = a=b "}"#), set("x", "a=b "));
+        assert_eq!(read(r#"{"command":"SET x = 10"}"#), set("x", "10"));
         assert_eq!(read(r#"{"command":"DELETE x"}"#), Operation::Delete { key: "x".into() });
         assert_eq!(read(r#"{"command":"get x"}"#), Operation::Get { key: "x".into() });
         let cas = Operation::Cas { key: "k".into(), expected: None, value: "w".into(), encoding: None };
@@ -278,7 +311,9 @@ mod tests {
         for (text, named) in [
             ("", "EOF"),
             ("{}", "give {"),
-            ("[]", "give {"),
+            ("[]", "an object"),
+            (r#"{"operation":"set","key":"a","key":"b","value":"v"}"#, "\"key\" is there twice"),
+            (r#"{"command":"GET a","command":"DELETE a"}"#, "\"command\" is there twice"),
             (r#"{"operation":"set","key":"k"}"#, "value"),
             (r#"{"operation":"set","key":"k","value":1}"#, "string"),
             (r#"{"operation":"set","key":"k","value":"v","ttl_ms":5}"#, "ttl_ms"),

@@ -133,8 +133,9 @@ pub(crate) async fn get_counter(
     responses((status = 200, body = CounterPage), Problems)
 )]
 pub(crate) async fn list_counters(call: ReadCall<ListParams>) -> Result<Json<CounterPage>, Problem> {
-    let (prefix, after, limit) = call.params().page();
-    match call.query(StoreQuery::Counters { prefix, after, limit }).await? {
+    let (prefix, after, limit) = call.params().page()?;
+    let (answer, _place) = call.page(StoreQuery::Counters { prefix, after, limit }).await?;
+    match answer {
         StoreAnswer::Counters { items, next: cursor } => {
             let entry = |CounterItem { name, value, index }| CounterEntry { name, value, index };
             Ok(Json(CounterPage { ok: true, items: items.into_iter().map(entry).collect(), cursor }))

@@ -108,7 +108,7 @@ pub(crate) async fn put_key(
     PathName(key): PathName,
     call: WriteCall,
     condition: Condition,
-    ValueBody(value): ValueBody,
+    ValueBody(value, _held): ValueBody,
 ) -> Result<Response, Problem> {
     let command = match condition.expected() {
         None => KvCommand::Set { key, value },
@@ -167,8 +167,9 @@ pub(crate) async fn delete_key(
     responses((status = 200, body = KvPage), Problems)
 )]
 pub(crate) async fn list_keys(call: ReadCall<ListParams>) -> Result<Json<KvPage>, Problem> {
-    let (prefix, after, limit) = call.params().page();
-    match call.query(StoreQuery::Kv(KvQuery::List { prefix, after, limit })).await? {
+    let (prefix, after, limit) = call.params().page()?;
+    let (answer, _place) = call.page(StoreQuery::Kv(KvQuery::List { prefix, after, limit })).await?;
+    match answer {
         StoreAnswer::Kv(KvAnswer::List { items, next: cursor }) => {
             let entry = |item: quorate::machine::KvItem| {
                 let (value, encoding) = text_of(&item.value);

@@ -47,14 +47,15 @@ pub(crate) async fn transfer(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
-    let TransferBody { to } = if body.0.is_empty() { TransferBody::default() } else { body.parse()? };
+    let TransferBody { to } = if body.bytes.is_empty() { TransferBody::default() } else { body.parse()? };
     if let Some((leader, address)) = state.leader_api().await? {
         if headers.contains_key(FORWARDED_HEADER) {
             let detail = format!("{leader} leads now; this request was passed on once already");
             return Err(Problem::new(Code::LeaderUnreachable, detail).led_by(Some(leader)));
         }
         let (path, from) = (path_and_query(&uri), state.node().id().as_str());
-        let call = Forwarded { address: &address, method: Method::POST, path, from, body: body.0 };
+        let calls = state.peer_calls();
+        let call = Forwarded { calls, address: &address, method: Method::POST, path, from, body: body.bytes };
         return forward(call, state.options().peer_timeout, timeout).await.map_err(|error| {
             let sent = error.may_be_sent();
             let code = if sent { Code::TransferUnfinished } else { Code::LeaderUnreachable };

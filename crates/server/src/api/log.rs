@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::code::Code;
-use super::params::Params;
+use super::params::{Params, limited};
 use super::problem::{Problem, Problems};
 use super::state::AppState;
 use super::text::{Encoding, text_of};
@@ -102,8 +102,9 @@ pub(crate) async fn log(
         return Err(Problem::new(Code::NotReady, "the replica is being restarted"));
     };
     let (last_index, commit_index) = (role.durable.min(role.last), role.commit);
-    let limit = params.limit.unwrap_or(LOG_ITEMS).clamp(1, LOG_ITEMS_MAX);
+    let limit = limited(params.limit.unwrap_or(LOG_ITEMS), LOG_ITEMS_MAX)?;
     let from = params.from.unwrap_or_else(|| (last_index + 1).saturating_sub(limit)).max(1);
+    let _place = state.page_place(state.options().call_timeout).await?;
     let entries = if from > last_index { Vec::new() } else { state.group().log(from, limit).await? };
     let next = entries.last().map(|entry| entry.index + 1).filter(|next| *next <= last_index);
     let page = LogPage {

@@ -4,25 +4,29 @@
 //! - `command`, `kv`, `counters`: the data. `cluster`, `leader`, `status`, `log`: the cluster. `actors`, `health`,
 //!   `page`: this node.
 //! - `code`, `problem`: every error, as `application/problem+json`, with refused, failed or unknown.
+//! - `door`, `names`: which requests come from a web page and are refused.
 //! - `call`: how a request reaches the state machine. `params`, `headers`, `body`, `text`: what requests say.
-//! - `state`, `options`: what handlers share. `peers`: other nodes' APIs. `router`: which handler answers which path.
+//! - `answers`: long answers that are not taken yet. `state`, `options`: what handlers share. `peers`: other nodes' APIs. `router`: which handler answers which path.
 //! - `openapi`: the description, made from the handlers.
 //!
 //! Refused: axum's own extractors for bodies and parameters, because their errors are not problems; a layer that answers
 //! when a time has passed, because it could not say whether a write may yet happen.
 
 mod actors;
+mod answers;
 mod body;
 mod call;
 mod cluster;
 mod code;
 mod command;
 mod counters;
+mod door;
 mod headers;
 mod health;
 mod kv;
 mod leader;
 mod log;
+mod names;
 pub(crate) mod openapi;
 mod options;
 mod page;

@@ -3,6 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
+use super::params::{NoParams, Params};
 use super::{actors, cluster, command, counters, health, kv, leader, log, page, problem, status};
 
 #[derive(OpenApi)]
@@ -61,7 +62,7 @@ pub fn openapi() -> serde_json::Value {
     get, path = "/openapi.json", tag = "node",
     responses((status = 200, description = "OpenAPI"), problem::Problems)
 )]
-pub(crate) async fn openapi_json() -> Json<serde_json::Value> {
+pub(crate) async fn openapi_json(_: Params<NoParams>) -> Json<serde_json::Value> {
     Json(openapi())
 }
 

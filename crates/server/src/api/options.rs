@@ -7,8 +7,22 @@ use std::time::Duration;
 pub struct ApiOptions {
     /// Open connections, at most; more wait to be accepted.
     pub connections_max: usize,
+    /// Whether an actor may be stopped by `POST /v1/actors/{name}:stop`.
+    pub actions: bool,
+    /// Names that the node knows itself by, from its own settings.
+    pub hosts: Vec<String>,
+    /// Names by which the API is reached beside those that the node knows itself: of a load balancer, or an alias. `*`: any.
+    pub allowed_hosts: Vec<String>,
     /// The longest body of a JSON request, in bytes.
     pub json_bytes_max: usize,
+    /// The bodies of all requests under way together, in bytes.
+    pub bodies_bytes_max: usize,
+    /// Pages of keys, counters or the log that are put together at a time; further requests wait, for as long as they may take.
+    pub pages_max: usize,
+    /// The long answers of all requests together that their clients have not taken yet, in bytes.
+    pub answers_bytes_max: usize,
+    /// How long a client may take nothing of its answer before its connection is closed.
+    pub write_timeout: Duration,
     /// How long a request may take to arrive, headers and body each.
     pub read_timeout: Duration,
     /// The deadline of a request that names none.
@@ -25,7 +39,15 @@ impl Default for ApiOptions {
     fn default() -> Self {
         Self {
             connections_max: 4_096,
+            actions: false,
+            hosts: Vec::new(),
+            allowed_hosts: Vec::new(),
             json_bytes_max: 8 << 20,
+            bodies_bytes_max: 64 << 20,
+            // Of up to 4 MiB each, and several times that as JSON.
+            pages_max: 16,
+            answers_bytes_max: 64 << 20,
+            write_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(5),
             call_timeout_max: Duration::from_secs(60),

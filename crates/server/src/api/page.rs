@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use axum::extract::State;
 use axum::response::Html;
 
+use super::params::{NoParams, Params};
 use super::problem::Problems;
 use super::state::AppState;
 use super::status::this_node;
@@ -26,7 +27,7 @@ const LINKS: [(&str, &str); 9] = [
     get, path = "/", tag = "node",
     responses((status = 200, body = String, content_type = "text/html"), Problems)
 )]
-pub(crate) async fn page(State(state): State<AppState>) -> Html<String> {
+pub(crate) async fn page(State(state): State<AppState>, _: Params<NoParams>) -> Html<String> {
     let (node, _) = this_node(&state).await;
     let shown = |index: Option<u64>| index.map_or_else(|| "?".to_owned(), |index| index.to_string());
     let rows = [

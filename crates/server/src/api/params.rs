@@ -4,6 +4,7 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{Method, Uri};
 use quorate::Consistency;
+use quorate::machine::LIST_ITEMS_MAX;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -22,6 +23,11 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        if !is_text(parts.uri.query().unwrap_or_default()) {
+            let detail =
+                "a parameter holds bytes that are not UTF-8 text; keys, prefixes and cursors are text";
+            return Err(Problem::new(Code::BadParameter, detail));
+        }
         let read = Query::<T>::try_from_uri(&parts.uri);
         let wrong = |error| {
             let error: &dyn std::error::Error = &error;
@@ -31,6 +37,25 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
         read.map(|Query(params)| Self(params)).map_err(wrong)
     }
 }
+
+/// Whether what is percent-encoded is UTF-8. The decoder of parameters puts another character in the place of what is not, and
+/// would look for another key.
+fn is_text(query: &str) -> bool {
+    let mut bytes = Vec::with_capacity(query.len());
+    let mut rest = query.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let encoded = after.get(..2).filter(|_| first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        let encoded = encoded.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        bytes.push(encoded.unwrap_or(first));
+        rest = if encoded.is_some() { &after[2..] } else { after };
+    }
+    std::str::from_utf8(&bytes).is_ok()
+}
+
+/// Of a call that has no parameters.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoParams {}
 
 /// A key or a name at the end of the path; it may hold slashes.
 #[derive(Debug)]
@@ -120,9 +145,10 @@ pub(crate) struct ListParams {
 
 impl ListParams {
     /// Prefix, cursor and limit, with what stands for them where they are absent.
-    pub(crate) fn page(&self) -> (String, Option<String>, u32) {
+    pub(crate) fn page(&self) -> Result<(String, Option<String>, u32), Problem> {
         let prefix = self.prefix.clone().unwrap_or_default();
-        (prefix, self.cursor.clone(), self.limit.unwrap_or(PAGE_ITEMS))
+        let limit = limited(self.limit.unwrap_or(PAGE_ITEMS).into(), LIST_ITEMS_MAX as u64)?;
+        Ok((prefix, self.cursor.clone(), limit as u32))
     }
 }
 
@@ -130,6 +156,14 @@ impl CallParams for ListParams {
     fn how(&self) -> (Option<bool>, Option<u64>, Option<&str>) {
         (self.redirect, self.timeout_ms, self.consistency.as_deref())
     }
+}
+
+/// A number of items on a page. Another number than the one that was asked for would end a client's loop too early.
+pub(crate) fn limited(limit: u64, max: u64) -> Result<u64, Problem> {
+    if !(1..=max).contains(&limit) {
+        return Err(Problem::new(Code::BadParameter, format!("limit={limit} is not 1 to {max}")));
+    }
+    Ok(limit)
 }
 
 /// Parses `consistency`.
@@ -161,4 +195,27 @@ pub(crate) async fn no_such_path(uri: Uri) -> Problem {
 /// The answer at a path that is routed for other methods.
 pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     Problem::new(Code::MethodNotAllowed, format!("{} does not answer to {method}", uri.path()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_text() {
+        for query in ["", "prefix=a%2Fb", "prefix=%C3%BC&limit=1", "prefix=100%", "prefix=%zz", "prefix=ü"] {
+            assert!(is_text(query), "{query}");
+        }
+        for query in ["prefix=%FF", "limit=1&prefix=a%C3", "%80"] {
+            assert!(!is_text(query), "{query}");
+        }
+    }
+
+    #[test]
+    fn limits_are_taken_or_refused() {
+        assert_eq!((limited(1, 1_000), limited(1_000, 1_000)), (Ok(1), Ok(1_000)));
+        for wrong in [0, 1_001, u64::MAX] {
+            assert_eq!(limited(wrong, 1_000).expect_err("refused").code, Code::BadParameter);
+        }
+    }
 }

@@ -1,10 +1,13 @@
 //! Which handler answers which path.
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
 use super::state::AppState;
-use super::{actors, cluster, command, counters, health, kv, leader, log, openapi, page, params, status};
+use super::{
+    actors, answers, cluster, command, counters, door, health, kv, leader, log, openapi, page, params, status,
+};
 
 /// Everything the API answers.
 pub fn router(state: AppState) -> Router {
@@ -30,5 +33,7 @@ pub fn router(state: AppState) -> Router {
         .route("/openapi.json", get(openapi::openapi_json))
         .fallback(params::no_such_path)
         .method_not_allowed_fallback(params::method_not_allowed)
+        .layer(from_fn_with_state(state.clone(), answers::hold))
+        .layer(from_fn_with_state(state.clone(), door::guard))
         .with_state(state)
 }

@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quorate::{GroupHandle, GroupStatus, Node};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::code::Code;
+use super::names::Names;
 use super::options::ApiOptions;
 use super::problem::Problem;
+use crate::address::split;
+use crate::descriptors::PEER_CALLS_MAX;
 use crate::machine::Store;
 
 /// The pause between two looks at a replica that is being loaded.
@@ -27,6 +30,12 @@ struct Shared {
     node: Node,
     group: GroupHandle<Store>,
     options: ApiOptions,
+    names: Names,
+    /// Calls to other nodes' APIs.
+    peer_calls: Semaphore,
+    bodies: Arc<Semaphore>,
+    answers: Arc<Semaphore>,
+    pages: Semaphore,
     /// `host:port` at which clients reach this API.
     address: String,
     draining: AtomicBool,
@@ -49,11 +58,21 @@ impl AppState {
         address: impl Into<String>,
         options: ApiOptions,
     ) -> Self {
+        let address = address.into();
+        let machine = rustix::system::uname();
+        let machine = machine.nodename().to_string_lossy().into_owned();
+        let host = split(&address).map(|(host, _)| host).unwrap_or_default();
+        let own = options.hosts.iter().map(String::as_str).chain([machine.as_str(), host.as_str()]);
         let shared = Shared {
+            names: Names::new(own.filter(|name| !name.is_empty()), &options.allowed_hosts),
+            peer_calls: Semaphore::new(PEER_CALLS_MAX),
+            bodies: Arc::new(Semaphore::new(options.bodies_bytes_max)),
+            answers: Arc::new(Semaphore::new(options.answers_bytes_max)),
+            pages: Semaphore::new(options.pages_max),
             node,
             group,
             options,
-            address: address.into(),
+            address,
             draining: AtomicBool::new(false),
             last_at_start: OnceCell::new(),
             replayed: AtomicBool::new(false),
@@ -73,6 +92,33 @@ impl AppState {
 
     pub(crate) fn options(&self) -> &ApiOptions {
         &self.shared.options
+    }
+
+    /// The names by which clients may call this node.
+    pub(crate) fn names(&self) -> &Names {
+        &self.shared.names
+    }
+
+    /// One of these is held during each call to another node's API: each has a connection of its own.
+    pub(crate) fn peer_calls(&self) -> &Semaphore {
+        &self.shared.peer_calls
+    }
+
+    /// A permit for each byte of all bodies of requests under way.
+    pub(crate) fn bodies(&self) -> &Arc<Semaphore> {
+        &self.shared.bodies
+    }
+
+    /// A permit for each byte of all long answers that are not taken yet.
+    pub(crate) fn answers(&self) -> &Arc<Semaphore> {
+        &self.shared.answers
+    }
+
+    /// The place of a page that is put together, once there is one. Requests that wait hold no page in memory.
+    pub(crate) async fn page_place(&self, timeout: Duration) -> Result<SemaphorePermit<'_>, Problem> {
+        let place = tokio::time::timeout(timeout, self.shared.pages.acquire()).await;
+        let full = |_| Problem::new(Code::Busy, "too many pages are being put together on this node");
+        Ok(place.map_err(full)?.expect("the semaphore is never closed"))
     }
 
     /// The node is about to end: from now on it is not ready.

@@ -188,7 +188,7 @@ async fn ask(state: &AppState, cluster: &str, id: &str, api: Option<&str>) -> Re
             link.and_then(|link| link.last_error).unwrap_or_else(|| "it has not connected yet".to_owned());
         return Err(format!("its API address is not known: {why}"));
     };
-    let answer = peers::get(api, NODE_STATUS, state.options().peer_timeout).await;
+    let answer = peers::get(state.peer_calls(), api, NODE_STATUS, state.options().peer_timeout).await;
     let answer = answer.map_err(|error| error.to_string())?;
     let view: StatusView = serde_json::from_slice(&answer)
         .map_err(|error| format!("{api} does not answer with a status: {error}"))?;

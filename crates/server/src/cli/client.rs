@@ -1,14 +1,16 @@
-//! Asks the cluster: endpoints in turn while nothing was sent, then one exit code.
+//! Asks the cluster: its endpoints side by side for a read, and for a write in turn while nothing was sent; then one exit code.
 //!
 //! The rule (`safety.md` 13): exit 4 only if a write did not happen: no byte of it was sent, or a node said *refused*.
 //! Otherwise 5. A node's `outcome` decides, not its status.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use quorate_server::http::{CallError, Connection, Endpoint, Request, Response};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::endpoints::SideBySide;
 use super::exit::{Exit, Failure};
 use crate::settings::Settings;
 
@@ -27,7 +29,7 @@ pub(crate) enum Effect {
 /// The endpoints of a cluster and how long they may take.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
-    /// In the order in which they are tried.
+    /// In the order in which they are started.
     pub(crate) endpoints: Vec<Endpoint>,
     /// For a command with all its tries.
     pub(crate) timeout: Duration,
@@ -59,38 +61,67 @@ impl Api {
 
     /// Sends a request; the answer of a success.
     pub(crate) async fn send(&self, request: &Request, effect: Effect) -> Result<Response, Failure> {
+        match effect {
+            Effect::Read => self.read(request).await,
+            Effect::Write => self.write(request).await,
+        }
+    }
+
+    /// Asks the endpoints side by side; the first answer that another node would not improve on is the answer.
+    async fn read(&self, request: &Request) -> Result<Response, Failure> {
         let deadline = Instant::now() + self.timeout;
-        let mut last: Option<Failure> = None;
-        for (tried, endpoint) in self.endpoints.iter().enumerate() {
-            let left = u32::try_from(self.endpoints.len() - tried).unwrap_or(u32::MAX);
-            let share = deadline.saturating_duration_since(Instant::now()) / left;
-            let failure = match attempt(endpoint, request, Instant::now() + share).await {
-                Ok(response) if response.status.is_success() => return Ok(response),
-                Ok(response) => {
-                    let refusal = read_problem(endpoint, &response, effect);
-                    if !refusal.try_next {
-                        return Err(refusal.failure);
-                    }
-                    refusal.failure
-                }
-                Err(error) if effect == Effect::Write && error.may_be_sent() => {
+        let request = request.clone();
+        let mut asked = SideBySide::new(&self.endpoints, self.timeout, move |endpoint: Endpoint| {
+            let request = request.clone();
+            async move {
+                let answer = attempt(&endpoint, &request, deadline).await;
+                (endpoint, answer)
+            }
+        });
+        let mut tried = Tried::default();
+        while let Some((endpoint, answer)) = asked.next().await {
+            match answer {
+                Ok(response) => match tried.answered(&endpoint, response, Effect::Read) {
+                    ControlFlow::Break(answer) => return answer,
+                    ControlFlow::Continue(()) => {}
+                },
+                Err(error) => tried.lost(&endpoint, &error),
+            }
+        }
+        Err(tried.failure(&self.endpoints))
+    }
+
+    /// Connects to the endpoints side by side, and sends the request on the first connection there is. Only what was refused is
+    /// sent on the next one.
+    async fn write(&self, request: &Request) -> Result<Response, Failure> {
+        let deadline = Instant::now() + self.timeout;
+        let mut connecting =
+            SideBySide::new(&self.endpoints, self.timeout, move |endpoint: Endpoint| async move {
+                let opened = Connection::open(&endpoint, deadline).await;
+                (endpoint, opened)
+            });
+        let mut tried = Tried::default();
+        while let Some((endpoint, opened)) = connecting.next().await {
+            // A node that waits for a leader may refuse at the end of its time: the others then need some too.
+            let left = u32::try_from(connecting.left() + 1).unwrap_or(u32::MAX);
+            let until = Instant::now() + deadline.saturating_duration_since(Instant::now()) / left;
+            let answer = match opened {
+                Ok(mut connection) => send_on(&mut connection, request, until).await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(response) => match tried.answered(&endpoint, response, Effect::Write) {
+                    ControlFlow::Break(answer) => return answer,
+                    ControlFlow::Continue(()) => {}
+                },
+                Err(error) if error.may_be_sent() => {
                     let remedy = "the write may have happened or may yet happen: read before you try again";
                     return Err(Failure::new(Exit::Unknown, format!("outcome unknown: {error}; {remedy}")));
                 }
-                // An answer of one node tells more than that another one was not reached.
-                Err(CallError::Unreachable { .. }) if last.is_some() => continue,
-                Err(error) => Failure::new(Exit::Unreachable, error.to_string()),
-            };
-            last = Some(failure);
-        }
-        let Failure { exit, message } = last.unwrap_or_else(|| Failure::usage("no endpoint was given"));
-        let remedy = match exit {
-            Exit::Unreachable if self.endpoints.len() == 1 => {
-                "; name other nodes with --endpoints, or start this one"
+                Err(error) => tried.lost(&endpoint, &error),
             }
-            _ => "",
-        };
-        Err(Failure { exit, message: format!("{message}{remedy}") })
+        }
+        Err(tried.failure(&self.endpoints))
     }
 
     /// As [`send`](Self::send), for an answer in JSON.
@@ -108,17 +139,73 @@ pub(crate) fn parse_json(response: &Response, effect: Effect) -> Result<Value, F
     })
 }
 
-/// Asks one endpoint. The node gets a tenth less time than there is, so that its answer arrives before the deadline.
+/// Asks one endpoint.
 pub(crate) async fn attempt(
     endpoint: &Endpoint,
     request: &Request,
     deadline: Instant,
 ) -> Result<Response, CallError> {
-    let mut connection = Connection::open(endpoint, deadline).await?;
+    send_on(&mut Connection::open(endpoint, deadline).await?, request, deadline).await
+}
+
+/// The node gets a tenth less time than there is, so that its answer arrives before the deadline.
+async fn send_on(
+    connection: &mut Connection,
+    request: &Request,
+    deadline: Instant,
+) -> Result<Response, CallError> {
     let left = deadline.saturating_duration_since(Instant::now());
     let given = left.saturating_sub((left / 10).min(Duration::from_millis(500)));
     let request = request.clone().header(TIMEOUT_HEADER, given.as_millis().max(1).to_string());
     connection.send(&request, deadline).await
+}
+
+/// The endpoints that were tried, and why none of them is the answer yet.
+#[derive(Debug, Default)]
+struct Tried {
+    /// What a node answered: it tells more than that another one was not reached.
+    refused: Option<Failure>,
+    lost: Vec<(Endpoint, String)>,
+}
+
+impl Tried {
+    /// An answer: what the command ends with, or a refusal that the next node may not share.
+    fn answered(
+        &mut self,
+        endpoint: &Endpoint,
+        response: Response,
+        effect: Effect,
+    ) -> ControlFlow<Result<Response, Failure>> {
+        if response.status.is_success() {
+            return ControlFlow::Break(Ok(response));
+        }
+        let refusal = read_problem(endpoint, &response, effect);
+        if !refusal.try_next {
+            return ControlFlow::Break(Err(refusal.failure));
+        }
+        self.refused = Some(refusal.failure);
+        ControlFlow::Continue(())
+    }
+
+    fn lost(&mut self, endpoint: &Endpoint, error: &CallError) {
+        self.lost.push((endpoint.clone(), error.to_string()));
+    }
+
+    /// What the command ends with once all endpoints are tried: every one that was not reached is named, in the order in which
+    /// they were given.
+    fn failure(mut self, endpoints: &[Endpoint]) -> Failure {
+        let place = |endpoint: &Endpoint| endpoints.iter().position(|other| other == endpoint);
+        self.lost.sort_by_key(|(endpoint, _)| place(endpoint));
+        let lost: Vec<String> = self.lost.into_iter().map(|(_, error)| error).collect();
+        match self.refused {
+            Some(refused) => refused,
+            None if endpoints.len() == 1 => {
+                let remedy = "name other nodes with --endpoints, or start this one";
+                Failure::new(Exit::Unreachable, format!("{}; {remedy}", lost.join("; ")))
+            }
+            None => Failure::new(Exit::Unreachable, lost.join("; ")),
+        }
+    }
 }
 
 /// Reads `application/problem+json`.
@@ -171,6 +258,8 @@ mod tests {
     use tokio::net::TcpListener;
 
     const SOON: Duration = Duration::from_millis(300);
+    /// How long a test waits for what must come.
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     async fn listener() -> (TcpListener, Endpoint) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -251,6 +340,67 @@ mod tests {
             assert_eq!(exit == Exit::Unknown, outcome == "unknown", "{}", about.name);
             let refused = [Exit::Unreachable, Exit::Busy, Exit::DiskFull].contains(&exit);
             assert!(!refused || outcome == "refused", "{} is {outcome}, not refused", about.name);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_answer_counts_although_the_next_endpoint_is_asked_meanwhile() {
+        let (first, one) = listener().await;
+        let (second, two) = listener().await;
+        let api = Api { endpoints: vec![one, two], timeout: Duration::from_secs(60) };
+        let answering = async {
+            let mut buffer = [0; 4096];
+            let (mut slow, _) = first.accept().await.expect("asked first");
+            assert!(slow.read(&mut buffer).await.expect("read") > 0);
+            let (silent, _) = second.accept().await.expect("asked meanwhile");
+            let ok = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+            slow.write_all(ok.as_bytes()).await.expect("it still waits");
+            (slow, silent)
+        };
+        let request = Request::get("/v1/status");
+        let both = async { tokio::join!(api.json(&request, Effect::Read), answering) };
+        let (answer, _) = tokio::time::timeout(PATIENCE, both).await.expect("both are asked");
+        assert_eq!(answer, Ok(serde_json::json!({})));
+    }
+
+    /// A listener whose queue is full: the system drops what is sent to it, as a firewall does.
+    fn black_hole() -> (socket2::Socket, Vec<std::net::TcpStream>, Endpoint) {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any.into()).expect("bound");
+        socket.listen(0).expect("listens");
+        let address = socket.local_addr().expect("bound").as_socket().expect("IPv4");
+        let connect = || std::net::TcpStream::connect_timeout(&address, SOON).ok();
+        (socket, std::iter::from_fn(connect).collect(), address.into())
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_whose_packets_are_dropped_holds_no_write_up() {
+        let (_socket, _queued, dropping) = black_hole();
+        let (good, reached) = listener().await;
+        // Far longer than the test waits: a share of it must not pass before the next endpoint is tried.
+        let api = Api { endpoints: vec![dropping, reached], timeout: Duration::from_secs(86_400) };
+        let ok = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+        let request = Request::put("/v1/kv/k", "v");
+        let answering = async {
+            let (mut stream, _) = good.accept().await.expect("reached");
+            let mut buffer = [0; 4096];
+            assert!(stream.read(&mut buffer).await.expect("read") > 0);
+            stream.write_all(ok.as_bytes()).await.expect("written");
+        };
+        let both = async { tokio::join!(api.send(&request, Effect::Write), answering) };
+        let (answer, ()) = tokio::time::timeout(PATIENCE, both).await.expect("the good one is reached");
+        assert!(answer.is_ok_and(|answer| answer.status.is_success()));
+    }
+
+    #[tokio::test]
+    async fn every_endpoint_that_was_not_reached_is_named() {
+        let (one, two) = (closed_port(), closed_port());
+        let failure = ask(vec![one.clone(), two.clone()], Effect::Read).await;
+        assert_eq!(failure.exit, Exit::Unreachable);
+        for endpoint in [one, two] {
+            assert!(failure.message.contains(&endpoint.to_string()), "{failure}");
         }
     }
 

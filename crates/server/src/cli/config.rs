@@ -5,7 +5,7 @@ use serde_json::json;
 use super::arguments::Config;
 use super::context::Context;
 use super::exit::Failure;
-use super::node_options::options;
+use super::node_options::checked_options;
 use super::output::Rows;
 use crate::settings::{SETTINGS, Setting};
 
@@ -18,7 +18,7 @@ pub(crate) fn run(context: &Context, verb: &Config) -> Result<(), Failure> {
 
 /// Checks what can be checked without touching a port or a directory.
 fn check(context: &Context) -> Result<(), Failure> {
-    let options = options(&context.settings)?;
+    let options = checked_options(&context.settings)?;
     context.api()?;
     let nodes: Vec<_> =
         options.cluster.iter().map(|node| format!("{}={}", node.id, node.address())).collect();

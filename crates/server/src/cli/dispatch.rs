@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure};
 use super::output::{Format, Output, complain};
 use super::runtime::{Threads, run_until_interrupted};
 use super::{actors, bench, config, counter, health, kv, leader, log, member, reference, serve, status};
-use crate::settings::Settings;
+use crate::settings::{Settings, unknown_variables};
 
 /// Parses the command line, runs the command, and gives the exit code.
 pub(crate) fn main() -> ExitCode {
@@ -46,9 +46,16 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
         Command::Reference { page } => return reference::print(page),
         _ => {}
     }
+    let unknown = unknown_variables();
+    if let (true, Some(mistake)) = (is_of_node(&cli.command), unknown.first()) {
+        return Err(mistake.clone().into());
+    }
     let settings = Settings::gather(matches)?;
     let format = Format::of(settings.text("output").unwrap_or_default());
     let output = Output { format, quiet: settings.switch("quiet") };
+    for mistake in unknown {
+        output.note(&format!("warning: {mistake}"));
+    }
     let context = Context { settings, output };
     match cli.command {
         Command::Serve => serve::serve(&context),
@@ -64,6 +71,25 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
         Command::Bench(verb) => bench::run(&context, verb),
         Command::Config(verb) => config::run(&context, &verb),
         Command::Completion { .. } | Command::Reference { .. } => Ok(()),
+    }
+}
+
+/// Whether a command starts a node or checks what one would be started with: a variable that is no setting then is a mistake,
+/// because a wish of its author would be ignored. To other commands it may simply not be addressed.
+fn is_of_node(command: &Command) -> bool {
+    match command {
+        Command::Serve | Command::Dev | Command::Config(_) => true,
+        Command::Kv(_)
+        | Command::Counter(_)
+        | Command::Status
+        | Command::Health(_)
+        | Command::Member(_)
+        | Command::Leader(_)
+        | Command::Actors(_)
+        | Command::Log(_)
+        | Command::Bench(_)
+        | Command::Completion { .. }
+        | Command::Reference { .. } => false,
     }
 }
 

@@ -9,12 +9,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::arguments::Health;
 use super::client::attempt;
 use super::context::Context;
+use super::endpoints::all;
 use super::exit::{Exit, Failure};
 use super::output::{Rows, after_printing};
 
 /// Between two looks of `health --wait`.
 const WAIT_PAUSE: Duration = Duration::from_millis(100);
-/// How long one look may take, so that a node that hangs does not use up the time for all others.
+/// How long one look may take, so that `--wait` looks at the others again while one node hangs.
 const LOOK_MAX: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(context: &Context, arguments: &Health) -> Result<(), Failure> {
@@ -25,10 +26,7 @@ pub(crate) async fn run(context: &Context, arguments: &Health) -> Result<(), Fai
     loop {
         every.tick().await;
         let look = deadline.min(Instant::now() + LOOK_MAX);
-        let mut rows = Vec::new();
-        for endpoint in &api.endpoints {
-            rows.push(look_at(endpoint, look).await);
-        }
+        let rows = all(&api.endpoints, |endpoint| look_at(endpoint, look)).await;
         let ready = rows.iter().filter(|row| row["ready"] == true).count();
         let (all, done) = (rows.len(), ready == rows.len());
         if !done && arguments.wait && Instant::now() + WAIT_PAUSE < deadline {
@@ -45,8 +43,8 @@ pub(crate) async fn run(context: &Context, arguments: &Health) -> Result<(), Fai
     }
 }
 
-async fn look_at(endpoint: &Endpoint, deadline: Instant) -> Value {
-    let (ready, detail) = match attempt(endpoint, &Request::get("/readyz?verbose"), deadline).await {
+async fn look_at(endpoint: Endpoint, deadline: Instant) -> Value {
+    let (ready, detail) = match attempt(&endpoint, &Request::get("/readyz?verbose"), deadline).await {
         Ok(response) => (response.status.is_success(), summary(&response.body)),
         Err(lost) => (false, lost.to_string()),
     };

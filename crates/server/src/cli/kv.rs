@@ -55,7 +55,7 @@ async fn get(context: &Context, key: &str, reading: &Reading) -> Result<(), Fail
     let index: Option<u64> = response.header("quorate-index").and_then(|index| index.parse().ok());
     let mut record = json!({"key": key, "index": index});
     put_value(&mut record, &response.body);
-    context.output.value(&response.body, &record)
+    context.output.raw(&response.body, &record)
 }
 
 /// Text as it is; other bytes in base64, as in the API's JSON.

@@ -4,15 +4,32 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use quorate_server::address::{is_wildcard, join, split};
-use quorate_server::{DevOptions, ServeOptions};
+use quorate_server::descriptors::{places, raise_file_limit};
+use quorate_server::{ApiOptions, DevOptions, ServeOptions};
 
+use super::exit::Failure;
 use crate::settings::{SettingError, Settings, resolve};
 
 /// The most nodes of one process: each has threads and a database.
 const DEV_NODES_MAX: u16 = 9;
 
+/// What a node is started with, with as many connections as the limit of open files leaves it.
+pub(crate) fn options(settings: &Settings) -> Result<ServeOptions, Failure> {
+    let mut options = checked_options(settings)?;
+    limit(1, &mut options.api, &mut options.raft_connections_max)?;
+    Ok(options)
+}
+
+/// Raises the limit of open files, and takes from it what is left for connections.
+fn limit(nodes: u16, api: &mut ApiOptions, raft_connections_max: &mut usize) -> Result<(), Failure> {
+    let places = places(raise_file_limit(), nodes).map_err(|error| Failure::failed(error.to_string()))?;
+    api.connections_max = api.connections_max.min(places.api);
+    *raft_connections_max = places.raft.min(*raft_connections_max);
+    Ok(())
+}
+
 /// Reads and checks all settings before a port or a directory is touched.
-pub(crate) fn options(settings: &Settings) -> Result<ServeOptions, SettingError> {
+pub(crate) fn checked_options(settings: &Settings) -> Result<ServeOptions, SettingError> {
     let cluster = resolve(settings)?;
     let id = cluster.own.id.clone();
     let data_dir = settings.text("data_dir").map_or_else(|| default_data_dir(&id), PathBuf::from);
@@ -31,8 +48,19 @@ pub(crate) fn options(settings: &Settings) -> Result<ServeOptions, SettingError>
     options.advertise = advertised(settings, "advertise")?;
     options.api_advertise = advertised(settings, "api_advertise")?;
     options.config = settings.tuning()?;
-    options.api.call_timeout = Duration::from_millis(options.config.live.call_timeout_ms);
+    options.api = api_options(settings, &options.config)?;
+    options.api.actions = settings.switch("ui_actions");
     Ok(options)
+}
+
+fn api_options(settings: &Settings, config: &quorate::Config) -> Result<ApiOptions, SettingError> {
+    let call_timeout = Duration::from_millis(config.live.call_timeout_ms);
+    let allowed_hosts = settings.list("allowed_hosts");
+    if let Some(name) = allowed_hosts.iter().find(|name| name.contains([':', '/'])) {
+        let detail = format!("{name:?}: give the name alone, without http:// and without a port");
+        return Err(settings.wrong("allowed_hosts", &detail));
+    }
+    Ok(ApiOptions { call_timeout, allowed_hosts, ..ApiOptions::default() })
 }
 
 /// Where a node keeps its data by default.
@@ -58,7 +86,14 @@ fn advertised(settings: &Settings, key: &str) -> Result<Option<String>, SettingE
     Ok(Some(join(&host, port)))
 }
 
-pub(crate) fn dev_options(settings: &Settings) -> Result<DevOptions, SettingError> {
+/// The same for a whole cluster.
+pub(crate) fn dev_options(settings: &Settings) -> Result<DevOptions, Failure> {
+    let mut options = checked_dev_options(settings)?;
+    limit(options.nodes, &mut options.api, &mut options.raft_connections_max)?;
+    Ok(options)
+}
+
+fn checked_dev_options(settings: &Settings) -> Result<DevOptions, SettingError> {
     let nodes: u16 = settings.number("nodes")?.unwrap_or(3);
     if !(1..=DEV_NODES_MAX).contains(&nodes) {
         return Err(
@@ -78,12 +113,15 @@ pub(crate) fn dev_options(settings: &Settings) -> Result<DevOptions, SettingErro
             format!("{nodes} ports from here on overlap those from {port} on; leave room for each node");
         return Err(settings.wrong("api_port", &detail));
     }
+    let config = settings.tuning()?;
     Ok(DevOptions {
         nodes,
         host: bind_host(settings).to_owned(),
         port,
         api_port,
         data_dir: settings.text("data_dir").map(PathBuf::from),
-        config: settings.tuning()?,
+        api: ApiOptions { actions: true, ..api_options(settings, &config)? },
+        config,
+        ..DevOptions::default()
     })
 }

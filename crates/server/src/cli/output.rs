@@ -1,6 +1,6 @@
 //! Data on standard output, messages on standard error, in the format that was asked for.
 //!
-//! - `table`: for people, aligned, with a heading.
+//! - `table`: for people, aligned, with a heading. A key's value has a newline behind it on a terminal only.
 //! - `json`: one document, indented; field names are those of the REST API.
 //! - `jsonl`: one line of JSON per row.
 //! - `plain`: for scripts: values between tabs, no heading; a single value as its bytes, without a newline.
@@ -86,7 +86,15 @@ impl Output {
         self.rows(&Rows { columns, rows: vec![record.clone()] }, Some(record))
     }
 
-    /// One value; `record` is what it is part of.
+    /// One value as it is, byte for byte, unless it is for a person's eyes; `record` is what it is part of.
+    pub(crate) fn raw(self, bytes: &[u8], record: &Value) -> Result<(), Failure> {
+        match self.format {
+            Format::Table if !std::io::stdout().is_terminal() => Self::bytes(bytes),
+            Format::Table | Format::Json | Format::Jsonl | Format::Plain => self.value(bytes, record),
+        }
+    }
+
+    /// One word; `record` is what it is part of.
     pub(crate) fn value(self, bytes: &[u8], record: &Value) -> Result<(), Failure> {
         match self.format {
             Format::Json => Self::bytes(pretty(record).as_bytes()),

@@ -1,7 +1,9 @@
 //! The API's ports: binds every address of a host, accepts connections, and ends in order.
 //!
 //! Bound: connections, by permits taken before a connection is accepted. A connection that is slow to send its request
-//! is closed. Once it drains, no connection is accepted; a request under way is answered, and its connection closed.
+//! or to take its answer is closed. Once it drains, no connection is accepted; a request under way is answered, and its connection closed.
+//!
+//! A connection that cannot be accepted ends nothing: the listener pauses, longer each time, and says so once.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,16 +15,25 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 
 use super::error::ServeError;
+use super::stall::Stalling;
 use crate::address::join;
 use crate::api::{AppState, router};
 
-/// How long accepting pauses after an error, for example when the process has no file descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long accepting pauses after the first of several errors, for example when the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause: a descriptor that is free again is used within this time.
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Connections are accepted again once none failed for so long: at the limit, one that ends makes room for just one more.
+const ACCEPT_TROUBLE_OVER: Duration = Duration::from_secs(10);
+/// What is read ahead of a connection, at most: a request's headers must fit, with a key of the greatest length.
+const BUFFER_BYTES_MAX: usize = 128 << 10;
 /// Tries to find one free port on all addresses of a host.
 const FREE_PORT_TRIES: usize = 8;
 
@@ -102,7 +113,7 @@ pub(crate) async fn run(
         // The end of the node answers every request that still waits.
         state.node().failed().await;
         let all = async { while loops.join_next().await.is_some() {} };
-        let in_time = tokio::time::timeout(state.options().drain_timeout, all).await;
+        let in_time = timeout(state.options().drain_timeout, all).await;
         if in_time.is_err() {
             tracing::warn!(node = %state.node().id(), "requests dropped at shutdown");
         }
@@ -115,6 +126,14 @@ pub(crate) async fn run(
     loops.shutdown().await;
 }
 
+/// Accepting has failed, and is tried again after a pause.
+#[derive(Debug, Clone, Copy)]
+struct Trouble {
+    pause: Duration,
+    /// The last time.
+    failed: Instant,
+}
+
 async fn accept(
     listener: TcpListener,
     router: Router,
@@ -123,6 +142,7 @@ async fn accept(
     mut listening: watch::Receiver<Listening>,
 ) {
     let mut connections = JoinSet::new();
+    let mut trouble: Option<Trouble> = None;
     loop {
         let accepted = async {
             let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
@@ -133,19 +153,40 @@ async fn accept(
             Some(_) = connections.join_next() => {}
             (permit, accepted) = accepted => match accepted {
                 Ok((stream, _)) => {
+                    if trouble.take_if(|trouble| trouble.failed.elapsed() > ACCEPT_TROUBLE_OVER).is_some() {
+                        tracing::info!(node = %state.node().id(), "API accepts connections again");
+                    }
                     let serve = connection(stream, permit, router.clone(), state.clone(), listening.clone());
                     connections.spawn(serve);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "API cannot accept connections");
+                    // What waits for the next connection takes a permit of its own.
                     drop(permit);
-                    drop(tokio::time::timeout(ACCEPT_PAUSE, std::future::pending::<()>()).await);
+                    let before = trouble.map(|trouble| trouble.pause);
+                    if before.is_none() {
+                        let reason = why_not_accepted(&error);
+                        tracing::warn!(node = %state.node().id(), %error, reason, "API cannot accept connections");
+                    }
+                    let pause = before.map_or(ACCEPT_PAUSE, |pause| ACCEPT_PAUSE_MAX.min(2 * pause));
+                    trouble = Some(Trouble { pause, failed: Instant::now() });
+                    // Draining is heard meanwhile.
+                    drop(timeout(pause, until_draining(&mut listening)).await);
                 }
             },
         }
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// What the system's error means, and what to do.
+fn why_not_accepted(error: &io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE) => "this process has no file descriptor left; raise its limit of open files",
+        Some(Errno::NFILE) => "this machine has no file descriptor left; raise fs.file-max",
+        Some(Errno::NOBUFS | Errno::NOMEM) => "the system has no memory left for a socket",
+        Some(_) | None => "the system refuses it; clients wait meanwhile",
+    }
 }
 
 /// Returns too if the sender is dropped.
@@ -164,6 +205,9 @@ async fn connection(
     drop(stream.set_nodelay(true));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(state.options().read_timeout);
+    // A client that has sent its request and closed its side still reads the answer.
+    http.max_buf_size(BUFFER_BYTES_MAX).half_close(true);
+    let stream = Stalling::new(stream, state.options().write_timeout);
     let service = TowerToHyperService::new(router);
     let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let mut ended = tokio::select! {

@@ -9,8 +9,10 @@ mod listen;
 mod options;
 mod running;
 mod signals;
+mod stall;
 
 pub use self::error::ServeError;
+pub(crate) use self::options::RAFT_CONNECTIONS_MAX;
 pub use self::options::ServeOptions;
 pub use self::running::{Running, serve};
 pub use self::signals::Ended;

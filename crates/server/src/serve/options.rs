@@ -7,6 +7,9 @@ use quorate::Config;
 use crate::address::Listed;
 use crate::api::ApiOptions;
 
+/// [`ServeOptions::raft_connections_max`] where nothing else is set: members, and the clients that speak the bridge.
+pub(crate) const RAFT_CONNECTIONS_MAX: usize = 1_024;
+
 /// Settings of one served node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServeOptions {
@@ -34,6 +37,8 @@ pub struct ServeOptions {
     pub config: Config,
     /// The settings of the API.
     pub api: ApiOptions,
+    /// Connections of peers and clients at the port of the nodes, at most.
+    pub raft_connections_max: usize,
 }
 
 impl ServeOptions {
@@ -51,6 +56,7 @@ impl ServeOptions {
             api_advertise: None,
             config: Config::default(),
             api: ApiOptions::default(),
+            raft_connections_max: RAFT_CONNECTIONS_MAX,
         }
     }
 }

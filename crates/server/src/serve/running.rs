@@ -12,8 +12,8 @@ use super::error::ServeError;
 use super::listen::{self, Listening};
 use super::options::ServeOptions;
 use super::signals::{Ended, Signals, until_signal};
-use crate::address::{Listed, join};
-use crate::api::AppState;
+use crate::address::{Listed, is_wildcard, join, split};
+use crate::api::{ApiOptions, AppState};
 use crate::machine::{GROUP, Store};
 
 /// A served node. Clones are the same node; dropping the last one ends it as a killed process would.
@@ -61,10 +61,24 @@ async fn started(options: ServeOptions) -> Result<Running, ServeError> {
         }
     };
     let raft_addr = node.local_addr().expect("a node that was given an address listens");
-    tracing::info!(node = %node.id(), raft = %raft_addr, api = %api, data = %options.data_dir.display(), "serving");
-    let state = AppState::new(node, group, api, options.api);
+    let (api_places, raft_places) = (options.api.connections_max, options.raft_connections_max);
+    tracing::info!(
+        node = %node.id(), raft = %raft_addr, api = %api, data = %options.data_dir.display(), api_places, raft_places,
+        "serving"
+    );
+    let known = known_hosts(&options);
+    let state = AppState::new(node, group, api, ApiOptions { hosts: known, ..options.api });
     state.note_start().await;
     Ok(start(listeners, state, api_addrs, raft_addr))
+}
+
+/// The names of this node and its cluster in its own settings. A wildcard is none; addresses need not be there.
+fn known_hosts(options: &ServeOptions) -> Vec<String> {
+    let advertised = [&options.advertise, &options.api_advertise].into_iter().flatten();
+    let advertised = advertised.filter_map(|address| Some(split(address).ok()?.0));
+    let listed = options.cluster.iter().map(|entry| entry.host.clone());
+    let hosts = options.api.hosts.iter().chain([&options.host]).cloned();
+    hosts.chain(advertised).chain(listed).filter(|host| !is_wildcard(host)).collect()
 }
 
 fn own_entry(options: &ServeOptions) -> Result<Option<&Listed>, ServeError> {
@@ -90,6 +104,7 @@ fn builder(options: &ServeOptions, entry: Option<&Listed>, api: &str) -> NodeBui
         .listen(&join(&options.host, options.port))
         .api(api)
         .cluster_token(&options.cluster_token)
+        .connections_max(options.raft_connections_max)
         .config(options.config.clone());
     if let Some(address) = options.advertise.clone().or_else(|| entry.map(Listed::address)) {
         builder = builder.advertise(&address);

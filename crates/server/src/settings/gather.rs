@@ -11,10 +11,8 @@ use clap::{Arg, ArgMatches, Command};
 use super::error::SettingError;
 use super::flags::{Given, given};
 use super::table::{SETTINGS, Scope, Setting};
-use super::{file, nearest, types};
-
-/// The variables that are looked at begin with this.
-const PREFIX: &str = "QUORATE_";
+use super::variables::set_variable;
+use super::{file, types};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,14 +47,9 @@ pub(crate) struct Value {
 pub(crate) struct Settings(BTreeMap<&'static str, Value>);
 
 impl Settings {
-    /// Gathers flags, variables, file and defaults; `matches` are those of the whole command line.
+    /// Gathers flags, variables, file and defaults; `matches` are those of the whole command line. Variables that are no
+    /// setting are not looked at: see [`unknown_variables`](super::unknown_variables).
     pub(crate) fn gather(matches: &ArgMatches) -> Result<Self, SettingError> {
-        check_variables(environment().map(|(name, _)| name))?;
-        Self::read(matches)
-    }
-
-    /// As [`gather`](Self::gather), whatever other variables are set: CI's own begin with the same letters.
-    pub(super) fn read(matches: &ArgMatches) -> Result<Self, SettingError> {
         let given = given(matches)?;
         let sources = sources(&given);
         let path = sources.get_one::<String>("config").map(PathBuf::from);
@@ -165,39 +158,6 @@ fn sources(given: &[Given]) -> ArgMatches {
     command.get_matches_from(given.iter().map(|given| format!("--{}={}", given.key, given.text)))
 }
 
-/// The variable of a setting as the environment spells it, if it is set to something.
-fn set_variable(setting: &Setting) -> Option<String> {
-    let variable = setting.variable();
-    let mut set = environment().filter(|(_, text)| !text.is_empty()).map(|(name, _)| name);
-    set.find(|name| name.eq_ignore_ascii_case(&variable))
-}
-
-/// The `QUORATE_*` variables that are meant as settings; those that are not UTF-8 are left out.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    let variables = std::env::vars_os();
-    let utf8 =
-        variables.filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
-    utf8.filter(|(name, text)| is_meant(name, text))
-}
-
-/// Not meant are those that Kubernetes sets for a service called `quorate`, and those that tests set.
-fn is_meant(name: &str, text: &str) -> bool {
-    let foreign = ["QUORATE_SERVICE_", "QUORATE_PORT_", "QUORATE_TEST_"];
-    let is_foreign = foreign.iter().any(|prefix| name.starts_with(prefix)) || text.starts_with("tcp://");
-    name.starts_with(PREFIX) && !is_foreign
-}
-
-fn check_variables(mut names: impl Iterator<Item = String>) -> Result<(), SettingError> {
-    let known: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
-    match names.find(|name| !known.iter().any(|known| known.eq_ignore_ascii_case(name))) {
-        None => Ok(()),
-        Some(name) => {
-            let known = known.iter().map(String::as_str);
-            Err(SettingError::new(nearest::unknown("variable", &name, known)))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -209,7 +169,7 @@ mod tests {
         let command = Command::new("serve").no_binary_name(true);
         let config = Arg::new("config").long("config");
         let matches = command.arg(config).args(flags(Place::Serve)).try_get_matches_from(arguments);
-        Settings::read(&matches.expect("arguments"))
+        Settings::gather(&matches.expect("arguments"))
     }
 
     fn refused(arguments: &[&str]) -> String {
@@ -242,16 +202,6 @@ mod tests {
         assert!(message.contains("did you mean heartbeat_interval_ms?"), "{message}");
         let message = refused(&["--set", "proposal_max=1"]);
         assert!(message.contains("did you mean proposals_max?"), "{message}");
-        let variables = ["QUORATE_PORT", "QUORATE_API_PROT"].map(str::to_owned);
-        let message = check_variables(variables.into_iter()).expect_err("refused").to_string();
-        assert!(message.contains("did you mean QUORATE_API_PORT?"), "{message}");
-    }
-
-    #[test]
-    fn what_kubernetes_sets_is_not_a_setting() {
-        assert!(is_meant("QUORATE_PORT", "7000"));
-        assert!(!is_meant("QUORATE_PORT", "tcp://10.0.0.1:7000"));
-        assert!(!is_meant("QUORATE_SERVICE_HOST", "10.0.0.1"));
     }
 
     #[test]

@@ -105,7 +105,7 @@ mod tests {
 
     fn cluster(arguments: &[&str]) -> Result<Cluster, String> {
         let command = Command::new("serve").no_binary_name(true).args(flags(Place::Serve));
-        let settings = Settings::read(&command.get_matches_from(arguments));
+        let settings = Settings::gather(&command.get_matches_from(arguments));
         settings.and_then(|settings| resolve(&settings)).map_err(|error| error.to_string())
     }
 

@@ -10,9 +10,11 @@ pub(crate) fn config_page() -> String {
         "# Settings\n\nThis page is made by `quorate reference config`; a test compares it with the binary.\n\n\
          A setting is taken from the flag, else from the `QUORATE_*` variable, else from the TOML file named by \
          `--config` (or `QUORATE_CONFIG`), else from its default. No file is read unless it is named. `quorate config \
-         print` shows every value with its source, `quorate config check` says what is wrong. A key or a variable that \
-         is not known is an error that names the nearest one. (What Kubernetes sets for a service called `quorate`, \
-         `QUORATE_SERVICE_*` and `QUORATE_PORT_*`, is passed over.)\n\nA list has commas between its items in a flag \
+         print` shows every value with its source, `quorate config check` says what is wrong. A key that \
+         is not known is an error that names the nearest one. So is a variable for `serve`, `dev` and `config`; for all \
+         other commands it is a warning on standard error. What Kubernetes sets for a service whose name begins with \
+         `quorate` is passed over: `QUORATE_*_SERVICE_HOST`, `QUORATE_*_SERVICE_PORT*`, `QUORATE_*_PORT_80_TCP*`, and \
+         `QUORATE_*_PORT` where its value is an address as `tcp://10.0.0.1:80`.\n\nA list has commas between its items in a flag \
          or a variable, and is an array in the file.\n",
     );
     for (title, wanted) in [

@@ -97,8 +97,8 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         config Any Text, None, "The TOML file with settings. No file is read unless named."
             [Global: "FILE" "The TOML file with settings"];
         endpoints Client List, "http://localhost:8000",
-            "REST addresses of the cluster, tried in turn while nothing was sent."
-            [Global: "URL,..." "REST addresses of the cluster, between commas; tried in turn while nothing was sent"];
+            "REST addresses of the cluster. A read asks the next one when the one before has failed or is slow; a write goes to the first that is reached, and to another only if it was refused."
+            [Global: "URL,..." "REST addresses of the cluster, between commas; one that is slow or down does not hold up the others"];
         output Client OneOf(FORMATS), "table", "How data is printed."
             [Global: "FORMAT" "How data is printed: table, json, jsonl or plain"];
         timeout Client Span, "5s", "How long a command may take."
@@ -128,6 +128,15 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
             [Dev: "PORT" "The first node's port for REST; the next nodes take the next ones [default: 8000]"];
         api_advertise Server Text, None, "host:port told to clients. The host of `advertise` with `api_port` if not given."
             [Serve: "HOST:PORT" "What clients are told to dial [default: the host of the entry with --api-port]"];
+        allowed_hosts Server List, None,
+            "Names by which clients reach the API beside those the node knows itself, as that of a load balancer. `*`: any name."
+            [Serve Dev: "NAME,..." "Names by which clients reach the API beside its own, as that of a load balancer\n\n\
+                A request that changes something, or comes from a web page, is refused if its Host header is not an IP \
+                address, localhost, the name of this machine, or a name in --host, --cluster, --advertise, --api-advertise or \
+                this list. * allows any name, and with it a web page whose name was made to point at this node."];
+        ui_actions Server Switch, "false",
+            "Allows actors to be stopped by `actors stop` and `POST /v1/actors/{name}:stop`; `dev` always does."
+            [Serve: "" "Allow actors to be stopped by `actors stop` [dev: always]"];
         data_dir Server Text, None,
             "Where this node keeps its data. quorate-data/<id> if not given; for `dev`, a temporary directory."
             [Serve: "DIR" "Where this node keeps its data [default: quorate-data/<id>]"]
