@@ -44,7 +44,8 @@ fn free_ballast(
     notices: &mut Vec<OpenNotice>,
 ) -> Result<(), OpenError> {
     let bytes = disk.ballast_bytes()?;
-    if bytes > 0 && disk.free_bytes()? < options.reserve_bytes_min {
+    // If free space cannot be measured nothing is deleted: a gauge refuses no start.
+    if bytes > 0 && disk.free_bytes().is_ok_and(|free| free < options.reserve_bytes_min) {
         disk.set_ballast(0)?;
         notices.push(OpenNotice::BallastDropped { bytes });
     }
