@@ -12,6 +12,7 @@ mod cli_cluster;
 mod cli_usage;
 mod crashes;
 mod disks;
+mod environment;
 mod partitions;
 mod pauses;
 mod repair;

@@ -76,7 +76,11 @@ impl StoreFatal {
                 StoreError::Disk(error) => match error {
                     DiskError::Full { .. } => FailureKind::DiskFull,
                     DiskError::Poisoned { .. } => FailureKind::Poisoned,
-                    DiskError::Io { .. } | DiskError::Locked { .. } => FailureKind::Io,
+                    DiskError::Io { .. }
+                    | DiskError::Locked { .. }
+                    | DiskError::Engine { .. }
+                    | DiskError::NoWorkingDirectory { .. }
+                    | DiskError::Stray { .. } => FailureKind::Io,
                     DiskError::Damaged { .. } | DiskError::Future { .. } => FailureKind::Unreadable,
                 },
                 StoreError::Damaged { .. } => FailureKind::Unreadable,

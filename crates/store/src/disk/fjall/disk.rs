@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use fjall::PersistMode;
 
-use super::database::{FjallOptions, OpenDatabase, failed};
+use super::database::{FjallOptions, OpenDatabase, failed, proven};
 use super::drop_tables::{self, NotDropped};
-use super::{file, manifest, preflight};
+use super::{file, manifest, names, preflight};
 use crate::disk::{Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
 
 /// A locked data directory.
@@ -25,6 +25,8 @@ pub struct FjallDisk {
     options: FjallOptions,
     anchor: Option<File>,
     open: Option<OpenDatabase>,
+    /// Files in the database's directory that are no part of it.
+    unknown: Vec<PathBuf>,
     /// Held until the disk is dropped.
     _lock: File,
 }
@@ -38,6 +40,8 @@ impl std::fmt::Debug for FjallDisk {
 impl FjallDisk {
     /// Locks a data directory, making it if it is missing. A second lock is [`DiskError::Locked`].
     pub fn lock(directory: &Path, options: FjallOptions) -> Result<Self, DiskError> {
+        // fjall panics without one, even on absolute paths.
+        std::env::current_dir().map_err(|source| DiskError::NoWorkingDirectory { source })?;
         file::make_directory(directory)?;
         let path = directory.join("lock");
         let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
@@ -58,6 +62,7 @@ impl FjallDisk {
             options,
             anchor,
             open: None,
+            unknown: Vec::new(),
             _lock: lock,
         })
     }
@@ -75,6 +80,10 @@ impl FjallDisk {
     fn open_fjall(&mut self) -> Result<(), DiskError> {
         self.open = Some(OpenDatabase::open(&self.path, &self.options)?);
         file::sync_directory(&self.directory)
+    }
+
+    fn unread(&self, error: fjall::Error) -> DiskError {
+        proven(&self.path, failed("read", &self.path)(error))
     }
 
     /// Waits until fjall's thread has ended. If that thread panicked while it held a lock, closing panics, too.
@@ -140,7 +149,7 @@ impl Disk for FjallDisk {
     }
 
     fn database_exists(&self) -> Result<bool, DiskError> {
-        file::exists(&self.path)
+        file::holds_something(&self.path)
     }
 
     fn create_database(&mut self) -> Result<(), DiskError> {
@@ -150,7 +159,7 @@ impl Disk for FjallDisk {
     fn open_database(&mut self) -> Result<Option<TornTail>, DiskError> {
         self.close();
         manifest::check_version(&self.path)?;
-        manifest::check_lists(&self.path)?;
+        self.unknown = names::check(&self.path)?;
         let lock = self.path.join("lock");
         if !file::exists(&lock)? {
             // fjall's own lock is an empty file, and this directory is locked already: nothing is lost with it.
@@ -159,6 +168,10 @@ impl Disk for FjallDisk {
         let torn = preflight::run(&self.path)?;
         self.open_fjall()?;
         Ok(torn)
+    }
+
+    fn unknown_files(&self) -> Vec<String> {
+        self.unknown.iter().map(|path| path.display().to_string()).collect()
     }
 
     fn set_database_aside(&mut self) -> Result<String, DiskError> {
@@ -184,14 +197,14 @@ impl Disk for FjallDisk {
     }
 
     fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
-        let row = self.open()?.keyspace(keyspace).get(key).map_err(failed("read", &self.path))?;
+        let row = self.open()?.keyspace(keyspace).get(key).map_err(|error| self.unread(error))?;
         Ok(row.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     fn scan(&self, keyspace: Keyspace, from: &[u8], visit: &mut Visit<'_>) -> Result<(), DiskError> {
         // No snapshot is needed: this thread is the only writer.
         for row in self.open()?.keyspace(keyspace).range(from..) {
-            let (key, value) = row.into_inner().map_err(failed("read", &self.path))?;
+            let (key, value) = row.into_inner().map_err(|error| self.unread(error))?;
             if visit(&key, Bytes::copy_from_slice(&value)) == ControlFlow::Break(()) {
                 break;
             }
