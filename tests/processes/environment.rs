@@ -1,5 +1,5 @@
-//! The environment of a healthy store: no working directory, a stranger's file. None of it is damage: nothing is set aside, and
-//! what was set aside is put back.
+//! The environment of a healthy store: no working directory, a stranger's file, a database that is deleted under the node.
+//! None of it is damage: nothing is set aside, and what is written to a deleted file is not acknowledged.
 
 use std::path::Path;
 use std::process::Command;
@@ -81,6 +81,32 @@ fn a_deleted_working_directory_and_a_strangers_file_are_no_damage() -> Result<()
     is_whole(&data)
 }
 
+#[test]
+fn a_database_deleted_under_a_node_ends_it_and_nothing_is_acknowledged_after_it() -> Result<()> {
+    let mut cluster = Cluster::start(3)?;
+    Load::during(&cluster.apis(), |load| {
+        load.writes(40)?;
+        let hit = (cluster.leader()?.at + 1) % 3;
+        delete_database(&mut cluster, hit)?;
+        load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+        load.writes(40)?;
+        let before = cluster.log_length(hit);
+        cluster.spawn(hit)?;
+        let status = cluster.ended(hit)?;
+        let said = cluster.logged_since(hit, before);
+        ensure!(status.code() == Some(1), "{status}:\n{said}");
+        ensure!(said.contains("has an anchor but no database"), "{said}");
+        load.writes(20)
+    })
+}
+
+/// Without a write the node notices it, too.
+#[test]
+fn a_database_deleted_under_an_idle_node_ends_it() -> Result<()> {
+    let mut cluster = Cluster::start(1)?;
+    delete_database(&mut cluster, 0)
+}
+
 /// With the two commands of `docs/reference/data-directory.md`. All three at once: then no peer can repair any of them.
 #[test]
 fn three_databases_that_were_set_aside_for_nothing_are_put_back() -> Result<()> {
@@ -118,4 +144,20 @@ fn flip(file: &Path) -> Result<()> {
     let used = bytes.iter().rposition(|byte| *byte != 0).context("something was written")?;
     bytes[used / 2] ^= 0x40;
     Ok(std::fs::write(file, bytes)?)
+}
+
+/// `rm -rf db`, and the node ends by itself.
+fn delete_database(cluster: &mut Cluster, at: usize) -> Result<()> {
+    let before = cluster.log_length(at);
+    let database = cluster.data(at).join("db");
+    // The engine may make a file while the directory is being deleted.
+    until("the database is deleted", PATIENCE, || {
+        let _ = std::fs::remove_dir_all(&database);
+        (!database.exists()).then_some(())
+    })?;
+    let status = cluster.ended(at)?;
+    let said = cluster.logged_since(at, before);
+    ensure!(status.code() == Some(1), "node{at} ended with {status}:\n{said}");
+    ensure!(said.contains("was deleted, moved or replaced"), "node{at} does not say why it ended:\n{said}");
+    Ok(())
 }

@@ -74,6 +74,17 @@ pub enum DiskError {
         /// The operating system's error.
         source: io::Error,
     },
+    /// What this process has open is no longer what is in the directory.
+    #[error(
+        "{place} was deleted, moved or replaced while the node was running ({detail}), so what it writes would not be there at \
+         the next start: put the directory back as it was, then start the node again"
+    )]
+    Gone {
+        /// The file or directory.
+        place: String,
+        /// What is there now.
+        detail: String,
+    },
     /// A newer build wrote it.
     #[error("{place} has format version {found}, this build knows up to {known}: start the newer quorate")]
     Future {

@@ -111,6 +111,10 @@ pub trait Disk: Send {
     fn unknown_files(&self) -> Vec<String> {
         Vec::new()
     }
+    /// Checks that what is open is still what the directory holds: [`DiskError::Gone`] if not. Cheap enough for every second.
+    fn check_in_place(&mut self) -> Result<(), DiskError> {
+        Ok(())
+    }
     /// Closes the database, open or not, and renames it so that it can be examined later. Returns its new place.
     fn set_database_aside(&mut self) -> Result<String, DiskError>;
 

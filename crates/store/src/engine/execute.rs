@@ -116,6 +116,16 @@ impl Engine {
         self.watch_space();
     }
 
+    /// Checks that what is written goes to the files that the next start will read.
+    pub(super) fn watch_files(&mut self) {
+        if self.shared.has_failed() {
+            return;
+        }
+        if let Err(error) = self.store.check_in_place() {
+            self.shared.fail(StoreFatal::Failed(Arc::new(error)));
+        }
+    }
+
     /// Inline only: how long the next job is delayed, `None` while the disk is stalled.
     pub(super) fn pace(&mut self) -> Option<Duration> {
         self.store.disk.pace()

@@ -12,6 +12,7 @@ use fjall::PersistMode;
 
 use super::database::{FjallOptions, OpenDatabase, failed, proven};
 use super::drop_tables::{self, NotDropped};
+use super::in_place::InPlace;
 use super::{file, manifest, names, preflight};
 use crate::disk::{Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
 
@@ -25,10 +26,12 @@ pub struct FjallDisk {
     options: FjallOptions,
     anchor: Option<File>,
     open: Option<OpenDatabase>,
+    /// What the open database consists of.
+    in_place: Option<InPlace>,
     /// Files in the database's directory that are no part of it.
     unknown: Vec<PathBuf>,
     /// Held until the disk is dropped.
-    _lock: File,
+    lock: File,
 }
 
 impl std::fmt::Debug for FjallDisk {
@@ -62,8 +65,9 @@ impl FjallDisk {
             options,
             anchor,
             open: None,
+            in_place: None,
             unknown: Vec::new(),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -79,16 +83,39 @@ impl FjallDisk {
 
     fn open_fjall(&mut self) -> Result<(), DiskError> {
         self.open = Some(OpenDatabase::open(&self.path, &self.options)?);
-        file::sync_directory(&self.directory)
+        file::sync_directory(&self.directory)?;
+        let lock = self.directory.join("lock");
+        let mut open = vec![(lock.as_path(), &self.lock)];
+        open.extend(self.anchor.as_ref().map(|anchor| (self.anchor_path.as_path(), anchor)));
+        self.in_place = Some(InPlace::remember(&self.path, &open)?);
+        Ok(())
     }
 
+    /// Why a read failed. What was deleted is no damage of what is there.
     fn unread(&self, error: fjall::Error) -> DiskError {
+        if let Some(Err(gone)) = self.in_place.as_ref().map(InPlace::check_lock) {
+            return gone;
+        }
         proven(&self.path, failed("read", &self.path)(error))
+    }
+
+    fn write(&self, batch: &Batch) -> Result<(), DiskError> {
+        let open = self.open()?;
+        open.make_room(&self.path)?;
+        let mut write = open.database.batch().durability(Some(PersistMode::SyncData));
+        for (keyspace, key, value) in batch.rows() {
+            match value {
+                Some(value) => write.insert(open.keyspace(keyspace), key, value.as_ref()),
+                None => write.remove(open.keyspace(keyspace), key),
+            }
+        }
+        write.commit().map_err(failed("write", &self.path))
     }
 
     /// Waits until fjall's thread has ended. If that thread panicked while it held a lock, closing panics, too.
     fn close(&mut self) {
         let open = self.open.take();
+        self.in_place = None;
         let _ = catch_unwind(AssertUnwindSafe(|| drop(open)));
     }
 
@@ -174,6 +201,10 @@ impl Disk for FjallDisk {
         self.unknown.iter().map(|path| path.display().to_string()).collect()
     }
 
+    fn check_in_place(&mut self) -> Result<(), DiskError> {
+        self.in_place.as_mut().map_or(Ok(()), InPlace::check)
+    }
+
     fn set_database_aside(&mut self) -> Result<String, DiskError> {
         self.close();
         let free = (1..).map(|number| self.directory.join(format!("db.damaged-{number}")));
@@ -184,16 +215,13 @@ impl Disk for FjallDisk {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), DiskError> {
-        let open = self.open()?;
-        open.make_room(&self.path)?;
-        let mut write = open.database.batch().durability(Some(PersistMode::SyncData));
-        for (keyspace, key, value) in batch.rows() {
-            match value {
-                Some(value) => write.insert(open.keyspace(keyspace), key, value.as_ref()),
-                None => write.remove(open.keyspace(keyspace), key),
-            }
+        let written = self.write(batch);
+        // Before it counts as written: a database that was deleted takes writes and syncs as before. And fjall's thread may have
+        // met that first, and poisoned the database.
+        if let Some(in_place) = &mut self.in_place {
+            if written.is_ok() { in_place.check_lock()? } else { in_place.check()? }
         }
-        write.commit().map_err(failed("write", &self.path))
+        written
     }
 
     fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Bytes>, DiskError> {

@@ -8,12 +8,13 @@
 //!
 //! fjall takes some damage for an ordinary torn tail or a newer format, so its files are checked here before it opens them:
 //! `manifest` (which files count), `names` (which are fjall's own) and `preflight` (every journal). If it gives up all the same,
-//! `tables` says whether a checksum is wrong; if none is, nothing is set aside.
+//! `tables` says whether a checksum is wrong; if none is, nothing is set aside. `in_place` watches that the files stay there.
 
 mod database;
 mod disk;
 mod drop_tables;
 mod file;
+mod in_place;
 mod journal;
 mod manifest;
 mod names;
