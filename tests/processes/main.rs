@@ -16,6 +16,7 @@ mod crashes;
 mod descriptors;
 mod disks;
 mod endpoints;
+mod environment;
 mod partitions;
 mod pauses;
 mod repair;

@@ -105,7 +105,8 @@ fn comes_back(cluster: &mut Cluster, hit: usize, whole: &Path, counted: &mut Cou
     let said = cluster.logged_since(hit, before);
     if let Some(status) = ended {
         ensure!(status.code() == Some(1), "node{hit} ended with {status}:\n{said}");
-        ensure!(said.contains("remove the node"), "node{hit} refuses without a remedy:\n{said}");
+        let has_remedy = said.contains("remove the node") || said.contains("start the node again");
+        ensure!(has_remedy, "node{hit} refuses without a remedy:\n{said}");
         counted.refused += 1;
         cluster.ended(hit)?;
         // The remedy that costs no data: what was there is put back.

@@ -124,6 +124,12 @@ impl HardRecord {
     pub fn marked_recovering(&self) -> Self {
         Self(HardState { recovering: true, ..self.0.clone() })
     }
+
+    /// The same term and vote, without the mark: only for a log that is proven to hold all it ever held.
+    #[must_use]
+    pub fn unmarked(&self) -> Self {
+        Self(HardState { recovering: false, ..self.0.clone() })
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +157,7 @@ mod tests {
         let marked = hard(7, Some("node1"), false).marked_recovering();
         assert_eq!(marked, hard(7, Some("node1"), true));
         assert!(marked.is_recovering() && !marked.is_initial());
+        assert_eq!(marked.unmarked(), hard(7, Some("node1"), false));
         assert!(
             HardRecord::default().is_initial() && !HardRecord::default().marked_recovering().is_initial()
         );

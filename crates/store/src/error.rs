@@ -97,6 +97,19 @@ pub enum OpenError {
         /// The term and both votes.
         votes: TwoVotes,
     },
+    /// The database is damaged, and no other node has what is in it.
+    #[error(
+        "the database of {place} is damaged ({database}), and this node is the only voter of group {group}, so there is no other \
+         copy: nothing was changed; put the whole directory back from a copy, or move it away to begin again without data"
+    )]
+    OnlyCopy {
+        /// The data directory.
+        place: String,
+        /// A group of which this node is the only voter.
+        group: String,
+        /// How the database is damaged.
+        database: String,
+    },
     /// The database is damaged in the middle, and the anchor is not whole either.
     #[error(
         "the database of {place} is damaged ({database}) and so is its anchor ({anchor}): term and vote are not safe; \

@@ -66,6 +66,11 @@ impl Store {
         self.groups.get(&group).ok_or(StoreError::NotOpen { group })
     }
 
+    /// Checks that the disk's files are still the ones that were opened; if not, every later call is refused.
+    pub(crate) fn check_in_place(&mut self) -> Result<(), StoreError> {
+        self.change(|store| Ok(store.disk.check_in_place()?))
+    }
+
     /// Runs a change. If it fails for good, also by reading what it needs, every later call is refused: what is on the disk is
     /// unknown then.
     pub(crate) fn change<T>(

@@ -140,6 +140,16 @@ fn log_open_notices(node: &NodeId, notices: &[OpenNotice]) {
             OpenNotice::Lost { group, detail } => {
                 tracing::error!(target: BROKEN_TARGET, %node, %group, detail, "the store was damaged: entries lost, recovering from peers");
             }
+            OpenNotice::UnknownFiles { first, count } => {
+                let first = first.join(", ");
+                tracing::warn!(%node, count, first, "unknown files in the store, left alone");
+            }
+            OpenNotice::PutBack { database, proven: true } => {
+                tracing::info!(%node, database, "store put back, nothing is missing in it");
+            }
+            OpenNotice::PutBack { database, proven: false } => {
+                tracing::warn!(%node, database, "store put back, recovering from peers what it may lack");
+            }
             OpenNotice::SetAside { to, detail } => {
                 tracing::error!(target: BROKEN_TARGET, %node, to, detail, "the store was damaged: database set aside, recovering from peers");
             }

@@ -155,8 +155,22 @@ impl Anchor {
         Ok(slot)
     }
 
-    /// Writes a group's cell; not yet synced.
+    /// Writes a group's cell; not yet synced. Without the mark nothing is remembered of a database that was set aside.
     pub(crate) fn write_group(
+        &mut self,
+        disk: &mut dyn Disk,
+        slot: usize,
+        hard: HardRecord,
+        start: Position,
+    ) -> Result<(), DiskError> {
+        if !hard.is_recovering() {
+            self.forget_aside(slot);
+        }
+        self.write_group_with_aside(disk, slot, hard, start)
+    }
+
+    /// The same, and what is remembered of a database that was set aside stays.
+    pub(crate) fn write_group_with_aside(
         &mut self,
         disk: &mut dyn Disk,
         slot: usize,
@@ -168,6 +182,11 @@ impl Anchor {
         group.record.start = start;
         self.unsynced = true;
         group.cell.write(disk, self.identity.incarnation, encode(&group.record))
+    }
+
+    /// Forgets, in memory, a database that was set aside: it can prove nothing more. Whether there was one.
+    pub(crate) fn forget_aside(&mut self, slot: usize) -> bool {
+        self.groups[slot].record.aside.take().is_some()
     }
 
     /// The durable position of a group's log, as far as the anchor knows (once its tables are written).

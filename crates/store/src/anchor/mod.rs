@@ -11,4 +11,4 @@ mod sector;
 mod table;
 
 pub(crate) use self::file::{Anchor, AnchorDamage, IDENTITY_SECTORS, newer_of};
-pub(crate) use self::records::{DatabaseStatus, GroupRecord, IdentityRecord};
+pub(crate) use self::records::{Aside, DatabaseStatus, GroupRecord, IdentityRecord};

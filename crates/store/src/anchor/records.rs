@@ -29,6 +29,17 @@ pub(crate) struct IdentityRecord {
     pub(crate) groups: u32,
 }
 
+/// What a group had when its database was set aside: what proves, when that database is put back, that nothing is missing in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Aside {
+    /// Number of that database.
+    pub(crate) database: u32,
+    /// The position before the log's first entry.
+    pub(crate) start: Position,
+    /// The durable position.
+    pub(crate) durable: Position,
+}
+
 /// What the anchor keeps of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct GroupRecord {
@@ -37,4 +48,11 @@ pub(crate) struct GroupRecord {
     pub(crate) hard: HardRecord,
     /// The position before the log's first entry.
     pub(crate) start: Position,
+    /// Set when the group is marked Recovering because its database is set aside; removed with the mark, and before the first entry
+    /// in another database. So while it is there, that database holds all that was promised, except term and vote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) aside: Option<Aside>,
+    /// This node was the only voter when its database was last read: no other node has a copy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) only_copy: bool,
 }

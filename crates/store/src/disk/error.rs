@@ -42,6 +42,49 @@ pub enum DiskError {
         /// The data directory.
         place: String,
     },
+    /// A file in the database's directory that the engine would misread, delete or fail on, and that is not part of it.
+    #[error(
+        "{place} is not part of the database ({detail}), and the engine would misread it, delete it or fail on it: nothing was \
+         changed; move it to another directory, or put back what is missing beside it, then start the node again"
+    )]
+    Stray {
+        /// The file or directory.
+        place: String,
+        /// How it differs from the engine's own.
+        detail: String,
+    },
+    /// The engine panicked, or failed in a way that says nothing about what is on the disk, and every checksum is right.
+    #[error(
+        "the database engine gave up on {place} ({detail}), and no checksum says that anything in it is damaged: nothing was \
+         changed; remove the cause and start the node again, or, if the other nodes have the data, delete the file `version` \
+         in it: the node then sets it aside and recovers from them"
+    )]
+    Engine {
+        /// The database.
+        place: String,
+        /// What it said.
+        detail: String,
+    },
+    /// The engine does not work without a working directory, not even on absolute paths.
+    #[error(
+        "the working directory of this process cannot be used ({source}), and the database engine needs one: nothing was \
+         changed; start the node from a directory that exists"
+    )]
+    NoWorkingDirectory {
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// What this process has open is no longer what is in the directory.
+    #[error(
+        "{place} was deleted, moved or replaced while the node was running ({detail}), so what it writes would not be there at \
+         the next start: put the directory back as it was, then start the node again"
+    )]
+    Gone {
+        /// The file or directory.
+        place: String,
+        /// What is there now.
+        detail: String,
+    },
     /// A newer build wrote it.
     #[error("{place} has format version {found}, this build knows up to {known}: start the newer quorate")]
     Future {
@@ -78,6 +121,10 @@ impl DiskError {
             io::ErrorKind::NotFound => Self::damaged(path, "it is missing"),
             _ => Self::io("read", path)(source),
         }
+    }
+
+    pub(crate) fn stray(path: &Path, detail: impl Into<String>) -> Self {
+        Self::Stray { place: path.display().to_string(), detail: detail.into() }
     }
 
     pub(crate) fn damaged(path: &Path, detail: impl Into<String>) -> Self {

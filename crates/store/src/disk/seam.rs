@@ -104,8 +104,17 @@ pub trait Disk: Send {
     fn database_exists(&self) -> Result<bool, DiskError>;
     /// Makes and opens an empty database. There must be none.
     fn create_database(&mut self) -> Result<(), DiskError>;
-    /// Checks and opens the database; [`DiskError::Damaged`] if it is damaged anywhere but in an unfinished last write.
+    /// Checks and opens the database; [`DiskError::Damaged`] only if a checksum or the format says that it is damaged anywhere
+    /// but in an unfinished last write. An error or a panic of the engine that proves nothing is another error.
     fn open_database(&mut self) -> Result<Option<TornTail>, DiskError>;
+    /// Files in the opened database's directory that are no part of it and were left alone. A disk without a directory has none.
+    fn unknown_files(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// Checks that what is open is still what the directory holds: [`DiskError::Gone`] if not. Cheap enough for every second.
+    fn check_in_place(&mut self) -> Result<(), DiskError> {
+        Ok(())
+    }
     /// Closes the database, open or not, and renames it so that it can be examined later. Returns its new place.
     fn set_database_aside(&mut self) -> Result<String, DiskError>;
 

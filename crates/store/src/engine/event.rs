@@ -59,6 +59,8 @@ pub enum FailureKind {
     Poisoned,
     /// The operating system refused a call.
     Io,
+    /// The database's files were deleted, moved or replaced while the node was running.
+    FilesGone,
     /// The disk has not answered in time.
     Silent,
     /// What was read is not what was written, or a newer build wrote it: the next start recovers or refuses.
@@ -76,7 +78,12 @@ impl StoreFatal {
                 StoreError::Disk(error) => match error {
                     DiskError::Full { .. } => FailureKind::DiskFull,
                     DiskError::Poisoned { .. } => FailureKind::Poisoned,
-                    DiskError::Io { .. } | DiskError::Locked { .. } => FailureKind::Io,
+                    DiskError::Io { .. }
+                    | DiskError::Locked { .. }
+                    | DiskError::Engine { .. }
+                    | DiskError::NoWorkingDirectory { .. }
+                    | DiskError::Stray { .. } => FailureKind::Io,
+                    DiskError::Gone { .. } => FailureKind::FilesGone,
                     DiskError::Damaged { .. } | DiskError::Future { .. } => FailureKind::Unreadable,
                 },
                 StoreError::Damaged { .. } => FailureKind::Unreadable,

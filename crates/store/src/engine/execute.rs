@@ -78,13 +78,15 @@ pub(crate) struct Engine {
     roles: BTreeMap<GroupId, RoleWriter>,
     /// Whether the roles were told that the disk is full.
     full: bool,
+    /// Whether the last attempt to measure free space failed.
+    unmeasured: bool,
     shared: Arc<Shared>,
 }
 
 impl Engine {
     pub(crate) fn new(store: Store, shared: Arc<Shared>) -> Self {
         let full = store.space().is_ok_and(Space::is_full);
-        Self { store, roles: BTreeMap::new(), full, shared }
+        Self { store, roles: BTreeMap::new(), full, unmeasured: false, shared }
     }
 
     /// Carries out everything, in order. After a failure nothing is answered: replies are dropped.
@@ -103,12 +105,23 @@ impl Engine {
     }
 
     /// Brings the anchor up to date and frees dead rows.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         if self.shared.has_failed() {
             return;
         }
-        let settled = self.store.settle_anchor().and_then(|()| self.store.reclaim());
-        if let Err(error) = settled.and_then(|()| self.watch_space()) {
+        if let Err(error) = self.store.settle_anchor().and_then(|()| self.store.reclaim()) {
+            self.shared.fail(StoreFatal::Failed(Arc::new(error)));
+            return;
+        }
+        self.watch_space();
+    }
+
+    /// Checks that what is written goes to the files that the next start will read.
+    pub(super) fn watch_files(&mut self) {
+        if self.shared.has_failed() {
+            return;
+        }
+        if let Err(error) = self.store.check_in_place() {
             self.shared.fail(StoreFatal::Failed(Arc::new(error)));
         }
     }
@@ -130,16 +143,26 @@ impl Engine {
         }
     }
 
-    /// Tells every role when free space falls below the reserve or rises above it.
-    pub(super) fn watch_space(&mut self) -> Result<(), StoreError> {
-        let full = self.store.space()?.is_full();
+    /// Tells every role when free space falls below the reserve or rises above it. A gauge that cannot be read ends nothing: what
+    /// was last known holds, and it is read again at the next look.
+    pub(super) fn watch_space(&mut self) {
+        let measured = self.store.space();
+        if self.unmeasured != measured.is_err() {
+            self.unmeasured = !self.unmeasured;
+            let (node, full) = (&self.store.identity().node, self.full);
+            match &measured {
+                Ok(_) => tracing::info!(%node, "free space measured again"),
+                Err(error) => tracing::warn!(%node, %error, full, "free space not measured, last value kept"),
+            }
+        }
+        let Ok(space) = measured else { return };
+        let full = space.is_full();
         if full != self.full {
             self.full = full;
             for role in self.roles.values() {
                 self.tell(&role.sink, StoreEvent::DiskFull(full));
             }
         }
-        Ok(())
     }
 
     fn run(&mut self, requests: Vec<StoreRequest>) -> Result<(), StoreError> {

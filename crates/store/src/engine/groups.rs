@@ -38,7 +38,14 @@ impl Store {
             slot
         } else {
             let hard = HardRecord::default();
-            let record = GroupRecord { group, name: name.to_owned(), hard, start: Position::ORIGIN };
+            let record = GroupRecord {
+                group,
+                name: name.to_owned(),
+                hard,
+                start: Position::ORIGIN,
+                aside: None,
+                only_copy: founding.all_voters().eq([&self.identity.node]),
+            };
             self.anchor.add_group(&mut *self.disk, record)?
         };
         let mut hard = self.anchor.groups[slot].record.hard.clone();

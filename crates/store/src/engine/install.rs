@@ -59,6 +59,7 @@ impl Store {
         fresh.dead_below = state.dead_below;
         // Before the batch: no more is claimed than both logs have (`safety.md` 4).
         self.anchor.set_durable(state.slot, state.start);
+        self.anchor.forget_aside(state.slot);
         self.anchor.write_group(&mut *self.disk, state.slot, fresh.hard.clone(), state.start)?;
         self.write_durable()?;
         put(&mut batch, Row::Marker.key(group), &fresh.marker(install.at.index.next()));

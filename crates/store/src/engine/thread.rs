@@ -27,6 +27,8 @@ const IDLE: Duration = Duration::from_millis(5);
 const STOP_WAIT: Duration = Duration::from_secs(10);
 /// How often free space is checked while nothing is written.
 const SPACE_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the files are checked to be the ones that were opened; the database itself is at each batch.
+const FILES_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the thread tells the actor in front of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -278,6 +280,7 @@ fn now() -> Instant {
 fn run(mut engine: Engine, inbox: &Receiver<ThreadMessage>, shared: &Shared) {
     let mut behind_since: Option<Instant> = None;
     let mut settled = now();
+    let mut checked = now();
     loop {
         let wait = behind_since.map_or(SPACE_INTERVAL, |_| IDLE);
         match inbox.recv_timeout(wait) {
@@ -308,6 +311,10 @@ fn run(mut engine: Engine, inbox: &Receiver<ThreadMessage>, shared: &Shared) {
         }
         if !engine.is_behind() {
             behind_since = None;
+        }
+        if now().duration_since(checked) >= FILES_INTERVAL {
+            engine.watch_files();
+            checked = now();
         }
     }
 }

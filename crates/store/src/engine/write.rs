@@ -99,7 +99,9 @@ impl Store {
     fn anchor_before(&mut self, steps: &[WriteSteps]) -> Result<(), StoreError> {
         for WriteSteps { write, cut, hard_changed, .. } in steps {
             let group = &self.groups[&write.group];
-            if *hard_changed {
+            // An entry in this database is one that a database set aside before does not have.
+            let voids = !write.entries.is_empty() && self.anchor.forget_aside(group.slot);
+            if *hard_changed || voids {
                 let hard = write.hard_state.clone();
                 self.anchor.write_group(&mut *self.disk, group.slot, hard, group.start)?;
             }

@@ -56,12 +56,25 @@ impl Opening {
     fn settle_hard_states(&mut self, contents: &mut Contents, any_lost: bool) -> Result<(), OpenError> {
         let mut batch = Batch::new();
         for group in contents.groups.values_mut() {
-            if any_lost {
+            let proven = contents.proven.contains(&group.group);
+            if any_lost || (contents.put_back.is_some() && !proven) {
                 group.hard = group.hard.marked_recovering();
+            } else if proven {
+                group.hard = group.hard.unmarked();
             }
-            let cell = &self.anchor.groups[group.slot].record;
-            if cell.hard != group.hard || cell.start != group.start || !self.damage.bad.is_empty() {
-                self.anchor.write_group(&mut *self.disk, group.slot, group.hard.clone(), group.start)?;
+            let only_copy = group.memberships.current().all_voters().eq([&self.options.node]);
+            let cell = &mut self.anchor.groups[group.slot].record;
+            let changed = cell.hard != group.hard || cell.start != group.start || cell.only_copy != only_copy;
+            let stale = cell.aside.is_some() && !group.hard.is_recovering();
+            if changed || stale || !self.damage.bad.is_empty() {
+                cell.only_copy = only_copy;
+                let (slot, hard) = (group.slot, group.hard.clone());
+                // Until the database has its new number, another start must find the same proof.
+                if contents.put_back.is_some() {
+                    self.anchor.write_group_with_aside(&mut *self.disk, slot, hard, group.start)?;
+                } else {
+                    self.anchor.write_group(&mut *self.disk, slot, hard, group.start)?;
+                }
             }
             let key = Row::Hard.key(group.group);
             let value = encode(&key, &group.hard);
@@ -70,6 +83,12 @@ impl Opening {
             }
         }
         self.anchor.sync(&mut *self.disk)?;
-        self.commit_database_record(batch)
+        self.commit_database_record(batch)?;
+        if contents.put_back.is_some() {
+            for group in contents.groups.values() {
+                self.anchor.write_group(&mut *self.disk, group.slot, group.hard.clone(), group.start)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::report::OpenNotice;
 use super::state::{Contents, Opening};
-use crate::anchor::{IDENTITY_SECTORS, IdentityRecord, newer_of};
+use crate::anchor::{Aside, IDENTITY_SECTORS, IdentityRecord, newer_of};
 use crate::disk::{DiskError, Keyspace};
 use crate::error::{OpenError, StoreError};
 use crate::log::{
@@ -48,23 +48,27 @@ impl From<StoreError> for Unusable {
 }
 
 impl Opening {
-    /// Opens the database and reads everything. Damage is believed only if two attempts find it: one bad
-    /// read looks the same to fjall, and a database that was set aside is never used again.
+    /// Opens the database and reads everything. Damage, and an engine that gives up, is believed only if two attempts find it: one
+    /// bad read looks the same to fjall.
     pub(super) fn read_contents(&mut self) -> Result<Contents, Unusable> {
-        let first = match self.read_once() {
-            Err(Unusable::Damaged(first)) => first,
-            other => return other,
+        let (first, detail) = match self.read_once() {
+            Ok(contents) => return Ok(contents),
+            Err(Unusable::Damaged(detail)) => (Unusable::Damaged(detail.clone()), detail),
+            Err(Unusable::Refused(OpenError::Disk(error @ DiskError::Engine { .. }))) => {
+                let detail = error.to_string();
+                (Unusable::Refused(error.into()), detail)
+            }
+            Err(other) => return Err(other),
         };
-        match self.read_once() {
-            Ok(contents) => {
-                self.notices.push(OpenNotice::ReadAgain { detail: first });
+        match (self.read_once(), first) {
+            (Ok(contents), _) => {
+                self.notices.push(OpenNotice::ReadAgain { detail });
                 Ok(contents)
             }
-            // If fjall panicked it may still hold its lock.
-            Err(Unusable::Refused(OpenError::Disk(DiskError::Locked { .. }))) => {
-                Err(Unusable::Damaged(first))
-            }
-            Err(error) => Err(error),
+            // If fjall panicked it may still hold its lock. And damage that was seen once is none.
+            (Err(Unusable::Refused(OpenError::Disk(DiskError::Locked { .. }))), first)
+            | (Err(Unusable::Damaged(_)), first @ Unusable::Refused(_)) => Err(first),
+            (Err(error), _) => Err(error),
         }
     }
 
@@ -75,7 +79,8 @@ impl Opening {
         if let Some(torn) = self.disk.open_database()? {
             self.notices.push(OpenNotice::TornTail(torn));
         }
-        let mut contents = Contents { boot: self.check_database_record()?, ..Contents::default() };
+        let (boot, put_back) = self.check_database_record()?;
+        let mut contents = Contents { boot, put_back, ..Contents::default() };
         let mut rows = Vec::new();
         self.disk.scan(Keyspace::Hard, &[], &mut |key, value| {
             rows.push((key.to_vec(), value));
@@ -89,11 +94,15 @@ impl Opening {
                 contents.peers.insert(peer, known.incarnation);
             }
         }
-        self.check_missing(&contents)?;
+        // A group that was opened after the database was set aside is not in it: it recovers when it is opened.
+        if contents.put_back.is_none() {
+            self.check_missing(&contents)?;
+        }
         Ok(contents)
     }
 
-    fn check_database_record(&self) -> Result<Boot, Unusable> {
+    /// The last boot that opened it, and its number if it is not the newest of this directory.
+    fn check_database_record(&self) -> Result<(Boot, Option<u32>), Unusable> {
         let found: DatabaseRecord = self.record(DATABASE_KEY)?;
         let IdentityRecord { incarnation, database, .. } = self.anchor.identity;
         let place = || self.disk.place();
@@ -102,7 +111,8 @@ impl Opening {
         if found.incarnation != incarnation {
             return Err(foreign(format!("incarnation {}, not {incarnation}", found.incarnation)));
         }
-        if found.database != database {
+        // One of a lower number was set aside, and is put back.
+        if found.database > database {
             let detail = format!("it is number {} of this directory, not {database}", found.database);
             return Err(foreign(detail));
         }
@@ -113,7 +123,7 @@ impl Opening {
             let (anchor, database) = (self.boot_before.0, found.boot.0);
             return Err(Unusable::Refused(OpenError::AnchorOld { place: place(), anchor, database }));
         }
-        Ok(found.boot)
+        Ok((found.boot, (found.database < database).then_some(found.database)))
     }
 
     fn read_group(&self, group: GroupId, name: &NameRecord, contents: &mut Contents) -> Result<(), Unusable> {
@@ -125,7 +135,9 @@ impl Opening {
         let membership = marker.membership.clone();
         let mut state = GroupState::empty(group, name.name.clone(), hard, marker.previous, membership);
         let slot = self.anchor.slot_of(group);
-        let wanted = slot.map_or(Index::ZERO, |slot| self.anchor.durable(slot).index);
+        let aside = slot.and_then(|slot| self.aside(slot, contents.put_back));
+        let durable = slot.map_or(Position::ORIGIN, |slot| self.anchor.durable(slot));
+        let wanted = aside.map_or(durable, |aside| aside.durable).index;
         let at = state.walk_from(&*self.disk, &marker, wanted, self.options.boundaries_max)?;
         if marker.run > Index(1) {
             state.dead_below = Some(marker.run);
@@ -142,9 +154,28 @@ impl Opening {
             let detail = format!("entry {} is of a later term than the hard state", state.last.log_id());
             return Err(Unusable::Damaged(format!("group {group}: {detail}")));
         }
-        contents.at_durable.insert(group, at);
+        match aside {
+            Some(aside) => {
+                if at == Some(aside.durable) && aside.start.index <= state.start.index {
+                    contents.proven.insert(group);
+                }
+                contents.at_durable.insert(group, Some(durable));
+            }
+            None => {
+                contents.at_durable.insert(group, at);
+            }
+        }
         contents.groups.insert(group, state);
         Ok(())
+    }
+
+    /// What a group had when the database that was put back was set aside, if that can still prove anything: the group has been
+    /// marked Recovering since then, and has written nothing to the database that replaced it.
+    fn aside(&self, slot: usize, put_back: Option<u32>) -> Option<&Aside> {
+        let record = &self.anchor.groups[slot].record;
+        // A damaged sector may have been the newest, which said otherwise.
+        let is_certain = self.damage.bad.is_empty() && self.anchor.durable(slot) == Position::ORIGIN;
+        record.aside.as_ref().filter(|aside| is_certain && Some(aside.database) == put_back)
     }
 
     /// Every group for which the anchor has made promises must be in the database.

@@ -12,6 +12,9 @@ use crate::error::OpenError;
 use crate::options::StoreOptions;
 use crate::store::{Identity, Store};
 
+/// Files named in one notice, at most.
+const UNKNOWN_NAMED_MAX: usize = 8;
+
 impl Store {
     /// Opens a data directory, or makes one. The order of steps is that of the module `opening`.
     pub fn open(mut disk: Box<dyn Disk>, options: StoreOptions) -> Result<(Self, OpenReport), OpenError> {
@@ -44,7 +47,8 @@ fn free_ballast(
     notices: &mut Vec<OpenNotice>,
 ) -> Result<(), OpenError> {
     let bytes = disk.ballast_bytes()?;
-    if bytes > 0 && disk.free_bytes()? < options.reserve_bytes_min {
+    // If free space cannot be measured nothing is deleted: a gauge refuses no start.
+    if bytes > 0 && disk.free_bytes().is_ok_and(|free| free < options.reserve_bytes_min) {
         disk.set_ballast(0)?;
         notices.push(OpenNotice::BallastDropped { bytes });
     }
@@ -76,6 +80,7 @@ impl Opening {
             DatabaseStatus::Rebuilding => self.rebuild("an earlier replacement was interrupted".to_owned()),
             DatabaseStatus::Ready => match self.read_contents() {
                 Ok(contents) => {
+                    self.report_contents(&contents);
                     // Every check has passed. A database of a later boot stands beside a damaged identity.
                     self.anchor.write_again(&mut *self.disk)?;
                     self.anchor.identity.boot = self.boot_before.max(contents.boot).next();
@@ -83,8 +88,21 @@ impl Opening {
                     Ok(contents)
                 }
                 Err(Unusable::Refused(error)) => Err(error),
-                Err(Unusable::Damaged(detail)) => self.rebuild(detail),
+                Err(Unusable::Damaged(detail)) => self.replace_damaged(detail),
             },
+        }
+    }
+
+    fn report_contents(&mut self, contents: &Contents) {
+        let files = self.disk.unknown_files();
+        if !files.is_empty() {
+            let count = files.len();
+            let first = files.into_iter().take(UNKNOWN_NAMED_MAX).collect();
+            self.notices.push(OpenNotice::UnknownFiles { first, count });
+        }
+        if let Some(database) = contents.put_back {
+            let proven = contents.groups.keys().all(|group| contents.proven.contains(group));
+            self.notices.push(OpenNotice::PutBack { database, proven });
         }
     }
 

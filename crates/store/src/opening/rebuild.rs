@@ -4,7 +4,7 @@ use quorate_core::Position;
 
 use super::report::OpenNotice;
 use super::state::{Contents, Opening};
-use crate::anchor::{DatabaseStatus, IDENTITY_SECTORS};
+use crate::anchor::{Aside, DatabaseStatus, IDENTITY_SECTORS};
 use crate::disk::Batch;
 use crate::error::OpenError;
 
@@ -16,6 +16,17 @@ impl Opening {
         }
         self.anchor.identity.boot = self.boot_before.next();
         self.make_database()
+    }
+
+    /// Refuses to set the only copy of a log aside: without it nothing is left to recover from.
+    pub(super) fn replace_damaged(&mut self, detail: String) -> Result<Contents, OpenError> {
+        match self.anchor.groups.iter().find(|group| group.record.only_copy) {
+            Some(only) => {
+                let group = only.record.name.clone();
+                Err(OpenError::OnlyCopy { place: self.disk.place(), group, database: detail })
+            }
+            None => self.rebuild(detail),
+        }
     }
 
     /// Replaces a damaged database, in this order: every group is marked Recovering and synced; the identity says Rebuilding;
@@ -37,6 +48,11 @@ impl Opening {
             // A cell that is marked already is not put at risk by another write.
             if !record.hard.is_recovering() || record.start != Position::ORIGIN {
                 let hard = record.hard.marked_recovering();
+                let (database, start, durable) =
+                    (self.anchor.identity.database, record.start, self.anchor.durable(slot));
+                if !record.hard.is_recovering() && !self.damage.unknown.contains(&slot) {
+                    self.anchor.groups[slot].record.aside = Some(Aside { database, start, durable });
+                }
                 self.anchor.write_group(&mut *self.disk, slot, hard, Position::ORIGIN)?;
             }
             self.anchor.set_durable(slot, Position::ORIGIN);

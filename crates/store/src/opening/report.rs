@@ -62,6 +62,21 @@ pub enum OpenNotice {
         /// What was damaged.
         detail: String,
     },
+    /// A database that was set aside before was put back in its place.
+    PutBack {
+        /// Its number, counted over the directory's whole life.
+        database: u32,
+        /// Whether every log holds all that it held when it was set aside: what was marked Recovering then is not any more. If
+        /// not, the node recovers from its peers.
+        proven: bool,
+    },
+    /// Files in the database's directory that are no part of it: left alone.
+    UnknownFiles {
+        /// The first of them.
+        first: Vec<String>,
+        /// How many there are.
+        count: usize,
+    },
     /// Free space was below the reserve and the ballast was deleted.
     BallastDropped {
         /// Bytes it held.

@@ -1,6 +1,6 @@
 //! An opening in progress.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::{Boot, GroupId, Incarnation, NodeId, Position};
 
@@ -31,6 +31,10 @@ pub(super) struct Contents {
     pub(super) at_durable: BTreeMap<GroupId, Option<Position>>,
     /// The last boot that opened it.
     pub(super) boot: Boot,
+    /// Its number, if it is an earlier database of this directory that was set aside and put back.
+    pub(super) put_back: Option<u32>,
+    /// Of such a database: the groups whose log holds all that it held when it was set aside.
+    pub(super) proven: BTreeSet<GroupId>,
 }
 
 impl Opening {

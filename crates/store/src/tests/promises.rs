@@ -11,7 +11,10 @@ pub(super) fn kept(store: &Store, report: &OpenReport, promised: &World, next: &
         | OpenNotice::BadSector { .. }
         | OpenNotice::ReadAgain { .. }
         | OpenNotice::BallastDropped { .. } => false,
-        OpenNotice::Lost { .. } | OpenNotice::SetAside { .. } => true,
+        OpenNotice::Lost { .. }
+        | OpenNotice::SetAside { .. }
+        | OpenNotice::PutBack { .. }
+        | OpenNotice::UnknownFiles { .. } => true,
     });
     if let Some(damage) = damage {
         return Err(format!("an ordinary stop looks like damage: {damage:?}"));

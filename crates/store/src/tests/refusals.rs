@@ -170,6 +170,8 @@ fn rule_01_a_cell_with_a_term_is_never_given_to_another_group() {
             name: name.to_owned(),
             hard: HardRecord::default(),
             start: Position::ORIGIN,
+            aside: None,
+            only_copy: false,
         };
         let refused = anchor.add_group(&mut disk, record);
         assert!(matches!(refused, Err(DiskError::Damaged { .. })), "{refused:?}");

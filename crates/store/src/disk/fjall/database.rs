@@ -1,13 +1,15 @@
 //! The fjall database: its two keyspaces, how they are set up, and what fjall's errors mean to the store.
 
+use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use fjall::{CompressionType, Database, KeyspaceCreateOptions};
+use fjall::{CompressionType, Database, KeyspaceCreateOptions, LsmError};
 
 use super::file::{sync_directory, sync_tree};
 use super::room::{self, Limit, NoRoom};
+use super::tables;
 use crate::disk::{DiskError, Keyspace};
 
 /// A keyspace keeps the options it was made with permanently, so another set of options gets another name. In these fjall
@@ -60,10 +62,7 @@ pub(super) struct OpenDatabase {
 impl OpenDatabase {
     /// Opens the database at `path`, or makes it, and syncs the directories of all its files.
     pub(super) fn open(path: &Path, options: &FjallOptions) -> Result<Self, DiskError> {
-        // fjall asserts and unwraps on damaged directories.
-        let opened = catch_unwind(AssertUnwindSafe(|| open_fjall(path, options)));
-        let opened = opened.map_err(|_| DiskError::damaged(path, "fjall panicked while opening it"))?;
-        let open = opened.map_err(failed("open", path))?;
+        let open = guarded(path, || open_fjall(path, options))?;
         // fjall syncs the files it makes, but not the directory that names a new keyspace (found by the sweep of system
         // calls); and a process that made or renamed something here earlier may have crashed before it synced the directory.
         sync_tree(&path.join("keyspaces"))?;
@@ -97,6 +96,17 @@ impl OpenDatabase {
     pub(super) fn create_that_seals(path: &Path, options: &FjallOptions) -> Self {
         let database = Database::builder(path).worker_threads(1).open().expect("a database");
         open_keyspaces(database, options, true).expect("keyspaces")
+    }
+}
+
+/// Calls fjall, which asserts and unwraps on damaged directories, and on healthy ones in an environment that it does not expect.
+pub(crate) fn guarded<T>(
+    path: &Path,
+    open: impl FnOnce() -> Result<T, fjall::Error>,
+) -> Result<T, DiskError> {
+    match catch_unwind(AssertUnwindSafe(open)) {
+        Ok(opened) => opened.map_err(|error| proven(path, failed("open", path)(error))),
+        Err(panic) => Err(proven(path, engine(path, format!("it panicked: {}", said(&*panic))))),
     }
 }
 
@@ -135,13 +145,14 @@ fn open_keyspaces(
     })
 }
 
-/// For `map_err`: what an error of fjall means to the store.
+/// For `map_err`: what an error of fjall means to the store. Damage is what a checksum or the format says.
 pub(super) fn failed(action: &'static str, path: &Path) -> impl Fn(fjall::Error) -> DiskError {
     move |error| {
         let place = || path.display().to_string();
         match error {
-            fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
-                if is_damage(&source) {
+            fjall::Error::Io(source) | fjall::Error::Storage(LsmError::Io(source)) => {
+                // What it reads ends too early, or is no such thing: that is the format.
+                if matches!(source.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) {
                     DiskError::damaged(path, source.to_string())
                 } else {
                     DiskError::io(action, path)(source)
@@ -154,19 +165,74 @@ pub(super) fn failed(action: &'static str, path: &Path) -> impl Fn(fjall::Error)
                 found: found.map_or(0, |version| u32::from(u8::from(version))),
                 known: 3,
             },
-            other => DiskError::damaged(path, format!("{other:?}")),
+            fjall::Error::InvalidTrailer
+            | fjall::Error::InvalidTag(_)
+            | fjall::Error::Decompress(_)
+            | fjall::Error::Storage(
+                LsmError::ChecksumMismatch { .. }
+                | LsmError::Decompress(_)
+                | LsmError::InvalidTag(_)
+                | LsmError::InvalidTrailer
+                | LsmError::InvalidHeader(_)
+                | LsmError::Utf8(_),
+            ) => DiskError::damaged(path, format!("{error:?}")),
+            other => engine(path, format!("{other:?}")),
         }
     }
 }
 
-/// A file that ends too early, is missing or exists where it must not is damage: only fjall and this crate write here.
-fn is_damage(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::NotFound
-            | io::ErrorKind::AlreadyExists
-            | io::ErrorKind::InvalidData
-            | io::ErrorKind::InvalidInput
-    )
+/// The same error, or the damage behind it: one that proves nothing by itself is believed to be damage only if a checksum says so.
+pub(super) fn proven(path: &Path, error: DiskError) -> DiskError {
+    let proves_nothing = match &error {
+        DiskError::Engine { .. } => true,
+        DiskError::Io { source, .. } => matches!(
+            source.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists | io::ErrorKind::InvalidInput
+        ),
+        _ => false,
+    };
+    match proves_nothing.then(|| tables::check_all(path)) {
+        Some(Err(damage @ DiskError::Damaged { .. })) => damage,
+        Some(Ok(()) | Err(_)) | None => error,
+    }
+}
+
+fn engine(path: &Path, detail: String) -> DiskError {
+    DiskError::Engine { place: path.display().to_string(), detail }
+}
+
+/// The message of a panic.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_error_of_the_engine_is_no_damage_by_itself() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("db");
+        drop(OpenDatabase::open(&path, &FjallOptions::default()).expect("a database"));
+        let io = |kind: io::ErrorKind| fjall::Error::Io(kind.into());
+        for error in [
+            fjall::Error::Unrecoverable,
+            fjall::Error::KeyspaceDeleted,
+            fjall::Error::Storage(LsmError::Unrecoverable),
+            io(io::ErrorKind::NotFound),
+            io(io::ErrorKind::AlreadyExists),
+            io(io::ErrorKind::InvalidInput),
+        ] {
+            let text = format!("{error:?}");
+            let said = guarded::<()>(&path, || Err(error));
+            let is_refusal = matches!(said, Err(DiskError::Engine { .. } | DiskError::Io { .. }));
+            assert!(is_refusal, "{text}: {said:?}");
+        }
+        for error in [fjall::Error::InvalidTrailer, io(io::ErrorKind::UnexpectedEof)] {
+            let said = guarded::<()>(&path, || Err(error));
+            assert!(matches!(said, Err(DiskError::Damaged { .. })), "the format says so: {said:?}");
+        }
+    }
 }

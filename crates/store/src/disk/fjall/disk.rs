@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use fjall::PersistMode;
 
-use super::database::{FjallOptions, OpenDatabase, failed};
+use super::database::{FjallOptions, OpenDatabase, failed, proven};
 use super::drop_tables::{self, NotDropped};
-use super::{file, manifest, preflight};
+use super::in_place::InPlace;
+use super::{file, manifest, names, preflight};
 use crate::disk::{Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
 
 /// A locked data directory.
@@ -25,8 +26,12 @@ pub struct FjallDisk {
     options: FjallOptions,
     anchor: Option<File>,
     open: Option<OpenDatabase>,
+    /// What the open database consists of.
+    in_place: Option<InPlace>,
+    /// Files in the database's directory that are no part of it.
+    unknown: Vec<PathBuf>,
     /// Held until the disk is dropped.
-    _lock: File,
+    lock: File,
 }
 
 impl std::fmt::Debug for FjallDisk {
@@ -38,6 +43,8 @@ impl std::fmt::Debug for FjallDisk {
 impl FjallDisk {
     /// Locks a data directory, making it if it is missing. A second lock is [`DiskError::Locked`].
     pub fn lock(directory: &Path, options: FjallOptions) -> Result<Self, DiskError> {
+        // fjall panics without one, even on absolute paths.
+        std::env::current_dir().map_err(|source| DiskError::NoWorkingDirectory { source })?;
         file::make_directory(directory)?;
         let path = directory.join("lock");
         let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
@@ -58,7 +65,9 @@ impl FjallDisk {
             options,
             anchor,
             open: None,
-            _lock: lock,
+            in_place: None,
+            unknown: Vec::new(),
+            lock,
         })
     }
 
@@ -74,12 +83,39 @@ impl FjallDisk {
 
     fn open_fjall(&mut self) -> Result<(), DiskError> {
         self.open = Some(OpenDatabase::open(&self.path, &self.options)?);
-        file::sync_directory(&self.directory)
+        file::sync_directory(&self.directory)?;
+        let lock = self.directory.join("lock");
+        let mut open = vec![(lock.as_path(), &self.lock)];
+        open.extend(self.anchor.as_ref().map(|anchor| (self.anchor_path.as_path(), anchor)));
+        self.in_place = Some(InPlace::remember(&self.path, &open)?);
+        Ok(())
+    }
+
+    /// Why a read failed. What was deleted is no damage of what is there.
+    fn unread(&self, error: fjall::Error) -> DiskError {
+        if let Some(Err(gone)) = self.in_place.as_ref().map(InPlace::check_lock) {
+            return gone;
+        }
+        proven(&self.path, failed("read", &self.path)(error))
+    }
+
+    fn write(&self, batch: &Batch) -> Result<(), DiskError> {
+        let open = self.open()?;
+        open.make_room(&self.path)?;
+        let mut write = open.database.batch().durability(Some(PersistMode::SyncData));
+        for (keyspace, key, value) in batch.rows() {
+            match value {
+                Some(value) => write.insert(open.keyspace(keyspace), key, value.as_ref()),
+                None => write.remove(open.keyspace(keyspace), key),
+            }
+        }
+        write.commit().map_err(failed("write", &self.path))
     }
 
     /// Waits until fjall's thread has ended. If that thread panicked while it held a lock, closing panics, too.
     fn close(&mut self) {
         let open = self.open.take();
+        self.in_place = None;
         let _ = catch_unwind(AssertUnwindSafe(|| drop(open)));
     }
 
@@ -140,7 +176,7 @@ impl Disk for FjallDisk {
     }
 
     fn database_exists(&self) -> Result<bool, DiskError> {
-        file::exists(&self.path)
+        file::holds_something(&self.path)
     }
 
     fn create_database(&mut self) -> Result<(), DiskError> {
@@ -150,7 +186,7 @@ impl Disk for FjallDisk {
     fn open_database(&mut self) -> Result<Option<TornTail>, DiskError> {
         self.close();
         manifest::check_version(&self.path)?;
-        manifest::check_lists(&self.path)?;
+        self.unknown = names::check(&self.path)?;
         let lock = self.path.join("lock");
         if !file::exists(&lock)? {
             // fjall's own lock is an empty file, and this directory is locked already: nothing is lost with it.
@@ -159,6 +195,14 @@ impl Disk for FjallDisk {
         let torn = preflight::run(&self.path)?;
         self.open_fjall()?;
         Ok(torn)
+    }
+
+    fn unknown_files(&self) -> Vec<String> {
+        self.unknown.iter().map(|path| path.display().to_string()).collect()
+    }
+
+    fn check_in_place(&mut self) -> Result<(), DiskError> {
+        self.in_place.as_mut().map_or(Ok(()), InPlace::check)
     }
 
     fn set_database_aside(&mut self) -> Result<String, DiskError> {
@@ -171,27 +215,24 @@ impl Disk for FjallDisk {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), DiskError> {
-        let open = self.open()?;
-        open.make_room(&self.path)?;
-        let mut write = open.database.batch().durability(Some(PersistMode::SyncData));
-        for (keyspace, key, value) in batch.rows() {
-            match value {
-                Some(value) => write.insert(open.keyspace(keyspace), key, value.as_ref()),
-                None => write.remove(open.keyspace(keyspace), key),
-            }
+        let written = self.write(batch);
+        // Before it counts as written: a database that was deleted takes writes and syncs as before. And fjall's thread may have
+        // met that first, and poisoned the database.
+        if let Some(in_place) = &mut self.in_place {
+            if written.is_ok() { in_place.check_lock()? } else { in_place.check()? }
         }
-        write.commit().map_err(failed("write", &self.path))
+        written
     }
 
     fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
-        let row = self.open()?.keyspace(keyspace).get(key).map_err(failed("read", &self.path))?;
+        let row = self.open()?.keyspace(keyspace).get(key).map_err(|error| self.unread(error))?;
         Ok(row.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     fn scan(&self, keyspace: Keyspace, from: &[u8], visit: &mut Visit<'_>) -> Result<(), DiskError> {
         // No snapshot is needed: this thread is the only writer.
         for row in self.open()?.keyspace(keyspace).range(from..) {
-            let (key, value) = row.into_inner().map_err(failed("read", &self.path))?;
+            let (key, value) = row.into_inner().map_err(|error| self.unread(error))?;
             if visit(&key, Bytes::copy_from_slice(&value)) == ControlFlow::Break(()) {
                 break;
             }

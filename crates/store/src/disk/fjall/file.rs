@@ -11,6 +11,19 @@ pub(super) fn exists(path: &Path) -> Result<bool, DiskError> {
     path.try_exists().map_err(DiskError::io("look at", path))
 }
 
+/// Whether a directory holds anything but what a fresh file system has. An empty one may be a place where none is mounted.
+pub(super) fn holds_something(path: &Path) -> Result<bool, DiskError> {
+    if !path.is_dir() {
+        return exists(path);
+    }
+    for entry in std::fs::read_dir(path).map_err(DiskError::io("list", path))? {
+        if entry.map_err(DiskError::io("list", path))?.file_name() != "lost+found" {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Makes a directory and its missing ancestors, and syncs the parent of each. An existing directory's parent is synced, too:
 /// the process that made it may have crashed before it did.
 pub(super) fn make_directory(path: &Path) -> Result<(), DiskError> {

@@ -8,7 +8,7 @@
 //! checksum but does not compare it: reading a damaged list it may allocate tens of gigabytes and abort the process. A keyspace
 //! without `current` it deletes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::preflight;
 use crate::disk::DiskError;
@@ -38,19 +38,22 @@ pub(super) fn check_version(database: &Path) -> Result<(), DiskError> {
     }
 }
 
-/// Compares the newest list of tables of each keyspace with its checksum.
-pub(super) fn check_lists(database: &Path) -> Result<(), DiskError> {
+/// The directories of all keyspaces.
+pub(super) fn keyspaces(database: &Path) -> Result<Vec<PathBuf>, DiskError> {
     let directory = database.join("keyspaces");
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(&directory).map_err(DiskError::unreadable(&directory))? {
         let path = entry.map_err(DiskError::unreadable(&directory))?.path();
         if path.is_dir() {
-            check_list(&path)?;
+            found.push(path);
         }
     }
-    Ok(())
+    found.sort();
+    Ok(found)
 }
 
-fn check_list(keyspace: &Path) -> Result<(), DiskError> {
+/// Compares the newest list of tables of a keyspace with its checksum.
+pub(super) fn check_list(keyspace: &Path) -> Result<(), DiskError> {
     let current = Current::read(keyspace)?;
     let list = keyspace.join(format!("v{}", current.number));
     let bytes = std::fs::read(&list).map_err(DiskError::unreadable(&list))?;

@@ -7,21 +7,27 @@
 //! `persist` when nothing is left to sync, to learn whether fjall's thread has ended.)
 //!
 //! fjall takes some damage for an ordinary torn tail or a newer format, so its files are checked here before it opens them:
-//! `manifest` (which files count) and `preflight` (every journal).
+//! `manifest` (which files count), `names` (which are fjall's own) and `preflight` (every journal). If it gives up all the same,
+//! `tables` says whether a checksum is wrong; if none is, nothing is set aside. `in_place` watches that the files stay there.
 
 mod database;
 mod disk;
 mod drop_tables;
 mod file;
+mod in_place;
 mod journal;
 mod manifest;
+mod names;
+mod numbered;
 mod preflight;
 mod room;
+mod tables;
 
 pub use self::database::FjallOptions;
 pub use self::disk::FjallDisk;
 #[cfg(test)]
 pub(crate) use self::{
+    database::guarded,
     journal::{Journal, check as check_journal, written as journal_written},
     preflight::write_last_batch,
 };

@@ -7,9 +7,10 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::journal::{Journal, batch, check};
+use super::numbered::journals;
 use crate::disk::{DiskError, TornTail};
 
 /// Checks every journal in `directory`, cuts a torn tail off the newest, and writes the last batch of each other again.
@@ -18,19 +19,14 @@ pub(super) fn run(directory: &Path) -> Result<Option<TornTail>, DiskError> {
     let Some((_, newest)) = journals.last() else {
         return Err(DiskError::damaged(directory, "it has no journal"));
     };
-    for pair in journals.windows(2) {
-        let (number, next) = (pair[0].0, pair[1].0);
-        if next != number + 1 {
-            let detail = format!("journal {number} is followed by journal {next}: one is missing");
-            return Err(DiskError::damaged(directory, detail));
-        }
-    }
-    let (mut changes, mut sequence) = (Vec::new(), None);
-    for (_, path) in &journals {
+    let (mut changes, mut before) = (Vec::new(), Before::default());
+    for (number, path) in &journals {
         let bytes = read(path)?;
-        let (end, cut_bytes) = match check(&bytes, sequence) {
+        let verdict = check(&bytes, before.sequence);
+        before.check_belongs(*number, path, &verdict, &bytes)?;
+        let (end, cut_bytes) = match verdict {
             Journal::Clean { end, last } => {
-                sequence = last;
+                before.sequence = last;
                 (end, None)
             }
             Journal::Torn { end, cut } if path == newest => (end, Some(cut)),
@@ -42,6 +38,7 @@ pub(super) fn run(directory: &Path) -> Result<Option<TornTail>, DiskError> {
                 return Err(DiskError::damaged(path, format!("at byte {at}: {detail}")));
             }
         };
+        before.number = Some(*number);
         changes.push(Change { path, end, cut_bytes, hash: blake3::hash(&bytes) });
     }
     let mut torn = None;
@@ -49,6 +46,50 @@ pub(super) fn run(directory: &Path) -> Result<Option<TornTail>, DiskError> {
         torn = change.make()?.or(torn);
     }
     Ok(torn)
+}
+
+/// The journal before the one that is checked.
+#[derive(Default)]
+struct Before {
+    number: Option<u64>,
+    /// The sequence number of the last batch so far.
+    sequence: Option<u64>,
+}
+
+impl Before {
+    /// Tells a file that was put there from a journal whose predecessor is missing. A copy, an older journal, or a file without a
+    /// batch continues nothing, and fjall would write to it next. A journal after a gap that does continue is the rest of a loss.
+    fn check_belongs(
+        &self,
+        number: u64,
+        path: &Path,
+        verdict: &Journal,
+        bytes: &[u8],
+    ) -> Result<(), DiskError> {
+        let Some(before) = self.number else { return Ok(()) };
+        if matches!(verdict, Journal::Damaged { .. })
+            && let Journal::Clean { last, .. } = check(bytes, None)
+            && last <= self.sequence
+        {
+            let detail = format!("all its batches are as old as those of `{before}.jnl` before it");
+            return Err(DiskError::stray(path, detail));
+        }
+        if number == before + 1 {
+            return Ok(());
+        }
+        match verdict {
+            Journal::Clean { end: 0, .. } | Journal::Torn { end: 0, .. } => Err(DiskError::stray(
+                path,
+                format!("`{before}.jnl` is the journal before it, and it holds nothing that follows"),
+            )),
+            Journal::Clean { .. } | Journal::Torn { .. } | Journal::Damaged { .. } => {
+                Err(DiskError::damaged(
+                    path,
+                    format!("`{before}.jnl` is the journal before it, and what was between them is missing"),
+                ))
+            }
+        }
+    }
 }
 
 /// A journal's change. None is made before all journals were checked.
@@ -75,21 +116,6 @@ impl Change<'_> {
         file.set_len(end).and_then(|()| file.sync_all()).map_err(DiskError::io("cut", path))?;
         Ok(Some(TornTail { journal: path.display().to_string(), kept_bytes: end, cut_bytes }))
     }
-}
-
-/// The journals by number, ascending.
-fn journals(directory: &Path) -> Result<Vec<(u64, PathBuf)>, DiskError> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(DiskError::io("list", directory))? {
-        let path = entry.map_err(DiskError::io("list", directory))?.path();
-        if path.extension().is_some_and(|extension| extension == "jnl") {
-            let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-            let number = number.ok_or_else(|| DiskError::damaged(&path, "a journal's name is a number"))?;
-            found.push((number, path));
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// The bytes of a journal without the hole at its end: fjall makes a journal 64 MiB long before it writes to it.

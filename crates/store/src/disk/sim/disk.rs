@@ -34,6 +34,7 @@ struct State {
     stalled: bool,
     latency: Option<Latency>,
     misdirect: bool,
+    unmeasurable: bool,
 }
 
 /// How long a job is delayed.
@@ -90,6 +91,7 @@ impl SimDisk {
             stalled: false,
             latency: None,
             misdirect: false,
+            unmeasurable: false,
         };
         Self { state: Arc::new((Mutex::new(state), Condvar::new())) }
     }
@@ -122,6 +124,11 @@ impl SimDisk {
     /// Sets how many bytes the disk holds.
     pub fn set_capacity(&self, bytes: u64) {
         self.lock().capacity = bytes;
+    }
+
+    /// While set, free space cannot be measured.
+    pub fn set_unmeasurable(&self, unmeasurable: bool) {
+        self.lock().unmeasurable = unmeasurable;
     }
 
     /// While stalled, every write waits: an I/O thread blocks in the call, an inline store defers its job.
@@ -389,6 +396,11 @@ impl Disk for SimDisk {
 
     fn free_bytes(&self) -> Result<u64, DiskError> {
         let state = self.lock();
+        if state.unmeasurable {
+            let place = "the simulated disk".to_owned();
+            let source = std::io::ErrorKind::Interrupted.into();
+            return Err(DiskError::Io { action: "measure", place, source });
+        }
         Ok(state.capacity.saturating_sub(state.used()))
     }
 

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 
 use tempfile::TempDir;
 
-use super::directory::{ENTRIES, Outcome, copy, files, fill, goes_on, outcome};
+use super::directory::{ENTRIES, Outcome, copy, files, fill, goes_on, outcome, seal};
 use crate::SECTOR_BYTES;
 
 /// A bit of one byte in so many is flipped by default: a few seconds' worth.
@@ -128,16 +128,6 @@ fn kind_of(name: &Path) -> String {
 fn is_alike(one: &Path, other: &Path) -> bool {
     let is_journal = |name: &Path| name.extension().is_some_and(|extension| extension == "jnl");
     kind_of(one) == kind_of(other) || (is_journal(one) && is_journal(other))
-}
-
-/// Splits the only journal into a sealed and an active one. fjall begins another after 64 MB, and deletes the sealed one when
-/// it can: with so few entries a directory never rests with two.
-fn seal(data: &Path) {
-    let bytes = fs::read(data.join("db/0.jnl")).expect("a journal reads");
-    let ends: Vec<usize> = (4..=bytes.len()).filter(|end| bytes[end - 4..*end] == *b"FJL\x03").collect();
-    let (sealed, active) = bytes.split_at(ends[ends.len() / 2]);
-    fs::write(data.join("db/0.jnl"), sealed).expect("written");
-    fs::write(data.join("db/1.jnl"), active).expect("written");
 }
 
 /// A settled directory and an older copy of it.

@@ -64,7 +64,11 @@ pub(crate) fn entries(before: Position, count: u64) -> Vec<Entry> {
 }
 
 pub(crate) fn founding() -> Membership {
-    Membership::of_voters([(node("node0"), Member::default())].into_iter().collect(), 7)
+    of_voters(&["node0", "node1", "node2"])
+}
+
+pub(crate) fn of_voters(names: &[&str]) -> Membership {
+    Membership::of_voters(names.iter().map(|name| (node(name), Member::default())).collect(), 7)
 }
 
 /// The hard state written with the entry at `index`: an older copy of any file has an older term and another vote.
@@ -126,6 +130,16 @@ pub(crate) fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), &target).expect("a file is copied");
         }
     }
+}
+
+/// Splits the only journal into a sealed and an active one. fjall begins another after 64 MB, and deletes the sealed one when
+/// it can: with so few entries a directory never rests with two.
+pub(crate) fn seal(data: &Path) {
+    let bytes = fs::read(data.join("db/0.jnl")).expect("a journal reads");
+    let ends: Vec<usize> = (4..=bytes.len()).filter(|end| bytes[end - 4..*end] == *b"FJL\x03").collect();
+    let (sealed, active) = bytes.split_at(ends[ends.len() / 2]);
+    fs::write(data.join("db/0.jnl"), sealed).expect("written");
+    fs::write(data.join("db/1.jnl"), active).expect("written");
 }
 
 /// Every file below a directory.
@@ -190,7 +204,7 @@ fn refused(path: &Path, error: &OpenError) -> Result<Outcome, String> {
     if !text.contains(&path.display().to_string()) {
         return Err(format!("refused, and it does not say where: {text}"));
     }
-    let remedies = ["restore", "put ", "remove the node", "start the newer"];
+    let remedies = ["restore", "put ", "remove the node", "start the newer", "start the node again"];
     if !remedies.iter().any(|remedy| text.contains(remedy)) {
         return Err(format!("refused, and it does not say what to do: {text}"));
     }

@@ -7,13 +7,17 @@ use std::path::{Path, PathBuf};
 use quorate_core::{GroupId, Index, Position};
 
 use self::directory::{
-    ENTRIES, GROUP, OTHER, Outcome, copy, directory, entries, fill, lock, open, open_with, write,
+    ENTRIES, GROUP, OTHER, Outcome, copy, directory, entries, fill, lock, open, open_with, seal, write,
 };
 use crate::disk::journal_written;
 use crate::{DiskError, OpenError, OpenNotice};
 
 mod damage;
 mod directory;
+mod in_place;
+mod only_copy;
+mod put_back;
+mod strangers;
 
 fn outcome(path: &Path, what: &str) -> Outcome {
     directory::outcome(path).unwrap_or_else(|wrong| panic!("{what}: {wrong}"))
@@ -135,9 +139,13 @@ fn loses_its_last_batch(settles: bool, memtable_bytes: u64) -> bool {
 
 #[test]
 fn rule_06_a_gap_in_journal_numbers_is_corruption() {
-    let (_owner, path) = directory();
-    // A missing sealed journal: the newest is number two, and there is no number one.
-    fs::copy(path.join("db/0.jnl"), path.join("db/2.jnl")).expect("copied");
+    let (_owner, whole) = directory();
+    let scratch = tempfile::tempdir().expect("a directory");
+    let path = scratch.path().join("gap");
+    copy(&whole, &path);
+    seal(&path);
+    // A missing sealed journal: what follows it is there.
+    fs::rename(path.join("db/1.jnl"), path.join("db/2.jnl")).expect("renamed");
     assert_eq!(outcome(&path, "gap"), Outcome::Recovering);
 }
 
