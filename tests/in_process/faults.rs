@@ -270,7 +270,7 @@ async fn bug_72_a_failed_sync_stops_the_node_and_says_unknown() -> Result<()> {
     Ok(())
 }
 
-/// The thread that writes hangs, and who watched it has been stopped: the node waited for it for ever.
+/// The thread that writes hangs, and who watched it has been stopped: the node never ended.
 #[tokio::test]
 async fn a_node_stops_although_its_disk_hangs_and_says_that_it_failed() -> Result<()> {
     let mut config = quick();
