@@ -187,7 +187,7 @@ impl ReplicaState {
     }
 
     /// What a vote takes: the candidate's own write and then that of a voter, twice, since another write may be before each. An
-    /// election that is given up before its votes can be on disk never ends. At most ten election timeouts.
+    /// election that is given up before its votes can be on disk is followed by another one. At most ten election timeouts.
     pub(crate) fn vote_time(&self) -> Duration {
         (4 * self.durability.write_time()).min(10 * self.config.election_timeout)
     }
