@@ -62,8 +62,8 @@ pub struct NodeConfig {
     pub uncommitted_bytes_max: usize,
     /// The largest command that this node takes as the leader or from its own callers, in bytes of MessagePack; up to 8 MiB.
     pub command_bytes_max: usize,
-    /// Threads on which state machines run; 0: four, or as many as there are cores if these are fewer. A machine that is slow
-    /// holds one of them.
+    /// Threads on which state machines run; 0: as many as there are cores, but two at least and four at most. A machine that
+    /// is slow holds one of them.
     pub apply_threads: usize,
     /// Restarts of one group's state machine at the same entry before the replica counts as faulted.
     pub machine_restarts_max: u32,

@@ -173,7 +173,7 @@ const TUNING: &[(&str, &str)] = pairs! {
     tail_bytes_max "Bytes of entries a replica keeps in memory beyond what it needs.";
     uncommitted_bytes_max "Bytes appended and not committed above which a leader answers busy.";
     command_bytes_max "The largest command that this node takes as the leader or from its own callers, in bytes of MessagePack; up to 8 MiB.";
-    apply_threads "Threads on which state machines run; 0: four, or as many as there are cores if these are fewer.";
+    apply_threads "Threads on which state machines run; 0: as many as there are cores, but two at least and four at most.";
     machine_restarts_max "Restarts of the state machine at the same entry before the replica counts as faulted.";
     proposals_max "Proposals that may be under way from this node.";
     queries_max "Queries that may be under way from this node.";
