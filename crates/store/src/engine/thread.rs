@@ -151,7 +151,7 @@ impl StoreHandle {
 
     /// Ends the thread after its current job, brings the anchor up to date and closes the disk. Blocks: call it where
     /// blocking is allowed, after the actor has stopped. Later requests are dropped. A thread that hangs in its disk is
-    /// waited for as long as it may be silent, at most [`STOP_WAIT`]; then the store has failed, for no one else watches it any
+    /// waited for as long as it may be silent, at most ten seconds; then the store has failed, for no one else watches it any
     /// more.
     pub fn stop(&self) {
         match &self.0.mode {
