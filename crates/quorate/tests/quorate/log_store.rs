@@ -175,15 +175,6 @@ async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     assert!(waited.await.is_ok(), "not within 30 s: {what}");
 }
 
-/// Where no condition can be looked at: that nothing happens, or that a real thread has its own clock.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what is waited for is that nothing happens, or a thread's own clock"
-)]
-async fn pause(milliseconds: u64) {
-    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
-}
-
 const SECONDS: Option<Duration> = Some(Duration::from_secs(10));
 
 #[tokio::test]
@@ -237,11 +228,14 @@ async fn rule_09_an_older_epoch_writes_nothing_more() {
     // The role dies with writes in the queue; its successor is started, and then the dead one's last words arrive.
     bench.disk.stall(true);
     bench.persist(group, 1, order(2, 1, None, all[1..2].to_vec()));
-    pause(20).await;
     bench.persist(group, 1, order(3, 1, None, all[2..3].to_vec()));
+    // The first is with the thread, so the second waits in the actor, until the load takes its place.
+    let queued = || bench.handle.stats().queued_requests.load(Ordering::Relaxed);
+    eventually("one is in flight and one waits", || queued() == 1).await;
     let loading = bench.load(group, 2);
     let release = async {
-        pause(20).await;
+        let dropped = || bench.handle.stats().dropped.load(Ordering::Relaxed);
+        eventually("the load waits, and has dropped the write that waited", || dropped() == 1).await;
         bench.disk.stall(false);
     };
     let ((loaded, mut events), ()) = tokio::join!(loading, release);
@@ -393,8 +387,10 @@ async fn bug_20_a_silent_disk_is_noticed() {
     let said = bench.fatal.lock().expect("not poisoned").clone();
     assert!(said.len() == 1 && said[0].contains("has not answered"), "{said:?}");
     // The disk comes back, too late: what it says now is not passed on.
+    let batches = || bench.disk.crash(Crash::Kept).batches();
+    let before = batches();
     bench.disk.stall(false);
-    pause(50).await;
+    eventually("it has written", || batches() > before).await;
     assert!(events.try_recv().is_err());
     bench.handle.stop();
 }
