@@ -9,13 +9,20 @@ use anyhow::{Context, Result};
 use quorate::machine::{Add, ApplyContext, Counter, RestoreError, Snapshot, SnapshotReader, Total};
 use quorate::store::{DiskError, SimDisk};
 use quorate::{
-    Consistency, Injury, Node, NodeFailure, Outcome, ProposeError, QueryError, Standing, StartError,
+    Config, Consistency, Injury, Node, NodeFailure, Outcome, ProposeError, QueryError, Standing, StartError,
     StateMachine,
 };
 use quorate_bridge::{Bridge, BridgeOptions, Identity, PeerAddress, PeerKind};
 use quorate_core::NodeId;
 use quorate_tests::cluster::{Cluster, quick, quiet_panics, same_digest};
 use quorate_tests::wait::{PATIENCE, eventually};
+
+/// With so many bytes that must stay free on the disk.
+fn keeps(disk_reserve_bytes: u64) -> Config {
+    let mut config = quick();
+    config.node.disk_reserve_bytes = disk_reserve_bytes;
+    config
+}
 
 /// Counts, and panics on thirteen, unless it was told not to fear it.
 #[derive(Default)]
@@ -293,13 +300,20 @@ async fn a_node_stops_although_its_disk_hangs_and_says_that_it_failed() -> Resul
 #[tokio::test]
 async fn rule_16_a_full_disk_refuses_proposals_and_goes_on_reading() -> Result<()> {
     let disk = SimDisk::new();
-    let node = Node::builder("node0", "unused").disk(Box::new(disk.clone())).config(quick()).start().await?;
+    let node = Node::builder("node0", "unused")
+        .disk(Box::new(disk.clone()))
+        .config(keeps(256 << 20))
+        .start()
+        .await?;
     let count = node.group("counter", Counter::default()).await?;
     assert_eq!(count.propose(Add(1)).await?, 1);
-    // Below the reserve of 256 MiB, and far from really full.
+    // Below the reserve, and far from really full.
     disk.set_capacity(200 << 20);
     let full = eventually("proposals are refused", async || count.propose(Add(0)).await.err()).await?;
-    assert_eq!((full.outcome(), &full), (Outcome::Refused, &ProposeError::NoSpace));
+    assert_eq!(full.outcome(), Outcome::Refused);
+    assert!(matches!(full, ProposeError::NoSpace { .. }), "{full}");
+    let said = full.to_string();
+    assert!(said.contains("node0 has 135 MiB free") && said.contains("256 MiB must stay free"), "{said}");
     assert_eq!(count.query(Total, Consistency::Linearizable).await?, 1);
     disk.set_capacity(u64::MAX);
     let _total = eventually("space is back", async || count.propose(Add(1)).await.ok()).await?;
@@ -307,16 +321,50 @@ async fn rule_16_a_full_disk_refuses_proposals_and_goes_on_reading() -> Result<(
     Ok(())
 }
 
+/// Volumes below 256 MiB took no write at all, and said nothing about it until the first one was refused.
+#[tokio::test]
+async fn rule_16_small_volumes_have_small_reserves() -> Result<()> {
+    let mut cluster = Cluster::idle(3, quick())?;
+    let disks = [(); 3].map(|()| SimDisk::new());
+    for (at, disk) in disks.iter().enumerate() {
+        disk.set_capacity(200 << 20);
+        cluster.start_node_on(at, disk.clone()).await?;
+    }
+    let counts = cluster.group("counter", Counter::default).await?;
+    let leader = cluster.leader(&counts).await?;
+    assert_eq!(counts[leader].propose(Add(1)).await?, 1);
+    for (_, node) in cluster.nodes() {
+        let space = node.space();
+        assert_eq!((space.reserve_bytes, space.total_bytes), (50 << 20, 200 << 20));
+        assert!(!node.is_disk_full());
+    }
+    cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn rule_16_a_reserve_that_the_volume_can_never_have_is_refused_at_the_start() {
+    let disk = SimDisk::new();
+    disk.set_capacity(200 << 20);
+    let builder = Node::builder("node0", "unused").disk(Box::new(disk)).config(keeps(256 << 20));
+    let said = builder.start().await.expect_err("refused").to_string();
+    assert!(said.contains("has 200 MiB, and 256 MiB must stay free on it (disk_reserve_bytes)"), "{said}");
+}
+
 /// A disk that was full when the role was loaded, and is not any more when the next one is.
 #[tokio::test]
 async fn rule_16_a_role_that_is_loaded_again_knows_that_space_is_back() -> Result<()> {
     quiet_panics();
     let disk = SimDisk::new();
+    let node = Node::builder("node0", "unused")
+        .disk(Box::new(disk.clone()))
+        .config(keeps(256 << 20))
+        .start()
+        .await?;
     disk.set_capacity(200 << 20);
-    let node = Node::builder("node0", "unused").disk(Box::new(disk.clone())).config(quick()).start().await?;
     let count = node.group("counter", Counter::default()).await?;
     let full = eventually("proposals are refused", async || match count.propose(Add(0)).await {
-        Err(ProposeError::NoSpace) => Some(()),
+        Err(ProposeError::NoSpace { .. }) => Some(()),
         _ => None,
     });
     full.await?;

@@ -2,6 +2,7 @@
 
 mod client;
 mod faults;
+mod operate;
 mod rest_bounds;
 mod rest_cluster;
 mod rest_contract;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 use quorate::machine::{Counter, CounterQuery};
+use quorate::store::SimDisk;
 use quorate::{Config, Consistency, GroupHandle, Node, NodeBuilder, StateMachine};
 use tempfile::TempDir;
 
@@ -100,13 +101,18 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `count` nodes.
     pub async fn start(count: usize, config: Config) -> Result<Self> {
-        log_if_asked();
-        let (directory, ports) = (tempfile::tempdir()?, free_ports(count)?);
-        let mut cluster = Self { directory, ports, config, nodes: BTreeMap::new() };
+        let mut cluster = Self::idle(count, config)?;
         for at in 0..count {
             cluster.start_node(at).await?;
         }
         Ok(cluster)
+    }
+
+    /// `count` nodes, none of them running yet.
+    pub fn idle(count: usize, config: Config) -> Result<Self> {
+        log_if_asked();
+        let (directory, ports) = (tempfile::tempdir()?, free_ports(count)?);
+        Ok(Self { directory, ports, config, nodes: BTreeMap::new() })
     }
 
     /// The builder of a node, for what a test wants otherwise.
@@ -129,6 +135,13 @@ impl Cluster {
     /// The port of a node's bridge.
     pub fn port(&self, at: usize) -> u16 {
         self.ports[at]
+    }
+
+    /// Starts a node that is not running, on a disk of its own.
+    pub async fn start_node_on(&mut self, at: usize, disk: SimDisk) -> Result<Node> {
+        let node = self.builder(at).disk(Box::new(disk)).start().await?;
+        self.nodes.insert(at, node.clone());
+        Ok(node)
     }
 
     /// Starts a node that is not running.

@@ -48,6 +48,9 @@ pub struct NodeConfig {
     /// A disk that is silent for this long counts as failed and stops the node, in milliseconds. Long, because storage that
     /// several nodes share may stall for all of them together: until then the node waits, and acknowledges nothing.
     pub store_silence_ms_max: u64,
+    /// Bytes that must stay free on the disk; below that, or below twice the log, the node takes no entries. 0: 256 MiB, or a
+    /// quarter of a volume smaller than 1 GiB.
+    pub disk_reserve_bytes: u64,
     /// Entries in one message to a peer, at most.
     pub append_entries_max: usize,
     /// Bytes of entries in one message to a peer, at most; up to 8 MiB.
@@ -75,6 +78,7 @@ impl Default for NodeConfig {
             heartbeat_interval_ms: 100,
             persist_stall_ms_max: 3_000,
             store_silence_ms_max: 180_000,
+            disk_reserve_bytes: 0,
             append_entries_max: 1_024,
             append_bytes_max: 1 << 20,
             window_messages_max: 64,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use quorate_bridge::{BridgeHandle, Class, RemoteRef};
 use quorate_core::{Config as CoreConfig, GroupId, NodeId};
+use quorate_store::StoreHandle;
 use ractor::ActorRef;
 use tokio::sync::watch;
 
@@ -25,6 +26,8 @@ pub(crate) struct GroupContext {
     pub(crate) clock: Clock,
     pub(crate) core: CoreConfig,
     pub(crate) store: StoreRoute,
+    /// Asked only how full the disk is.
+    pub(crate) disk: StoreHandle,
     /// Where the applier runs.
     pub(crate) workers: Workers,
     /// `None` on a node without peers.

@@ -1,7 +1,7 @@
 //! Errors, one enum per operation. Each is one of refused, failed and unknown, and never "refused" for what may yet
 //! happen (`docs/ARCHITECTURE.md`, "three outcomes").
 
-use quorate_store::FailureKind;
+use quorate_store::{ByteCount, FailureKind};
 use serde::{Deserialize, Serialize};
 
 /// The log target of lines that only a bug or a damaged disk explains: two leaders in a term, changed or lost entries. The
@@ -60,8 +60,19 @@ pub enum ProposeError {
         detail: String,
     },
     /// Refused: the leader's disk is below its reserve.
-    #[error("no space on the leader's disk; free some, reads go on meanwhile")]
-    NoSpace,
+    #[error(
+        "no space: leader {node} has {free} free on its disk, and {reserve} must stay free there (disk_reserve_bytes, or twice its \
+         log); free or add some, reads go on meanwhile",
+        free = ByteCount(*free_bytes), reserve = ByteCount(*reserve_bytes)
+    )]
+    NoSpace {
+        /// The leader.
+        node: String,
+        /// Bytes free on its disk.
+        free_bytes: u64,
+        /// Bytes that must stay free on it.
+        reserve_bytes: u64,
+    },
     /// Refused: the node that leads does not have this group open.
     #[error("node {node} has not opened group {group}; open it there too")]
     NoSuchGroup {
@@ -140,7 +151,7 @@ impl ProposeError {
             | Self::NotReady { .. }
             | Self::TooLarge { .. }
             | Self::Unencodable { .. }
-            | Self::NoSpace
+            | Self::NoSpace { .. }
             | Self::NoSuchGroup { .. }
             | Self::Faulted { .. }
             | Self::Stopped { .. } => Outcome::Refused,

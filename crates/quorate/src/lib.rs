@@ -64,4 +64,5 @@ pub use ports::Applied;
 pub use protocol::Consistency;
 pub use quorate_bridge::{Acceptor, Net, NetFuture, Stream};
 pub use quorate_core::{Entry, EntryKind, Index, NodeId, PeerStatus, Standing};
+pub use quorate_store::{ByteCount, Space};
 pub use restarts::{RESTART_RULES, RestartRule};

@@ -3,6 +3,7 @@
 use quorate_core::{ENTRY_VERSION, EntryError, GroupId, Index, NameError, NodeId, TwoVotes};
 
 use crate::disk::DiskError;
+use crate::space::ByteCount;
 
 /// Why a data directory was not opened. Nothing was promised in this process yet.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,19 @@ pub enum OpenError {
     NoCluster {
         /// The data directory.
         place: String,
+    },
+    /// A reserve was given that the volume can never have free.
+    #[error(
+        "the volume of {place} has {total}, and {reserve} must stay free on it (disk_reserve_bytes), so no entry could ever be \
+         written: lower disk_reserve_bytes, or give the node a larger volume"
+    )]
+    SmallVolume {
+        /// The data directory.
+        place: String,
+        /// The volume's size.
+        total: ByteCount,
+        /// What must stay free.
+        reserve: ByteCount,
     },
     /// The directory belongs to another node.
     #[error("{place} belongs to node {found}, not to {expected}: give each node its own data directory")]

@@ -25,6 +25,7 @@ mod lock;
 mod log;
 mod opening;
 mod options;
+mod space;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -35,9 +36,10 @@ pub use self::disk::{
 };
 pub use self::engine::{
     ANCHOR_LAG_MAX, Answer, FailureKind, FatalSink, GroupWrite, Install, LoadedGroup, Progress, ProgressSink,
-    Space, StoreEvent, StoreFatal, StoreHandle, StoreRequest, StoreSink, StoreStats, StoreThread, Submitted,
+    StoreEvent, StoreFatal, StoreHandle, StoreRequest, StoreSink, StoreStats, StoreThread, Submitted,
 };
 pub use self::error::{GroupError, OpenError, StoreError};
 pub use self::opening::{GroupReport, Offline, OfflineGroup, OfflineReport, OpenNotice, OpenReport, peek};
 pub use self::options::StoreOptions;
+pub use self::space::{ByteCount, Space};
 pub use self::store::{Identity, Store};

@@ -64,6 +64,7 @@ impl NodeState {
             clock: owner.clock.clone(),
             core: owner.config.core(),
             store: owner.store_route.subscribe(),
+            disk: owner.store.clone(),
             workers: owner.workers.clone(),
             bridge: owner.bridge.clone(),
             route,

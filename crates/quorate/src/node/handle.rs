@@ -17,7 +17,7 @@ use crate::messages::node::{NodeMessage, OpenGroup};
 use crate::node::inspect::{self, ActorStatus, Injury};
 use crate::node::lifetime::Running;
 use crate::node::spec::Ending;
-use quorate_store::Identity;
+use quorate_store::{Identity, Space};
 
 /// A running node. Clones are the same node; it ends when [`stop`](Self::stop) is called or the last clone is dropped.
 ///
@@ -59,6 +59,16 @@ impl Node {
     /// This node's cluster, incarnation and boot number.
     pub fn identity(&self) -> &Identity {
         self.running.owner.store.identity()
+    }
+
+    /// How full its disk was when it was measured last.
+    pub fn space(&self) -> Space {
+        self.running.owner.store.space()
+    }
+
+    /// Whether it takes no entries because its disk is below its reserve.
+    pub fn is_disk_full(&self) -> bool {
+        self.running.owner.store.is_full()
     }
 
     /// The address its bridge listens at; `None` on a node without peers.

@@ -17,8 +17,8 @@ use crate::node::owner::Owner;
 use crate::node::spec::NodeSpec;
 use crate::node::stop::close_store;
 use quorate_store::{
-    Disk, FatalSink, Identity, OpenNotice, Store, StoreFatal, StoreHandle, StoreOptions, StoreThread,
-    TornTail,
+    ByteCount, Disk, FatalSink, Identity, OpenNotice, Store, StoreFatal, StoreHandle, StoreOptions,
+    StoreThread, TornTail,
 };
 
 pub(super) async fn open(spec: NodeSpec, disk: Box<dyn Disk>) -> Result<Arc<Owner>, StartError> {
@@ -55,7 +55,9 @@ fn open_store(
     disk: Box<dyn Disk>,
     failure: &watch::Sender<Option<NodeFailure>>,
 ) -> Result<StoreHandle, StartError> {
-    let options = StoreOptions::new(spec.id.clone(), Some(spec.cluster), spec.entropy);
+    let mut options = StoreOptions::new(spec.id.clone(), Some(spec.cluster), spec.entropy);
+    let reserve_bytes = spec.config.node.disk_reserve_bytes;
+    options.reserve_bytes_min = (reserve_bytes > 0).then_some(reserve_bytes);
     let (store, report) = Store::open(disk, options)?;
     log_open_notices(&spec.id, &report.notices);
     let fatal: FatalSink = {
@@ -127,6 +129,10 @@ fn log_open_notices(node: &NodeId, notices: &[OpenNotice]) {
         match notice {
             OpenNotice::TornTail(TornTail { journal, kept_bytes, cut_bytes }) => {
                 tracing::info!(%node, journal, kept_bytes, cut_bytes, "torn write cut off");
+            }
+            OpenNotice::NoRoom(space) => {
+                let (free, reserve) = (ByteCount(space.free_bytes), ByteCount(space.reserve_bytes));
+                tracing::warn!(%node, %free, %reserve, "disk below its reserve, this node takes no entries until there is more");
             }
             OpenNotice::BallastDropped { bytes } => {
                 tracing::info!(%node, bytes, "ballast file deleted, disk full");

@@ -205,10 +205,15 @@ impl LeaderState {
 
     fn refuse_ports(&mut self, count: usize, reason: Refusal) {
         let in_flight = self.uncommitted() + self.stepped.len();
+        let space = self.runner.cx.disk.space();
         for port in self.stepped.drain(..count) {
             port.fail(match reason {
                 Refusal::Busy => ProposeError::Busy { in_flight },
-                Refusal::NoSpace => ProposeError::NoSpace,
+                Refusal::NoSpace => ProposeError::NoSpace {
+                    node: self.runner.cx.node.to_string(),
+                    free_bytes: space.free_bytes,
+                    reserve_bytes: space.reserve_bytes,
+                },
                 Refusal::TooLarge { bytes, bytes_max } => ProposeError::TooLarge { bytes, bytes_max },
                 Refusal::Transferring => ProposeError::not_ready(NotReadyReason::Transferring),
                 Refusal::NotLeader => ProposeError::not_ready(NotReadyReason::SteppedDown),

@@ -53,7 +53,7 @@ fn node(name: &str) -> NodeId {
 fn opened(disk: &SimDisk) -> Store {
     let mut options = StoreOptions::new(node("node0"), Some(Hash::of(b"cluster")), 7);
     options.ballast_bytes = 0;
-    options.reserve_bytes_min = 1 << 10;
+    options.reserve_bytes_min = Some(1 << 10);
     let boxed: Box<dyn Disk> = Box::new(disk.clone());
     Store::open(boxed, options).expect("it opens").0
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use quorate::ByteCount;
 
 use super::code::Code;
 use super::problem::{Problem, Problems};
@@ -63,6 +64,7 @@ pub(crate) async fn readyz(State(state): State<AppState>, query: AnyQuery) -> Re
             passed: fault.is_none(),
             detail: fault.map_or_else(|| "runs".to_owned(), |index| format!("faulted at index {index}")),
         },
+        room(&state),
         Check {
             name: "not_draining",
             passed: !state.is_draining(),
@@ -70,6 +72,15 @@ pub(crate) async fn readyz(State(state): State<AppState>, query: AnyQuery) -> Re
         },
     ];
     answer(&query, &checks)
+}
+
+/// While its disk is below its reserve a node takes no entry: as a leader it refuses writes, and it cannot help another to commit
+/// them. It still answers reads to who asks it.
+fn room(state: &AppState) -> Check {
+    let space = state.node().space();
+    let (free, reserve) = (ByteCount(space.free_bytes), ByteCount(space.reserve_bytes));
+    let detail = format!("{free} of the disk is free, {reserve} must stay free");
+    Check { name: "disk", passed: !state.node().is_disk_full(), detail }
 }
 
 async fn runs(state: &AppState) -> Check {

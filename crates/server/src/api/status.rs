@@ -95,6 +95,12 @@ pub struct NodeView {
     /// The entry at which its state machine faulted.
     #[schema(required)]
     pub faulted_at: Option<u64>,
+    /// Bytes free on its disk.
+    #[schema(required)]
+    pub disk_free_bytes: Option<u64>,
+    /// Bytes that must stay free on its disk: with less it takes no entries.
+    #[schema(required)]
+    pub disk_reserve_bytes: Option<u64>,
     /// Whether it is about to end.
     #[schema(required)]
     pub draining: Option<bool>,
@@ -141,6 +147,7 @@ pub(crate) async fn this_node(state: &AppState) -> (NodeView, Vec<(String, Strin
         Standing::Recovering => "recovering",
         Standing::Awaiting => "awaiting",
     });
+    let space = state.node().space();
     let members = role.as_ref().map(|role| role.members.clone()).unwrap_or_default();
     let view = NodeView {
         api: state.api_of(&status.node, ""),
@@ -160,6 +167,8 @@ pub(crate) async fn this_node(state: &AppState) -> (NodeView, Vec<(String, Strin
         role_restarts: Some(status.role_restarts),
         applier_restarts: Some(status.applier_restarts),
         faulted_at: status.fault_here.or(status.faulted),
+        disk_free_bytes: Some(space.free_bytes),
+        disk_reserve_bytes: Some(space.reserve_bytes),
         draining: Some(state.is_draining()),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
     };

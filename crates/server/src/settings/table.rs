@@ -166,6 +166,7 @@ const TUNING: &[(&str, &str)] = pairs! {
     heartbeat_interval_ms "How often an idle leader says that it leads; at most a third of the election timeout.";
     persist_stall_ms_max "A leader whose disk has kept a write waiting this long gives leadership away.";
     store_silence_ms_max "A disk that is silent for this long counts as failed and stops the node; until then nothing is acknowledged.";
+    disk_reserve_bytes "Bytes that must stay free on the disk: below that, or below twice the log if that is more, the node takes no entries. 0: 256 MiB, or a quarter of a volume smaller than 1 GiB.";
     append_entries_max "Entries in one message to a peer, at most.";
     append_bytes_max "Bytes of entries in one message to a peer, at most; up to 8 MiB.";
     window_messages_max "Unacknowledged messages to one peer, at most.";

@@ -129,6 +129,8 @@ pub trait Disk: Send {
 
     /// Bytes that may still be written.
     fn free_bytes(&self) -> Result<u64, DiskError>;
+    /// Bytes of the whole volume.
+    fn total_bytes(&self) -> Result<u64, DiskError>;
     /// Bytes of the ballast, a file that exists only to be deleted when the disk is full.
     fn ballast_bytes(&self) -> Result<u64, DiskError>;
     /// Sets the size of the ballast; zero deletes it.

@@ -13,9 +13,10 @@ use quorate_core::{Epoch, GroupId, Persist, Sequence};
 
 use super::event::{FatalSink, StoreEvent, StoreFatal, StoreSink};
 use super::request::{Answer, StoreRequest};
-use super::space::Space;
+use super::space::SpaceGauge;
 use super::write::GroupWrite;
 use crate::error::{GroupError, StoreError};
+use crate::space::{ByteCount, Space};
 use crate::store::Store;
 
 /// Counters and gauges of the store, for metrics.
@@ -38,11 +39,13 @@ pub(crate) struct Shared {
     failed: AtomicBool,
     fatal: FatalSink,
     pub(super) stats: StoreStats,
+    pub(super) space: SpaceGauge,
 }
 
 impl Shared {
     pub(crate) fn new(fatal: FatalSink) -> Self {
-        Self { failed: AtomicBool::new(false), fatal, stats: StoreStats::default() }
+        let (stats, space) = (StoreStats::default(), SpaceGauge::new());
+        Self { failed: AtomicBool::new(false), fatal, stats, space }
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -85,7 +88,11 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(store: Store, shared: Arc<Shared>) -> Self {
-        let full = store.space().is_ok_and(Space::is_full);
+        let measured = store.space().ok();
+        let full = measured.is_some_and(Space::is_full);
+        if let Some(space) = measured {
+            shared.space.set(space, full);
+        }
         Self { store, roles: BTreeMap::new(), full, unmeasured: false, shared }
     }
 
@@ -156,12 +163,25 @@ impl Engine {
             }
         }
         let Ok(space) = measured else { return };
-        let full = space.is_full();
+        let full = if self.full { !space.has_room_again() } else { space.is_full() };
+        self.shared.space.set(space, full);
         if full != self.full {
             self.full = full;
+            self.log_crossing(space);
             for role in self.roles.values() {
                 self.tell(&role.sink, StoreEvent::DiskFull(full));
             }
+        }
+    }
+
+    /// One line each way: what an operator sees of a full disk beside the refusals.
+    fn log_crossing(&self, space: Space) {
+        let node = &self.store.identity().node;
+        let (free, reserve) = (ByteCount(space.free_bytes), ByteCount(space.reserve_bytes));
+        if self.full {
+            tracing::warn!(%node, %free, %reserve, "disk below its reserve, this node takes no more entries");
+        } else {
+            tracing::info!(%node, %free, %reserve, "disk has room again");
         }
     }
 

@@ -1,23 +1,49 @@
-//! How full the disk is (`safety.md` 16).
+//! Measures how full the disk is (`safety.md` 16), and keeps what was measured last for everyone who asks.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::StoreError;
+use crate::space::Space;
 use crate::store::Store;
 
-/// How full the disk is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Space {
-    /// Bytes that may still be written.
-    pub free_bytes: u64,
-    /// Bytes that must stay free.
-    pub reserve_bytes: u64,
-    /// Bytes of live entries.
-    pub live_bytes: u64,
+/// What was measured last: written by the I/O thread, read by anyone. The fields may be of two measurements.
+#[derive(Debug)]
+pub(crate) struct SpaceGauge {
+    free_bytes: AtomicU64,
+    reserve_bytes: AtomicU64,
+    live_bytes: AtomicU64,
+    total_bytes: AtomicU64,
+    full: AtomicBool,
 }
 
-impl Space {
-    /// Whether proposals are refused.
-    pub fn is_full(self) -> bool {
-        self.free_bytes < self.reserve_bytes
+impl SpaceGauge {
+    /// Nothing is measured yet: all is free.
+    pub(super) fn new() -> Self {
+        let [free_bytes, total_bytes] = [u64::MAX; 2].map(AtomicU64::new);
+        let [reserve_bytes, live_bytes] = [0; 2].map(AtomicU64::new);
+        Self { free_bytes, reserve_bytes, live_bytes, total_bytes, full: AtomicBool::new(false) }
+    }
+
+    pub(super) fn set(&self, space: Space, full: bool) {
+        let Space { free_bytes, reserve_bytes, live_bytes, total_bytes } = space;
+        self.free_bytes.store(free_bytes, Ordering::Relaxed);
+        self.reserve_bytes.store(reserve_bytes, Ordering::Relaxed);
+        self.live_bytes.store(live_bytes, Ordering::Relaxed);
+        self.total_bytes.store(total_bytes, Ordering::Relaxed);
+        self.full.store(full, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn get(&self) -> Space {
+        Space {
+            free_bytes: self.free_bytes.load(Ordering::Relaxed),
+            reserve_bytes: self.reserve_bytes.load(Ordering::Relaxed),
+            live_bytes: self.live_bytes.load(Ordering::Relaxed),
+            total_bytes: self.total_bytes.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -25,7 +51,8 @@ impl Store {
     /// How full the disk is (`safety.md` 16).
     pub fn space(&self) -> Result<Space, StoreError> {
         let live_bytes = self.groups.values().map(|group| group.runs.bytes()).sum();
-        let reserve_bytes = self.options.reserve_bytes_min.max(2 * live_bytes);
-        Ok(Space { free_bytes: self.disk.free_bytes()?, reserve_bytes, live_bytes })
+        let total_bytes = self.disk.total_bytes()?;
+        let reserve_bytes = self.options.reserve_bytes(total_bytes).max(2 * live_bytes);
+        Ok(Space { free_bytes: self.disk.free_bytes()?, reserve_bytes, live_bytes, total_bytes })
     }
 }

@@ -16,6 +16,7 @@ use super::request::StoreRequest;
 use crate::disk::DiskError;
 use crate::error::StoreError;
 use crate::lock::lock;
+use crate::space::Space;
 use crate::store::{Identity, Store};
 
 /// How long a group's row in the anchor may lag behind its log (`safety.md` 3).
@@ -142,6 +143,16 @@ impl StoreHandle {
     /// The store's counters.
     pub fn stats(&self) -> &StoreStats {
         &self.0.shared.stats
+    }
+
+    /// How full the disk was when it was measured last.
+    pub fn space(&self) -> Space {
+        self.0.shared.space.get()
+    }
+
+    /// Whether roles were told last that the disk is full.
+    pub fn is_full(&self) -> bool {
+        self.0.shared.space.is_full()
     }
 
     /// Whether the store has failed permanently.

@@ -10,6 +10,7 @@ use crate::anchor::{Anchor, AnchorDamage, DatabaseStatus, IdentityRecord};
 use crate::disk::{Disk, DiskError};
 use crate::error::OpenError;
 use crate::options::StoreOptions;
+use crate::space::ByteCount;
 use crate::store::{Identity, Store};
 
 /// Files named in one notice, at most.
@@ -19,6 +20,7 @@ impl Store {
     /// Opens a data directory, or makes one. The order of steps is that of the module `opening`.
     pub fn open(mut disk: Box<dyn Disk>, options: StoreOptions) -> Result<(Self, OpenReport), OpenError> {
         let mut notices = Vec::new();
+        check_volume(&*disk, &options)?;
         free_ballast(&mut *disk, &options, &mut notices)?;
         let first_start = peek(&*disk)?.is_none();
         // The anchor is read once: two reads might differ, and damage that only one of them saw would go unreported.
@@ -40,6 +42,18 @@ impl Store {
     }
 }
 
+/// A volume that can never have its reserve free would take no entry, for as long as the node runs. If it cannot be measured, it is
+/// not refused.
+fn check_volume(disk: &dyn Disk, options: &StoreOptions) -> Result<(), OpenError> {
+    let Ok(total_bytes) = disk.total_bytes() else { return Ok(()) };
+    let reserve_bytes = options.reserve_bytes(total_bytes);
+    if options.reserve_bytes_min.is_some() && total_bytes <= reserve_bytes {
+        let (total, reserve) = (ByteCount(total_bytes), ByteCount(reserve_bytes));
+        return Err(OpenError::SmallVolume { place: disk.place(), total, reserve });
+    }
+    Ok(())
+}
+
 /// When the disk is full at the start, deletes the ballast, which exists only for that (`safety.md` 16).
 fn free_ballast(
     disk: &mut dyn Disk,
@@ -48,7 +62,11 @@ fn free_ballast(
 ) -> Result<(), OpenError> {
     let bytes = disk.ballast_bytes()?;
     // If free space cannot be measured nothing is deleted: a gauge refuses no start.
-    if bytes > 0 && disk.free_bytes().is_ok_and(|free| free < options.reserve_bytes_min) {
+    let is_full = || {
+        let reserve_bytes = options.reserve_bytes(disk.total_bytes()?);
+        Ok::<_, DiskError>(disk.free_bytes()? < reserve_bytes)
+    };
+    if bytes > 0 && is_full().unwrap_or(false) {
         disk.set_ballast(0)?;
         notices.push(OpenNotice::BallastDropped { bytes });
     }
@@ -108,20 +126,20 @@ impl Opening {
 
     /// Best effort: a node without ballast works as well, until the disk is full.
     fn make_ballast(&mut self) {
-        let wanted = self.options.ballast_bytes;
-        let has_room = |disk: &dyn Disk| {
-            let free = disk.free_bytes()?;
-            Ok::<_, DiskError>(
-                disk.ballast_bytes()? < wanted && free > self.options.reserve_bytes_min + 2 * wanted,
-            )
+        let wanted = |disk: &dyn Disk| {
+            let (free, total) = (disk.free_bytes()?, disk.total_bytes()?);
+            let wanted = self.options.ballast_bytes(total);
+            let has_room = free > self.options.reserve_bytes(total) + 2 * wanted;
+            Ok::<_, DiskError>((has_room && disk.ballast_bytes()? < wanted).then_some(wanted))
         };
-        if wanted > 0 && has_room(&*self.disk).unwrap_or(false) {
+        if let Ok(Some(wanted)) = wanted(&*self.disk) {
             let _ = self.disk.set_ballast(wanted);
         }
     }
 
     fn finish(self, contents: Contents, first_start: bool) -> (Store, OpenReport) {
         let identity = Identity::from(&self.anchor.identity);
+        let mut notices = self.notices;
         let groups = self.anchor.groups.iter().map(|cell| GroupReport {
             group: cell.record.group,
             name: cell.record.name.clone(),
@@ -129,16 +147,18 @@ impl Opening {
             recovering: cell.record.hard.is_recovering(),
         });
         let groups = groups.collect();
-        let report = OpenReport { identity: identity.clone(), first_start, groups, notices: self.notices };
         let store = Store {
             disk: self.disk,
             options: self.options,
             anchor: self.anchor,
-            identity,
+            identity: identity.clone(),
             groups: contents.groups,
             peers: contents.peers,
             failed: false,
         };
-        (store, report)
+        if let Some(space) = store.space().ok().filter(|space| space.is_full()) {
+            notices.push(OpenNotice::NoRoom(space));
+        }
+        (store, OpenReport { identity, first_start, groups, notices })
     }
 }

@@ -3,6 +3,7 @@
 use quorate_core::{GroupId, Position};
 
 use crate::disk::TornTail;
+use crate::space::Space;
 use crate::store::Identity;
 
 /// What was found at opening.
@@ -77,6 +78,8 @@ pub enum OpenNotice {
         /// How many there are.
         count: usize,
     },
+    /// Free space is below the reserve: the node takes no entry until there is more.
+    NoRoom(Space),
     /// Free space was below the reserve and the ballast was deleted.
     BallastDropped {
         /// Bytes it held.

@@ -19,7 +19,7 @@ fn node(name: &str) -> NodeId {
 fn options() -> StoreOptions {
     let mut options = StoreOptions::new(node("node0"), Some(Hash::of(b"cluster")), 0x0102_0304_0506_0708);
     options.ballast_bytes = 0;
-    options.reserve_bytes_min = 0;
+    options.reserve_bytes_min = Some(0);
     options
 }
 

@@ -10,6 +10,7 @@ pub(super) fn kept(store: &Store, report: &OpenReport, promised: &World, next: &
         OpenNotice::TornTail(_)
         | OpenNotice::BadSector { .. }
         | OpenNotice::ReadAgain { .. }
+        | OpenNotice::NoRoom(_)
         | OpenNotice::BallastDropped { .. } => false,
         OpenNotice::Lost { .. }
         | OpenNotice::SetAside { .. }

@@ -172,12 +172,12 @@ fn bug_70_a_torn_last_batch_is_cut_and_said() {
 fn rule_16_bug_73_a_full_disk_is_seen_before_the_engine_meets_it() {
     let disk = SimDisk::new();
     let mut with_reserve = options();
-    with_reserve.reserve_bytes_min = 20_000;
-    with_reserve.ballast_bytes = 30_000;
+    with_reserve.reserve_bytes_min = Some(20_000);
+    with_reserve.ballast_bytes = 25_000;
     let boxed = || -> Box<dyn Disk> { Box::new(disk.clone()) };
     disk.set_capacity(200_000);
     let (mut store, _) = Store::open(boxed(), with_reserve.clone()).expect("it opens");
-    assert_eq!(disk.ballast_bytes().expect("it answers"), 30_000, "the ballast is made in good times");
+    assert_eq!(disk.ballast_bytes().expect("it answers"), 25_000, "the ballast is made in good times");
     store.open_group("a", &founding()).expect("it opens");
     let mut last = quorate_core::Position::ORIGIN;
     let mut accepted = 0;
@@ -199,7 +199,7 @@ fn rule_16_bug_73_a_full_disk_is_seen_before_the_engine_meets_it() {
     // A start on a full disk: the ballast is deleted first, and the node opens.
     disk.set_capacity(200_000 - space.free_bytes + 2_000);
     let (mut store, report) = Store::open(boxed(), with_reserve).expect("it opens");
-    assert!(report.notices.contains(&OpenNotice::BallastDropped { bytes: 30_000 }));
+    assert!(report.notices.contains(&OpenNotice::BallastDropped { bytes: 25_000 }));
     assert!(store.space().expect("it answers").is_full());
     // If a write still meets a full disk, the store ends.
     disk.set_capacity(0);

@@ -19,7 +19,7 @@ pub(super) fn node(name: &str) -> NodeId {
 pub(super) fn options() -> StoreOptions {
     let mut options = StoreOptions::new(node("node0"), Some(Hash::of(b"cluster")), 0x5eed);
     options.ballast_bytes = 0;
-    options.reserve_bytes_min = 1 << 10;
+    options.reserve_bytes_min = Some(1 << 10);
     options.run_bytes_max = 1 << 10;
     options
 }

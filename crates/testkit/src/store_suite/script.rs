@@ -31,7 +31,7 @@ pub fn options() -> StoreOptions {
     let node = NodeId::new("node0").expect("a legal name");
     let mut options = StoreOptions::new(node, Some(Hash::of(b"cluster")), 0x5eed);
     options.ballast_bytes = 0;
-    options.reserve_bytes_min = 1 << 10;
+    options.reserve_bytes_min = Some(1 << 10);
     options.run_bytes_max = 1 << 10;
     options
 }

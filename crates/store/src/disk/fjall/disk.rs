@@ -252,7 +252,11 @@ impl Disk for FjallDisk {
     }
 
     fn free_bytes(&self) -> Result<u64, DiskError> {
-        file::free_bytes(&self.directory)
+        Ok(file::volume(&self.directory)?.free_bytes)
+    }
+
+    fn total_bytes(&self) -> Result<u64, DiskError> {
+        Ok(file::volume(&self.directory)?.total_bytes)
     }
 
     fn ballast_bytes(&self) -> Result<u64, DiskError> {

@@ -58,11 +58,20 @@ pub(super) fn open(path: &Path) -> Result<File, DiskError> {
     OpenOptions::new().read(true).write(true).open(path).map_err(DiskError::io("open", path))
 }
 
-/// Bytes that may still be written below `directory`.
-pub(super) fn free_bytes(directory: &Path) -> Result<u64, DiskError> {
+/// A volume, measured.
+pub(super) struct Volume {
+    /// Bytes that may still be written.
+    pub(super) free_bytes: u64,
+    /// Bytes of all of it.
+    pub(super) total_bytes: u64,
+}
+
+/// The volume that `directory` is on.
+pub(super) fn volume(directory: &Path) -> Result<Volume, DiskError> {
     let found = rustix::fs::statvfs(directory).map_err(io::Error::from);
     let found = found.map_err(DiskError::io("measure", directory))?;
-    Ok(found.f_bavail * found.f_frsize)
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Ok(Volume { free_bytes: bytes(found.f_bavail), total_bytes: bytes(found.f_blocks) })
 }
 
 /// Allocates a file of `bytes` at `path`, or removes it again if there is no room: a partial ballast would be deleted when it

@@ -404,6 +404,10 @@ impl Disk for SimDisk {
         Ok(state.capacity.saturating_sub(state.used()))
     }
 
+    fn total_bytes(&self) -> Result<u64, DiskError> {
+        Ok(self.lock().capacity)
+    }
+
     fn ballast_bytes(&self) -> Result<u64, DiskError> {
         Ok(self.lock().image.ballast)
     }

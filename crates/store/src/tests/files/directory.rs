@@ -47,7 +47,7 @@ pub(crate) fn open_with(path: &Path, memtable_bytes: u64) -> Result<(Store, Open
     let disk: Box<dyn Disk> = Box::new(lock_with(path, memtable_bytes)?);
     let mut options = StoreOptions::new(node("node0"), Some(Hash::of(b"cluster")), 0x5eed);
     options.ballast_bytes = 16;
-    options.reserve_bytes_min = 1 << 10;
+    options.reserve_bytes_min = Some(1 << 10);
     Store::open(disk, options)
 }
 
