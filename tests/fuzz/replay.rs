@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use quorate::machine::{Add, ClientId, Counter, Envelope, Executor, Kv, KvCommand, SessionKey, StateMachine};
+use quorate::machine::{
+    Add, ClientId, Counter, Envelope, Executor, IdempotencyKey, Kv, KvCommand, SessionKey, StateMachine,
+};
 use quorate_core::{
     AppendEntries, Body, Boot, Entry, EntryKind, Hash, Index, LogId, Message, NodeId, Position,
     ReplicationSession, Round, Term, Time, encode_run,
@@ -21,14 +23,17 @@ fn top() -> PathBuf {
 
 /// What a fuzzer begins with: one well-formed input of each kind.
 fn seeds() -> Result<Vec<(&'static str, &'static str, Vec<u8>)>> {
-    let key = SessionKey::new(ClientId::of_name("till"), 1);
+    let key = SessionKey::new(ClientId::of_name("till"), 1).into();
     let kv = |command: KvCommand| Envelope::encode(&StoreCommand::Kv(command), Some(key), 1 << 20);
     let set = kv(KvCommand::set("k", "v"))?;
     let add = Envelope::encode(&StoreCommand::add("n", 7), None, 1 << 20)?;
+    let opaque = IdempotencyKey::of_text("8e03978e").into();
+    let opaque = Envelope::encode(&StoreCommand::add("n", 7), Some(opaque), 1 << 20)?;
     let mut seeds = vec![
         ("command", "set", set.to_vec()),
         ("command", "delete", kv(KvCommand::delete("k"))?.to_vec()),
         ("command", "add", add.to_vec()),
+        ("command", "add-opaque", opaque.to_vec()),
         ("entries", "run", encode_run(&[entry(&set)]).to_vec()),
         ("message", "append", message(vec![entry(&set)]).encode().to_vec()),
         ("message", "heartbeat", message(Vec::new()).encode().to_vec()),

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::error::{NotReadyReason, ProposeError, QueryError};
-use crate::machine::{CodecError, Envelope, SessionKey, decode};
+use crate::machine::{CodecError, CommandKey, Envelope, decode};
 use crate::ports::Applied;
 use crate::protocol::{GroupProtocol, Request, Response};
 
@@ -20,7 +20,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// Encodes a command once; the same bytes go to every peer and to disk.
 pub(crate) fn encode_command<C: Serialize>(
     command: &C,
-    key: Option<SessionKey>,
+    key: Option<CommandKey>,
     bytes_max: usize,
 ) -> Result<Bytes, ProposeError> {
     Envelope::encode(command, key, bytes_max).map_err(|error| match error {

@@ -107,6 +107,14 @@ pub enum ProposeError {
         /// What is wrong with it.
         detail: String,
     },
+    /// Failed: another command was applied under the same key.
+    #[error(
+        "another command was applied under this key, at index {index}; this one was not: give every command a key of its own"
+    )]
+    KeyReused {
+        /// The index at which the other command was applied.
+        index: u64,
+    },
     /// Unknown: its session has gone on to a later sequence; whether this one was applied before is no longer kept.
     #[error(
         "stale session: the client is at sequence {last}, applied at index {index}; this one will not be applied"
@@ -155,7 +163,7 @@ impl ProposeError {
             | Self::NoSuchGroup { .. }
             | Self::Faulted { .. }
             | Self::Stopped { .. } => Outcome::Refused,
-            Self::Superseded { .. } | Self::Unreadable { .. } => Outcome::Failed,
+            Self::Superseded { .. } | Self::Unreadable { .. } | Self::KeyReused { .. } => Outcome::Failed,
             Self::StaleSequence { .. }
             | Self::ReplyNotKept { .. }
             | Self::SessionExpired { .. }

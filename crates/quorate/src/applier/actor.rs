@@ -206,6 +206,7 @@ impl ApplierState {
                 let at = LogId { term: entry.term, index };
                 return machine.repeat_reply(port, at, reply);
             }
+            Taken::Mismatch { index } => ProposeError::KeyReused { index: index.0 },
             Taken::Stale { last, index } => ProposeError::StaleSequence { last, index: index.0 },
             Taken::Expired { forgotten_through } => {
                 let index = entry.index.0;

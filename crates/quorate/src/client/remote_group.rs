@@ -8,7 +8,7 @@ use crate::attempt::encode_command;
 use crate::client::calls::GroupCalls;
 use crate::client::connection::Client;
 use crate::error::{ProposeError, QueryError};
-use crate::machine::{self, StateMachine};
+use crate::machine::{self, SessionKey, StateMachine};
 use crate::ports::Applied;
 use crate::protocol::Consistency;
 
@@ -43,7 +43,7 @@ impl<M: StateMachine> RemoteGroup<M> {
     /// `SessionExpired`, where a retry meets a cluster that has forgotten clients since the last reply to this group.
     pub async fn propose(&self, command: impl Into<M::Command>) -> Result<Applied<M::Reply>, ProposeError> {
         let (command, bytes_max) = (command.into(), self.calls.command_bytes_max());
-        let encode = move |key| encode_command(&command, Some(key), bytes_max);
+        let encode = move |key: SessionKey| encode_command(&command, Some(key.into()), bytes_max);
         self.calls.propose_in_session(Box::new(encode)).await?.decode()
     }
 

@@ -13,7 +13,7 @@ use crate::attempt::encode_command;
 use crate::error::{ProposeError, QueryError};
 use crate::handle::retry::HandleInner;
 use crate::handle::status::{GroupStatus, status};
-use crate::machine::{SessionKey, StateMachine};
+use crate::machine::{CommandKey, StateMachine};
 use crate::messages::group::GroupMessage;
 use crate::ports::Applied;
 use crate::protocol::Consistency;
@@ -129,19 +129,20 @@ impl<M: StateMachine> GroupHandle<M> {
     }
 
     /// As [`propose_by`](Self::propose_by), once only: however often the same key is proposed, the command is applied
-    /// once, and each time answered with the first reply. The one way to retry after *unknown*.
+    /// once, and each time answered with the first reply. The one way to retry after *unknown*. Another command under the
+    /// same key is [`KeyReused`](ProposeError::KeyReused), and is not applied.
     pub async fn propose_once(
         &self,
-        key: SessionKey,
+        key: impl Into<CommandKey>,
         command: impl Into<M::Command>,
         timeout: Duration,
     ) -> Result<Applied<M::Reply>, ProposeError> {
-        self.propose_under(Some(key), command.into(), Instant::now() + timeout).await
+        self.propose_under(Some(key.into()), command.into(), Instant::now() + timeout).await
     }
 
     async fn propose_under(
         &self,
-        key: Option<SessionKey>,
+        key: Option<CommandKey>,
         command: M::Command,
         deadline: Instant,
     ) -> Result<Applied<M::Reply>, ProposeError> {

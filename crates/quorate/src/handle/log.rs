@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::error::QueryError;
 use crate::handle::group::GroupHandle;
-use crate::machine::{Envelope, SessionKey, StateMachine};
+use crate::machine::{CommandKey, Envelope, StateMachine};
 use crate::messages::group::GroupMessage;
 use crate::route::{Condition, Route};
 
@@ -31,8 +31,8 @@ pub struct LogEntry<C> {
     pub bytes: usize,
     /// The chain hash up to and including it, as hex.
     pub chain: String,
-    /// The session the command was proposed under, if any.
-    pub session: Option<SessionKey>,
+    /// The key the command was proposed under, if any.
+    pub key: Option<CommandKey>,
     /// The command, if it is one and this build can read it.
     pub command: Option<C>,
 }
@@ -85,7 +85,7 @@ fn describe<C: serde::de::DeserializeOwned>(entry: &Entry) -> LogEntry<C> {
         time_ms: entry.time_ms,
         bytes: entry.payload.len(),
         chain: entry.chain.to_string(),
-        session: envelope.as_ref().and_then(|envelope| envelope.session),
+        key: envelope.as_ref().and_then(|envelope| envelope.key),
         command: envelope.and_then(|envelope| envelope.command().ok()),
     }
 }

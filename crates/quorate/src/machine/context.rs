@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use quorate_core::{Entry, Index, LogId, Term};
 
-use super::envelope::SessionKey;
+use super::key::CommandKey;
 
 /// Events one command may emit; what is emitted beyond is counted and left out.
 pub const EVENTS_MAX: usize = 1_024;
@@ -25,14 +25,14 @@ pub struct Event {
 pub struct ApplyContext<'a> {
     pub(super) entry: &'a Entry,
     pub(super) command: &'a [u8],
-    pub(super) session: Option<SessionKey>,
+    pub(super) key: Option<CommandKey>,
     pub(super) events: Vec<Event>,
     pub(super) events_left_out: u64,
 }
 
 impl<'a> ApplyContext<'a> {
-    pub(super) fn new(entry: &'a Entry, command: &'a [u8], session: Option<SessionKey>) -> Self {
-        Self { entry, command, session, events: Vec::new(), events_left_out: 0 }
+    pub(super) fn new(entry: &'a Entry, command: &'a [u8], key: Option<CommandKey>) -> Self {
+        Self { entry, command, key, events: Vec::new(), events_left_out: 0 }
     }
 
     pub(crate) fn log_id(&self) -> LogId {
@@ -61,9 +61,9 @@ impl<'a> ApplyContext<'a> {
         self.entry.chain.0
     }
 
-    /// The client and sequence it was proposed under, if any.
-    pub fn session(&self) -> Option<SessionKey> {
-        self.session
+    /// The key it was proposed under, if any.
+    pub fn key(&self) -> Option<CommandKey> {
+        self.key
     }
 
     /// The command as it stands in the log, in MessagePack, without its envelope.

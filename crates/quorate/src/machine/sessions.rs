@@ -1,6 +1,9 @@
-//! The table that makes a retry harmless: for each client its last sequence, the reply, and the index
+//! The table that makes a retry harmless: for each client its last sequence, the command's hash, the reply, and the index
 //! (Raft thesis, section 6.3). It is state like the machine's: changed by entries alone, in log order, and part of every
 //! snapshot, so every replica decides alike.
+//!
+//! The hash tells a retry from another command under the same key, which is not applied and not answered with a reply that
+//! belongs to the first.
 //!
 //! Bounds, and what happens there: [`CLIENTS_MAX`] clients, then the one whose last use lies at the lowest index is
 //! forgotten; [`KEPT_REPLIES_BYTES_MAX`] of replies, then the reply used least recently is dropped but its sequence is
@@ -16,7 +19,7 @@ use bytes::Bytes;
 use quorate_core::Index;
 use serde::{Deserialize, Serialize};
 
-use super::envelope::{ClientId, SessionKey};
+use super::key::{ClientId, CommandHash, SessionKey};
 use super::snapshot::RestoreError;
 
 /// Clients remembered, at most.
@@ -39,6 +42,11 @@ pub enum Lookup {
         /// The reply, if it was kept.
         reply: Option<Bytes>,
     },
+    /// Another command was applied under this key, at `index`; this one was not, and never will be.
+    Mismatch {
+        /// The index of the entry that was applied.
+        index: Index,
+    },
     /// The client went on to `last`. This one was applied before that, or never will be.
     Stale {
         /// The client's newest sequence.
@@ -56,6 +64,8 @@ pub enum Lookup {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ClientSession {
     sequence: u64,
+    /// Of the command that was applied; `None` if a build that did not keep it wrote the snapshot this comes from.
+    command: Option<CommandHash>,
     applied_at: Index,
     used_at: Index,
 }
@@ -116,7 +126,7 @@ impl ClientSessions {
     }
 
     /// Looks up the key of the entry at `at`. A client that is known counts as used there, whatever the answer.
-    pub fn look_up(&mut self, key: SessionKey, at: Index) -> Lookup {
+    pub fn look_up(&mut self, key: SessionKey, command: CommandHash, at: Index) -> Lookup {
         let Some(session) = self.clients.get(&key.client).copied() else {
             // A client forgotten had its last use, hence its first, at or below `forgotten_through`; one whose first use
             // lies above was never forgotten.
@@ -127,7 +137,7 @@ impl ClientSessions {
                 Some(_) | None => Lookup::New,
             };
         };
-        if key.sequence > session.sequence {
+        if key.is_later(session.sequence) {
             return Lookup::New;
         }
         let reply = self.take_use(session.used_at);
@@ -135,19 +145,23 @@ impl ClientSessions {
             self.keep_reply(at, reply.clone());
         }
         self.put_use(key.client, ClientSession { used_at: at, ..session });
-        if key.sequence == session.sequence {
-            Lookup::Repeated { index: session.applied_at, reply }
+        let index = session.applied_at;
+        if key.sequence != session.sequence {
+            Lookup::Stale { last: session.sequence, index }
+        } else if session.command.is_some_and(|applied| applied != command) {
+            Lookup::Mismatch { index }
         } else {
-            Lookup::Stale { last: session.sequence, index: session.applied_at }
+            Lookup::Repeated { index, reply }
         }
     }
 
     /// Records what the entry at `at` did under `key`; `None` where the reply could not be encoded.
-    pub fn record(&mut self, key: SessionKey, at: Index, reply: Option<Bytes>) {
+    pub fn record(&mut self, key: SessionKey, command: CommandHash, at: Index, reply: Option<Bytes>) {
         if let Some(before) = self.clients.get(&key.client).copied() {
             self.take_use(before.used_at);
         }
-        self.put_use(key.client, ClientSession { sequence: key.sequence, applied_at: at, used_at: at });
+        let (sequence, command) = (key.sequence, Some(command));
+        self.put_use(key.client, ClientSession { sequence, command, applied_at: at, used_at: at });
         if let Some(reply) = reply.filter(|reply| reply.len() <= self.limits.reply_bytes) {
             self.keep_reply(at, reply);
         }
@@ -187,7 +201,7 @@ impl ClientSessions {
 }
 
 /// The table in a snapshot: by last use, so that the same table gives the same bytes.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct SessionsImage {
     forgotten_through: Index,
     sessions: Vec<SessionImage>,
@@ -197,6 +211,9 @@ pub(super) struct SessionsImage {
 struct SessionImage {
     client: ClientId,
     sequence: u64,
+    /// Absent in version 1.
+    #[serde(default)]
+    command: Option<CommandHash>,
     applied_at: Index,
     used_at: Index,
     reply: Option<Bytes>,
@@ -210,6 +227,7 @@ impl ClientSessions {
             SessionImage {
                 client: *client,
                 sequence: session.sequence,
+                command: session.command,
                 applied_at: session.applied_at,
                 used_at: *used_at,
                 reply: self.replies.get(used_at).cloned(),
@@ -220,10 +238,14 @@ impl ClientSessions {
     }
 
     /// Makes the table again, of a snapshot taken at `applied`.
-    pub(super) fn of_image(image: SessionsImage, applied: Index) -> Result<Self, RestoreError> {
-        let mut table = Self { forgotten_through: image.forgotten_through, ..Self::default() };
+    pub(super) fn of_image(
+        image: SessionsImage,
+        limits: Limits,
+        applied: Index,
+    ) -> Result<Self, RestoreError> {
+        let mut table = Self { forgotten_through: image.forgotten_through, ..Self::with_limits(limits) };
         let mut last = image.forgotten_through;
-        for SessionImage { client, sequence, applied_at, used_at, reply } in image.sessions {
+        for SessionImage { client, sequence, command, applied_at, used_at, reply } in image.sessions {
             if used_at <= last
                 || applied_at > used_at
                 || used_at > applied
@@ -233,7 +255,7 @@ impl ClientSessions {
                 return Err(RestoreError::Invalid { detail });
             }
             last = used_at;
-            table.put_use(client, ClientSession { sequence, applied_at, used_at });
+            table.put_use(client, ClientSession { sequence, command, applied_at, used_at });
             if let Some(reply) = reply {
                 table.keep_reply(used_at, reply);
             }

@@ -3,7 +3,7 @@
 use quorate_core::{Entry, EntryKind, Hash, Position, Term};
 use serde::Serialize;
 
-use super::{ApplyError, Envelope, Executed, Execution, SessionKey};
+use super::{ApplyError, CommandKey, Envelope, Executed, Execution, SessionKey};
 
 /// Makes entries that follow each other.
 #[derive(Debug, Clone)]
@@ -29,7 +29,11 @@ impl Log {
     }
 
     pub(crate) fn command<C: Serialize>(&mut self, command: &C, session: Option<SessionKey>) -> Entry {
-        let payload = Envelope::encode(command, session, usize::MAX).expect("encodes");
+        self.keyed(command, session.map(CommandKey::from))
+    }
+
+    pub(crate) fn keyed<C: Serialize>(&mut self, command: &C, key: Option<CommandKey>) -> Entry {
+        let payload = Envelope::encode(command, key, usize::MAX).expect("encodes");
         self.entry(EntryKind::Command, payload)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri};
-use quorate::machine::{KvReply, SessionKey};
+use quorate::machine::{CommandKey, KvReply};
 use quorate::{Applied, Consistency};
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
@@ -147,7 +147,7 @@ impl<P: CallParams> FromRequestParts<AppState> for ReadCall<P> {
 pub(crate) struct WriteCall {
     state: AppState,
     timeout: Duration,
-    key: Option<SessionKey>,
+    key: Option<CommandKey>,
 }
 
 impl WriteCall {
@@ -172,8 +172,8 @@ impl FromRequestParts<AppState> for WriteCall {
     }
 }
 
-/// Maps a reply that does not belong to the command to a problem: the machine refused it, or the idempotency key was used
-/// for another command before.
+/// Maps a reply that does not belong to the command to a problem: the machine refused it, or a build before this one kept the
+/// reply to another kind of command under the key.
 pub(crate) fn unexpected_reply(reply: &StoreReply) -> Problem {
     match reply {
         StoreReply::Kv(KvReply::Refused(refusal)) | StoreReply::Counter(CounterReply::Refused(refusal)) => {

@@ -66,7 +66,8 @@ codes! {
         "another entry took the command's place" "send it again: it did not happen";
     Overflow "overflow" CONFLICT Failed "the counter would leave the range of 64 bits" "add less";
     IdempotencyMismatch "idempotency_mismatch" CONFLICT Failed
-        "the idempotency key was used for another kind of command" "give every command a sequence of its own";
+        "another command was applied under this `Idempotency-Key`; this one will never be"
+        "give every command a key of its own";
     PreconditionFailed "precondition_failed" PRECONDITION_FAILED Failed
         "the condition does not hold" "read the key again, then decide";
     TooLarge "too_large" PAYLOAD_TOO_LARGE Refused "larger than allowed" "split it; `detail` says the limit";

@@ -82,7 +82,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AddedTo {
     params(
         ("name" = String, Path, description = "The counter; it may hold slashes"),
         WriteParams,
-        ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`")
+        ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`, or any other text of up to 255 characters")
     ),
     request_body = AddBody,
     responses((status = 200, body = CounterValue), Problems)

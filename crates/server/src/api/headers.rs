@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use quorate::Index;
-use quorate::machine::{ClientId, KvExpected, SessionKey};
+use quorate::machine::{ClientId, CommandKey, IdempotencyKey, KvExpected, SessionKey};
 
 use super::code::Code;
 use super::problem::Problem;
@@ -17,8 +17,10 @@ pub(crate) const INDEX_HEADER: HeaderName = HeaderName::from_static("quorate-ind
 const TERM_HEADER: HeaderName = HeaderName::from_static("quorate-term");
 /// The request's deadline, in milliseconds, where no parameter gives it.
 const TIMEOUT_HEADER: &str = "quorate-timeout-ms";
-/// `<client>/<sequence>`.
+/// `<client>/<sequence>`, or any other text.
 const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+/// The longest text of an opaque key, and the longest name of a client, in characters.
+const KEY_CHARACTERS_MAX: usize = 255;
 
 /// Index and term of an entry, as headers.
 pub(crate) fn entry_headers(index: u64, term: u64) -> [(HeaderName, String); 2] {
@@ -47,23 +49,40 @@ pub(crate) fn deadline(
     }
 }
 
-/// `Idempotency-Key: <client>/<sequence>`.
-pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<SessionKey>, Problem> {
+/// `Idempotency-Key: <client>/<sequence>`, or any other text: a key of that one command.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<CommandKey>, Problem> {
     let Some(text) = text_header(headers, IDEMPOTENCY_HEADER)? else { return Ok(None) };
-    let wrong = || {
-        let detail =
-            "Idempotency-Key is <client>/<sequence>, for example till-4/17: a name that no other client uses";
-        Problem::new(
-            Code::BadParameter,
-            format!("{detail}, and a number that grows with each command of this client"),
-        )
+    let wrong = |detail: String| Problem::new(Code::BadParameter, detail);
+    let too_long = || wrong(format!("Idempotency-Key is longer than {KEY_CHARACTERS_MAX} characters"));
+    // What ends like a number after a slash is meant as one: a sequence in two spellings would be two commands.
+    let session = text.rsplit_once('/').filter(|(_, sequence)| {
+        sequence.trim_start_matches(['+', '-']).bytes().all(|byte| byte.is_ascii_digit())
+    });
+    let Some((client, sequence)) = session else {
+        return match text.len() {
+            0 => Err(wrong("Idempotency-Key is empty".to_owned())),
+            1..=KEY_CHARACTERS_MAX => Ok(Some(IdempotencyKey::of_text(text).into())),
+            _ => Err(too_long()),
+        };
     };
-    let (client, sequence) = text.rsplit_once('/').ok_or_else(wrong)?;
-    let sequence = sequence.parse().map_err(|_| wrong())?;
-    if client.is_empty() || client.len() > 256 {
-        return Err(wrong());
+    let Some(sequence) = decimal(sequence).filter(|_| !client.is_empty()) else {
+        return Err(wrong(format!(
+            "Idempotency-Key {text:?} is no <client>/<sequence>, for example till-4/17: the sequence is 0 to {}, without a \
+             sign or leading zeros; a key without a slash, such as a UUID, stands for one command",
+            u64::MAX
+        )));
+    };
+    if client.len() > KEY_CHARACTERS_MAX {
+        return Err(too_long());
     }
-    Ok(Some(SessionKey::new(ClientId::of_name(client), sequence)))
+    Ok(Some(SessionKey::new(ClientId::of_name(client), sequence).into()))
+}
+
+/// A number in its one spelling: digits, without a sign or leading zeros.
+fn decimal(text: &str) -> Option<u64> {
+    let is_plain =
+        text.bytes().all(|byte| byte.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
+    text.parse().ok().filter(|_| is_plain)
 }
 
 /// `If-Match` and `If-None-Match`, in the forms that name a version or absence.
@@ -110,12 +129,16 @@ impl<S: Sync> FromRequestParts<S> for Condition {
     }
 }
 
+/// A header that is there once at most: which of two was meant is not known.
 fn text_header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Problem> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
-    let text = value.to_str().map_err(|_| {
-        Problem::new(Code::BadParameter, format!("header {name} holds bytes that are not ASCII text"))
-    })?;
-    Ok(Some(text))
+    let wrong = |detail: String| Problem::new(Code::BadParameter, detail);
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(wrong(format!("header {name} is there twice; send one")));
+    }
+    let text = value.to_str();
+    text.map(Some).map_err(|_| wrong(format!("header {name} holds bytes that are not ASCII text")))
 }
 
 #[cfg(test)]
@@ -129,14 +152,36 @@ mod tests {
     }
 
     #[test]
-    fn idempotency_keys_are_a_client_and_a_number() {
-        let read = |text| idempotency_key(&headers(IDEMPOTENCY_HEADER, text));
-        assert_eq!(read("till-4/17"), Ok(Some(SessionKey::new(ClientId::of_name("till-4"), 17))));
-        assert_eq!(read("a/b/17"), Ok(Some(SessionKey::new(ClientId::of_name("a/b"), 17))));
-        for wrong in ["17", "/17", "till-4/", "till-4/-1", "till-4/x"] {
-            assert_eq!(read(wrong).expect_err(wrong).code, Code::BadParameter);
+    fn idempotency_keys_are_a_client_and_a_number_or_any_other_text() {
+        let read = |text: &str| {
+            let value = HeaderValue::from_str(text).expect("a value");
+            idempotency_key(&[(HeaderName::from_static(IDEMPOTENCY_HEADER), value)].into_iter().collect())
+        };
+        let session = |client, sequence| {
+            Ok(Some(CommandKey::from(SessionKey::new(ClientId::of_name(client), sequence))))
+        };
+        let opaque = |text| Ok(Some(CommandKey::from(IdempotencyKey::of_text(text))));
+        assert_eq!(read("till-4/17"), session("till-4", 17));
+        assert_eq!(read("a/b/0"), session("a/b", 0));
+        assert_eq!(read("till-4/18446744073709551615"), session("till-4", u64::MAX));
+        let long = "k".repeat(255);
+        for text in ["17", "8e03978e-40d5-43dd-bc93-6894a57f9324", "\"quoted\"", "till-4/x", "a/1b", &long] {
+            assert_eq!(read(text), opaque(text), "{text}");
+        }
+        assert_eq!(read(&format!("{long}/1")), session(&long, 1));
+        let refused = ["", "/17", "till-4/", "till-4/-1", "till-4/+1", "till-4/01", "a/18446744073709551616"];
+        for wrong in refused.into_iter().map(str::to_owned).chain([format!("{long}k"), format!("{long}k/1")])
+        {
+            assert_eq!(read(&wrong).expect_err(&wrong).code, Code::BadParameter);
         }
         assert_eq!(idempotency_key(&HeaderMap::new()), Ok(None));
+    }
+
+    #[test]
+    fn a_header_is_there_once() {
+        let mut twice = headers(IDEMPOTENCY_HEADER, "a/1");
+        twice.append(IDEMPOTENCY_HEADER, HeaderValue::from_static("a/2"));
+        assert!(idempotency_key(&twice).expect_err("two").detail.contains("twice"));
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub(crate) async fn get_key(PathName(key): PathName, call: ReadCall) -> Result<R
         WriteParams,
         ("If-Match" = Option<String>, Header, description = "The version the key must have"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: the key must have no value"),
-        ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`")
+        ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`, or any other text of up to 255 characters")
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
@@ -131,7 +131,7 @@ pub(crate) async fn put_key(
         ("key" = String, Path, description = "The key; it may hold slashes"),
         WriteParams,
         ("If-Match" = Option<String>, Header, description = "The version the key must have"),
-        ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`")
+        ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`, or any other text of up to 255 characters")
     ),
     responses(
         (status = 200, body = KvDeleted),

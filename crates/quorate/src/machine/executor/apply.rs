@@ -9,7 +9,9 @@ use crate::machine::caught::caught;
 use crate::machine::codec::{self, CodecError};
 use crate::machine::context::{ApplyContext, Event};
 use crate::machine::envelope::{Envelope, EnvelopeError};
-use crate::machine::sessions::{ClientSessions, Lookup, REPLY_BYTES_MAX};
+use crate::machine::key::CommandHash;
+use crate::machine::key_table::KeyTable;
+use crate::machine::sessions::{Lookup, REPLY_BYTES_MAX};
 use crate::machine::state_machine::StateMachine;
 
 /// An entry that was taken, and what it did.
@@ -43,7 +45,12 @@ pub enum Execution<R> {
         /// Where it was applied.
         index: Index,
     },
-    /// Not applied now, and never will be: its client went on to a greater sequence. Whether it was applied before is no
+    /// Not applied now, and never will be: another command was applied under the same key.
+    Mismatch {
+        /// Where that was applied.
+        index: Index,
+    },
+    /// Not applied now, and never will be: its client went on to a later sequence. Whether it was applied before is no
     /// longer known.
     Stale {
         /// The client's newest sequence.
@@ -98,7 +105,7 @@ pub enum OnUnreadable {
 #[derive(Debug)]
 pub struct Executor<M> {
     pub(super) machine: Result<M, Fault>,
-    pub(super) sessions: ClientSessions,
+    pub(super) keys: KeyTable,
     /// The last entry taken. Rises by one with each entry; only `restore` and `install` set it otherwise.
     pub(super) applied: Position,
     /// Committed commands refused as unreadable. Replicas that differ here run builds that differ.
@@ -115,6 +122,7 @@ pub(crate) type Ran<R> = Result<(R, Option<Bytes>), CodecError>;
 pub(crate) enum Taken<R> {
     Replied(R),
     Repeated { index: Index, reply: Option<Bytes> },
+    Mismatch { index: Index },
     Stale { last: u64, index: Index },
     Expired { forgotten_through: Index },
     Unreadable { detail: String },
@@ -146,7 +154,7 @@ impl<M> Executor<M> {
 
     /// How many clients are remembered.
     pub fn sessions(&self) -> usize {
-        self.sessions.len()
+        self.keys.sessions.len()
     }
 
     /// How many committed commands were refused as unreadable, since the first entry.
@@ -207,24 +215,25 @@ impl<M> Executor<M> {
                 | EnvelopeError::TooLarge { .. }),
             ) => return self.refuse(entry.index, error.to_string()).map(without_events),
         };
-        if let Some(key) = envelope.session {
-            match self.sessions.look_up(key, entry.index) {
-                Lookup::New => {}
-                Lookup::Repeated { index, reply } => {
-                    return Ok(without_events(Taken::Repeated { index, reply }));
-                }
-                Lookup::Stale { last, index } => return Ok(without_events(Taken::Stale { last, index })),
-                Lookup::Expired { forgotten_through } => {
-                    return Ok(without_events(Taken::Expired { forgotten_through }));
-                }
+        let key = envelope.key.map(|key| (key, CommandHash::of(&envelope.command)));
+        if let Some((key, command)) = key {
+            let taken = match self.keys.look_up(key, command, entry.index) {
+                Lookup::New => None,
+                Lookup::Repeated { index, reply } => Some(Taken::Repeated { index, reply }),
+                Lookup::Mismatch { index } => Some(Taken::Mismatch { index }),
+                Lookup::Stale { last, index } => Some(Taken::Stale { last, index }),
+                Lookup::Expired { forgotten_through } => Some(Taken::Expired { forgotten_through }),
+            };
+            if let Some(taken) = taken {
+                return Ok(without_events(taken));
             }
         }
         let machine = self.machine.as_mut().expect("check_next refused a faulted machine");
-        let mut cx = ApplyContext::new(entry, &envelope.command, envelope.session);
+        let mut cx = ApplyContext::new(entry, &envelope.command, envelope.key);
         match run(machine, &mut cx, &envelope) {
             Ok(Ok((reply, kept))) => {
-                if let Some(key) = envelope.session {
-                    self.sessions.record(key, entry.index, kept);
+                if let Some((key, command)) = key {
+                    self.keys.record(key, command, entry.index, kept);
                 }
                 Ok((Taken::Replied(reply), Emitted { events: cx.events, left_out: cx.events_left_out }))
             }
@@ -267,7 +276,7 @@ impl<M: StateMachine> Executor<M> {
         let zero = SnapshotZero::capture(&machine)?;
         Ok(Self {
             machine: Ok(machine),
-            sessions: ClientSessions::default(),
+            keys: KeyTable::default(),
             applied: Position::ORIGIN,
             unreadable: 0,
             on_unreadable: OnUnreadable::default(),
@@ -284,6 +293,7 @@ impl<M: StateMachine> Executor<M> {
                 Some(reply) => Execution::Repeated { index, reply },
                 None => Execution::RepeatedWithoutReply { index },
             },
+            Taken::Mismatch { index } => Execution::Mismatch { index },
             Taken::Stale { last, index } => Execution::Stale { last, index },
             Taken::Expired { forgotten_through } => Execution::Expired { forgotten_through },
             Taken::Unreadable { detail } => Execution::Unreadable { detail },
@@ -310,7 +320,7 @@ pub(crate) fn run_command<M: StateMachine>(
     caught(|| {
         let command = envelope.command::<M::Command>()?;
         let reply = machine.apply(cx, command);
-        let kept = envelope.session.and_then(|_| codec::encode(&reply, REPLY_BYTES_MAX).ok());
+        let kept = envelope.key.and_then(|_| codec::encode(&reply, REPLY_BYTES_MAX).ok());
         Ok((reply, kept))
     })
 }

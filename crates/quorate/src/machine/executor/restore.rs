@@ -6,7 +6,6 @@ use super::apply::{Executor, OnUnreadable};
 use super::error::CaptureError;
 use super::image::{SnapshotZero, image, read};
 use crate::machine::caught::caught;
-use crate::machine::sessions::ClientSessions;
 use crate::machine::snapshot::{RestoreError, Snapshot, SnapshotReader};
 use crate::machine::state_machine::StateMachine;
 
@@ -16,7 +15,7 @@ impl<M: StateMachine> Executor<M> {
     pub fn snapshot(&self) -> Result<(Position, Snapshot), CaptureError> {
         let machine = self.running().map_err(CaptureError::Faulted)?;
         let machine = caught(|| machine.snapshot()).map_err(|message| CaptureError::Panicked { message })?;
-        Ok((self.applied, image(machine, self.applied, self.unreadable, &self.sessions)))
+        Ok((self.applied, image(machine, self.applied, self.unreadable, &self.keys)))
     }
 
     /// Makes an executor of the newest snapshot, or of snapshot zero where there is none. The log from
@@ -33,9 +32,10 @@ impl<M: StateMachine> Executor<M> {
         if at.index <= self.applied.index {
             return Err(RestoreError::Behind { snapshot: at.index, applied: self.applied.index });
         }
-        let sessions = ClientSessions::of_image(head.sessions, at.index)?;
+        let unreadable = head.unreadable;
+        let keys = head.into_keys()?;
         let before = std::mem::replace(&mut self.machine, Ok(machine));
-        (self.sessions, self.applied, self.unreadable) = (sessions, at, head.unreadable);
+        (self.keys, self.applied, self.unreadable) = (keys, at, unreadable);
         // A panic in the old machine's destructor must not fail the install.
         drop(caught(|| drop(before)));
         Ok(at)
@@ -56,12 +56,12 @@ impl<M> Executor<M> {
             let length = bytes.len() as u64;
             read(SnapshotReader::new(&mut bytes, length), machine)?
         };
-        let applied = head.position();
+        let (applied, unreadable) = (head.position(), head.unreadable);
         Ok(Self {
             machine: Ok(machine),
-            sessions: ClientSessions::of_image(head.sessions, applied.index)?,
+            keys: head.into_keys()?,
             applied,
-            unreadable: head.unreadable,
+            unreadable,
             on_unreadable: OnUnreadable::default(),
             zero,
         })

@@ -8,7 +8,9 @@ use quorate_core::{EntryKind, Index, Position, Term};
 
 use super::*;
 use crate::machine::testing::{Log, replied};
-use crate::machine::{Add, ClientId, Counter, Kv, SessionKey, SnapshotReader, Total};
+use crate::machine::{
+    Add, ClientId, CommandKey, Counter, IdempotencyKey, Kv, SessionKey, SnapshotReader, Total,
+};
 use crate::machine::{ApplyContext, StateMachine};
 
 fn counter() -> Executor<Counter> {
@@ -65,6 +67,37 @@ fn bug_75_a_command_retried_after_unknown_takes_effect_once() {
     let late = counter.apply(&log.command(&Add(100), Some(key(1, 2)))).expect("applies");
     assert_eq!(late.outcome, Execution::Stale { last: 3, index: Index(4) });
     assert_eq!(counter.query(Total.into()), Ok(8));
+}
+
+#[test]
+fn another_command_under_a_key_that_was_used_is_not_applied_and_gets_no_reply_of_the_first() {
+    let (mut log, mut counter) = (Log::default(), counter());
+    for key in [CommandKey::from(key(1, 1)), IdempotencyKey::of_text("8e03978e").into()] {
+        let total = replied(counter.apply(&log.keyed(&Add(5), Some(key)))).total();
+        let first = log.last.index;
+        for _ in 0..2 {
+            let other = counter.apply(&log.keyed(&Add(7), Some(key))).expect("applies");
+            assert_eq!(other.outcome, Execution::Mismatch { index: first });
+        }
+        let again = counter.apply(&log.keyed(&Add(5), Some(key))).expect("applies");
+        let Execution::Repeated { index, reply } = again.outcome else { panic!("{again:?}") };
+        assert_eq!((index, reply.total()), (first, total), "the first one's retry is still known");
+        assert_eq!(counter.query(Total.into()), Ok(total));
+        counter = restored::<Counter>(counter.zero(), &bytes_of(&counter));
+        let other = counter.apply(&log.keyed(&Add(7), Some(key))).expect("applies");
+        assert_eq!(other.outcome, Execution::Mismatch { index: first }, "and so it is in a snapshot");
+    }
+}
+
+#[test]
+fn no_sequence_ends_a_clients_name() {
+    let (mut log, mut counter) = (Log::default(), counter());
+    for (sequence, total) in [(u64::MAX - 1, 1), (u64::MAX, 2), (0, 3), (18, 4)] {
+        let added = counter.apply(&log.command(&Add(1), Some(key(1, sequence))));
+        assert_eq!(replied(added), total, "{sequence}");
+    }
+    let late = counter.apply(&log.command(&Add(1), Some(key(1, u64::MAX)))).expect("applies");
+    assert_eq!(late.outcome, Execution::Stale { last: 18, index: Index(4) });
 }
 
 #[test]
@@ -139,8 +172,8 @@ fn told_to_halt_it_stops_before_what_it_cannot_read() {
 #[test]
 fn a_newer_envelope_is_never_skipped() {
     let (mut log, mut counter) = (Log::default(), counter());
-    let entry = log.entry(EntryKind::Command, &b"\x02future"[..]);
-    assert_eq!(counter.apply(&entry), Err(ApplyError::Newer { index: Index(1), version: 2 }));
+    let entry = log.entry(EntryKind::Command, &b"\x03future"[..]);
+    assert_eq!(counter.apply(&entry), Err(ApplyError::Newer { index: Index(1), version: 3 }));
     assert_eq!(counter.applied().index, Index(0));
 }
 

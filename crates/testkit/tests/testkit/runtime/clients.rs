@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::machine::{
-    Add, ClientId, Kv, KvAnswer, KvCommand, KvExpected, KvQuery, KvReply, SessionKey, Versioned,
+    Add, ClientId, CommandKey, IdempotencyKey, Kv, KvAnswer, KvCommand, KvExpected, KvQuery, KvReply,
+    SessionKey, Versioned,
 };
 use quorate::{ClientOptions, Consistency, Outcome, ProposeError, QueryError, RemoteGroup};
 use quorate_testkit::history::{Call, Pending, Recorder, Reply, Value};
@@ -211,7 +212,11 @@ impl Load {
         let mut sequence = 0;
         while !self.over.get() {
             sequence += 1;
-            let key = SessionKey::new(client, sequence);
+            let key = if name.is_multiple_of(2) {
+                CommandKey::from(SessionKey::new(client, sequence))
+            } else {
+                IdempotencyKey::of_text(&format!("adder{name}-{sequence}")).into()
+            };
             let mut tries = 0;
             loop {
                 let keyless = self.options.sabotage == Some(Sabotage::KeylessRetries);
