@@ -2,6 +2,7 @@
 
 mod client;
 mod faults;
+mod founding;
 mod operate;
 mod rest_bounds;
 mod rest_cluster;

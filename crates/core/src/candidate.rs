@@ -77,7 +77,8 @@ impl Candidate {
                     | RoleEvent::ApplierRestarted(_)
                     | RoleEvent::Located(_)
                     | RoleEvent::StoreBack
-                    | RoleEvent::DiskFull(_) => {}
+                    | RoleEvent::DiskFull(_)
+                    | RoleEvent::Admitted(_) => {}
                 }
             }
         }

@@ -229,6 +229,8 @@ pub enum Notice {
         /// The read index it had to reach.
         index: Index,
     },
+    /// Every founding member has admitted this node: it takes part from now on (`safety.md` 14).
+    Founded,
     /// The time stamp of an entry is further ahead of the entry before than clocks should be apart.
     TimeJump {
         /// How far ahead of the entry before, in milliseconds.
@@ -257,4 +259,6 @@ pub enum RoleEvent {
     StoreBack,
     /// Free disk space fell below the reserve (true), or is above it again (false).
     DiskFull(bool),
+    /// This peer has admitted this node, whose incarnation is therefore on that peer's disk (`safety.md` 14).
+    Admitted(NodeId),
 }

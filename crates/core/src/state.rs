@@ -1,6 +1,7 @@
 //! The state of a replica in every role. A role that ends passes it by value to the next one: nothing is shared, nothing
 //! locked.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::apply::ApplyCursor;
@@ -36,6 +37,8 @@ pub struct Loaded {
     pub commit: Index,
     /// The last index the applier has applied.
     pub applied: Index,
+    /// Founding members that have not admitted this node yet (`safety.md` 14). Of interest only in term zero.
+    pub unmet: BTreeSet<NodeId>,
     /// Seeds the election timeouts; drawn by the caller.
     pub entropy: u64,
 }
@@ -47,6 +50,9 @@ pub enum Standing {
     Voter,
     /// Votes when asked (the candidate's membership decides whose votes count), never campaigns.
     Learner,
+    /// Has never taken part, and some founding member does not have its incarnation on disk yet: ignores every message until
+    /// each has (`safety.md` 14).
+    Founding,
     /// Lost entries that it may have acknowledged: neither votes nor campaigns until it has caught up (`safety.md` 5).
     Recovering,
     /// The store is away: ignores every message until it is back (`safety.md` 9).
@@ -71,6 +77,8 @@ pub struct ReplicaState {
     pub(crate) apply: ApplyCursor,
     pub(crate) store_away: bool,
     pub(crate) disk_full: bool,
+    /// Founding members that have not admitted this node yet; a term above zero makes it meaningless.
+    unmet: BTreeSet<NodeId>,
     /// The newest replication session. A later leadership of this replica does not use it again, so entries read for an
     /// earlier session are never sent by a later one.
     pub(crate) sessions: ReplicationSession,
@@ -104,6 +112,7 @@ impl ReplicaState {
             apply,
             store_away: false,
             disk_full: false,
+            unmet: loaded.unmet,
             sessions: ReplicationSession::ZERO,
             requests: 0,
             random: SplitMix64::from_state(loaded.entropy),
@@ -171,11 +180,19 @@ impl ReplicaState {
             Standing::Awaiting
         } else if self.hard_state.recovering {
             Standing::Recovering
+        } else if self.term() == Term::ZERO && !self.unmet.is_empty() {
+            Standing::Founding
         } else if self.membership().is_voter(&self.me) {
             Standing::Voter
         } else {
             Standing::Learner
         }
+    }
+
+    /// The founding members that must admit this node before it takes part; empty unless it is [`Standing::Founding`].
+    pub fn unmet(&self) -> impl Iterator<Item = &NodeId> {
+        let waits = self.standing() == Standing::Founding;
+        self.unmet.iter().filter(move |_| waits)
     }
 
     pub(crate) fn last(&self) -> LogId {
@@ -295,6 +312,13 @@ impl ReplicaState {
                 self.apply.restart(self.apply.applied());
             }
             RoleEvent::DiskFull(full) => self.disk_full = *full,
+            RoleEvent::Admitted(peer) => {
+                let waited = self.standing() == Standing::Founding;
+                self.unmet.remove(peer);
+                if waited && self.standing() != Standing::Founding {
+                    effects.push(Effect::Notice(Notice::Founded));
+                }
+            }
             RoleEvent::Message(_) | RoleEvent::Tick | RoleEvent::Located(_) => {}
         }
     }

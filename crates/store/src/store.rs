@@ -7,7 +7,7 @@ use quorate_core::{Boot, GroupId, Hash, Incarnation, NodeId};
 use crate::anchor::{Anchor, IdentityRecord};
 use crate::disk::Disk;
 use crate::error::StoreError;
-use crate::log::GroupState;
+use crate::log::{GroupState, PeerRecord};
 use crate::options::StoreOptions;
 
 /// Whose data directory it is (`safety.md` 14).
@@ -37,7 +37,7 @@ pub struct Store {
     pub(crate) anchor: Anchor,
     pub(crate) identity: Identity,
     pub(crate) groups: BTreeMap<GroupId, GroupState>,
-    pub(crate) peers: BTreeMap<NodeId, Incarnation>,
+    pub(crate) peers: BTreeMap<NodeId, PeerRecord>,
     /// A call has failed: every later one is refused.
     pub(crate) failed: bool,
 }

@@ -1,8 +1,8 @@
 //! The follower: answers votes, appends what the leader sends, campaigns when it hears no leader.
 //!
 //! A learner is a follower that is no voter of the membership in force. A follower whose disk lost entries is
-//! *Recovering*, one whose store is away is *Awaiting* ([`Standing`](crate::Standing)); there is no further role, so the
-//! model check sees all of it.
+//! *Recovering*, one whose store is away is *Awaiting*, and one that some founding member would not recognise is *Founding*
+//! ([`Standing`](crate::Standing)); there is no further role, so the model check sees all of it.
 
 mod append;
 mod reads;

@@ -85,7 +85,8 @@ impl Follower {
                     | RoleEvent::ApplierRestarted(_)
                     | RoleEvent::StoreAway
                     | RoleEvent::StoreBack
-                    | RoleEvent::DiskFull(_) => {}
+                    | RoleEvent::DiskFull(_)
+                    | RoleEvent::Admitted(_) => {}
                 }
             }
         }
@@ -164,7 +165,9 @@ impl Follower {
     }
 
     fn message(&mut self, now: Time, message: Message, effects: &mut Effects) {
-        if self.state.standing() == Standing::Awaiting || !self.state.is_for_us(&message, effects) {
+        // A node that no one would recognise after a loss of its disk promises nothing (`safety.md` 14).
+        let is_deaf = matches!(self.state.standing(), Standing::Awaiting | Standing::Founding);
+        if is_deaf || !self.state.is_for_us(&message, effects) {
             return;
         }
         if message.term > self.state.term() && self.must_follow_term(now, &message) {

@@ -218,7 +218,8 @@ impl Leader {
             | RoleEvent::Applied(_)
             | RoleEvent::ApplierRestarted(_)
             | RoleEvent::Located(_)
-            | RoleEvent::DiskFull(false) => {}
+            | RoleEvent::DiskFull(false)
+            | RoleEvent::Admitted(_) => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! One replica state, to step a single role with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use quorate_core::{
@@ -98,6 +98,7 @@ fn start_in(
         memberships: MembershipLog::new(Index::ZERO, founding),
         commit: Index(1),
         applied: Index::ZERO,
+        unmet: BTreeSet::new(),
         entropy: 9,
     };
     ReplicaState::new(loaded, config)

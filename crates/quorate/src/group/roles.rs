@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use quorate_core::{
     Entry, Epoch, Incarnation, Index, Loaded, Membership, NextRole, NodeId, ReplicaState, RoleEvent,
 };
-use quorate_store::{Answer, LoadedGroup, StoreError, StoreRequest};
+use quorate_store::{Answer, LoadedGroup, PeerSource, StoreError, StoreRequest};
 use ractor::{ActorRef, RpcReplyPort};
 
 use crate::group::completion::completion_sink;
@@ -46,8 +46,8 @@ impl GroupState {
             for (peer, member) in known.filter(|(peer, _)| **peer != self.start.cx.node) {
                 let (peer, incarnation) = (peer.clone(), member.incarnation);
                 // If it is lost with the store's actor, it is sent again when the next role is loaded.
-                let reply = Answer::new(drop);
-                let record = StoreRequest::RecordPeer { peer, incarnation, replace: true, reply };
+                let (source, reply) = (PeerSource::Membership, Answer::new(drop));
+                let record = StoreRequest::RecordPeer { peer, incarnation, source, reply };
                 let _ = store.cast(record.into());
             }
         }
@@ -121,6 +121,9 @@ impl GroupState {
         }
         let Some(loaded) = self.loaded.take() else { return };
         self.membership_changed(loaded.memberships.current().clone());
+        let mut unmet = loaded.unmet;
+        // Admissions that came after the load.
+        unmet.retain(|peer| self.start.known.iter().all(|(known, _)| known != peer));
         let entropy = self.start.entropy ^ self.epoch.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let loaded = Loaded {
             me: self.start.cx.node.clone(),
@@ -130,9 +133,15 @@ impl GroupState {
             memberships: loaded.memberships,
             commit: loaded.start.index.max(applied),
             applied,
+            unmet,
             entropy,
         };
         let state = Box::new(ReplicaState::new(loaded, self.start.cx.core.clone()));
+        let waits_for: Vec<&str> = state.unmet().map(NodeId::as_str).collect();
+        if !waits_for.is_empty() {
+            let (node, group, waits_for) = (&self.start.cx.node, &self.start.cx.name, waits_for.join(","));
+            tracing::info!(%node, %group, waits_for, "founding, every member must be reached once");
+        }
         self.begin_role(me, NextRole::Follower, state).await;
     }
 
@@ -198,6 +207,7 @@ impl GroupState {
     pub(super) fn peer_known(&mut self, peer: NodeId, incarnation: Incarnation) {
         self.start.known.retain(|(known, _)| *known != peer);
         self.start.known.push((peer.clone(), incarnation));
+        self.tell_role(RoleEvent::Admitted(peer.clone()));
         self.tell_leader(LeaderMessage::PeerKnown { peer, incarnation });
     }
 

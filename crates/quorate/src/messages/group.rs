@@ -33,7 +33,7 @@ pub(crate) enum GroupMessage {
     PeerFaulted { peer: NodeId, index: u64 },
     /// From Node: the link to this peer rose or fell.
     Link { peer: NodeId, up: bool },
-    /// From Node: this peer's incarnation is durable on this node.
+    /// From Node: the link to this peer is up, so each of the two has the other's incarnation on its disk.
     PeerKnown { peer: NodeId, incarnation: Incarnation },
     /// From Node: the log store is being restarted.
     StoreAway,

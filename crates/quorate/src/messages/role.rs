@@ -141,6 +141,9 @@ pub struct RoleStatus {
     pub members: Vec<MemberStatus>,
     /// Every peer, as the leader sees it; empty on a follower or candidate.
     pub peers: Vec<quorate_core::PeerStatus>,
+    /// Members that this node, which has never taken part, must reach once before it does; empty unless `founding`.
+    #[serde(default)]
+    pub waits_for: Vec<String>,
 }
 
 /// A member as the membership in force has it.

@@ -2,14 +2,15 @@
 //! settings safety needs.
 //!
 //! A peer's incarnation is durable on this node before the link to it is used, and so before any vote or acknowledgement
-//! of it is counted. From then on another incarnation under its name (a wiped disk) is refused.
+//! of it is counted. From then on another incarnation under its name (a wiped disk) is refused. That a peer has admitted
+//! this node is kept as well: a node that never took part takes part only when every founding member has.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use quorate_bridge::{Admission, Admitting, Direction, Hello, PeerKind, Refusal, RefusalCode};
 use quorate_core::{Incarnation, NodeId};
-use quorate_store::StoreRequest;
+use quorate_store::{PeerSource, StoreRequest};
 
 use crate::context::StoreRoute;
 use crate::messages::store::port_answer;
@@ -28,7 +29,7 @@ impl Gate {
         Self { me, fingerprint, members, store, boots: Mutex::new(BTreeMap::new()) }
     }
 
-    async fn decide(&self, hello: &Hello) -> Result<(), Refusal> {
+    async fn decide(&self, hello: &Hello, direction: Direction) -> Result<(), Refusal> {
         match hello.kind {
             PeerKind::Client => return Ok(()),
             PeerKind::Joiner => {
@@ -56,18 +57,26 @@ impl Gate {
                 "give every node the same election_timeout_ms and clock_drift_ppm_max, and the same version";
             return Err(Refusal::new(RefusalCode::FingerprintMismatch, what, remedy));
         }
-        self.check_incarnation(&peer, Incarnation(hello.incarnation)).await?;
+        let source = match direction {
+            // What is dialled answers only after it has admitted: this node's incarnation is on its disk.
+            Direction::Outbound => PeerSource::ItAdmitted,
+            Direction::Inbound => PeerSource::ItDialled,
+        };
+        self.check_incarnation(&peer, Incarnation(hello.incarnation), source).await?;
         self.check_boot(&peer, hello)
     }
 
-    async fn check_incarnation(&self, peer: &NodeId, incarnation: Incarnation) -> Result<(), Refusal> {
-        let not_now =
-            |what: &str| Refusal::new(RefusalCode::NotNow, what.to_owned(), "it will be tried again");
+    async fn check_incarnation(
+        &self,
+        peer: &NodeId,
+        incarnation: Incarnation,
+        source: PeerSource,
+    ) -> Result<(), Refusal> {
         let store = self.store.borrow().clone().ok_or_else(|| not_now("the log store is being restarted"))?;
         let asked = ractor::call!(store, |reply| StoreRequest::RecordPeer {
             peer: peer.clone(),
             incarnation,
-            replace: false,
+            source,
             reply: port_answer(reply),
         }
         .into());
@@ -98,8 +107,12 @@ impl Gate {
     }
 }
 
+fn not_now(what: &str) -> Refusal {
+    Refusal::new(RefusalCode::NotNow, what.to_owned(), "it will be tried again")
+}
+
 impl Admission for Gate {
-    fn admit<'a>(&'a self, hello: &'a Hello, _direction: Direction) -> Admitting<'a> {
-        Box::pin(self.decide(hello))
+    fn admit<'a>(&'a self, hello: &'a Hello, direction: Direction) -> Admitting<'a> {
+        Box::pin(self.decide(hello, direction))
     }
 }

@@ -208,6 +208,7 @@ impl<R: CoreRole> Runner<R> {
             chain: last.chain.to_string(),
             members: state.membership().members.iter().map(member).collect(),
             peers: Vec::new(),
+            waits_for: state.unmet().map(ToString::to_string).collect(),
         })
     }
 
@@ -313,6 +314,9 @@ impl<R: CoreRole> Runner<R> {
             }
             Notice::PeerNoSpace { peer } => tracing::warn!(%node, %group, %peer, "disk of a peer is full"),
             Notice::TimeJump { ahead_ms } => tracing::warn!(%node, %group, ahead_ms, "wall clock jumped"),
+            Notice::Founded => {
+                tracing::info!(%node, %group, "every founding member was reached, taking part")
+            }
             Notice::Recovered { index } => {
                 tracing::info!(%node, %group, %index, "recovered, this node votes again");
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use quorate::ByteCount;
+use quorate::{ByteCount, GroupStatus};
 
 use super::code::Code;
 use super::problem::{Problem, Problems};
@@ -49,7 +49,7 @@ pub(crate) async fn readyz(State(state): State<AppState>, query: AnyQuery) -> Re
         Check {
             name: "leader_known",
             passed: status.leader.is_some(),
-            detail: status.leader.clone().unwrap_or_else(|| "none".to_owned()),
+            detail: status.leader.clone().unwrap_or_else(|| no_leader(&status)),
         },
         Check {
             name: "replayed",
@@ -81,6 +81,15 @@ fn room(state: &AppState) -> Check {
     let (free, reserve) = (ByteCount(space.free_bytes), ByteCount(space.reserve_bytes));
     let detail = format!("{free} of the disk is free, {reserve} must stay free");
     Check { name: "disk", passed: !state.node().is_disk_full(), detail }
+}
+
+/// A cluster that was never complete has no leader, and says whom it waits for.
+fn no_leader(status: &GroupStatus) -> String {
+    let waits_for = status.role.as_ref().map(|role| role.waits_for.join(", ")).unwrap_or_default();
+    if waits_for.is_empty() {
+        return "none".to_owned();
+    }
+    format!("none, the cluster is founded when every member was reached once, and waits for {waits_for}")
 }
 
 async fn runs(state: &AppState) -> Check {

@@ -58,8 +58,8 @@ pub struct NodeView {
     /// `leader`, `follower`, `candidate`, or `restarting`.
     #[schema(required)]
     pub role: Option<String>,
-    /// `voter`, `learner`, `recovering` (it lost entries that it may have acknowledged) or `awaiting` (its log store
-    /// is being restarted).
+    /// `voter`, `learner`, `recovering` (it lost entries that it may have acknowledged), `awaiting` (its log store is being
+    /// restarted) or `founding` (it has never taken part, and has not reached every member once).
     #[schema(required)]
     pub standing: Option<String>,
     /// Its term.
@@ -146,6 +146,7 @@ pub(crate) async fn this_node(state: &AppState) -> (NodeView, Vec<(String, Strin
         Standing::Learner => "learner",
         Standing::Recovering => "recovering",
         Standing::Awaiting => "awaiting",
+        Standing::Founding => "founding",
     });
     let space = state.node().space();
     let members = role.as_ref().map(|role| role.members.clone()).unwrap_or_default();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use quorate_core::{Epoch, GroupId, Persist, Sequence};
 
 use super::event::{FatalSink, StoreEvent, StoreFatal, StoreSink};
-use super::request::{Answer, StoreRequest};
+use super::request::{Answer, PeerSource, StoreRequest};
 use super::space::SpaceGauge;
 use super::write::GroupWrite;
 use crate::error::{GroupError, StoreError};
@@ -292,8 +292,12 @@ impl Engine {
                 let done = current.and_then(|()| self.store.compact(group, through));
                 self.answer_unless_fatal(reply, done)
             }
-            StoreRequest::RecordPeer { peer, incarnation, replace, reply } => {
-                let done = self.store.record_peer(&peer, incarnation, replace);
+            StoreRequest::RecordPeer { peer, incarnation, source, reply } => {
+                let done = match source {
+                    PeerSource::ItDialled => self.store.record_peer(&peer, incarnation, false),
+                    PeerSource::ItAdmitted => self.store.record_admission(&peer, incarnation),
+                    PeerSource::Membership => self.store.record_peer(&peer, incarnation, true),
+                };
                 self.answer_unless_fatal(reply, done)
             }
         }

@@ -19,6 +19,6 @@ pub use self::execute::StoreStats;
 pub(crate) use self::execute::{Engine, Shared};
 pub use self::install::Install;
 pub use self::read::LoadedGroup;
-pub use self::request::{Answer, StoreRequest};
+pub use self::request::{Answer, PeerSource, StoreRequest};
 pub use self::thread::{ANCHOR_LAG_MAX, Progress, ProgressSink, StoreHandle, StoreThread, Submitted};
 pub use self::write::GroupWrite;

@@ -1,6 +1,8 @@
 //! The incarnations of peers (`safety.md` 14).
 
-use quorate_core::{Incarnation, NodeId};
+use std::collections::BTreeSet;
+
+use quorate_core::{Incarnation, Membership, NodeId};
 
 use crate::disk::Batch;
 use crate::error::StoreError;
@@ -18,15 +20,42 @@ impl Store {
     ) -> Result<Incarnation, StoreError> {
         self.change(|store| {
             if let Some(known) = store.peers.get(peer)
-                && (*known == incarnation || !replace)
+                && (known.incarnation == incarnation || !replace)
             {
-                return Ok(*known);
+                return Ok(known.incarnation);
             }
-            let mut batch = Batch::new();
-            put(&mut batch, peer_key(peer), &PeerRecord { incarnation });
-            store.disk.commit(&batch)?;
-            store.peers.insert(peer.clone(), incarnation);
+            store.put_peer(peer, PeerRecord { incarnation, admitted_us: false })?;
             Ok(incarnation)
         })
+    }
+
+    /// As [`record_peer`](Self::record_peer) of a peer that has admitted this node, and so has this node's incarnation on its
+    /// disk: that is kept, too.
+    pub fn record_admission(
+        &mut self,
+        peer: &NodeId,
+        incarnation: Incarnation,
+    ) -> Result<Incarnation, StoreError> {
+        self.change(|store| match store.peers.get(peer) {
+            Some(known) if known.incarnation != incarnation || known.admitted_us => Ok(known.incarnation),
+            Some(_) | None => {
+                store.put_peer(peer, PeerRecord { incarnation, admitted_us: true })?;
+                Ok(incarnation)
+            }
+        })
+    }
+
+    /// The members of a group that have not admitted this node yet.
+    pub(crate) fn unmet(&self, members: &Membership) -> BTreeSet<NodeId> {
+        let has_not = |peer: &&NodeId| self.peers.get(*peer).is_none_or(|known| !known.admitted_us);
+        members.peers_of(&self.identity.node).filter(has_not).cloned().collect()
+    }
+
+    fn put_peer(&mut self, peer: &NodeId, record: PeerRecord) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        put(&mut batch, peer_key(peer), &record);
+        self.disk.commit(&batch)?;
+        self.peers.insert(peer.clone(), record);
+        Ok(())
     }
 }

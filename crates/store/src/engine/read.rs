@@ -1,10 +1,10 @@
 //! Reading: everything read from disk is verified by the hash chain, or is an error that stops the node. A read never goes past
 //! the durable log, and never takes an error for the log's end (`known-bugs.md` 45).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 
-use quorate_core::{Entry, GroupId, HardRecord, Index, MembershipLog, Position, Tail};
+use quorate_core::{Entry, GroupId, HardRecord, Index, MembershipLog, NodeId, Position, Tail};
 
 use crate::error::StoreError;
 use crate::log::{GroupState, walk};
@@ -25,6 +25,8 @@ pub struct LoadedGroup {
     pub memberships: MembershipLog,
     /// The position before the first entry: origin, or where the log was compacted.
     pub start: Position,
+    /// Members that have not admitted this node yet (`safety.md` 14).
+    pub unmet: BTreeSet<NodeId>,
 }
 
 impl Store {
@@ -61,6 +63,7 @@ impl Store {
             tail: Tail::loaded(base, entries, state.terms.clone()),
             memberships: state.memberships.clone(),
             start: state.start,
+            unmet: self.unmet(state.memberships.current()),
         })
     }
 

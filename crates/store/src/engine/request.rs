@@ -24,6 +24,17 @@ impl<T, E> Answer<T, E> {
     }
 }
 
+/// From where a peer's incarnation is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerSource {
+    /// The peer has dialled this node.
+    ItDialled,
+    /// This node has dialled the peer, which has admitted it: this node's incarnation is on its disk.
+    ItAdmitted,
+    /// The membership has it.
+    Membership,
+}
+
 /// What the store is asked to do: by Node, Group and its roles, through the actor that gathers.
 pub enum StoreRequest {
     /// Node, when `group()` is called: make the group, or find it. `founding` is used only to make it.
@@ -108,14 +119,14 @@ pub enum StoreRequest {
         reply: Answer<Position>,
     },
     /// Node, before a peer's first vote or ack counts: its incarnation is on disk when this is answered
-    /// (`safety.md` 14). A known peer keeps its first incarnation unless `replace`.
+    /// (`safety.md` 14). A known peer keeps its first incarnation unless the membership has another.
     RecordPeer {
         /// The peer.
         peer: NodeId,
         /// The incarnation it told.
         incarnation: Incarnation,
-        /// It was removed and added again, or the membership says so.
-        replace: bool,
+        /// From where it is known.
+        source: PeerSource,
         /// The incarnation now on record.
         reply: Answer<Incarnation>,
     },

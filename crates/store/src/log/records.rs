@@ -44,9 +44,12 @@ pub(crate) struct Marker {
 }
 
 /// A peer's incarnation (`safety.md` 14).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PeerRecord {
     pub(crate) incarnation: Incarnation,
+    /// It has admitted this node: this node's incarnation is on its disk, too. An earlier build did not ask.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) admitted_us: bool,
 }
 
 /// Key of a run in `log`.

@@ -91,7 +91,7 @@ impl Opening {
                 self.read_group(group, &self.decode(&key, Some(&value))?, &mut contents)?;
             } else if let Some(peer) = parse_peer_key(&key) {
                 let known: PeerRecord = self.decode(&key, Some(&value))?;
-                contents.peers.insert(peer, known.incarnation);
+                contents.peers.insert(peer, known);
             }
         }
         // A group that was opened after the database was set aside is not in it: it recovers when it is opened.

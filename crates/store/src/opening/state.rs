@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_core::{Boot, GroupId, Incarnation, NodeId, Position};
+use quorate_core::{Boot, GroupId, NodeId, Position};
 
 use super::report::OpenNotice;
 use crate::anchor::{Anchor, AnchorDamage, IdentityRecord};
 use crate::disk::{Batch, Disk};
 use crate::error::OpenError;
-use crate::log::{DATABASE_KEY, DatabaseRecord, GroupState, put};
+use crate::log::{DATABASE_KEY, DatabaseRecord, GroupState, PeerRecord, put};
 use crate::options::StoreOptions;
 
 /// An opening in progress.
@@ -26,7 +26,7 @@ pub(super) struct Opening {
 #[derive(Default)]
 pub(super) struct Contents {
     pub(super) groups: BTreeMap<GroupId, GroupState>,
-    pub(super) peers: BTreeMap<NodeId, Incarnation>,
+    pub(super) peers: BTreeMap<NodeId, PeerRecord>,
     /// The position of each log at the index that the anchor knows to be durable.
     pub(super) at_durable: BTreeMap<GroupId, Option<Position>>,
     /// The last boot that opened it.

@@ -13,6 +13,7 @@ mod applier;
 mod clients;
 mod cluster;
 mod coverage;
+mod founding;
 mod healing;
 mod invariants;
 mod nemesis;

@@ -89,6 +89,7 @@ pub(crate) fn is_harmless(notice: &Notice) -> bool {
         | Notice::TransferFailed { .. }
         | Notice::PeerNoSpace { .. }
         | Notice::Recovered { .. }
+        | Notice::Founded
         | Notice::TimeJump { .. } => true,
     }
 }

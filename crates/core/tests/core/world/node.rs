@@ -1,5 +1,7 @@
 //! One node: its replica while the process runs, and what outlives the process.
 
+use std::collections::BTreeSet;
+
 use quorate_core::{
     Boot, Config, Effects, Entry, Index, Loaded, Membership, NodeId, Position, ReplicaState, Time,
 };
@@ -15,6 +17,8 @@ pub(crate) struct Node {
     /// `None` while the process is down.
     pub(crate) replica: Option<Replica>,
     pub(crate) disk: Disk,
+    /// Founding members that have not admitted it: durable, like the disk. Empty where a driver knows no admission.
+    pub(crate) unmet: BTreeSet<NodeId>,
 }
 
 /// What a node starts with beside its disk.
@@ -33,7 +37,14 @@ pub(crate) struct Start<'a> {
 
 impl Node {
     pub(crate) fn new(at: usize) -> Self {
-        Self { at, id: name(at), boot: Boot::ZERO, replica: None, disk: Disk::default() }
+        Self {
+            at,
+            id: name(at),
+            boot: Boot::ZERO,
+            replica: None,
+            disk: Disk::default(),
+            unmet: BTreeSet::new(),
+        }
     }
 
     /// What a role starts with, as it is on disk.
@@ -46,6 +57,7 @@ impl Node {
             memberships: self.disk.memberships(start.founding),
             commit: start.commit,
             applied: start.applied,
+            unmet: self.unmet.clone(),
             entropy: start.entropy,
         };
         ReplicaState::new(loaded, start.config.clone())

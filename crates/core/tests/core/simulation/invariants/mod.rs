@@ -118,6 +118,8 @@ pub(crate) fn notice(notice: &Notice, coverage: &mut Coverage) {
         Notice::PeerNoSpace { .. } => coverage.note("peer without space"),
         Notice::Recovered { .. } => coverage.note("recovered"),
         Notice::TimeJump { .. } => coverage.note("time jump"),
+        // Every node of this simulation is admitted by all; `founding.rs` has the one in which they are not.
+        Notice::Founded => {}
         Notice::TwoLeaders { .. }
         | Notice::BadEntries { .. }
         | Notice::Diverged { .. }

@@ -1,0 +1,71 @@
+//! Founding: who takes part in a cluster, and from when on (`docs/safety.md` 14).
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use quorate::machine::{Add, Counter, Total};
+use quorate::{Consistency, GroupHandle, NodeFailure, Standing};
+use quorate_tests::cluster::{Cluster, quick};
+use quorate_tests::wait::{PATIENCE, eventually};
+
+/// Waits until the replica says that it is founding and must reach these members.
+async fn waits_for(handle: &GroupHandle<Counter>, members: &[&str]) -> Result<()> {
+    eventually("it waits for the members that it has not reached", async || {
+        let role = handle.status().await.role?;
+        (role.standing == Standing::Founding && role.waits_for == members).then_some(())
+    })
+    .await
+}
+
+/// Two nodes wrote while the third had never been there; one of the two lost its disk, the other was down. The third and the
+/// wiped one knew nothing of each other, elected a leader, and what was acknowledged was gone.
+#[tokio::test]
+async fn rule_14_a_wiped_node_and_one_that_was_never_there_do_not_elect_each_other() -> Result<()> {
+    let mut cluster = Cluster::idle(3, quick())?;
+    cluster.start_node(0).await?;
+    cluster.start_node(1).await?;
+    let first = cluster.group("counter", Counter::default).await?;
+    waits_for(&first[0], &["node2"]).await?;
+    let early = first[0].propose_by(Add(1), Duration::from_millis(900)).await.is_ok();
+    assert!(!early, "nothing is acknowledged before every member was reached once");
+
+    // node0 is wiped, node1 is down, and node2 is started for the first time.
+    cluster.kill(0).await;
+    cluster.kill(1).await;
+    std::fs::remove_dir_all(cluster.data(0))?;
+    cluster.start_node(0).await?;
+    cluster.start_node(2).await?;
+    let second = cluster.group("counter", Counter::default).await?;
+    waits_for(&second[0], &["node1"]).await?;
+    waits_for(&second[1], &["node1"]).await?;
+
+    // node1 knows node0 by the disk that it lost. It refuses it, and goes on with node2 once node2 has been reached.
+    let wiped = cluster.node(0).clone();
+    cluster.start_node(1).await?;
+    let failure = tokio::time::timeout(PATIENCE, wiped.failed()).await?.context("it stops")?;
+    assert!(matches!(failure, NodeFailure::Replaced { .. }), "{failure}");
+    cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn rule_14_once_all_have_met_a_group_is_made_while_one_of_them_is_down() -> Result<()> {
+    let mut cluster = Cluster::start(3, quick()).await?;
+    // Opened nowhere: the nodes meet all the same.
+    eventually("every node has reached every other", async || {
+        let links = cluster.nodes().flat_map(|(_, node)| node.links());
+        let up = links.filter(|link| link.state == quorate_bridge::LinkState::Up).count();
+        (up == 6).then_some(())
+    })
+    .await?;
+    for at in 0..3 {
+        cluster.stop(at).await;
+    }
+    cluster.start_node(0).await?;
+    cluster.start_node(1).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    assert_eq!(counts[0].propose_by(Add(1), PATIENCE).await?.reply, 1);
+    assert_eq!(counts[1].query(Total, Consistency::Linearizable).await?, 1);
+    cluster.stop_all().await;
+    Ok(())
+}
