@@ -315,7 +315,7 @@ impl<R: CoreRole> Runner<R> {
             Notice::PeerNoSpace { peer } => tracing::warn!(%node, %group, %peer, "disk of a peer is full"),
             Notice::TimeJump { ahead_ms } => tracing::warn!(%node, %group, ahead_ms, "wall clock jumped"),
             Notice::Founded => {
-                tracing::info!(%node, %group, "every founding member was reached, taking part")
+                tracing::info!(%node, %group, "every founding member was reached, taking part");
             }
             Notice::Recovered { index } => {
                 tracing::info!(%node, %group, %index, "recovered, this node votes again");

@@ -152,10 +152,8 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Persist(persist) => self.nodes[at].disk.submit(persist),
-                Effect::Send(message) => {
-                    if self.is_linked(at, place_of(&message.to)) {
-                        self.wire.push_back(message);
-                    }
+                Effect::Send(message) if self.is_linked(at, place_of(&message.to)) => {
+                    self.wire.push_back(message);
                 }
                 Effect::Apply { entries } => {
                     then.extend(entries.last().map(|last| RoleEvent::Applied(last.index)));
@@ -227,9 +225,9 @@ impl World {
                 self.step(at, ReplicaEvent::Propose { wall_ms: 1_000, proposals });
             }
             80..92 => self.dial(at, other),
+            92 if self.nodes[at].is_up() => self.crash(at),
             92..95 if !self.nodes[at].is_up() => self.start(at),
-            92 => self.crash(at),
-            92..97 => self.cut.clear(),
+            93..97 => self.cut.clear(),
             97 => {
                 for other in (0..self.nodes.len()).filter(|other| *other != at) {
                     self.cut.extend([(at, other), (other, at)]);

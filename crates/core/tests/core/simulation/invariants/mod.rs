@@ -119,8 +119,8 @@ pub(crate) fn notice(notice: &Notice, coverage: &mut Coverage) {
         Notice::Recovered { .. } => coverage.note("recovered"),
         Notice::TimeJump { .. } => coverage.note("time jump"),
         // Every node of this simulation is admitted by all; `founding.rs` has the one in which they are not.
-        Notice::Founded => {}
-        Notice::TwoLeaders { .. }
+        Notice::Founded
+        | Notice::TwoLeaders { .. }
         | Notice::BadEntries { .. }
         | Notice::Diverged { .. }
         | Notice::RolledBack { .. }
