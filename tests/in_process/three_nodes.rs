@@ -103,7 +103,7 @@ async fn leadership_is_handed_over_without_a_gap() -> Result<()> {
     let leader = cluster.leader(&counts).await?;
     assert_eq!(counts[leader].propose(Add(1)).await?, 1);
     let to = quorate::NodeId::new(&format!("node{}", (leader + 1) % 3))?;
-    assert!(counts[leader].transfer(Some(to.clone()), Duration::from_secs(5)).await);
+    counts[leader].transfer(Some(to.clone()), Duration::from_secs(5)).await?;
     eventually("the named node leads", async || (counts[leader].leader() == Some(to.clone())).then_some(()))
         .await?;
     assert_eq!(counts[leader].propose(Add(1)).await?, 2);

@@ -10,10 +10,10 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use bytes::{Bytes, BytesMut};
 use quorate_core::{
-    AppendEntries, AppendReply, AppendResult, Body, Boot, Entry, EntryKind, HEADER_BYTES, Hash, Incarnation,
-    Index, LogId, Member, Membership, Message, NodeId, Position, ReadIndexReply, ReadIndexRequest,
-    ReplicationSession, Round, Term, Time, VoteKind, VoteReply, VoteRequest, decode_run, encode_run,
-    verify_run,
+    AppendEntries, AppendReply, AppendResult, Applied, Body, Boot, Entry, EntryKind, HEADER_BYTES, Hash,
+    Incarnation, Index, LogId, Member, Membership, Message, NodeId, Position, ReadIndexReply,
+    ReadIndexRequest, ReplicationSession, Round, Term, Time, VoteKind, VoteReply, VoteRequest, decode_run,
+    encode_run, verify_run,
 };
 
 /// 32 bytes a line, as hex.
@@ -90,8 +90,9 @@ fn log_id(term: u64, index: u64) -> LogId {
 
 /// Every kind of body, and every variant inside.
 fn bodies() -> Vec<(&'static str, Body)> {
-    let request = |kind, forced| VoteRequest { kind, campaign: Term(8), last: log_id(7, 300), forced };
-    let reply = |kind, granted| VoteReply { kind, campaign: Term(8), granted };
+    let request =
+        |kind, forced| VoteRequest { kind, campaign: Term(8), last: log_id(7, 300), forced, applied: None };
+    let reply = |kind, granted| VoteReply { kind, campaign: Term(8), granted, leads_better: false };
     let append = |entries| AppendEntries {
         session: ReplicationSession(5),
         prev: log_id(0, 0),
@@ -106,16 +107,33 @@ fn bodies() -> Vec<(&'static str, Body)> {
         sent_at: Time(5_000_000_000),
         result,
         disk_full: false,
+        recovering: false,
+        machine_down: false,
+        applied: None,
     };
     let conflict = AppendResult::Conflict { hint: log_id(6, 255), last: Index(256) };
+    let of_machine = Some(Applied { index: Index(290), stuck: true });
+    let yields = VoteRequest { applied: of_machine, ..request(VoteKind::Pre, false) };
+    let better = VoteReply { leads_better: true, ..reply(VoteKind::Pre, false) };
+    let matched = answer(AppendResult::Matched { index: Index(3) });
+    let of_all = AppendReply {
+        recovering: true,
+        machine_down: true,
+        applied: Some(Index(2)),
+        disk_full: true,
+        ..matched.clone()
+    };
     vec![
+        ("pre-vote-request-applied", Body::VoteRequest(yields)),
+        ("pre-vote-reply-leads-better", Body::VoteReply(better)),
+        ("append-reply-whole", Body::AppendReply(of_all)),
         ("pre-vote-request", Body::VoteRequest(request(VoteKind::Pre, false))),
         ("vote-request", Body::VoteRequest(request(VoteKind::Real, true))),
         ("pre-vote-reply", Body::VoteReply(reply(VoteKind::Pre, false))),
         ("vote-reply", Body::VoteReply(reply(VoteKind::Real, true))),
         ("heartbeat", Body::AppendEntries(append(Vec::new()))),
         ("append", Body::AppendEntries(append(entries()))),
-        ("append-reply-matched", Body::AppendReply(answer(AppendResult::Matched { index: Index(3) }))),
+        ("append-reply-matched", Body::AppendReply(matched)),
         ("append-reply-conflict", Body::AppendReply(answer(conflict))),
         ("append-reply-no-space", Body::AppendReply(answer(AppendResult::NoSpace))),
         ("timeout-now", Body::TimeoutNow),

@@ -5,11 +5,12 @@
 //! it has reported, in entries and in bytes, so a slow state machine costs no memory here.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::effect::{Effect, Reader};
 use crate::entry::Entry;
-use crate::ids::Index;
+use crate::ids::{Index, Time};
 use crate::tail::Tail;
 
 /// Entries handed to the applier at once, at most.
@@ -29,6 +30,10 @@ pub(crate) struct ApplyCursor {
     /// The sizes of the entries handed over from memory and not reported applied, the last one being `handed`.
     sizes: VecDeque<usize>,
     bytes: usize,
+    /// Since when the applier has had entries and reported none of them applied.
+    waits_since: Option<Time>,
+    /// The machine has faulted and stays down.
+    is_down: bool,
     window_entries_max: u64,
     window_bytes_max: usize,
 }
@@ -42,6 +47,8 @@ impl ApplyCursor {
             reading: None,
             sizes: VecDeque::new(),
             bytes: 0,
+            waits_since: None,
+            is_down: false,
             window_entries_max: config.apply_window_entries_max,
             window_bytes_max: config.apply_window_bytes_max,
         }
@@ -53,13 +60,19 @@ impl ApplyCursor {
     }
 
     /// The applier reports that it has applied up to `through`.
-    pub(crate) fn applied_through(&mut self, through: Index) {
+    pub(crate) fn applied_through(&mut self, now: Time, through: Index) {
+        let has_moved = through > self.applied;
         self.applied = self.applied.max(through);
         self.handed = self.handed.max(through);
         while self.sizes.len() as u64 > self.handed.0 - self.applied.0 {
             self.bytes -= self.sizes.pop_front().expect("it is not empty");
         }
         self.reading = self.reading.filter(|from| *from > through);
+        if self.handed == self.applied && self.reading.is_none() {
+            self.waits_since = None;
+        } else if has_moved {
+            self.waits_since = Some(now);
+        }
     }
 
     /// The applier, or the store it reads from, was restarted: everything above `applied` is handed over again.
@@ -69,6 +82,7 @@ impl ApplyCursor {
         self.reading = None;
         self.sizes.clear();
         self.bytes = 0;
+        self.waits_since = None;
     }
 
     /// How many entries may be handed over now.
@@ -85,13 +99,46 @@ impl ApplyCursor {
         entries > self.window_entries_max || self.bytes >= self.window_bytes_max
     }
 
+    /// The machine stays down as long as this process runs.
+    pub(crate) fn machine_down(&mut self) {
+        self.is_down = true;
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.is_down
+    }
+
+    /// The applier has had entries for this long and has applied none of them, or its machine is down.
+    pub(crate) fn is_stuck(&self, now: Time, limit: Duration) -> bool {
+        self.is_down || self.waits_since.is_some_and(|since| now.since(since) >= limit)
+    }
+
+    /// The entries that one window takes.
+    pub(crate) fn window_entries(&self) -> u64 {
+        self.window_entries_max
+    }
+
+    /// Bytes of the entries up to `commit` that are not applied: those that were handed over from memory, or still are in
+    /// memory. What waits on disk alone is not counted.
+    pub(crate) fn lag_bytes(&self, tail: &Tail, commit: Index) -> usize {
+        let ahead = (self.handed.0 + 1..=commit.0).map(Index);
+        self.bytes + ahead.filter_map(|index| tail.get(index)).map(Entry::encoded_bytes).sum::<usize>()
+    }
+
     /// Hands over committed entries up to `ceiling`, as far as the window allows.
-    pub(crate) fn hand_over_committed(&mut self, tail: &Tail, ceiling: Index, effects: &mut Vec<Effect>) {
+    pub(crate) fn hand_over_committed(
+        &mut self,
+        now: Time,
+        tail: &Tail,
+        ceiling: Index,
+        effects: &mut Vec<Effect>,
+    ) {
         while self.handed < ceiling && self.reading.is_none() {
             let room = self.room();
             if room == 0 {
                 return;
             }
+            self.waits_since.get_or_insert(now);
             let from = self.handed.next();
             let through = ceiling.min(self.handed.plus(room));
             let bytes_max = BATCH_BYTES_MAX.min(self.window_bytes_max - self.bytes);

@@ -7,8 +7,12 @@ use std::collections::BTreeSet;
 
 use crate::effect::{Effect, Effects, NextRole, ReadId, Refusal, RoleEvent};
 use crate::ids::{NodeId, Term, Time};
-use crate::message::{Body, Message, ReadIndexReply, VoteKind, VoteReply, VoteRequest};
+use crate::message::{Applied, Body, Message, ReadIndexReply, VoteKind, VoteReply, VoteRequest};
 use crate::state::{ReplicaState, Standing, become_role};
+
+/// So many campaigns in a row yield to voters whose machines have come much further; in the next one the candidate insists.
+/// Those who could lead better have stood by then, or cannot.
+const CAMPAIGNS_THAT_YIELD: u32 = 4;
 
 /// What a candidate is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +42,9 @@ pub struct Candidate {
     granted: BTreeSet<NodeId>,
     rejected: BTreeSet<NodeId>,
     deadline: Time,
+    /// Its machine may be far behind: until then a pre-vote is won only once every voter has answered, for one of them may
+    /// lead better.
+    waits_for_all: Option<Time>,
 }
 
 impl Candidate {
@@ -50,10 +57,11 @@ impl Candidate {
             granted: BTreeSet::new(),
             rejected: BTreeSet::new(),
             deadline: now,
+            waits_for_all: None,
         };
         let mut effects = vec![Effect::LeaderChanged { leader: None, term: candidate.state.term() }];
         candidate.campaign(now, &mut effects);
-        candidate.finish(&mut effects);
+        candidate.finish(now, &mut effects);
         (candidate, effects)
     }
 
@@ -76,19 +84,21 @@ impl Candidate {
                     RoleEvent::Applied(_)
                     | RoleEvent::ApplierRestarted(_)
                     | RoleEvent::Located(_)
+                    | RoleEvent::MachineDown
                     | RoleEvent::StoreBack
                     | RoleEvent::DiskFull(_)
                     | RoleEvent::Admitted(_) => {}
                 }
             }
         }
-        self.finish(&mut effects);
+        self.finish(now, &mut effects);
         effects
     }
 
     /// When [`RoleEvent::Tick`] is due.
     pub fn deadline(&self) -> Option<Time> {
-        Some(self.deadline)
+        let waits = self.waits_for_all.filter(|_| self.phase == Phase::PreVote);
+        Some(waits.map_or(self.deadline, |at| at.min(self.deadline)))
     }
 
     /// The state of the replica.
@@ -106,10 +116,10 @@ impl Candidate {
         self.phase
     }
 
-    fn finish(&mut self, effects: &mut Effects) {
+    fn finish(&mut self, now: Time, effects: &mut Effects) {
         if !matches!(effects.last(), Some(Effect::Become(_))) {
             let ceiling = self.state.commit.min(self.state.durable());
-            self.state.apply_and_trim(ceiling, effects);
+            self.state.apply_and_trim(now, ceiling, effects);
         }
     }
 
@@ -122,7 +132,12 @@ impl Candidate {
             self.begin_vote(now, effects);
         } else {
             self.phase = Phase::PreVote;
-            self.request(VoteKind::Pre, self.state.term().next(), effects);
+            self.state.campaigns = (self.state.campaigns + 1) % (CAMPAIGNS_THAT_YIELD + 1);
+            let yields = self.state.campaigns > 0;
+            let applied = yields.then(|| self.state.machine_at(now));
+            let waits = yields && self.state.may_be_behind(now);
+            self.waits_for_all = waits.then(|| now + 2 * self.state.config.heartbeat_interval);
+            self.request(VoteKind::Pre, self.state.term().next(), applied, effects);
             self.check_won(now, effects);
         }
     }
@@ -136,24 +151,27 @@ impl Candidate {
         self.state.hard_state.voted_for = Some(self.state.me.clone());
         self.state.persist(now, None, Vec::new(), effects);
         effects.push(Effect::LeaderChanged { leader: None, term: self.state.term() });
-        self.request(VoteKind::Real, self.state.term(), effects);
+        self.request(VoteKind::Real, self.state.term(), None, effects);
         self.check_won(now, effects);
     }
 
-    fn request(&mut self, kind: VoteKind, campaign: Term, effects: &mut Effects) {
+    fn request(&mut self, kind: VoteKind, campaign: Term, applied: Option<Applied>, effects: &mut Effects) {
         let (last, forced) = (self.state.last(), self.forced);
         let me = &self.state.me;
         let voters: Vec<NodeId> =
             self.state.membership().all_voters().filter(|id| *id != me).cloned().collect();
         for voter in voters {
-            let request = VoteRequest { kind, campaign, last, forced };
+            let request = VoteRequest { kind, campaign, last, forced, applied };
             let message = self.state.message(voter, Body::VoteRequest(request));
             self.state.send_after_hard_state(message, effects);
         }
     }
 
     fn tick(&mut self, now: Time, effects: &mut Effects) {
-        if now < self.deadline {
+        if self.waits_for_all.take_if(|until| now >= *until).is_some() && self.phase == Phase::PreVote {
+            self.check_won(now, effects);
+        }
+        if now < self.deadline || matches!(effects.last(), Some(Effect::Become(_))) {
             return;
         }
         let stalled = self.state.durability.oldest_issued_at();
@@ -176,7 +194,7 @@ impl Candidate {
         }
         let (from, term) = (message.from.clone(), message.term);
         match &message.body {
-            Body::VoteRequest(request) => self.vote_request(from, request, effects),
+            Body::VoteRequest(request) => self.vote_request(now, from, request, effects),
             Body::VoteReply(reply) => self.vote_reply(now, from, reply, effects),
             Body::AppendEntries(_) if term == self.state.term() => {
                 effects.push(become_role(NextRole::Follower, "another node leads this term", Some(message)));
@@ -193,16 +211,18 @@ impl Candidate {
 
     /// A candidate answers votes, too: if candidates ignored each other's pre-votes, a cluster might never elect a leader
     /// (`known-bugs.md` 12). In the vote phase its own vote of this term is already given, to itself.
-    fn vote_request(&mut self, from: NodeId, request: &VoteRequest, effects: &mut Effects) {
+    fn vote_request(&mut self, now: Time, from: NodeId, request: &VoteRequest, effects: &mut Effects) {
+        let leads_better = self.state.leads_better(now, request);
         let free = match request.kind {
-            VoteKind::Pre => request.campaign > self.state.term(),
+            VoteKind::Pre => request.campaign > self.state.term() && !leads_better,
             VoteKind::Real => {
                 request.campaign == self.state.term()
                     && self.state.hard_state.voted_for.as_ref() == Some(&from)
             }
         };
         let granted = free && self.state.is_up_to_date(request.last);
-        let reply = Body::VoteReply(VoteReply { kind: request.kind, campaign: request.campaign, granted });
+        let VoteRequest { kind, campaign, .. } = *request;
+        let reply = Body::VoteReply(VoteReply { kind, campaign, granted, leads_better });
         let message = self.state.message(from, reply);
         self.state.send_after_hard_state(message, effects);
     }
@@ -218,11 +238,15 @@ impl Candidate {
         if reply.granted {
             self.granted.insert(from);
             self.check_won(now, effects);
+        } else if reply.leads_better && self.phase == Phase::PreVote {
+            effects.push(become_role(NextRole::Follower, "a voter with a machine further on can lead", None));
         } else {
             self.rejected.insert(from);
             let lost = self.state.membership().is_quorum(|id| self.rejected.contains(id));
             if lost {
                 effects.push(become_role(NextRole::Follower, "a majority refused the vote", None));
+            } else {
+                self.check_won(now, effects);
             }
         }
     }
@@ -235,7 +259,11 @@ impl Candidate {
         if !self.state.membership().is_quorum(|id| self.granted.contains(id)) {
             return;
         }
+        let answered = |id: &&NodeId| self.granted.contains(*id) || self.rejected.contains(*id);
+        let waits =
+            self.waits_for_all.is_some() && !self.state.membership().all_voters().all(|id| answered(&id));
         match self.phase {
+            Phase::PreVote if waits => {}
             Phase::PreVote => self.begin_vote(now, effects),
             // The candidate's own vote counts once it is on disk, like any other vote.
             Phase::Vote if self.state.durability.hard_state_sequence().is_none() => {

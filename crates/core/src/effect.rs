@@ -72,6 +72,13 @@ pub enum Effect {
         /// Why they were refused.
         reason: Refusal,
     },
+    /// A transfer of leadership that was asked for has begun.
+    TransferBegun {
+        /// Who is to lead.
+        to: NodeId,
+    },
+    /// A transfer of leadership that was asked for was not begun.
+    TransferRefused(TransferRefusal),
     /// These reads may be answered once the applier has applied `index`.
     ReadReady {
         /// As given with the reads.
@@ -169,6 +176,65 @@ pub enum Refusal {
     ChangeInProgress,
 }
 
+/// Why leadership is not handed to a node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum TransferRefusal {
+    /// Another transfer is under way.
+    #[error("leadership is being handed to {to}; wait until that has ended")]
+    UnderWay {
+        /// Its target.
+        to: NodeId,
+    },
+    /// It is no voter.
+    #[error("{node} is no voter of this group")]
+    NotVoter {
+        /// The target.
+        node: NodeId,
+    },
+    /// Its connection is down, or it has not answered for an election timeout.
+    #[error("{node} is not connected")]
+    NotConnected {
+        /// The target.
+        node: NodeId,
+    },
+    /// It lost entries that it may have acknowledged, and takes part in no election until it has caught up.
+    #[error("{node} is recovering: it lost entries and takes part in no election until it has caught up")]
+    Recovering {
+        /// The target.
+        node: NodeId,
+    },
+    /// Its log went back behind what it had acknowledged.
+    #[error("{node} has an old copy of its data; restart it with the newest")]
+    RolledBack {
+        /// The target.
+        node: NodeId,
+    },
+    /// Its machine has faulted.
+    #[error("the state machine of {node} has faulted")]
+    Faulted {
+        /// The target.
+        node: NodeId,
+    },
+    /// Its disk has no room for commands.
+    #[error("the disk of {node} has no room")]
+    NoRoom {
+        /// The target.
+        node: NodeId,
+    },
+    /// Its machine is far behind: it would answer no write until it has applied what is committed.
+    #[error("the state machine of {node} is {entries} entries behind; wait until it has applied them")]
+    FarBehind {
+        /// The target.
+        node: NodeId,
+        /// Committed entries that it has not applied.
+        entries: u64,
+    },
+    /// None of the other voters can lead, or there is none.
+    #[error("no other voter can lead now")]
+    NoTarget,
+}
+
 /// Something that an operator should see. The shell logs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -219,6 +285,13 @@ pub enum Notice {
         /// The target.
         to: NodeId,
     },
+    /// This leader's machine is far behind, and leadership goes to a voter whose machine keeps up.
+    ApplyLag {
+        /// The target.
+        to: NodeId,
+        /// Entries that are committed and not applied here.
+        entries: u64,
+    },
     /// A peer's disk is full.
     PeerNoSpace {
         /// The peer.
@@ -251,6 +324,8 @@ pub enum RoleEvent {
     Applied(Index),
     /// The applier was restarted and has applied up to this index.
     ApplierRestarted(Index),
+    /// The machine has faulted and stays down as long as this process runs.
+    MachineDown,
     /// The store's answer to [`Reader::Role`].
     Located(Position),
     /// The store failed: nothing is persisted until [`Self::StoreBack`].

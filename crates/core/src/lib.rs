@@ -32,7 +32,9 @@ mod window;
 pub use candidate::{Candidate, CandidateEvent, Phase};
 pub use config::{Config, ConfigError};
 pub use durability::Persist;
-pub use effect::{Become, Effect, Effects, NextRole, Notice, ReadId, Reader, Refusal, RoleEvent};
+pub use effect::{
+    Become, Effect, Effects, NextRole, Notice, ReadId, Reader, Refusal, RoleEvent, TransferRefusal,
+};
 pub use entry::{
     ENTRY_VERSION, Entry, EntryError, EntryKind, FIXED_BYTES, HEADER_BYTES, Hash, LogId, PAYLOAD_BYTES_MAX,
     Position, chain_hash, decode_run, encode_run, verify_run,
@@ -46,8 +48,8 @@ pub use ids::{
 pub use leader::{Leader, LeaderEvent, PeerStatus, Proposal};
 pub use membership::{Member, Membership, MembershipLog};
 pub use message::{
-    AppendEntries, AppendReply, AppendResult, Body, Message, MessageError, ReadIndexReply, ReadIndexRequest,
-    VoteKind, VoteReply, VoteRequest,
+    AppendEntries, AppendReply, AppendResult, Applied, Body, Message, MessageError, ReadIndexReply,
+    ReadIndexRequest, VoteKind, VoteReply, VoteRequest,
 };
 pub use random::SplitMix64;
 pub use replicator::{ReplicationState, Replicator, ReplicatorEffect, ReplicatorEvent};

@@ -67,6 +67,20 @@ pub struct VoteRequest {
     pub last: LogId,
     /// The leader asked for this campaign: leader stickiness does not apply.
     pub forced: bool,
+    /// In a pre-vote: how far the candidate's machine has come, for voters whose machine has come much further and who could
+    /// lead as well. Absent in what a node says that insists, and in a vote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Applied>,
+}
+
+/// How far the state machine of a node has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Applied {
+    /// The last index that it applied.
+    pub index: Index,
+    /// It has been given entries and has applied none of them for several election timeouts, or it is down.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stuck: bool,
 }
 
 /// The answer to a [`VoteRequest`].
@@ -78,6 +92,9 @@ pub struct VoteReply {
     pub campaign: Term,
     /// Whether the vote is given (or, in a pre-vote, would be).
     pub granted: bool,
+    /// In a pre-vote: refused because the sender's machine has come much further, and it could lead as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leads_better: bool,
 }
 
 /// AppendEntries of the paper: entries from the leader, or without any its heartbeat.
@@ -113,6 +130,15 @@ pub struct AppendReply {
     /// when it is so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disk_full: bool,
+    /// It lost entries and takes part in no election (`safety.md` 5). Only said when it is so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recovering: bool,
+    /// Its machine has faulted and stays down. Only said when it is so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub machine_down: bool,
+    /// The last index that its machine had applied; absent in a refusal, and from a build that does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Index>,
 }
 
 /// What the receiver did with an [`AppendEntries`] message.
@@ -179,7 +205,10 @@ impl fmt::Display for Message {
                 write!(f, " campaign={} last={}", v.campaign, v.last)?;
                 if v.forced { write!(f, " forced") } else { Ok(()) }
             }
-            Body::VoteReply(v) => write!(f, " campaign={} granted={}", v.campaign, v.granted),
+            Body::VoteReply(v) => {
+                write!(f, " campaign={} granted={}", v.campaign, v.granted)?;
+                if v.leads_better { write!(f, " leads_better") } else { Ok(()) }
+            }
             Body::AppendEntries(a) => {
                 write!(f, " prev={} commit={} round={}", a.prev, a.commit, a.round)?;
                 match (a.entries.first(), a.entries.last()) {
@@ -193,7 +222,11 @@ impl fmt::Display for Message {
                     AppendResult::Conflict { hint, last } => write!(f, " conflict hint={hint} last={last}")?,
                     AppendResult::NoSpace => write!(f, " no_space")?,
                 }
-                write!(f, " round={}{}", a.round, if a.disk_full { " disk_full" } else { "" })
+                write!(f, " round={}{}", a.round, if a.disk_full { " disk_full" } else { "" })?;
+                if a.machine_down {
+                    write!(f, " machine_down")?;
+                }
+                if a.recovering { write!(f, " recovering") } else { Ok(()) }
             }
             Body::TimeoutNow => Ok(()),
             Body::ReadIndexRequest(r) => {

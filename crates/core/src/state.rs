@@ -12,13 +12,17 @@ use crate::entry::{Entry, LogId};
 use crate::hard_state::HardState;
 use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Term, Time};
 use crate::membership::{Membership, MembershipLog};
-use crate::message::{AppendReply, AppendResult, Body, Message};
+use crate::message::{AppendReply, AppendResult, Applied, Body, Message, VoteRequest};
 use crate::random::SplitMix64;
 use crate::tail::Tail;
 
 /// A message may be of a term so much above this replica's: more than any number of elections, and so little of what a term
 /// can be that no number of messages uses that up.
 const TERM_JUMP_MAX: u64 = 1 << 32;
+
+/// A machine that has entries to apply and applies none for so many election timeouts counts as stuck, and a leader whose
+/// machine is that much behind gives leadership away.
+pub(crate) const APPLY_STALL_ELECTION_TIMEOUTS: u32 = 3;
 
 /// What a replica starts with: what was read from disk, and what the process knows beside it.
 #[derive(Debug, Clone)]
@@ -86,6 +90,8 @@ pub struct ReplicaState {
     requests: u64,
     /// Draws election timeouts.
     random: SplitMix64,
+    /// Campaigns since a leader was last heard, or since this node last insisted on its own.
+    pub(crate) campaigns: u32,
 }
 
 impl ReplicaState {
@@ -116,6 +122,7 @@ impl ReplicaState {
             sessions: ReplicationSession::ZERO,
             requests: 0,
             random: SplitMix64::from_state(loaded.entropy),
+            campaigns: 0,
         }
     }
 
@@ -174,6 +181,12 @@ impl ReplicaState {
         self.apply.applied()
     }
 
+    /// How much is committed and not applied by this node's machine: entries, and bytes of those in memory.
+    pub fn apply_lag(&self) -> (u64, usize) {
+        let entries = self.commit.0.saturating_sub(self.applied().0);
+        (entries, self.apply.lag_bytes(&self.tail, self.commit))
+    }
+
     /// What this replica may do beside following.
     pub fn standing(&self) -> Standing {
         if self.store_away {
@@ -201,6 +214,36 @@ impl ReplicaState {
 
     pub(crate) fn message(&self, to: NodeId, body: Body) -> Message {
         Message { from: self.me.clone(), to, boot: self.boot, term: self.term(), body }
+    }
+
+    /// How far the machine has come, and whether it has stopped there.
+    pub(crate) fn machine_at(&self, now: Time) -> Applied {
+        let limit = self.config.election_timeout * APPLY_STALL_ELECTION_TIMEOUTS;
+        Applied { index: self.applied(), stuck: self.apply.is_stuck(now, limit) }
+    }
+
+    /// Only a voter with a working disk campaigns: a node that cannot persist a vote for itself would only disturb.
+    pub(crate) fn may_campaign(&self, now: Time) -> bool {
+        let stalled = self.durability.oldest_issued_at();
+        let limit = self.config.election_timeout.max(self.vote_time());
+        self.standing() == Standing::Voter && stalled.is_none_or(|at| now.since(at) < limit)
+    }
+
+    /// A machine that is far behind answers no write until it has replayed. So a candidate with such a one waits for a voter
+    /// that could lead in its place: whose machine has come a whole window further, or past the entry in which the candidate's
+    /// is stuck, whose log wins as well, and which may stand itself.
+    pub(crate) fn leads_better(&self, now: Time, request: &VoteRequest) -> bool {
+        let (Some(theirs), ours) = (request.applied, self.machine_at(now)) else { return false };
+        let ahead = if theirs.stuck { 0 } else { self.apply.window_entries() };
+        let is_ahead = ours.index.0 > theirs.index.0.saturating_add(ahead) && !ours.stuck;
+        is_ahead && self.last() >= request.last && self.may_campaign(now) && !self.disk_full
+    }
+
+    /// Whether the machine is so far behind that another voter may lead better: more than a window before the end of the log
+    /// (after a restart the commit index is not known), or stuck.
+    pub(crate) fn may_be_behind(&self, now: Time) -> bool {
+        let Applied { index, stuck } = self.machine_at(now);
+        stuck || self.last().index.0 > index.0.saturating_add(self.apply.window_entries())
     }
 
     /// What a vote takes: the candidate's own write and then that of a voter, twice, since another write may be before each. An
@@ -283,6 +326,9 @@ impl ReplicaState {
             sent_at: Time::default(),
             result: AppendResult::Conflict { hint: LogId::default(), last: self.last().index },
             disk_full: self.disk_full,
+            recovering: self.hard_state.recovering,
+            machine_down: self.apply.is_down(),
+            applied: None,
         };
         let message = self.message(to, Body::AppendReply(reply));
         self.send_after_hard_state(message, effects);
@@ -303,8 +349,13 @@ impl ReplicaState {
     pub(crate) fn step_common(&mut self, now: Time, event: &RoleEvent, effects: &mut Effects) {
         match event {
             RoleEvent::Persisted(sequence) => self.persisted(now, *sequence, effects),
-            RoleEvent::Applied(through) => self.apply.applied_through(*through),
+            RoleEvent::Applied(through) => {
+                self.apply.applied_through(now, *through);
+                // The applier of a role that ended may have been at more than was known when this one started.
+                self.commit = self.commit.max((*through).min(self.last().index));
+            }
             RoleEvent::ApplierRestarted(applied) => self.apply.restart(*applied),
+            RoleEvent::MachineDown => self.apply.machine_down(),
             RoleEvent::StoreAway => self.store_away = true,
             RoleEvent::StoreBack => {
                 self.store_away = false;
@@ -325,8 +376,8 @@ impl ReplicaState {
 
     /// Hands the applier what it may apply, and drops entries that memory need not hold. `ceiling` is the commit index for a
     /// leader, and at most the durable index for every other role (`safety.md` 10).
-    pub(crate) fn apply_and_trim(&mut self, ceiling: Index, effects: &mut Effects) {
-        self.apply.hand_over_committed(&self.tail, ceiling, effects);
+    pub(crate) fn apply_and_trim(&mut self, now: Time, ceiling: Index, effects: &mut Effects) {
+        self.apply.hand_over_committed(now, &self.tail, ceiling, effects);
         // Entries that were not handed to the applier are read from disk later: an applier that has failed for good must not
         // hold memory.
         let through = self.commit.min(self.durable());

@@ -1,6 +1,7 @@
 //! Errors, one enum per operation. Each is one of refused, failed and unknown, and never "refused" for what may yet
 //! happen (`docs/ARCHITECTURE.md`, "three outcomes").
 
+use quorate_core::{NodeId, TransferRefusal};
 use quorate_store::{ByteCount, FailureKind};
 use serde::{Deserialize, Serialize};
 
@@ -281,6 +282,37 @@ impl QueryError {
             | Self::NotReady { .. }
             | Self::Faulted { .. }
             | Self::Stopped { .. } => Outcome::Refused,
+        }
+    }
+}
+
+/// Why leadership was not handed over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// Refused: this node does not lead.
+    #[error("{node} does not lead; ask the leader")]
+    NotLeader {
+        /// The node that was asked.
+        node: NodeId,
+    },
+    /// Refused by the leader.
+    #[error(transparent)]
+    Refused(#[from] TransferRefusal),
+    /// Unknown: no other node led in time. It may yet.
+    #[error("no other node led within {waited_ms} ms")]
+    Unfinished {
+        /// How long it was waited for, in milliseconds.
+        waited_ms: u64,
+    },
+}
+
+impl TransferError {
+    /// Whether it was refused or is unknown.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::NotLeader { .. } | Self::Refused(_) => Outcome::Refused,
+            Self::Unfinished { .. } => Outcome::Unknown,
         }
     }
 }

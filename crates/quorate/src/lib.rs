@@ -27,6 +27,7 @@ mod clock;
 pub mod config;
 mod context;
 mod error;
+mod gauge;
 mod group;
 mod handle;
 mod instance;
@@ -52,7 +53,9 @@ pub mod store {
 
 pub use client::{Client, ClientError, ClientOptions, RemoteGroup};
 pub use config::Config;
-pub use error::{BROKEN_TARGET, GroupError, NodeFailure, NotReadyReason, Outcome, ProposeError, QueryError};
+pub use error::{
+    BROKEN_TARGET, GroupError, NodeFailure, NotReadyReason, Outcome, ProposeError, QueryError, TransferError,
+};
 pub use handle::facade::FacadeMessage;
 pub use handle::group::GroupHandle;
 pub use handle::log::LogEntry;
@@ -63,6 +66,6 @@ pub use node::{ActorStatus, Injury, Node, NodeBuilder, StartError};
 pub use ports::Applied;
 pub use protocol::Consistency;
 pub use quorate_bridge::{Acceptor, Net, NetFuture, Stream};
-pub use quorate_core::{Entry, EntryKind, Index, NodeId, PeerStatus, Standing};
+pub use quorate_core::{Entry, EntryKind, Index, NodeId, PeerStatus, Standing, TransferRefusal};
 pub use quorate_store::{ByteCount, Space};
 pub use restarts::{RESTART_RULES, RestartRule};

@@ -4,12 +4,15 @@
 //!
 //! Stage 1 of 7, Proposed: `send_proposal` is the last function before the leader's mailbox.
 
+use std::sync::Arc;
+
 use quorate_bridge::RemoteRef;
 use quorate_core::{Epoch, Index, NodeId, RoleEvent, Term};
 use ractor::ActorRef;
 use ractor::MessagingErr::SendErr;
 
 use crate::error::{NotReadyReason, ProposeError, QueryError};
+use crate::gauge::Gauge;
 use crate::messages::applier::{ApplierMessage, ApplierRef};
 use crate::messages::group::{GroupMessage, GroupRef};
 use crate::messages::role::{LeaderMessage, RoleRef, Submission};
@@ -46,6 +49,8 @@ pub(crate) struct Route {
     pub(crate) group: Option<GroupRef>,
     pub(crate) role: Option<RoleRef>,
     pub(crate) applier: Option<ApplierRef>,
+    /// What the applier shows of itself.
+    pub(crate) gauge: Option<Arc<Gauge>>,
     /// The index at which this node's own machine faulted.
     pub(crate) fault_here: Option<u64>,
     pub(crate) leader: LeaderRoute,
@@ -64,6 +69,7 @@ impl Route {
             group: None,
             role: None,
             applier: None,
+            gauge: None,
             fault_here: None,
             leader: LeaderRoute::Unknown,
             leader_id: None,

@@ -29,6 +29,7 @@ impl Follower {
         }
         self.reset_election_deadline(now);
         self.leader_heard_at = Some(now);
+        self.state.campaigns = 0;
         self.set_leader(Some(from.clone()), effects);
         self.ask_recovery_index(now, &from, effects);
         self.accept_entries(now, from, term, append, effects);
@@ -169,7 +170,10 @@ impl Follower {
             AppendResult::Conflict { .. } | AppendResult::NoSpace => None,
         };
         let AppendEntries { session, round, sent_at, .. } = *append;
-        let reply = AppendReply { session, round, sent_at, result, disk_full: self.state.disk_full };
+        let (disk_full, machine_down) = (self.state.disk_full, self.state.apply.is_down());
+        let (recovering, applied) = (self.state.hard_state.recovering, Some(self.state.applied()));
+        let reply =
+            AppendReply { session, round, sent_at, result, disk_full, recovering, machine_down, applied };
         let message = self.state.message(to, Body::AppendReply(reply));
         match claim {
             Some(index) => self.state.send_after_log(index, message, effects),

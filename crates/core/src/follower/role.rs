@@ -83,6 +83,7 @@ impl Follower {
                     RoleEvent::Persisted(_)
                     | RoleEvent::Applied(_)
                     | RoleEvent::ApplierRestarted(_)
+                    | RoleEvent::MachineDown
                     | RoleEvent::StoreAway
                     | RoleEvent::StoreBack
                     | RoleEvent::DiskFull(_)
@@ -126,7 +127,7 @@ impl Follower {
             return;
         }
         let ceiling = self.state.commit.min(self.state.durable());
-        self.state.apply_and_trim(ceiling, effects);
+        self.state.apply_and_trim(now, ceiling, effects);
         if let Some(Recovery::Target(index)) = self.recovery
             && !self.state.hard_state.recovering
         {
@@ -142,18 +143,11 @@ impl Follower {
         }
         self.reset_election_deadline(now);
         self.set_leader(None, effects);
-        if self.may_campaign(now) {
+        if self.state.may_campaign(now) {
             let reason = "heard no leader for an election timeout";
             self.refuse_reads(effects);
             effects.push(become_role(NextRole::Candidate { forced: false }, reason, None));
         }
-    }
-
-    /// Only a voter with a working disk campaigns: a node that cannot persist a vote for itself would only disturb.
-    fn may_campaign(&self, now: Time) -> bool {
-        let stalled = self.state.durability.oldest_issued_at();
-        let limit = self.state.config.election_timeout.max(self.state.vote_time());
-        self.state.standing() == Standing::Voter && stalled.is_none_or(|at| now.since(at) < limit)
     }
 
     pub(super) fn set_leader(&mut self, leader: Option<NodeId>, effects: &mut Effects) {

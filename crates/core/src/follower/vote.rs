@@ -31,10 +31,12 @@ impl Follower {
     ) {
         let up_to_date = self.state.is_up_to_date(request.last);
         let votes = matches!(self.state.standing(), Standing::Voter | Standing::Learner);
+        let leads_better = self.state.leads_better(now, request);
         let granted = match request.kind {
             VoteKind::Pre => {
                 let free = request.forced || !self.hears_leader(now);
-                votes && up_to_date && free && request.campaign > self.state.term()
+                let new = request.campaign > self.state.term();
+                votes && up_to_date && free && new && !leads_better
             }
             VoteKind::Real => {
                 let given = &self.state.hard_state.voted_for;
@@ -50,7 +52,8 @@ impl Follower {
             self.reset_election_deadline(now);
         }
         self.state.persist(now, None, Vec::new(), effects);
-        let reply = VoteReply { kind: request.kind, campaign: request.campaign, granted };
+        let VoteRequest { kind, campaign, .. } = *request;
+        let reply = VoteReply { kind, campaign, granted, leads_better };
         let reply = self.state.message(from, Body::VoteReply(reply));
         self.state.send_after_hard_state(reply, effects);
     }

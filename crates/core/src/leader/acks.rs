@@ -4,7 +4,7 @@
 use crate::effect::{Effect, Effects, Notice};
 use crate::entry::LogId;
 use crate::ids::{Boot, Index, NodeId, Round, Time};
-use crate::leader::progress::{PeerStatus, Progress};
+use crate::leader::progress::{PeerStatus, Progress, Said};
 use crate::leader::role::Leader;
 use crate::message::{AppendReply, AppendResult};
 use crate::replicator::ReplicatorEvent;
@@ -17,6 +17,8 @@ impl Leader {
             matched: progress.match_index,
             contact_age_us: u64::try_from(now.since(progress.contact).as_micros()).unwrap_or(u64::MAX),
             rolled_back: progress.rolled_back,
+            applied: progress.said.applied,
+            apply_lag: self.apply_lag_of(progress),
         };
         self.progress.iter().map(status).collect()
     }
@@ -40,6 +42,8 @@ impl Leader {
             rewound_at: now,
             rolled_back: false,
             has_room: None,
+            said: Said::default(),
+            link_up: true,
         });
         progress.session = session;
         progress.rewound_at = now;
@@ -55,6 +59,7 @@ impl Leader {
             progress.round = Round::ZERO;
             progress.rolled_back = false;
             progress.has_room = None;
+            progress.said = Said::default();
         }
         self.start_replicator(now, peer, effects);
     }
@@ -94,6 +99,11 @@ impl Leader {
         let had_room = progress.has_room;
         if is_newest {
             progress.has_room = Some(!reply.disk_full && reply.result != AppendResult::NoSpace);
+            progress.said = Said {
+                recovering: reply.recovering,
+                machine_down: reply.machine_down,
+                applied: reply.applied.or(progress.said.applied),
+            };
         }
         if had_room != Some(false) && progress.has_room == Some(false) {
             effects.push(Effect::Notice(Notice::PeerNoSpace { peer: from.clone() }));
@@ -116,7 +126,7 @@ impl Leader {
             progress.matched_at = now;
         }
         self.tell(from.clone(), ReplicatorEvent::Matched(at), effects);
-        self.transfer_if_ready(from, effects);
+        self.transfer_if_ready(now, from, effects);
     }
 
     fn conflict(

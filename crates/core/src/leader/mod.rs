@@ -8,6 +8,8 @@
 mod acks;
 mod change;
 mod commit;
+mod commit_times;
+mod lag;
 mod progress;
 mod proposal;
 mod propose;

@@ -26,6 +26,20 @@ pub(super) struct Progress {
     pub(super) rolled_back: bool,
     /// Whether its disk had room for commands when it last answered; `None` before its first answer.
     pub(super) has_room: Option<bool>,
+    pub(super) said: Said,
+    /// The link to it is up, as far as is known.
+    pub(super) link_up: bool,
+}
+
+/// What a peer said of itself when it last answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Said {
+    /// It takes part in no election (`safety.md` 5).
+    pub(super) recovering: bool,
+    /// Its machine has faulted and stays down.
+    pub(super) machine_down: bool,
+    /// The last index that its machine had applied; `None` before it said so.
+    pub(super) applied: Option<Index>,
 }
 
 /// What a leader reports about a peer.
@@ -39,4 +53,10 @@ pub struct PeerStatus {
     pub contact_age_us: u64,
     /// Its log went back behind what it had acknowledged.
     pub rolled_back: bool,
+    /// The last index that its state machine had applied when it last answered; absent before its first answer.
+    #[serde(default)]
+    pub applied: Option<Index>,
+    /// Entries that are committed and not applied there, by that answer.
+    #[serde(default)]
+    pub apply_lag: Option<u64>,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::effect::{Effect, Effects, NextRole, Notice, ReadId, Reader, RoleEvent};
 use crate::entry::EntryKind;
 use crate::ids::{Incarnation, Index, NodeId, ReplicationSession, Round, Time};
+use crate::leader::commit_times::CommitTimes;
 use crate::leader::progress::Progress;
 use crate::leader::proposal::Proposal;
 use crate::leader::rounds::Reads;
@@ -43,9 +44,9 @@ pub enum LeaderEvent {
         /// The peer of the replicator.
         peer: NodeId,
     },
-    /// Transfer leadership.
+    /// Transfer leadership; answered by [`Effect::TransferBegun`] or [`Effect::TransferRefused`].
     Transfer {
-        /// The target; `None` for the voter that is furthest ahead.
+        /// The target; `None` for the voter that can lead best.
         to: Option<NodeId>,
     },
     /// A peer's incarnation became known and durable here: the membership should carry it (`safety.md` 14).
@@ -71,7 +72,10 @@ pub enum LeaderEvent {
 pub(super) struct Transfer {
     pub(super) to: NodeId,
     pub(super) deadline: Time,
-    pub(super) told: bool,
+    /// When the target was last told to campaign.
+    pub(super) told_at: Option<Time>,
+    /// No one was named: if this fails, another voter is tried.
+    pub(super) takes_any: bool,
 }
 
 /// The leader of a term.
@@ -88,6 +92,12 @@ pub struct Leader {
     pub(super) incarnations: BTreeMap<NodeId, Incarnation>,
     pub(super) uncommitted_bytes: usize,
     pub(super) started_at: Time,
+    /// When entries became committed, by which machines are told to be behind.
+    pub(super) commits: CommitTimes,
+    /// When this leader last looked for a voter whose machine keeps up.
+    pub(super) lag_checked: Time,
+    /// When a transfer last failed.
+    pub(super) transfer_failed: Option<Time>,
     /// The newest wall clock that came with an event.
     pub(super) wall_ms: u64,
 }
@@ -100,6 +110,9 @@ impl Leader {
         let mut leader = Self {
             first_of_term: state.last().index.next(),
             uncommitted_bytes: state.tail.bytes_after(state.commit),
+            commits: CommitTimes::new(now, state.commit),
+            lag_checked: Time::default(),
+            transfer_failed: None,
             state,
             progress: BTreeMap::new(),
             round: Round::ZERO,
@@ -134,12 +147,15 @@ impl Leader {
                 self.fetch(peer, session, from, bytes_max, &mut effects);
             }
             LeaderEvent::ReplicatorLost { peer } => self.start_replicator(now, peer, &mut effects),
-            LeaderEvent::Transfer { to } => self.begin_transfer(now, to, &mut effects),
+            LeaderEvent::Transfer { to } => self.transfer_on_request(now, to, &mut effects),
             LeaderEvent::Incarnation { peer, incarnation, wall_ms } => {
                 self.wall_ms = self.wall_ms.max(wall_ms);
                 self.incarnations.insert(peer, incarnation);
             }
             LeaderEvent::Link { peer, up } => {
+                if let Some(progress) = self.progress.get_mut(&peer) {
+                    progress.link_up = up;
+                }
                 let event = if up { ReplicatorEvent::LinkUp } else { ReplicatorEvent::LinkDown };
                 self.tell(peer, event, &mut effects);
             }
@@ -148,15 +164,15 @@ impl Leader {
         effects
     }
 
-    /// When [`RoleEvent::Tick`] is due: the earliest of losing the quorum, the end of a transfer, and a stalled disk.
+    /// When [`RoleEvent::Tick`] is due: the earliest of losing the quorum, the end of a transfer, a stalled disk and a
+    /// machine that is behind.
     pub fn deadline(&self) -> Option<Time> {
         let config = &self.state.config;
         let quorum = self.quorum_contact().map(|at| at + config.election_timeout);
         // A single-node group cannot transfer leadership; without this filter the timer would spin.
         let stalled = self.state.durability.oldest_issued_at().filter(|_| !self.progress.is_empty());
         let stall = stalled.map(|at| at + self.stall_max());
-        let transfer = self.transfer.as_ref().map(|transfer| transfer.deadline);
-        [quorum, stall, transfer].into_iter().flatten().min()
+        [quorum, stall, self.transfer_deadline(), self.lag_deadline()].into_iter().flatten().min()
     }
 
     /// The state of the replica.
@@ -188,9 +204,10 @@ impl Leader {
         let ended = |effects: &Effects| matches!(effects.last(), Some(Effect::Become(_)));
         if !ended(effects) {
             self.advance_commit(effects);
+            self.note_commit(now);
             self.enrol(now, effects);
             self.confirm_reads(effects);
-            self.state.apply_and_trim(self.state.commit, effects);
+            self.state.apply_and_trim(now, self.state.commit, effects);
         }
         if ended(effects) {
             let end = effects.pop().expect("just seen");
@@ -207,16 +224,14 @@ impl Leader {
             RoleEvent::Message(message) => self.message(now, message, effects),
             RoleEvent::Tick => self.tick(now, effects),
             // It replays for a while, and a peer whose machine has everything can serve meanwhile.
-            RoleEvent::ApplierRestarted(_) if self.state.apply.is_behind(self.state.commit) => {
-                self.begin_transfer(now, None, effects);
-            }
+            RoleEvent::ApplierRestarted(_) => self.transfer_for_lag(now, effects),
             // `safety.md` 16: a node with disk space should lead.
             RoleEvent::DiskFull(true) => self.transfer_for_room(now, effects),
-            RoleEvent::StoreBack
+            RoleEvent::MachineDown
+            | RoleEvent::StoreBack
             | RoleEvent::StoreAway
             | RoleEvent::Persisted(_)
             | RoleEvent::Applied(_)
-            | RoleEvent::ApplierRestarted(_)
             | RoleEvent::Located(_)
             | RoleEvent::DiskFull(false)
             | RoleEvent::Admitted(_) => {}
@@ -239,6 +254,7 @@ impl Leader {
         }
         self.forget_old_askers(now);
         self.check_transfer(now, effects);
+        self.transfer_for_lag(now, effects);
     }
 
     /// How long a write may wait before this leader gives way. A disk on which every write takes long is not one that stalls:
@@ -291,7 +307,8 @@ impl Leader {
     }
 
     fn refuse_vote(&mut self, from: NodeId, request: &VoteRequest, effects: &mut Effects) {
-        let reply = VoteReply { kind: request.kind, campaign: request.campaign, granted: false };
+        let VoteRequest { kind, campaign, .. } = *request;
+        let reply = VoteReply { kind, campaign, granted: false, leads_better: false };
         let message = self.state.message(from, Body::VoteReply(reply));
         self.state.send_after_hard_state(message, effects);
     }

@@ -18,7 +18,7 @@ fn hears(candidate: &mut Candidate, from: usize, term: Term, body: Body) -> Effe
 /// Asked for a vote of this kind: yes, no.
 fn grants(voted_for: Option<usize>, from: usize, kind: VoteKind, campaign: Term, last: LogId) -> bool {
     let (mut candidate, _) = candidate(voted_for, false);
-    let request = Body::VoteRequest(VoteRequest { kind, campaign, last, forced: false });
+    let request = Body::VoteRequest(VoteRequest { kind, campaign, last, forced: false, applied: None });
     let term = if kind == VoteKind::Pre { TERM } else { campaign.min(TERM) };
     let effects = hears(&mut candidate, from, term, request);
     assert_eq!(candidate.phase(), Phase::PreVote, "a request changes nothing");
@@ -48,7 +48,7 @@ fn bug_02_a_candidate_votes_again_only_for_whom_it_voted() {
 }
 
 fn reply(kind: VoteKind, campaign: Term, granted: bool) -> Body {
-    Body::VoteReply(VoteReply { kind, campaign, granted })
+    Body::VoteReply(VoteReply { kind, campaign, granted, leads_better: false })
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn follower() -> Follower {
 }
 
 fn request(kind: VoteKind, campaign: Term, last: LogId) -> Body {
-    Body::VoteRequest(VoteRequest { kind, campaign, last, forced: false })
+    Body::VoteRequest(VoteRequest { kind, campaign, last, forced: false, applied: None })
 }
 
 /// A node that cannot keep a vote for itself only disturbs: its write has waited for an election timeout by then.

@@ -24,8 +24,16 @@ fn hears(leader: &mut Leader, at: Time, from: usize, term: Term, body: Body) -> 
 /// The peer `from` has everything, and says so of what was sent at `sent_at`.
 fn level(leader: &mut Leader, at: Time, from: usize, sent_at: Time, round: Round) -> Effects {
     let result = AppendResult::Matched { index: Index(3) };
-    let reply =
-        AppendReply { session: ReplicationSession(from as u64), round, sent_at, result, disk_full: false };
+    let reply = AppendReply {
+        session: ReplicationSession(from as u64),
+        round,
+        sent_at,
+        result,
+        disk_full: false,
+        recovering: false,
+        machine_down: false,
+        applied: None,
+    };
     hears(leader, at, from, TERM, Body::AppendReply(reply))
 }
 
@@ -39,7 +47,7 @@ fn bug_20_a_leader_gives_way_only_to_who_was_told_to_stand() {
         (VoteKind::Real, true, Term(4), true),
     ] {
         let mut leader = leader();
-        let request = VoteRequest { kind, campaign: term, last: LAST, forced };
+        let request = VoteRequest { kind, campaign: term, last: LAST, forced, applied: None };
         let effects = hears(&mut leader, Time(1), 1, term, Body::VoteRequest(request));
         let what = format!("{kind:?} forced={forced} in {term:?}");
         assert_eq!(matches!(becomes(&effects), Some(NextRole::Follower)), gives_way, "{what}");
@@ -70,12 +78,20 @@ fn rule_11_a_leader_wakes_when_it_would_lose_its_quorum_its_disk_or_its_patience
     level(&mut leader, ms(2_500), 1, ms(2_400), Round::ZERO);
     assert_eq!(leader.deadline(), Some(ms(3_000)), "its own disk stalls");
     leader.step(ms(2_600), LeaderEvent::Role(RoleEvent::Persisted(Sequence(1))));
+    assert_eq!(leader.deadline(), Some(ms(3_000)), "its machine has not applied what is committed");
+    leader.step(ms(2_600), LeaderEvent::Role(RoleEvent::Applied(Index(3))));
     assert_eq!(leader.deadline(), Some(ms(3_400)));
-    // n3 is a learner and has no vote; n1 has matched everything and is told at once.
-    let effects = leader.step(ms(2_700), LeaderEvent::Transfer { to: Some(node(3)) });
-    assert!(matches!(said(&effects)[..], [Body::TimeoutNow]), "the best voter stands in for a learner");
+    // n1 has matched everything and is told at once.
+    let effects = leader.step(ms(2_700), LeaderEvent::Transfer { to: None });
+    assert!(matches!(said(&effects)[..], [Body::TimeoutNow]), "{effects:?}");
     assert_eq!(leader.transferring_to(), Some(&node(1)));
     level(&mut leader, ms(2_900), 2, ms(2_800), Round::ZERO);
+    assert_eq!(leader.deadline(), Some(ms(2_700) + config.election_timeout / 3), "the order may be lost");
+    let effects = leader.step(ms(3_100), LeaderEvent::Role(RoleEvent::Tick));
+    assert!(matches!(said(&effects)[..], [Body::TimeoutNow]), "it is given again: {effects:?}");
+    level(&mut leader, ms(3_400), 1, ms(3_300), Round::ZERO);
+    leader.step(ms(3_500), LeaderEvent::Role(RoleEvent::Tick));
+    level(&mut leader, ms(3_600), 2, ms(3_550), Round::ZERO);
     assert_eq!(leader.deadline(), Some(ms(3_700)), "the transfer has an election timeout, too");
 }
 
@@ -195,6 +211,9 @@ fn bug_32_what_is_not_committed_is_bounded_by_bytes() {
         sent_at: Time(1),
         result: AppendResult::Matched { index: Index(index) },
         disk_full: false,
+        recovering: false,
+        machine_down: false,
+        applied: None,
     };
     hears(&mut leader, Time(7), 1, TERM, Body::AppendReply(matched(4)));
     assert_eq!(leader.state().commit(), Index(4));
@@ -225,7 +244,16 @@ fn what_is_committed_and_not_applied_is_bounded_in_entries_and_in_bytes() {
         let mut handed = heard(&mut leader, 6, LeaderEvent::Role(RoleEvent::Persisted(Sequence(2))));
         let result = AppendResult::Matched { index: Index(6) };
         let session = ReplicationSession(1);
-        let reply = AppendReply { session, round: Round::ZERO, sent_at: Time(1), result, disk_full: false };
+        let reply = AppendReply {
+            session,
+            round: Round::ZERO,
+            sent_at: Time(1),
+            result,
+            disk_full: false,
+            recovering: false,
+            machine_down: false,
+            applied: None,
+        };
         handed += heard(&mut leader, 7, LeaderEvent::Role(message(1, TERM, Body::AppendReply(reply))));
         assert_eq!(leader.state().commit(), Index(6), "{name}");
         assert!(handed < 6, "{name}: {handed} entries were handed over");
@@ -272,6 +300,9 @@ fn rule_05_what_an_earlier_boot_of_a_peer_says_counts_for_nothing() {
         sent_at: Time(1),
         result: AppendResult::Matched { index: Index(index) },
         disk_full: false,
+        recovering: false,
+        machine_down: false,
+        applied: None,
     };
     let mut from_boot = |boot, index| {
         let body = Body::AppendReply(reply(index));
@@ -301,6 +332,9 @@ fn bug_27_a_log_that_went_back_is_told_from_a_late_rejection() {
             sent_at: Time(sent_at),
             result,
             disk_full: false,
+            recovering: false,
+            machine_down: false,
+            applied: None,
         };
         // The same acknowledgement once more does not make it later.
         level(&mut leader, Time(8), 1, Time(3), Round::ZERO);
@@ -329,7 +363,16 @@ fn reads_of_peers_are_forgotten_after_an_election_timeout() {
 fn answers_about_room(leader: &mut Leader, at: Time, from: usize, disk_full: bool) -> Effects {
     let result = AppendResult::Matched { index: Index(3) };
     let session = ReplicationSession(from as u64);
-    let reply = AppendReply { session, round: Round::ZERO, sent_at: at, result, disk_full };
+    let reply = AppendReply {
+        session,
+        round: Round::ZERO,
+        sent_at: at,
+        result,
+        disk_full,
+        recovering: false,
+        machine_down: false,
+        applied: None,
+    };
     hears(leader, at, from, TERM, Body::AppendReply(reply))
 }
 

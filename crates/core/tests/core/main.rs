@@ -6,6 +6,7 @@
 //! files step one role alone ([`alone`]).
 
 mod alone;
+mod apply_lag;
 mod candidate;
 mod follower;
 mod known_bugs;

@@ -19,6 +19,7 @@ use crate::applier::host::{MachineFactory, MachineHost, query_error};
 use crate::applier::waiters::Waiters;
 use crate::context::GroupContext;
 use crate::error::ProposeError;
+use crate::gauge::Gauge;
 use crate::machine::{Executor, QueryFailed, Taken};
 use crate::messages::applier::{ApplierMessage, ApplierRef};
 use crate::messages::group::{GroupMessage, GroupRef};
@@ -31,6 +32,7 @@ pub(crate) struct ApplierStart {
     pub(crate) machine: Arc<dyn MachineFactory>,
     /// Set to the index of an entry that the machine cannot take, just before this applier ends. Group reads it then.
     pub(crate) poison: Arc<AtomicU64>,
+    pub(crate) gauge: Arc<Gauge>,
 }
 
 /// What `poison` says from before the machine is restored until it is: that it could not be.
@@ -53,6 +55,7 @@ struct ApplierState {
     cx: Arc<GroupContext>,
     group: GroupRef,
     poison: Arc<AtomicU64>,
+    gauge: Arc<Gauge>,
     waiters: Waiters,
     queries: BTreeMap<Index, Vec<QueryPort>>,
     when_idle: Vec<RpcReplyPort<()>>,
@@ -76,6 +79,7 @@ impl Actor for ApplierActor {
             cx: start.cx,
             group: start.group,
             poison: start.poison,
+            gauge: start.gauge,
             waiters: Waiters::default(),
             queries: BTreeMap::new(),
             when_idle: Vec::new(),
@@ -90,6 +94,7 @@ impl Actor for ApplierActor {
         // Here and not before: who starts an actor waits for `pre_start`, and a restore may take long.
         state.poison.store(NOT_RESTORED, Ordering::Release);
         state.executor = Some(state.machine.restore()?);
+        state.gauge.end(state.applied());
         state.poison.store(0, Ordering::Release);
         state.report_ready();
         Ok(())
@@ -115,7 +120,6 @@ impl Actor for ApplierActor {
                     state.queries.entry(index).or_default().push(port);
                 }
             }
-            ApplierMessage::LastApplied(reply) => drop(reply.send(state.applied())),
             ApplierMessage::WhenIdle(reply) => state.when_idle.push(reply),
             ApplierMessage::Panic => panic!("told to panic"),
         }
@@ -151,11 +155,13 @@ impl ApplierState {
                 return Ok(());
             }
             let mut port = self.waiters.take(entry.log_id());
+            self.gauge.begin();
             let executor = self.executor.as_mut().expect("restored before the first message");
             let taken = executor
                 .take_entry(entry, |machine, cx, envelope| machine.apply_command(cx, envelope, &mut port));
             match taken {
                 Ok((taken, _events)) => {
+                    self.gauge.end(entry.index);
                     if let Some(port) = port {
                         self.answer_unapplied(port, entry, taken);
                     }

@@ -50,7 +50,7 @@ impl Actor for GroupActor {
         match message {
             GroupMessage::ForRole { epoch, event } => {
                 if epoch.is_none_or(|epoch| epoch == state.epoch) {
-                    state.for_role(&me, event);
+                    state.for_role(event);
                 }
             }
             GroupMessage::MembershipChanged(membership) => state.membership_changed(membership),
@@ -67,13 +67,6 @@ impl Actor for GroupActor {
             }
             GroupMessage::Loaded { epoch, result } => state.loaded(&me, epoch, result).await,
             GroupMessage::ApplierReady { applied } => state.applier_ready(&me, applied).await,
-            GroupMessage::ApplierAt { applier, applied } => {
-                if applier == state.applier_number {
-                    state.applier_at = Some(applied);
-                    state.tell_role(RoleEvent::Applied(applied));
-                    state.start_follower(&me).await;
-                }
-            }
             GroupMessage::PeerFaulted { peer, index } => state.faulted(&me, peer, index),
             GroupMessage::Link { peer, up } => state.tell_leader(LeaderMessage::Link { peer, up }),
             GroupMessage::PeerKnown { peer, incarnation } => state.peer_known(peer, incarnation),
@@ -82,7 +75,9 @@ impl Actor for GroupActor {
                 Some(_) => state.tell_role(RoleEvent::StoreBack),
                 None => state.load(&me),
             },
-            GroupMessage::Transfer { to } => state.tell_leader(LeaderMessage::Transfer { to }),
+            GroupMessage::Transfer { to, reply } => {
+                state.tell_leader(LeaderMessage::Transfer { to, reply });
+            }
             GroupMessage::Inspect(reply) => state.inspect(reply),
             GroupMessage::ReadLog { from, through, reply } => state.read_log(from, through, reply),
             GroupMessage::Close { detail, reply } => state.close(&me, detail, reply),

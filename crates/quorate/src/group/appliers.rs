@@ -9,6 +9,7 @@ use quorate_core::{Index, NodeId, RoleEvent};
 use ractor::{ActorRef, RpcReplyPort};
 
 use crate::applier::actor::{ApplierStart, NOT_RESTORED, start as start_applier};
+use crate::gauge::Gauge;
 use crate::group::state::{Child, GroupState, JOIN_MAX};
 use crate::messages::applier::{ApplierMessage, ApplierRef};
 use crate::messages::group::GroupMessage;
@@ -24,13 +25,13 @@ impl GroupState {
         if self.fault_here.is_some() {
             return;
         }
-        (self.applier_at, self.applier_ready) = (None, false);
+        self.applier_ready = false;
         let cx = &self.start.cx;
         let name =
             format!("{}/group/{}/applier/{}.{}", cx.name_prefix, cx.name, self.epoch, self.applier_number);
-        self.poison = Arc::default();
-        let (machine, poison) = (self.start.machine.clone(), self.poison.clone());
-        let start = ApplierStart { cx: cx.clone(), group: me.clone(), machine, poison };
+        (self.poison, self.gauge) = (Arc::default(), Arc::new(Gauge::new(cx.clock.clone())));
+        let (machine, poison, gauge) = (self.start.machine.clone(), self.poison.clone(), self.gauge.clone());
+        let start = ApplierStart { cx: cx.clone(), group: me.clone(), machine, poison, gauge };
         match start_applier(name, start, me.get_cell()).await {
             Ok((actor, join)) => {
                 self.applier = Some(Child { cell: actor.get_cell(), actor, join });
@@ -44,7 +45,7 @@ impl GroupState {
 
     /// The applier has restored its machine, or asks for the entries after this one once more.
     pub(super) async fn applier_ready(&mut self, me: &ActorRef<GroupMessage>, applied: Index) {
-        (self.applier_at, self.failed_starts) = (Some(applied), 0);
+        self.failed_starts = 0;
         if !std::mem::replace(&mut self.applier_ready, true) {
             self.publish(me);
         }
@@ -71,7 +72,7 @@ impl GroupState {
         reason: &str,
     ) {
         let _ = tokio::time::timeout(JOIN_MAX, applier.join).await;
-        (self.applier_at, self.applier_ready) = (None, false);
+        self.applier_ready = false;
         let (node, group) = (&self.start.cx.node, &self.start.cx.name);
         let poison = self.poison.load(Ordering::Acquire);
         if poison == NOT_RESTORED {
@@ -91,6 +92,7 @@ impl GroupState {
         let node = self.start.cx.node.clone();
         tracing::error!(%node, group = %self.start.cx.name, index, "state machine stays down on this node");
         self.fault_here = Some(index);
+        self.tell_role(RoleEvent::MachineDown);
         self.publish(me);
         self.repeat_fault(me);
         self.faulted(me, node, index);
@@ -116,7 +118,9 @@ impl GroupState {
                 self.condition = Condition::Faulted(index);
                 self.publish(me);
             }
-            None if self.fault_here.is_some() => self.tell_leader(LeaderMessage::Transfer { to: None }),
+            None if self.fault_here.is_some() => {
+                self.tell_leader(LeaderMessage::Transfer { to: None, reply: None });
+            }
             Some(_) | None => {}
         }
     }

@@ -10,7 +10,6 @@ use ractor::{ActorRef, RpcReplyPort};
 
 use crate::group::completion::completion_sink;
 use crate::group::state::{Child, GroupState, JOIN_MAX};
-use crate::messages::applier::ApplierMessage;
 use crate::messages::group::GroupMessage;
 use crate::messages::role::{EndedRole, LeaderMessage, RoleRef, RoleStatus};
 use crate::messages::store::{AnswerPort, port_answer};
@@ -21,20 +20,15 @@ const READ_LOG_BYTES_MAX: usize = 4 << 20;
 
 impl GroupState {
     /// Handles what came back from a stale route, or found no role.
-    pub(super) fn for_role(&mut self, me: &ActorRef<GroupMessage>, event: RoleEvent) {
+    pub(super) fn for_role(&mut self, event: RoleEvent) {
         match event {
             RoleEvent::DiskFull(full) if self.role.is_none() => self.disk_full = full,
-            // May come from a previous applier; ask the current one.
-            RoleEvent::Applied(_) => self.ask_applier(me),
+            // May come from a previous applier; the current one shows where it is.
+            RoleEvent::Applied(_) if self.applier_ready => {
+                self.tell_role(RoleEvent::Applied(self.gauge.applied()));
+            }
+            RoleEvent::Applied(_) => {}
             other => self.tell_role(other),
-        }
-    }
-
-    fn ask_applier(&self, me: &ActorRef<GroupMessage>) {
-        if let Some(applier) = &self.applier {
-            let number = self.applier_number;
-            let tell = move |applied| GroupMessage::ApplierAt { applier: number, applied };
-            drop(applier.actor.call_and_forward(ApplierMessage::LastApplied, me, tell, None));
         }
     }
 
@@ -76,9 +70,6 @@ impl GroupState {
         // Without a store the load begins when it is back.
         let Some(store) = self.start.cx.store() else { return };
         let sink = completion_sink(self.start.cx.routes());
-        if self.applier_at.take().is_some() {
-            self.ask_applier(me);
-        }
         let tail_bytes_max = self.start.cx.core.tail_bytes_max;
         let ask = move |reply| {
             StoreRequest::Load { group, epoch, tail_bytes_max, sink, reply: port_answer(reply) }.into()
@@ -109,12 +100,14 @@ impl GroupState {
         }
     }
 
-    /// Starts a follower once both the disk's state and the applier's position are known (`docs/safety.md` 10).
+    /// Starts a follower once the disk's state is known and the applier has restored its machine (`docs/safety.md` 10). Where
+    /// the applier is, it shows by itself: it may be at an entry for as long as the machine takes, and what it has applied by
+    /// then reaches the role as ever.
     pub(super) async fn start_follower(&mut self, me: &ActorRef<GroupMessage>) {
-        let applied = match (self.applier_at, self.fault_here) {
-            (Some(applied), _) => applied,
-            (None, Some(_)) => Index::ZERO,
-            (None, None) => return,
+        let applied = match (self.applier_ready, self.fault_here) {
+            (true, _) => self.gauge.applied(),
+            (false, Some(_)) => Index::ZERO,
+            (false, None) => return,
         };
         if self.role.is_some() {
             return;
@@ -143,6 +136,9 @@ impl GroupState {
             tracing::info!(%node, %group, waits_for, "founding, every member must be reached once");
         }
         self.begin_role(me, NextRole::Follower, state).await;
+        if self.fault_here.is_some() {
+            self.tell_role(RoleEvent::MachineDown);
+        }
     }
 
     async fn begin_role(&mut self, me: &ActorRef<GroupMessage>, role: NextRole, state: Box<ReplicaState>) {

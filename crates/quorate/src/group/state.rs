@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quorate_core::{Boot, Epoch, Incarnation, Index, Membership, NodeId, RoleEvent, Term};
+use quorate_core::{Boot, Epoch, Incarnation, Membership, NodeId, RoleEvent, Term};
 use quorate_store::LoadedGroup;
 use ractor::{ActorCell, ActorRef};
 use tokio::task::JoinHandle;
 
 use crate::applier::host::MachineFactory;
 use crate::context::GroupContext;
+use crate::gauge::Gauge;
 use crate::group::faults::Faults;
 use crate::messages::applier::ApplierRef;
 use crate::messages::group::GroupMessage;
@@ -45,12 +46,13 @@ pub(crate) struct GroupState {
     pub(super) start: GroupStart,
     pub(super) epoch: Epoch,
     pub(super) role: Option<Child<RoleRef>>,
-    /// What the store answered, until the applier's position is known too.
+    /// What the store answered, until the applier has restored its machine.
     pub(super) loaded: Option<LoadedGroup>,
     pub(super) applier: Option<Child<ApplierRef>>,
     /// The applier has restored its machine: callers may come.
     pub(super) applier_ready: bool,
-    pub(super) applier_at: Option<Index>,
+    /// What the current applier shows of itself.
+    pub(super) gauge: Arc<Gauge>,
     /// The number of the current applier: counts its restarts.
     pub(super) applier_number: u64,
     /// Set by the current applier to the index of an entry its machine cannot take, before it ends. Zero: none.
@@ -78,6 +80,7 @@ impl GroupState {
         if let Some(index) = before.fault_here {
             faults.faulted(start.cx.node.clone(), index);
         }
+        let gauge = Arc::new(Gauge::new(start.cx.clock.clone()));
         Self {
             start,
             epoch,
@@ -85,7 +88,7 @@ impl GroupState {
             loaded: None,
             applier: None,
             applier_ready: false,
-            applier_at: None,
+            gauge,
             applier_number: 0,
             poison: Arc::default(),
             disk_full: false,
@@ -122,6 +125,7 @@ impl GroupState {
                 .as_ref()
                 .filter(|_| self.applier_ready)
                 .map(|applier| applier.actor.clone()),
+            gauge: Some(self.gauge.clone()),
             fault_here: self.fault_here,
             leader,
             leader_id: self.leader.0.clone(),

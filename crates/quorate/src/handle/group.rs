@@ -10,14 +10,13 @@ use quorate_core::NodeId;
 use tokio::time::Instant;
 
 use crate::attempt::encode_command;
-use crate::error::{ProposeError, QueryError};
+use crate::error::{ProposeError, QueryError, TransferError};
 use crate::handle::retry::HandleInner;
 use crate::handle::status::{GroupStatus, status};
+use crate::handle::transfer::transfer;
 use crate::machine::{CommandKey, StateMachine};
-use crate::messages::group::GroupMessage;
 use crate::ports::Applied;
 use crate::protocol::Consistency;
-use crate::route::{LeaderRoute, Route};
 use crate::route_watch::RouteReceiver;
 
 /// A handle to a replicated `M`. Cloning is cheap; every clone is the same group.
@@ -71,17 +70,10 @@ impl<M> GroupHandle<M> {
         &self.inner.name
     }
 
-    /// Hands leadership to `to`, or to the voter whose log is furthest; returns once this node knows another leader, or
-    /// `false` when none took over within `timeout`.
-    pub async fn transfer(&self, to: Option<NodeId>, timeout: Duration) -> bool {
-        let mut routes = self.inner.route.clone();
-        let route = routes.borrow_and_update().clone();
-        let (LeaderRoute::Here(_), Some(group)) = (&route.leader, &route.group) else { return false };
-        if group.cast(GroupMessage::Transfer { to }).is_err() {
-            return false;
-        }
-        let moved = |route: &Route| route.leader_id.as_ref().is_some_and(|id| *id != self.inner.node);
-        tokio::time::timeout(timeout, routes.wait_for(moved)).await.is_ok_and(|route| route.is_ok())
+    /// Hands leadership to `to`, or to the voter that can lead best; returns the leader once this node knows another one.
+    /// Refused where this node does not lead or the target cannot lead; *unknown* when none took over within `timeout`.
+    pub async fn transfer(&self, to: Option<NodeId>, timeout: Duration) -> Result<NodeId, TransferError> {
+        transfer(&self.inner, to, timeout).await
     }
 
     /// The leader this node knows.

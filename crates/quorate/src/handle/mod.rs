@@ -5,9 +5,11 @@
 //! - `facade`: an actor that stands for the group in the application's own tree.
 //! - `log`: the log as people read it.
 //! - `status`: where the group stands on this node.
+//! - `transfer`: leadership handed over on request.
 
 pub(crate) mod facade;
 pub(crate) mod group;
 pub(crate) mod log;
 pub(crate) mod retry;
 pub(crate) mod status;
+pub(crate) mod transfer;

@@ -23,6 +23,9 @@ pub struct GroupStatus {
     pub leader: Option<String>,
     /// The term in which that leader was heard of.
     pub term: u64,
+    /// How long the state machine of this node has been at the present command, in milliseconds; absent while it is at none.
+    #[serde(default)]
+    pub applying_for_ms: Option<u64>,
     /// The role; absent while it is being restarted.
     pub role: Option<RoleStatus>,
     /// The entry at which this node's machine faulted.
@@ -50,11 +53,14 @@ pub(crate) fn status<'a>(
             Condition::Faulted(index) => Some(index),
             Condition::Open | Condition::Stopped(_) => None,
         };
+        let applying = route.gauge.as_ref().and_then(|gauge| gauge.applying_for());
+        let applying_for_ms = applying.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
         GroupStatus {
             group: group.to_owned(),
             node: node.to_string(),
             leader: route.leader_id.as_ref().map(ToString::to_string),
             term: route.term.0,
+            applying_for_ms,
             role,
             fault_here: route.fault_here,
             faulted,

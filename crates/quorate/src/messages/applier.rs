@@ -16,8 +16,6 @@ pub(crate) enum ApplierMessage {
     Waiters { first: Index, term: Term, ports: Vec<ProposalPort> },
     /// From the role once the read is confirmed, or from a handle with index zero: answer once `index` is applied.
     Query { index: Index, port: QueryPort },
-    /// From Group when a role is loaded: the last index applied.
-    LastApplied(RpcReplyPort<Index>),
     /// From Group when the node stops: answered once no proposal and no query waits.
     WhenIdle(RpcReplyPort<()>),
     /// From tests and `quorate actors stop --panic`: panic, as a bug would.

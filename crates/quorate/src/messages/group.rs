@@ -4,7 +4,7 @@ use quorate_core::{Entry, Epoch, Incarnation, Index, Membership, NodeId, Positio
 use quorate_store::{LoadedGroup, StoreError};
 use ractor::{ActorRef, RpcReplyPort};
 
-use crate::messages::role::{EndedRole, RoleStatus};
+use crate::messages::role::{EndedRole, RoleStatus, TransferPort};
 use crate::messages::store::AnswerPort;
 
 /// The address of a group's actor.
@@ -27,8 +27,6 @@ pub(crate) enum GroupMessage {
     Loaded { epoch: Epoch, result: Result<LoadedGroup, StoreError> },
     /// From the applier: it runs, and this is the last index it applied.
     ApplierReady { applied: Index },
-    /// From the applier with this number: the last index it applied, asked when a role is loaded.
-    ApplierAt { applier: u64, applied: Index },
     /// From the group on another node: its machine faulted and stays down.
     PeerFaulted { peer: NodeId, index: u64 },
     /// From Node: the link to this peer rose or fell.
@@ -39,8 +37,8 @@ pub(crate) enum GroupMessage {
     StoreAway,
     /// From Node: the log store is back.
     StoreBack,
-    /// From Node when it stops: hand leadership over.
-    Transfer { to: Option<NodeId> },
+    /// From handles, and from Node when it stops: hand leadership over.
+    Transfer { to: Option<NodeId>, reply: Option<TransferPort> },
     /// From handles and the node's status.
     Inspect(RpcReplyPort<RoleStatus>),
     /// From a handle: entries of the log, for people to look at.

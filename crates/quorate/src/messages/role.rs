@@ -2,7 +2,7 @@
 
 use quorate_core::{
     Become, Epoch, Incarnation, Index, NodeId, Proposal, ReplicaState, ReplicationSession, RoleEvent,
-    Standing,
+    Standing, TransferRefusal,
 };
 use ractor::{ActorCell, ActorRef, MessagingErr, RpcReplyPort};
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,9 @@ pub(crate) struct Submission {
     pub(crate) port: ProposalPort,
 }
 
+/// Answers an order to hand leadership over: who is to lead, or why no one is.
+pub(crate) type TransferPort = RpcReplyPort<Result<NodeId, TransferRefusal>>;
+
 /// What a leader hears.
 pub(crate) enum LeaderMessage {
     /// From Sessions, the log store, the applier and Group: what every role hears.
@@ -42,7 +45,7 @@ pub(crate) enum LeaderMessage {
     /// From a replicator: entries from `from` on are needed.
     Fetch { peer: NodeId, session: ReplicationSession, from: Index, bytes_max: usize },
     /// From Group: hand leadership over.
-    Transfer { to: Option<NodeId> },
+    Transfer { to: Option<NodeId>, reply: Option<TransferPort> },
     /// From Group: a peer's incarnation is known and durable on this node.
     PeerKnown { peer: NodeId, incarnation: Incarnation },
     /// From Group: the link to a peer rose or fell.
@@ -135,6 +138,12 @@ pub struct RoleStatus {
     pub commit: u64,
     /// The last index the state machine applied.
     pub applied: u64,
+    /// Entries that are committed and not applied by the state machine of this node.
+    #[serde(default)]
+    pub apply_lag: u64,
+    /// Bytes of those of them that are in memory. Entries that are only on disk are not counted.
+    #[serde(default)]
+    pub apply_lag_bytes: usize,
     /// The chain hash of the log's end, as hex.
     pub chain: String,
     /// The members of the membership in force, by node id.

@@ -65,7 +65,7 @@ async fn hand_over(owner: &Arc<Owner>) {
         let now = route.borrow().clone();
         let leads = matches!(now.leader, LeaderRoute::Here(_));
         let group = now.group.filter(|_| leads && !alone);
-        if group.is_some_and(|group| group.cast(GroupMessage::Transfer { to: None }).is_ok()) {
+        if group.is_some_and(|group| group.cast(GroupMessage::Transfer { to: None, reply: None }).is_ok()) {
             waiting.push(route);
         }
     }

@@ -14,14 +14,14 @@ use std::collections::{BTreeMap, VecDeque};
 use quorate_bridge::kill_below;
 use quorate_core::{
     Effect, Effects, Index, Leader, LeaderEvent, LogId, NodeId, Reader, Refusal, ReplicationSession,
-    ReplicatorEvent, Term,
+    ReplicatorEvent, Term, TransferRefusal,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use crate::error::{NotReadyReason, ProposeError};
 use crate::messages::applier::ApplierMessage;
 use crate::messages::replicator::{ReplicatorMessage, ReplicatorRef};
-use crate::messages::role::{LeaderMessage, RoleStatus, Submission};
+use crate::messages::role::{LeaderMessage, RoleStatus, Submission, TransferPort};
 use crate::ports::ProposalPort;
 use crate::role::replicator::{ReplicatorActor, ReplicatorStart};
 use crate::role::runner::{RoleStart, Runner};
@@ -33,6 +33,8 @@ pub(crate) struct LeaderState {
     queued: Vec<Submission>,
     /// Ports of proposals that core has stepped and neither accepted nor refused yet, in order.
     stepped: VecDeque<ProposalPort>,
+    /// Who asked for the transfer that is being stepped. Dropped if this role has ended: it led no more.
+    transfer_port: Option<TransferPort>,
     replicators: BTreeMap<NodeId, (ReplicationSession, ReplicatorRef)>,
 }
 
@@ -54,6 +56,7 @@ impl Actor for LeaderActor {
             runner,
             queued: Vec::new(),
             stepped: VecDeque::new(),
+            transfer_port: None,
             replicators: BTreeMap::new(),
         };
         state.run_effects(&me, effects).await;
@@ -77,7 +80,10 @@ impl Actor for LeaderActor {
             LeaderMessage::Fetch { peer, session, from, bytes_max } => {
                 state.step(LeaderEvent::Fetch { peer, session, from, bytes_max })
             }
-            LeaderMessage::Transfer { to } => state.step(LeaderEvent::Transfer { to }),
+            LeaderMessage::Transfer { to, reply } => {
+                state.transfer_port = reply;
+                state.step(LeaderEvent::Transfer { to })
+            }
             LeaderMessage::PeerKnown { peer, incarnation } => {
                 let wall_ms = state.runner.cx.clock.wall_ms();
                 state.step(LeaderEvent::Incarnation { peer, incarnation, wall_ms })
@@ -95,6 +101,7 @@ impl Actor for LeaderActor {
             }
         };
         state.run_effects(&me, effects).await;
+        state.transfer_port = None;
         Ok(())
     }
 
@@ -175,6 +182,8 @@ impl LeaderState {
                 Some(Effect::ToReplicator { peer, event }) => self.tell_replicator(&peer, event),
                 Some(Effect::Accepted { first, term, count }) => self.hand_ports_over(first, term, count),
                 Some(Effect::Refused { count, reason }) => self.refuse_ports(count, reason),
+                Some(Effect::TransferBegun { to }) => self.answer_transfer(Ok(to)),
+                Some(Effect::TransferRefused(refusal)) => self.answer_transfer(Err(refusal)),
                 Some(Effect::ReadLog { reader, from, through, bytes_max }) => {
                     if let Reader::Replicator { peer, session } = reader
                         && let Some((current, to)) = self.replicators.get(&peer)
@@ -219,6 +228,12 @@ impl LeaderState {
                 Refusal::NotLeader => ProposeError::not_ready(NotReadyReason::SteppedDown),
                 Refusal::ChangeInProgress => ProposeError::not_ready(NotReadyReason::ChangeInProgress),
             });
+        }
+    }
+
+    fn answer_transfer(&mut self, answer: Result<NodeId, TransferRefusal>) {
+        if let Some(port) = self.transfer_port.take() {
+            let _ = port.send(answer);
         }
     }
 

@@ -171,6 +171,8 @@ impl<R: CoreRole> Runner<R> {
             | Effect::StopReplicator { .. }
             | Effect::ToReplicator { .. }
             | Effect::Accepted { .. }
+            | Effect::TransferBegun { .. }
+            | Effect::TransferRefused(_)
             | Effect::Refused { .. }) => return Some(of_leader),
         }
         None
@@ -197,6 +199,7 @@ impl<R: CoreRole> Runner<R> {
             incarnation: m.incarnation.0,
         };
         let last = state.tail().last();
+        let (apply_lag, apply_lag_bytes) = state.apply_lag();
         Some(RoleStatus {
             role: R::NAME.to_owned(),
             standing: state.standing(),
@@ -205,6 +208,8 @@ impl<R: CoreRole> Runner<R> {
             durable: state.durable().0,
             commit: state.commit().0,
             applied: state.applied().0,
+            apply_lag,
+            apply_lag_bytes,
             chain: last.chain.to_string(),
             members: state.membership().members.iter().map(member).collect(),
             peers: Vec::new(),
@@ -311,6 +316,9 @@ impl<R: CoreRole> Runner<R> {
             Notice::DiskStalled => tracing::warn!(%node, %group, "disk stalled, giving leadership away"),
             Notice::TransferFailed { to } => {
                 tracing::warn!(%node, %group, %to, "leadership transfer failed, proposals are accepted again");
+            }
+            Notice::ApplyLag { to, entries } => {
+                tracing::warn!(%node, %group, %to, entries, "this node's state machine is far behind, giving leadership away");
             }
             Notice::PeerNoSpace { peer } => tracing::warn!(%node, %group, %peer, "disk of a peer is full"),
             Notice::TimeJump { ahead_ms } => tracing::warn!(%node, %group, ahead_ms, "wall clock jumped"),

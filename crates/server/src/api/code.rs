@@ -68,6 +68,8 @@ codes! {
     IdempotencyMismatch "idempotency_mismatch" CONFLICT Failed
         "another command was applied under this `Idempotency-Key`; this one will never be"
         "give every command a key of its own";
+    TransferRefused "transfer_refused" CONFLICT Refused
+        "leadership is not handed to that node now" "`detail` says why; name another node, or try again later";
     PreconditionFailed "precondition_failed" PRECONDITION_FAILED Failed
         "the condition does not hold" "read the key again, then decide";
     TooLarge "too_large" PAYLOAD_TOO_LARGE Refused "larger than allowed" "split it; `detail` says the limit";

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderMap, Method, Uri};
 use axum::response::{IntoResponse, Response};
-use quorate::NodeId;
+use quorate::{NodeId, Outcome};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -66,10 +66,13 @@ pub(crate) async fn transfer(
         Some(to) => Some(voter(&state, &to).await?),
         None => None,
     };
-    if to.as_ref() != Some(state.node().id()) && !state.group().transfer(to, timeout).await {
-        let detail = format!("no other node led within {} ms", timeout.as_millis());
-        return Err(Problem::new(Code::TransferUnfinished, detail).led_by(state.leader()));
-    }
+    state.group().transfer(to, timeout).await.map_err(|error| {
+        let code = match error.outcome() {
+            Outcome::Refused => Code::TransferRefused,
+            Outcome::Failed | Outcome::Unknown => Code::TransferUnfinished,
+        };
+        Problem::new(code, error.to_string()).led_by(state.leader())
+    })?;
     let status = state.group().status().await;
     let leader = status.leader.unwrap_or_default();
     Ok(Json(TransferDone { ok: true, leader, term: status.term }).into_response())

@@ -80,6 +80,18 @@ pub struct NodeView {
     /// The last index its state machine applied.
     #[schema(required)]
     pub applied_index: Option<u64>,
+    /// Entries that are committed and not applied by its state machine.
+    #[serde(default)]
+    #[schema(required)]
+    pub apply_lag: Option<u64>,
+    /// Bytes of those of them that are in its memory; entries that are only on its disk are not counted.
+    #[serde(default)]
+    #[schema(required)]
+    pub apply_lag_bytes: Option<u64>,
+    /// How long its state machine has been at the present command, in milliseconds; null while it is at none.
+    #[serde(default)]
+    #[schema(required)]
+    pub applying_for_ms: Option<u64>,
     /// The chain hash at the end of its log, its first 16 hex digits.
     #[schema(required)]
     pub chain: Option<String>,
@@ -163,6 +175,9 @@ pub(crate) async fn this_node(state: &AppState) -> (NodeView, Vec<(String, Strin
         durable_index: role.as_ref().map(|role| role.durable),
         commit_index: role.as_ref().map(|role| role.commit),
         applied_index: role.as_ref().map(|role| role.applied),
+        apply_lag: role.as_ref().map(|role| role.apply_lag),
+        apply_lag_bytes: role.as_ref().map(|role| role.apply_lag_bytes as u64),
+        applying_for_ms: status.applying_for_ms,
         chain: role.map(|role| role.chain),
         boot: Some(state.node().identity().boot.0),
         role_restarts: Some(status.role_restarts),

@@ -24,6 +24,7 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
         "last_index",
         "commit_index",
         "applied_index",
+        "apply_lag",
         "api",
     ];
     if context.output.format == Format::Table {

@@ -18,7 +18,7 @@ fn request(
 ) {
     let last = LogId { term: Term(last.0), index: Index(last.1) };
     let term = Term(if kind == VoteKind::Pre { campaign - 1 } else { campaign });
-    let body = Body::VoteRequest(VoteRequest { kind, campaign: Term(campaign), last, forced });
+    let body = Body::VoteRequest(VoteRequest { kind, campaign: Term(campaign), last, forced, applied: None });
     lab.common(to, RoleEvent::Message(Message { from: name(from), to: name(to), boot: Boot(1), term, body }));
 }
 
@@ -125,7 +125,12 @@ fn bug_05_a_higher_term_in_a_reply_brings_no_vote_and_no_leader() {
     let mut lab = quiet(3);
     lab.campaign(0);
     lab.wire.clear();
-    let body = Body::VoteReply(VoteReply { kind: VoteKind::Pre, campaign: Term(1), granted: false });
+    let body = Body::VoteReply(VoteReply {
+        kind: VoteKind::Pre,
+        campaign: Term(1),
+        granted: false,
+        leads_better: false,
+    });
     lab.common(
         0,
         RoleEvent::Message(Message { from: name(1), to: name(0), boot: Boot(1), term: Term(9), body }),

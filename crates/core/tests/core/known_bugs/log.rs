@@ -64,6 +64,9 @@ fn reply(lab: &mut Lab, from: usize, to: usize, session: u64, sent_at: Time, res
         sent_at,
         result,
         disk_full: false,
+        recovering: false,
+        machine_down: false,
+        applied: None,
     });
     let (boot, term) = (Boot(1), Term(lab.term(to)));
     lab.common(to, RoleEvent::Message(Message { from: name(from), to: name(to), boot, term, body }));
@@ -82,7 +85,13 @@ fn said(lab: &Lab, from: usize) -> Vec<&'static str> {
 fn bug_03_a_vote_is_not_overtaken_by_entries() {
     let mut lab = Lab::new(3, 0);
     lab.start_all();
-    let ask = VoteRequest { kind: VoteKind::Real, campaign: Term(1), last: LogId::default(), forced: false };
+    let ask = VoteRequest {
+        kind: VoteKind::Real,
+        campaign: Term(1),
+        last: LogId::default(),
+        forced: false,
+        applied: None,
+    };
     let (boot, term, body) = (Boot(1), Term(1), Body::VoteRequest(ask));
     lab.common(1, RoleEvent::Message(Message { from: name(0), to: name(1), boot, term, body }));
     // The candidate won with another vote, and its entries arrive while this vote is still being written.
@@ -103,6 +112,7 @@ fn bug_03_a_vote_is_not_overtaken_by_entries() {
         campaign: Term(1),
         last: LogId::default(),
         forced: false,
+        applied: None,
     });
     lab.common(1, RoleEvent::Message(Message { from: name(0), to: name(1), boot, term, body }));
     append(&mut lab, 0, 1, 1, Position::ORIGIN, entries(Position::ORIGIN, &[1], "x"), 0);

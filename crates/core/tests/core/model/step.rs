@@ -215,6 +215,8 @@ impl Step<'_> {
             Effect::Notice(notice) => invariants::notice(self, &notice),
             Effect::Accepted { .. }
             | Effect::Refused { .. }
+            | Effect::TransferBegun { .. }
+            | Effect::TransferRefused(_)
             | Effect::LeaderChanged { .. }
             | Effect::MembershipChanged(_) => Ok(()),
             Effect::ReadLog { .. } => panic!("all of a log is in memory here"),

@@ -211,6 +211,8 @@ impl Lab {
                 Effect::MembershipChanged(membership) => node.memberships.push(membership),
                 // A store that is away is told again when it is back.
                 Effect::Persist(_)
+                | Effect::TransferBegun { .. }
+                | Effect::TransferRefused(_)
                 | Effect::LeaderChanged { .. }
                 | Effect::StartReplicator { .. }
                 | Effect::StopReplicator { .. }

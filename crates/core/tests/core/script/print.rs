@@ -43,9 +43,10 @@ impl Lab {
             }
             Effect::Accepted { first, term, count } => format!("accepted {count} from {first}@{term}"),
             Effect::Refused { count, reason } => format!("refused {count}: {reason:?}"),
+            Effect::TransferRefused(refusal) => format!("transfer refused: {refusal}"),
             Effect::ReadReady { reads, index } => format!("reads {reads:?} ready at {index}"),
             Effect::ReadRefused { reads, reason } => format!("reads {reads:?} refused: {reason:?}"),
-            Effect::LeaderChanged { .. } => return,
+            Effect::LeaderChanged { .. } | Effect::TransferBegun { .. } => return,
             Effect::MembershipChanged(membership) => {
                 let members: Vec<String> = (membership.members.iter())
                     .map(|(id, member)| format!("{id}/{}", member.incarnation))

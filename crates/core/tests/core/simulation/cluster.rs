@@ -364,6 +364,8 @@ impl Cluster {
                 self.trace(|| format!("n{at} notice {notice:?}"));
                 super::invariants::notice(&notice, &mut self.coverage);
             }
+            Effect::TransferBegun { .. } => {}
+            Effect::TransferRefused(_) => self.coverage.note("transfer refused"),
             Effect::MembershipChanged(_) => self.coverage.note("membership changed"),
             Effect::StartReplicator { .. }
             | Effect::StopReplicator { .. }

@@ -87,6 +87,7 @@ pub(crate) fn is_harmless(notice: &Notice) -> bool {
         | Notice::TermJump { .. } => false,
         Notice::DiskStalled
         | Notice::TransferFailed { .. }
+        | Notice::ApplyLag { .. }
         | Notice::PeerNoSpace { .. }
         | Notice::Recovered { .. }
         | Notice::Founded

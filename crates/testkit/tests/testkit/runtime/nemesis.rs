@@ -203,7 +203,7 @@ impl Nemesis {
             Attack::Transfer => {
                 let hand_over =
                     |_: Node, (kv, _): Groups| async move { kv.transfer(None, Duration::from_secs(1)).await };
-                if self.cluster.on(target, hand_over).await == Ok(true) {
+                if self.cluster.on(target, hand_over).await.is_ok_and(|moved| moved.is_ok()) {
                     self.coverage.note("leadership handed over");
                 }
             }

@@ -115,6 +115,7 @@ pub(crate) fn notice(notice: &Notice, coverage: &mut Coverage) {
     match notice {
         Notice::DiskStalled => coverage.note("leader with a stalled disk gave way"),
         Notice::TransferFailed { .. } => coverage.note("transfer failed"),
+        Notice::ApplyLag { .. } => coverage.note("leader with a slow machine gave way"),
         Notice::PeerNoSpace { .. } => coverage.note("peer without space"),
         Notice::Recovered { .. } => coverage.note("recovered"),
         Notice::TimeJump { .. } => coverage.note("time jump"),

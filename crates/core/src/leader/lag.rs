@@ -1,0 +1,82 @@
+//! How far machines are behind what is committed: this leader's own, and those of its peers by what they report.
+//!
+//! A leader answers a write once its own machine has applied it. One whose machine is slow or stuck gives leadership to a voter
+//! whose machine keeps up (`docs/decisions/0025-apply-threads.md`). Far behind is more than a window of entries, or an entry
+//! that has been committed for three election timeouts. What takes long on every node is ahead on none, so leadership stays.
+
+use std::time::Duration;
+
+use crate::effect::{Effect, Effects, Notice};
+use crate::ids::{Index, Time};
+use crate::leader::progress::Progress;
+use crate::leader::role::Leader;
+use crate::state::APPLY_STALL_ELECTION_TIMEOUTS;
+
+impl Leader {
+    pub(super) fn note_commit(&mut self, now: Time) {
+        self.commits.committed(now, self.state.commit, self.state.config.heartbeat_interval);
+    }
+
+    fn stall(&self) -> Duration {
+        self.state.config.election_timeout * APPLY_STALL_ELECTION_TIMEOUTS
+    }
+
+    /// Whether this node's machine is far behind.
+    fn lags(&self, now: Time) -> bool {
+        let applied = self.state.applied();
+        self.state.apply.is_behind(self.state.commit) || self.commits.age(now, applied) >= self.stall()
+    }
+
+    fn entries_behind(&self, applied: Index) -> u64 {
+        self.state.commit.0.saturating_sub(applied.0)
+    }
+
+    /// Whether a peer has said that its machine is far behind.
+    pub(super) fn is_far_behind(&self, now: Time, progress: &Progress) -> bool {
+        let far = |applied| {
+            let entries = self.entries_behind(applied);
+            entries > self.state.apply.window_entries() || self.commits.age(now, applied) >= self.stall()
+        };
+        progress.said.applied.is_some_and(far)
+    }
+
+    /// Whether a peer has said that its machine is by far not as much behind as would count as far.
+    fn keeps_up(&self, now: Time, progress: &Progress) -> bool {
+        let near = |applied| {
+            let entries = self.entries_behind(applied);
+            entries <= self.state.apply.window_entries() / 2
+                && self.commits.age(now, applied) <= self.stall() / 2
+        };
+        progress.said.applied.is_some_and(near)
+    }
+
+    /// Entries that a peer's machine has not applied, if it says so.
+    pub(super) fn apply_lag_of(&self, progress: &Progress) -> Option<u64> {
+        progress.said.applied.map(|applied| self.entries_behind(applied))
+    }
+
+    /// Hands leadership to a voter whose machine keeps up, if this one's is far behind. Not as soon as it was elected, nor soon
+    /// after such a transfer failed: so leadership does not go round.
+    pub(super) fn transfer_for_lag(&mut self, now: Time, effects: &mut Effects) {
+        if self.transfer.is_some() || !self.may_give_way(now) || !self.lags(now) {
+            return;
+        }
+        self.lag_checked = now;
+        let entries = self.entries_behind(self.state.applied());
+        if let Some(to) = self.best_voter(now, |_, progress| self.keeps_up(now, progress)) {
+            effects.push(Effect::Notice(Notice::ApplyLag { to: to.clone(), entries }));
+            self.begin_transfer_to(now, &to, effects);
+        }
+    }
+
+    /// When [`Self::transfer_for_lag`] is due.
+    pub(super) fn lag_deadline(&self) -> Option<Time> {
+        if self.progress.is_empty() || self.transfer.is_some() {
+            return None;
+        }
+        let stalled = self.commits.since(self.state.applied()).map(|since| since + self.stall());
+        let due = if self.state.apply.is_behind(self.state.commit) { Some(self.started_at) } else { stalled };
+        let again = self.lag_checked + self.state.config.election_timeout;
+        due.map(|due| due.max(self.gives_way_from()).max(again))
+    }
+}

@@ -1,0 +1,55 @@
+//! What an applier shows of itself without being asked: it may be inside a machine that does not return.
+//!
+//! Written by one applier, read by Group, which starts roles from it, and for the status. Each applier has
+//! one of its own, so that one that was given up and still runs changes nothing here.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use quorate_core::{Index, Time};
+
+use crate::clock::Clock;
+
+/// `began` while no entry is being applied.
+const NOTHING: u64 = u64::MAX;
+
+pub(crate) struct Gauge {
+    clock: Clock,
+    applied: AtomicU64,
+    /// When the entry after it was given to the machine.
+    began: AtomicU64,
+}
+
+impl std::fmt::Debug for Gauge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Gauge({})", self.applied())
+    }
+}
+
+impl Gauge {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, applied: AtomicU64::new(0), began: AtomicU64::new(NOTHING) }
+    }
+
+    /// The machine gets the next entry.
+    pub(crate) fn begin(&self) {
+        self.began.store(self.clock.now().0, Ordering::Relaxed);
+    }
+
+    /// It has taken this one.
+    pub(crate) fn end(&self, applied: Index) {
+        self.began.store(NOTHING, Ordering::Relaxed);
+        self.applied.store(applied.0, Ordering::Release);
+    }
+
+    /// The last index applied.
+    pub(crate) fn applied(&self) -> Index {
+        Index(self.applied.load(Ordering::Acquire))
+    }
+
+    /// How long the machine has been at the present entry.
+    pub(crate) fn applying_for(&self) -> Option<Duration> {
+        let began = self.began.load(Ordering::Relaxed);
+        (began != NOTHING).then(|| self.clock.now().since(Time(began)))
+    }
+}
