@@ -37,6 +37,19 @@ pub enum ProposeError {
         /// How long it was waited for, in milliseconds.
         waited_ms: u64,
     },
+    /// Refused: the leader is known, and nothing can be sent to it.
+    #[error(
+        "leader {leader} is known but cannot be reached from this node, for {waited_ms} ms: {detail}; mend the way to it, or ask \
+         another node"
+    )]
+    LeaderUnreachable {
+        /// The leader.
+        leader: String,
+        /// What fails.
+        detail: String,
+        /// How long it was waited for, in milliseconds.
+        waited_ms: u64,
+    },
     /// Refused: this replica cannot take proposals now.
     #[error("not ready: {detail}")]
     NotReady {
@@ -157,6 +170,7 @@ impl ProposeError {
         match self {
             Self::Busy { .. }
             | Self::NoLeader { .. }
+            | Self::LeaderUnreachable { .. }
             | Self::NotReady { .. }
             | Self::TooLarge { .. }
             | Self::Unencodable { .. }
@@ -236,6 +250,19 @@ pub enum QueryError {
         /// How long it was waited for, in milliseconds.
         waited_ms: u64,
     },
+    /// The leader is known, and cannot be asked to confirm the read.
+    #[error(
+        "leader {leader} is known but cannot be reached from this node, for {waited_ms} ms: {detail}; mend the way to it, ask \
+         another node, or ask with stale consistency"
+    )]
+    LeaderUnreachable {
+        /// The leader.
+        leader: String,
+        /// What fails.
+        detail: String,
+        /// How long it was waited for, in milliseconds.
+        waited_ms: u64,
+    },
     /// This replica cannot answer now.
     #[error("not ready: {detail}")]
     NotReady {
@@ -279,6 +306,7 @@ impl QueryError {
             Self::Panicked { .. } | Self::Unreadable { .. } => Outcome::Failed,
             Self::Busy { .. }
             | Self::NoLeader { .. }
+            | Self::LeaderUnreachable { .. }
             | Self::NotReady { .. }
             | Self::Faulted { .. }
             | Self::Stopped { .. } => Outcome::Refused,

@@ -65,7 +65,7 @@ pub use messages::role::{MemberStatus, RoleStatus};
 pub use node::{ActorStatus, Injury, Node, NodeBuilder, StartError};
 pub use ports::Applied;
 pub use protocol::Consistency;
-pub use quorate_bridge::{Acceptor, Net, NetFuture, Stream};
+pub use quorate_bridge::{Acceptor, LinkState, LinkStatus, Net, NetFuture, Stream, TokioNet};
 pub use quorate_core::{Entry, EntryKind, Index, NodeId, PeerStatus, Standing, TransferRefusal};
 pub use quorate_store::{ByteCount, Space};
 pub use restarts::{RESTART_RULES, RestartRule};

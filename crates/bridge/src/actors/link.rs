@@ -9,7 +9,7 @@
 
 use super::messages::LinkMessage;
 use crate::backoff::Jitter;
-use crate::connection::{Admitted, Connection, Handshake, HandshakeError};
+use crate::connection::{Admitted, Connection, Handshake, HandshakeError, say_once_steady};
 use crate::endpoint::{LinkObservers, Peer, Target, serve_outbound};
 use crate::event::{LinkChange, LinkRefusal};
 use crate::net::Stream;
@@ -17,6 +17,7 @@ use crate::options::BridgeOptions;
 use crate::task::OwnedTask;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -143,6 +144,9 @@ impl State {
 struct LinkUp {
     context: Context,
     connection: Arc<Connection>,
+    since: Instant,
+    /// Whether the log says that it is up.
+    told: AtomicBool,
 }
 
 impl Drop for LinkUp {
@@ -150,7 +154,10 @@ impl Drop for LinkUp {
         let Context { peer, observers, .. } = &self.context;
         self.connection.close("the link was stopped");
         let reason = self.connection.close_reason().expect("it is closed").to_string();
-        tracing::info!(node = %peer.node, %reason, "link down");
+        if self.told.load(Ordering::Relaxed) {
+            tracing::info!(node = %peer.node, %reason, "link down");
+        }
+        peer.flaps.lock().ended(self.since.elapsed());
         peer.connection_down(&self.connection, &reason);
         let gap = peer.last_gap();
         observers.report(&peer.node, Some(&self.connection.peer), LinkChange::Down { reason, gap });
@@ -175,12 +182,29 @@ async fn run(context: Context, target: Target) -> Option<Duration> {
     let connection = Connection::new(info, options.clone(), peer.counters.clone());
     let is_first = peer.counters.ups.get() == 0;
     let gap = if is_first { None } else { Some(peer.last_gap()) };
-    let _up = LinkUp { context: context.clone(), connection: connection.clone() };
+    let (told, short_before) = peer.flaps.lock().up();
+    let up = LinkUp {
+        context: context.clone(),
+        connection: connection.clone(),
+        since,
+        told: AtomicBool::new(told),
+    };
     peer.connection_up(&connection);
-    let info = &connection.peer;
-    tracing::info!(node = %peer.node, address = %info.address, boot = info.boot, "link up");
-    observers.report(&peer.node, Some(info), LinkChange::Up { gap });
-    serve_outbound(peer.clone(), connection, stream, buffer).await;
+    let info = connection.peer.clone();
+    let say = || {
+        tracing::info!(node = %peer.node, address = %info.address, boot = info.boot, short_before, "link up");
+    };
+    if told {
+        say();
+    }
+    observers.report(&peer.node, Some(&info), LinkChange::Up { gap });
+    let serving = serve_outbound(peer.clone(), connection, stream, buffer);
+    say_once_steady(serving, || {
+        if !up.told.swap(true, Ordering::Relaxed) {
+            say();
+        }
+    })
+    .await;
     Some(since.elapsed())
 }
 

@@ -7,12 +7,14 @@
 //! - A crash loses the connection. It is not restarted: the peer's Link reconnects and gets another Session.
 //! - Bound: `calls_inbound_max` calls, `monitors_max` names, two incomplete messages, the send queue's bytes.
 
-use crate::connection::{Admitted, Connection, Handshake, InboundConnections};
+use crate::connection::{Admitted, Connection, Handshake, InboundConnections, say_once_steady};
 use crate::endpoint::{Exposures, serve_inbound};
+use crate::identity::PeerKind;
 use crate::net::Stream;
 use crate::options::BridgeOptions;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// What a Session works with.
 pub(crate) struct Arguments {
@@ -39,8 +41,29 @@ pub(crate) async fn run(arguments: Arguments) -> String {
     let connection = Connection::new(peer, options, inbound.counters.clone());
     let _entered = inbound.enter(&connection);
     let peer = connection.peer.clone();
-    tracing::info!(node = %peer.node, kind = peer.kind.name(), %address, "inbound connection up");
-    let reason = serve_inbound(exposures, connection, stream, buffer).await;
-    tracing::info!(node = %peer.node, %address, %reason, "inbound connection ended");
+    if peer.kind == PeerKind::Client {
+        // They come and go; a node does not.
+        tracing::debug!(%address, "client connected");
+        let reason = serve_inbound(exposures, connection, stream, buffer).await;
+        tracing::debug!(%address, %reason, "client gone");
+        return reason;
+    }
+    let (since, (mut told, short_before)) = (Instant::now(), inbound.flaps(&peer.node));
+    let say = || tracing::info!(node = %peer.node, kind = peer.kind.name(), %address, short_before, "inbound connection up");
+    if told {
+        say();
+    }
+    let serving = serve_inbound(exposures, connection, stream, buffer);
+    let reason = say_once_steady(serving, || {
+        if !told {
+            say();
+        }
+        told = true;
+    })
+    .await;
+    if told {
+        tracing::info!(node = %peer.node, %address, %reason, "inbound connection ended");
+    }
+    inbound.ended(&peer.node, since.elapsed());
     reason
 }

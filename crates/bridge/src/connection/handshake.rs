@@ -199,6 +199,7 @@ impl Handshake {
             node: us.node.clone(),
             incarnation: us.incarnation,
             boot: us.boot,
+            process: us.process,
             fingerprint: us.fingerprint,
             api_address: us.api_address.clone(),
             expected_peer: expected.to_owned(),

@@ -1,18 +1,22 @@
 //! The inbound connections of the bridge: at most one per node, and figures over all of them.
 
 use super::counters::Counters;
+use super::flaps::Flaps;
 use super::handshake::HandshakeError;
 use super::shared::Connection;
 use crate::identity::{PeerInfo, PeerKind, RefusalCode};
 use crate::lock::Lock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Default)]
 pub(crate) struct InboundConnections {
     by_node: Lock<BTreeMap<String, Arc<Connection>>>,
     pub(crate) counters: Arc<Counters>,
     not_admitted: Lock<NotAdmitted>,
+    /// Of the nodes whose last connection did not last.
+    flaps: Lock<BTreeMap<String, Flaps>>,
 }
 
 impl InboundConnections {
@@ -28,6 +32,19 @@ impl InboundConnections {
             }
         }
         Entered { table: self.clone(), connection: connection.clone() }
+    }
+
+    /// Whether a node's new connection is worth a line at once, and how many before it did not last.
+    pub(crate) fn flaps(&self, node: &str) -> (bool, u64) {
+        self.flaps.lock().get(node).map_or((true, 0), Flaps::up)
+    }
+
+    /// A node's connection ended after so long.
+    pub(crate) fn ended(&self, node: &str, lasted: Duration) {
+        let mut flaps = self.flaps.lock();
+        if flaps.len() < NODES_TOLD_APART || flaps.contains_key(node) {
+            flaps.entry(node.to_owned()).or_default().ended(lasted);
+        }
     }
 
     pub(crate) fn peers(&self) -> Vec<Arc<PeerInfo>> {

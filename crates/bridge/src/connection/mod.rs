@@ -6,6 +6,7 @@
 //! Bound: the send queue in bytes (`queue.rs`), two incomplete messages in fragments, `calls_inbound_max` calls.
 
 mod counters;
+mod flaps;
 mod handshake;
 mod inbound;
 mod keepalive;
@@ -18,6 +19,7 @@ mod shared;
 mod write;
 
 pub(crate) use counters::Counters;
+pub(crate) use flaps::{Flaps, say_once_steady};
 pub(crate) use handshake::{Admitted, Handshake, HandshakeError};
 pub(crate) use inbound::InboundConnections;
 pub(crate) use queue::{ItemKind, PushError};

@@ -6,7 +6,7 @@
 
 use super::monitor::Monitors;
 use super::outbox::{Outbox, Subscriber};
-use crate::connection::{Connection, Counters};
+use crate::connection::{Connection, Counters, Flaps};
 use crate::event::{DownReason, Gap, LinkState, LinkStatus, MonitorChange, MonitorEvent};
 use crate::frame::{self, Down, FrameKind, Name};
 use crate::lock::Lock;
@@ -52,6 +52,7 @@ struct Link {
 pub(crate) struct Peer {
     pub(crate) node: Arc<str>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) flaps: Lock<Flaps>,
     link: Lock<Link>,
     current: watch::Sender<Option<Arc<Connection>>>,
     monitors: Lock<Monitors>,
@@ -63,6 +64,7 @@ impl Peer {
         Arc::new(Self {
             node: node.into(),
             counters: Arc::default(),
+            flaps: Lock::default(),
             link: Lock::new(Link { target: None, state: LinkState::Idle, last_error: None }),
             current: watch::Sender::new(None),
             monitors: Lock::default(),

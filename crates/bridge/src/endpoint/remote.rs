@@ -80,6 +80,11 @@ impl<P: Protocol> RemoteRef<P> {
         self.connection().is_ok()
     }
 
+    /// Why the link is not up; `None` while it is.
+    pub fn why_not_connected(&self) -> Option<String> {
+        self.connection().is_err().then(|| self.peer.why_not_connected())
+    }
+
     /// Sends `message` without waiting. `Ok` means that it is queued, nothing more.
     pub fn cast(&self, message: &P::Message) -> Result<(), CastError> {
         let connection = self.connection()?;

@@ -25,6 +25,7 @@ fn hello() -> HelloBody {
         node: "node0".into(),
         incarnation: 0x0102_0304_0506_0708,
         boot: 3,
+        process: 0,
         fingerprint: 42,
         api_address: "127.0.0.1:8080".into(),
         expected_peer: "node1".into(),

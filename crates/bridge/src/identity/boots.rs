@@ -1,14 +1,22 @@
-//! The highest boot number seen of each admitted peer. A lower one means two processes run on copies of one data
-//! directory, or the directory was restored from a copy.
+//! The highest boot number seen of each admitted peer, and the process that had it. A lower number, or the same one from another
+//! process, means that two processes run on copies of one data directory, or that the directory was restored from a copy.
 
 use super::admission::{Refusal, RefusalCode};
 use super::node::{Hello, PeerKind};
 use crate::lock::Lock;
 use std::collections::BTreeMap;
 
-/// Node id -> (incarnation, boot). In memory: what must outlast a restart is the admission's business.
+/// The newest start of a node that was admitted.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    incarnation: u64,
+    boot: u64,
+    process: u64,
+}
+
+/// By node id. In memory: what must outlast a restart is the admission's business.
 #[derive(Default)]
-pub(crate) struct Boots(Lock<BTreeMap<String, (u64, u64)>>);
+pub(crate) struct Boots(Lock<BTreeMap<String, Start>>);
 
 impl Boots {
     pub(crate) fn check(&self, hello: &Hello) -> Result<(), Refusal> {
@@ -20,7 +28,8 @@ impl Boots {
         let mut seen = self.0.lock();
         check(&seen, hello)?;
         if hello.kind == PeerKind::Peer {
-            seen.insert(hello.node.clone(), (hello.incarnation, hello.boot));
+            let Hello { incarnation, boot, process, .. } = *hello;
+            seen.insert(hello.node.clone(), Start { incarnation, boot, process });
         }
         Ok(())
     }
@@ -30,17 +39,25 @@ impl Boots {
     }
 }
 
-fn check(seen: &BTreeMap<String, (u64, u64)>, hello: &Hello) -> Result<(), Refusal> {
-    match (hello.kind, seen.get(&hello.node)) {
-        (PeerKind::Peer, Some((incarnation, boot)))
-            if *incarnation == hello.incarnation && *boot > hello.boot =>
-        {
-            Err(Refusal::new(
-                RefusalCode::StaleBoot,
-                format!("boot {} of node {} was seen, this is boot {}", boot, hello.node, hello.boot),
-                "two processes run on copies of one data directory, or it was restored from a copy: stop the older",
-            ))
-        }
-        (PeerKind::Peer | PeerKind::Client | PeerKind::Joiner, _) => Ok(()),
+fn check(seen: &BTreeMap<String, Start>, hello: &Hello) -> Result<(), Refusal> {
+    let known = seen.get(&hello.node).filter(|known| known.incarnation == hello.incarnation);
+    let Some(known) = known.filter(|_| hello.kind == PeerKind::Peer) else { return Ok(()) };
+    let (node, boot) = (&hello.node, hello.boot);
+    if boot < known.boot {
+        return Err(Refusal::new(
+            RefusalCode::StaleBoot,
+            format!("boot {} of node {node} was seen, this is boot {boot}", known.boot),
+            "two processes run on copies of one data directory, or it was restored from a copy: stop the older",
+        ));
     }
+    let told = known.process != 0 && hello.process != 0;
+    if boot == known.boot && told && hello.process != known.process {
+        return Err(Refusal::new(
+            RefusalCode::StaleBoot,
+            format!("boot {boot} of node {node} was seen from another process than this one"),
+            "two processes run on copies of one data directory, or it was restored from a copy: stop one of them, and give it \
+             no data directory but its own",
+        ));
+    }
+    Ok(())
 }

@@ -38,6 +38,8 @@ pub struct Identity {
     pub incarnation: u64,
     /// Counts our starts.
     pub boot: u64,
+    /// Drawn by this process: tells it from another that runs on a copy of its data directory. 0: not told.
+    pub process: u64,
     /// Hash of the configuration that peers must have in common.
     pub fingerprint: u64,
     /// Where our API listens; may be empty.
@@ -48,7 +50,16 @@ impl Identity {
     /// A peer of a cluster.
     pub fn peer(cluster: [u8; 32], node: impl Into<String>, incarnation: u64, boot: u64) -> Self {
         let (node, api_address) = (node.into(), String::new());
-        Self { kind: PeerKind::Peer, cluster, node, incarnation, boot, fingerprint: 0, api_address }
+        Self {
+            kind: PeerKind::Peer,
+            cluster,
+            node,
+            incarnation,
+            boot,
+            process: 0,
+            fingerprint: 0,
+            api_address,
+        }
     }
 
     /// A client: no id, any cluster.
@@ -75,6 +86,9 @@ pub struct Hello {
     pub incarnation: u64,
     /// Counts its starts.
     pub boot: u64,
+    /// Drawn by its process; 0, and not sent, if it does not tell.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub process: u64,
     /// Hash of the configuration that peers must have in common.
     pub fingerprint: u64,
     /// Where its API listens; may be empty.
@@ -83,6 +97,11 @@ pub struct Hello {
     pub expected_peer: String,
     /// The longest message it accepts, in bytes.
     pub message_bytes_max: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Who is at the other end of a connection, as it said in its Hello and as admission accepted.

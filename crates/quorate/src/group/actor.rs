@@ -56,6 +56,7 @@ impl Actor for GroupActor {
             GroupMessage::MembershipChanged(membership) => state.membership_changed(membership),
             GroupMessage::LeaderKnown { epoch, leader, term } if epoch == state.epoch => {
                 state.leader = (leader, term);
+                state.log_leader(&me);
                 state.publish(&me);
             }
             GroupMessage::RoleEnded(ended) if ended.epoch == state.epoch => state.next_role(&me, ended).await,
@@ -91,6 +92,7 @@ impl Actor for GroupActor {
                     state.begin_applier(&me).await;
                 }
             }
+            GroupMessage::LookForLeader(timer) => state.log_still_leaderless(&me, timer),
             GroupMessage::RepeatFault => state.repeat_fault(&me),
             GroupMessage::Panic => {
                 kill_below(&me.get_cell());

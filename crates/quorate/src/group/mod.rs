@@ -4,6 +4,8 @@
 //! - `completion`: what the log store completed for it.
 //! - `faults`: which nodes' machines faulted.
 //! - `state`: what the actor owns, and the route it publishes.
+//! - `leader_log`: what the log says of roles and leaders.
+//! - `said`: its lines.
 //! - `roles`, `appliers`: how the role and the applier are started, lost and restarted.
 //! - `actor`: the actor.
 
@@ -12,5 +14,7 @@ mod appliers;
 mod completion;
 pub(crate) mod door;
 mod faults;
+mod leader_log;
 mod roles;
+mod said;
 pub(crate) mod state;

@@ -169,6 +169,7 @@ impl GroupState {
 
     /// The role that ended stays until its mailbox is empty: what still reaches it comes back to Group.
     pub(super) async fn next_role(&mut self, me: &ActorRef<GroupMessage>, ended: EndedRole) {
+        self.log_role(&ended);
         let old = self.role.take();
         self.begin_role(me, ended.next.role, ended.state).await;
         if let Some(old) = old {

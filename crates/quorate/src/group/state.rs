@@ -13,6 +13,7 @@ use crate::applier::host::MachineFactory;
 use crate::context::GroupContext;
 use crate::gauge::Gauge;
 use crate::group::faults::Faults;
+use crate::group::leader_log::LeaderLog;
 use crate::messages::applier::ApplierRef;
 use crate::messages::group::GroupMessage;
 use crate::messages::role::{LeaderMessage, RoleRef};
@@ -65,6 +66,7 @@ pub(crate) struct GroupState {
     pub(super) fault_here: Option<u64>,
     pub(super) membership: Option<Membership>,
     pub(super) leader: (Option<NodeId>, Term),
+    pub(super) leader_log: LeaderLog,
     pub(super) condition: Condition,
     pub(super) role_restarts: Restarts,
     pub(super) applier_restarts: Restarts,
@@ -97,6 +99,7 @@ impl GroupState {
             fault_here: before.fault_here,
             membership: None,
             leader: (None, Term::ZERO),
+            leader_log: LeaderLog::default(),
             condition: before.condition,
             role_restarts: Restarts::new(ROLE),
             applier_restarts: Restarts::new(APPLIER),

@@ -128,7 +128,11 @@ impl HandleInner {
                     wait_for_change(&mut routes, deadline).await;
                 }
                 Err(QueryError::NotReady { .. }) if consistency == Consistency::Linearizable => {
-                    return Err(QueryError::NoLeader { waited_ms: waited_ms(started) });
+                    let waited_ms = waited_ms(started);
+                    return Err(match unreachable_leader(&route) {
+                        Some((leader, detail)) => QueryError::LeaderUnreachable { leader, detail, waited_ms },
+                        None => QueryError::NoLeader { waited_ms },
+                    });
                 }
                 other => return other,
             }
@@ -166,6 +170,12 @@ fn open_route(routes: &mut RouteReceiver) -> Result<Route, ProposeError> {
     }
 }
 
+/// The leader on another node to which there is no link, and why there is none.
+fn unreachable_leader(route: &Route) -> Option<(String, String)> {
+    let LeaderRoute::There(leader) = &route.leader else { return None };
+    leader.why_not_connected().map(|detail| (leader.node().to_owned(), detail))
+}
+
 /// Waits after a refusal, or returns the final error when the deadline has passed.
 fn wait_to_retry(
     routes: &mut RouteReceiver,
@@ -178,7 +188,15 @@ fn wait_to_retry(
         if Instant::now() >= deadline {
             return Err(match refused {
                 error @ ProposeError::NoSuchGroup { .. } => error,
-                _ => ProposeError::NoLeader { waited_ms: waited_ms(started) },
+                _ => {
+                    let (route, waited_ms) = (routes.borrow().clone(), waited_ms(started));
+                    match unreachable_leader(&route) {
+                        Some((leader, detail)) => {
+                            ProposeError::LeaderUnreachable { leader, detail, waited_ms }
+                        }
+                        None => ProposeError::NoLeader { waited_ms },
+                    }
+                }
             });
         }
         wait_for_change(routes, deadline).await;

@@ -49,6 +49,8 @@ pub(crate) enum GroupMessage {
     RestartRole(Epoch),
     /// From its own timer: start the applier with this number.
     RestartApplier(u64),
+    /// From its own timer: if there is still no leader, say so.
+    LookForLeader(u64),
     /// From its own timer: tell the peers again that the machine of this node faulted.
     RepeatFault,
     /// From tests and `quorate actors stop --panic`: panic, as a bug would.

@@ -117,6 +117,8 @@ impl RoleRef {
 #[derive(Debug)]
 pub(crate) struct EndedRole {
     pub(crate) epoch: Epoch,
+    /// Its name.
+    pub(crate) from: &'static str,
     pub(crate) state: Box<ReplicaState>,
     pub(crate) next: Become,
 }

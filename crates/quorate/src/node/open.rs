@@ -17,8 +17,8 @@ use crate::node::owner::Owner;
 use crate::node::spec::NodeSpec;
 use crate::node::stop::close_store;
 use quorate_store::{
-    ByteCount, Disk, FatalSink, Identity, OpenNotice, Store, StoreFatal, StoreHandle, StoreOptions,
-    StoreThread, TornTail,
+    ByteCount, Disk, FatalSink, GroupReport, Identity, OpenNotice, Store, StoreFatal, StoreHandle,
+    StoreOptions, StoreThread, TornTail,
 };
 
 pub(super) async fn open(spec: NodeSpec, disk: Box<dyn Disk>) -> Result<Arc<Owner>, StartError> {
@@ -60,6 +60,10 @@ fn open_store(
     options.reserve_bytes_min = (reserve_bytes > 0).then_some(reserve_bytes);
     let (store, report) = Store::open(disk, options)?;
     log_open_notices(&spec.id, &report.notices);
+    for GroupReport { name, last, .. } in report.groups.iter().filter(|group| group.recovering) {
+        // At each start: it may be long, and the node counts for no majority until it ends.
+        tracing::warn!(node = %spec.id, group = name, log_last = %last.index, "recovering: no vote until a leader confirms that nothing is missing");
+    }
     let fatal: FatalSink = {
         let (failure, node) = (failure.clone(), spec.id.clone());
         Arc::new(move |fatal: StoreFatal| {
@@ -100,6 +104,8 @@ fn bridge_options(
             node: spec.id.to_string(),
             incarnation: identity.incarnation.0,
             boot: identity.boot.0,
+            // Not 0, which says nothing.
+            process: spec.entropy | 1,
             fingerprint,
             api_address: spec.api.clone(),
         },

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use quorate_core::{
     Become, Candidate, CandidateEvent, Effect, Effects, Entry, Epoch, Follower, FollowerEvent, Index, Leader,
-    LeaderEvent, Message, NextRole, Notice, ReadId, Reader, Refusal, ReplicaState, ReplicationSession,
-    ReplicatorEvent, RoleEvent, Time,
+    LeaderEvent, Message, Notice, ReadId, Reader, Refusal, ReplicaState, ReplicationSession, ReplicatorEvent,
+    RoleEvent, Time,
 };
 use quorate_store::{StoreError, StoreRequest};
 use ractor::{ActorRef, Message as ActorMessage};
@@ -279,20 +279,12 @@ impl<R: CoreRole> Runner<R> {
     fn end_role(&mut self, next: Become) {
         let role = self.role.take().expect("a role ends once");
         let state = Box::new(role.into_state());
-        let (node, group, term) = (&self.cx.node, &self.cx.name, state.term());
-        let (from, reason, log_last) = (R::NAME, next.reason, state.tail().last().index);
-        match next.role {
-            NextRole::Leader => {
-                tracing::info!(%node, %group, %term, %log_last, from, reason, "became leader");
-            }
-            NextRole::Candidate { forced } => {
-                tracing::info!(%node, %group, %term, %log_last, from, reason, forced, "became candidate");
-            }
-            NextRole::Follower => {
-                tracing::info!(%node, %group, %term, %log_last, from, reason, "became follower");
-            }
-        }
-        let _ = self.group.cast(GroupMessage::RoleEnded(EndedRole { epoch: self.epoch, state, next }));
+        let _ = self.group.cast(GroupMessage::RoleEnded(EndedRole {
+            epoch: self.epoch,
+            from: R::NAME,
+            state,
+            next,
+        }));
     }
 
     fn log_notice(&self, notice: &Notice) {

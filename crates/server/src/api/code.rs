@@ -90,8 +90,8 @@ codes! {
         "no leader was found in time"
         "send it again once a majority of the nodes is reachable; reads also answer with `consistency=stale`";
     LeaderUnreachable "leader_unreachable" SERVICE_UNAVAILABLE Refused
-        "the leader's API address is not known here, or nothing was sent to it"
-        "ask the leader itself, or leave out `redirect`";
+        "the leader is known and cannot be reached from this node, or its API address is not known here"
+        "send it to another node, or to the leader itself; leave out `redirect`";
     NotReady "not_ready" SERVICE_UNAVAILABLE Refused
         "the replica cannot answer now" "send it again, or to another node";
     NoSpace "no_space" SERVICE_UNAVAILABLE Refused

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use quorate::{ByteCount, GroupStatus};
+use quorate::{ByteCount, GroupStatus, LinkState, LinkStatus};
 
 use super::code::Code;
 use super::problem::{Problem, Problems};
@@ -46,11 +46,7 @@ pub(crate) async fn readyz(State(state): State<AppState>, query: AnyQuery) -> Re
     let fault = status.fault_here.or(status.faulted);
     let checks = [
         runs(&state).await,
-        Check {
-            name: "leader_known",
-            passed: status.leader.is_some(),
-            detail: status.leader.clone().unwrap_or_else(|| no_leader(&status)),
-        },
+        leader(&status, &state.node().links()),
         Check {
             name: "replayed",
             passed: replayed,
@@ -72,6 +68,31 @@ pub(crate) async fn readyz(State(state): State<AppState>, query: AnyQuery) -> Re
         },
     ];
     answer(&query, &checks)
+}
+
+/// A node that hears a leader and cannot send to it would keep each request until its deadline, and then refuse it.
+fn leader(status: &GroupStatus, links: &[LinkStatus]) -> Check {
+    let why_down = |id: &str| {
+        let link = links.iter().find(|link| link.node == id);
+        match link {
+            Some(link) if link.state == LinkState::Up => None,
+            link => Some(link.and_then(|link| link.last_error.as_deref()).unwrap_or("still connecting")),
+        }
+    };
+    let (passed, detail) = match status.leader.as_deref() {
+        Some(leader) if leader == status.node => (true, leader.to_owned()),
+        Some(leader) => match why_down(leader) {
+            None => (true, leader.to_owned()),
+            Some(why) => (false, format!("{leader} leads, and nothing can be sent to it: {why}")),
+        },
+        None => {
+            let cut = |link: &LinkStatus| Some(format!("{} ({})", link.node, why_down(&link.node)?));
+            let cut: Vec<String> = links.iter().filter_map(cut).collect();
+            let cut = if cut.is_empty() { String::new() } else { format!("; no link to {}", cut.join(", ")) };
+            (false, format!("{}{cut}", no_leader(status)))
+        }
+    };
+    Check { name: "leader_known", passed, detail }
 }
 
 /// While its disk is below its reserve a node takes no entry: as a leader it refuses writes, and it cannot help another to commit
@@ -120,4 +141,53 @@ fn answer(query: &AnyQuery, checks: &[Check]) -> Response {
     let failed = checks.iter().filter(|check| !check.passed);
     let detail: Vec<String> = failed.map(|check| format!("{}: {}", check.name, check.detail)).collect();
     Problem::new(Code::NotReady, detail.join("; ")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A link as a bridge reports it that has a peer where no one listens.
+    async fn links() -> Vec<LinkStatus> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let silent = taken.local_addr().expect("bound").to_string();
+        drop(taken);
+        let node = quorate::Node::builder("node0", directory.path()).listen("127.0.0.1:0");
+        let node = node.peer("node1", &silent).start().await.expect("it starts");
+        let links = loop {
+            let links = node.links();
+            if links.iter().any(|link| link.last_error.is_some()) {
+                break links;
+            }
+            tokio::task::yield_now().await;
+        };
+        node.stop().await;
+        links
+    }
+
+    #[tokio::test]
+    async fn a_node_that_cannot_send_to_its_leader_is_not_ready() {
+        let links = links().await;
+        let status = |leader: Option<&str>| GroupStatus {
+            group: "main".to_owned(),
+            node: "node0".to_owned(),
+            leader: leader.map(str::to_owned),
+            term: 1,
+            role: None,
+            fault_here: None,
+            faulted: None,
+            role_restarts: 0,
+            applier_restarts: 0,
+        };
+        let check = leader(&status(Some("node1")), &links);
+        assert!(
+            !check.passed && check.detail.contains("node1 leads, and nothing can be sent to it"),
+            "{}",
+            check.detail
+        );
+        let check = leader(&status(None), &links);
+        assert!(!check.passed && check.detail.contains("none; no link to node1 ("), "{}", check.detail);
+        assert!(leader(&status(Some("node0")), &links).passed, "it leads itself");
+    }
 }

@@ -123,6 +123,7 @@ impl From<ProposeError> for Problem {
         let code = match &error {
             ProposeError::Busy { .. } => Code::Busy,
             ProposeError::NoLeader { .. } => Code::NoLeader,
+            ProposeError::LeaderUnreachable { .. } => Code::LeaderUnreachable,
             ProposeError::NotReady { .. } => Code::NotReady,
             ProposeError::TooLarge { .. } => Code::TooLarge,
             ProposeError::Unencodable { .. } => Code::Malformed,
@@ -149,6 +150,7 @@ impl From<QueryError> for Problem {
         let code = match &error {
             QueryError::Busy { .. } => Code::Busy,
             QueryError::NoLeader { .. } => Code::NoLeader,
+            QueryError::LeaderUnreachable { .. } => Code::LeaderUnreachable,
             QueryError::Faulted { .. } => Code::Faulted,
             QueryError::Panicked { .. } => Code::MachinePanicked,
             QueryError::Unreadable { .. } => Code::Unreadable,
@@ -229,6 +231,7 @@ mod tests {
         let errors = [
             ProposeError::Busy { in_flight: 1 },
             ProposeError::NoLeader { waited_ms: 1 },
+            ProposeError::LeaderUnreachable { leader: "node1".into(), detail: detail(), waited_ms: 1 },
             ProposeError::NotReady { reason: quorate::NotReadyReason::Other, detail: detail() },
             ProposeError::TooLarge { bytes: 2, bytes_max: 1 },
             ProposeError::Unencodable { detail: detail() },
@@ -256,6 +259,7 @@ mod tests {
         let queries = [
             QueryError::Busy { in_flight: 1 },
             QueryError::NoLeader { waited_ms: 1 },
+            QueryError::LeaderUnreachable { leader: "node1".into(), detail: detail(), waited_ms: 1 },
             QueryError::NotReady { detail: detail() },
             QueryError::Faulted { index: 1 },
             QueryError::Unreadable { detail: detail() },
