@@ -18,7 +18,7 @@ impl GroupState {
         let (node, group, term) = (&cx.node, &cx.name, self.leader.1);
         let Some(leader) = &self.leader.0 else {
             let look = self.leader_log.lost(now);
-            self.look_again(me, look);
+            look_again(me, look);
             return;
         };
         let changed = self.leader_log.known(now, leader);
@@ -63,7 +63,7 @@ impl GroupState {
         let (node, group, term) = (&self.start.cx.node, &self.start.cx.name, self.leader.1);
         let (connected, missing) = self.voters_by_link();
         tracing::warn!(%node, %group, %term, leaderless_ms = millis(silent), connected, missing, "no leader");
-        self.look_again(me, Some(look));
+        look_again(me, Some(look));
     }
 
     /// The other voters to which there is a link, and those to which there is none, each with the reason.
@@ -86,11 +86,11 @@ impl GroupState {
         let list = |names: Vec<String>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         (list(connected), list(missing))
     }
+}
 
-    fn look_again(&self, me: &ActorRef<GroupMessage>, look: Option<LookAgain>) {
-        if let Some(LookAgain { timer, after }) = look {
-            drop(me.send_after(after, move || GroupMessage::LookForLeader(timer)));
-        }
+fn look_again(me: &ActorRef<GroupMessage>, look: Option<LookAgain>) {
+    if let Some(LookAgain { timer, after }) = look {
+        drop(me.send_after(after, move || GroupMessage::LookForLeader(timer)));
     }
 }
 

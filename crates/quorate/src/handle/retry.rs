@@ -186,17 +186,13 @@ fn wait_to_retry(
     debug_assert_eq!(refused.outcome(), Outcome::Refused);
     Box::pin(async move {
         if Instant::now() >= deadline {
-            return Err(match refused {
-                error @ ProposeError::NoSuchGroup { .. } => error,
-                _ => {
-                    let (route, waited_ms) = (routes.borrow().clone(), waited_ms(started));
-                    match unreachable_leader(&route) {
-                        Some((leader, detail)) => {
-                            ProposeError::LeaderUnreachable { leader, detail, waited_ms }
-                        }
-                        None => ProposeError::NoLeader { waited_ms },
-                    }
-                }
+            if let ProposeError::NoSuchGroup { .. } = refused {
+                return Err(refused);
+            }
+            let (leader, waited_ms) = (unreachable_leader(&routes.borrow()), waited_ms(started));
+            return Err(match leader {
+                Some((leader, detail)) => ProposeError::LeaderUnreachable { leader, detail, waited_ms },
+                None => ProposeError::NoLeader { waited_ms },
             });
         }
         wait_for_change(routes, deadline).await;
