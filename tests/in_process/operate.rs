@@ -10,11 +10,12 @@ use quorate::{
     Acceptor, Consistency, Net, NetFuture, Node, NodeId, ProposeError, QueryError, Stream, TokioNet,
 };
 use quorate_server::http::Method;
-use quorate_server::{ServeOptions, serve};
+use quorate_server::{ApiOptions, ServeOptions, serve};
 use quorate_tests::cluster::{Cluster, quick};
-use quorate_tests::servers::{Answer, Call};
-use quorate_tests::wait::eventually;
+use quorate_tests::servers::{Answer, Call, Servers};
+use quorate_tests::wait::{PATIENCE, eventually};
 use serde_json::json;
+use tokio::io::AsyncReadExt;
 
 /// Every write was refused while the node called itself ready, and the refusal named no number.
 #[tokio::test]
@@ -56,6 +57,50 @@ async fn rule_16_a_node_without_room_is_not_ready_and_says_how_much_is_missing()
     Ok(())
 }
 
+/// A balancer asks `/readyz` now and then: the port was closed before it could see that the node was about to end.
+#[tokio::test]
+async fn a_node_that_drains_is_not_ready_before_it_is_gone() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut options = ServeOptions::new("node0", directory.path().join("node0"));
+    options.drain_delay = Duration::from_secs(24 * 3_600);
+    let node = serve(options).await?;
+    let ready = || Call::to(Method::GET, &format!("http://{}/readyz", node.api_addr()));
+    eventually("it is ready", async || {
+        let status = Answer::of(ready().ok()?).await.ok()?.status.as_u16();
+        (status == 200).then_some(())
+    })
+    .await?;
+    let mut ending = tokio::task::JoinSet::new();
+    let told = node.clone();
+    ending.spawn(async move { told.shutdown(true).await });
+    let said = eventually("it is not ready, and answers", async || {
+        let answer = Answer::of(ready().ok()?).await.ok()?;
+        (answer.status.as_u16() == 503).then_some(answer)
+    })
+    .await?;
+    assert!(said.json()["detail"].to_string().contains("not_draining"), "{}", said.json());
+    // At once, as a second signal does.
+    node.shutdown(false).await;
+    ending.join_all().await;
+    Ok(())
+}
+
+/// Pools of clients keep connections for longer than a request may take to arrive, and found theirs closed.
+#[tokio::test]
+async fn an_idle_connection_is_kept_for_its_own_time() -> Result<()> {
+    let hour = Duration::from_secs(3_600);
+    let api =
+        ApiOptions { read_timeout: hour, idle_timeout: Duration::from_millis(50), ..ApiOptions::default() };
+    assert!(ApiOptions::default().idle_timeout >= Duration::from_secs(90));
+    let servers = Servers::start_with(1, api).await?;
+    let mut idle = tokio::net::TcpStream::connect(servers.running(0).api_addr()).await?;
+    let mut rest = Vec::new();
+    tokio::time::timeout(PATIENCE, idle.read_to_end(&mut rest))
+        .await
+        .context("it is kept for its read timeout")??;
+    servers.stop_all().await
+}
+
 /// Reaches every address but one.
 struct CutFrom(String);
 
@@ -87,11 +132,12 @@ async fn a_follower_that_cannot_send_to_its_leader_names_it_and_what_fails() -> 
         if counts.iter().all(|count| count.leader().as_ref() == Some(&node0)) {
             return Some(());
         }
-        let leader = cluster.leader(&counts).await.ok()?;
-        let place = [0, 2, 1][leader];
-        // node1 cannot tell node0 to stand.
-        let to = if leader == 1 { NodeId::new("node2").ok()? } else { node0.clone() };
-        let _moved = counts[place].transfer(Some(to), Duration::from_secs(2)).await;
+        // node2 hears every leader. node1 cannot tell node0 to stand.
+        let (of, to) = match counts[1].leader()?.as_str() {
+            "node1" => (2, "node2"),
+            _ => (1, "node0"),
+        };
+        let _moved = counts[of].transfer(NodeId::new(to).ok(), Duration::from_secs(2)).await;
         None
     })
     .await?;

@@ -28,6 +28,15 @@ fn a_wrong_cluster_list_says_what_contradicts_what() -> Result<()> {
     check(&["--id", "node3"])?.expect(2, "not in the cluster list, which has node0, node1, node2")?;
     check(&["--port", "7001"])?.expect(2, "the cluster list has node0=localhost:7000; give port 7000")?;
     check(&["--host", "192.0.2.1"])?.expect(2, "another machine or interface")?;
+    check(&["--log", "garbage==="])?.expect(2, "log is \"garbage===\"")?;
+    check(&["--advertise", "localhost:7009"])?.expect(2, "all nodes dial what the list says")?;
+    check(&["--advertise", "localhost:7000", "--port", "17000"])?.expect(0, "node0")?;
+    check(&["--idle-timeout", "0s"])?.expect(2, "idle_timeout")?;
+    quorate(&["config", "check", "--cluster", "[fe80::1%lo]:7000"])?
+        .expect(2, "one interface of one machine")?;
+    quorate(&["config", "check", "--host", "fe80::1%lo"])?.expect(2, "zone")?;
+    let hidden = quorate(&["config", "check", "--cluster", "node0.invalid:7000,node1.invalid:7000"])?;
+    hidden.expect(0, "warning: node0=node0.invalid:7000 is listed, but host is \"localhost\": only this machine can connect")?;
     check(&["--host", "0.0.0.0"])?.expect(0, "node0")?;
     check(&["--api-port", "7000"])?.expect(2, "two different ports")?;
     check(&["--api-port", "70000"])?.expect(2, "api_port is \"70000\" (from flag --api-port)")?;

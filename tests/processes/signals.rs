@@ -1,27 +1,84 @@
-//! SIGTERM ends a served node in order. The signal is for the whole test process: no other test of this binary listens for it.
+//! SIGTERM and SIGHUP end a served node in order. The signal is for the whole test process: no other test of this binary listens for it.
 
-use anyhow::Result;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
 use quorate_server::Ended;
 use quorate_tests::servers::Servers;
 use quorate_tests::wait::eventually;
 
+use crate::binary::binary;
 use crate::turn;
 
 #[cfg(unix)]
 #[tokio::test]
-async fn sigterm_ends_in_order() -> Result<()> {
+async fn sigterm_and_sighup_end_in_order() -> Result<()> {
     let _turn = turn::shared();
+    for signal in ["-TERM", "-HUP"] {
+        ends_in_order(signal).await.with_context(|| signal.to_owned())?;
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+async fn ends_in_order(signal: &str) -> Result<()> {
     let servers = Servers::start(1).await?;
     servers.put(0, "/v1/kv/k", "v").await?.ok();
     let (running, address) = (servers.running(0).clone(), servers.running(0).api_addr());
     let mut ending = tokio::task::JoinSet::new();
     ending.spawn(running.until_signal()?);
     let pid = std::process::id().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status()?.success());
+    assert!(std::process::Command::new("kill").args([signal, &pid]).status()?.success());
     assert_eq!(ending.join_next().await.expect("a task")?, Ended::Stopped);
     eventually("the port is closed", async || {
         tokio::net::TcpStream::connect(address).await.is_err().then_some(())
     })
     .await?;
     servers.stop_all().await
+}
+
+/// Everything below a directory, and it, with its permissions.
+fn modes(path: &Path, found: &mut Vec<(String, u32)>) -> Result<()> {
+    let metadata = std::fs::metadata(path)?;
+    found.push((path.display().to_string(), metadata.permissions().mode() & 0o777));
+    if metadata.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            modes(&entry?.path(), found)?;
+        }
+    }
+    Ok(())
+}
+
+/// The terminal of a node that was started with `nohup` goes away, and the node stays. And no other user reads what it writes.
+#[cfg(unix)]
+#[test]
+fn a_node_under_nohup_stays_and_keeps_its_files_to_itself() -> Result<()> {
+    let _turn = turn::shared();
+    let directory = tempfile::tempdir()?;
+    let serve =
+        ["serve", "--port", "0", "--api-port", "0", "--data-dir", "data", "-o", "jsonl", "--log", "error"];
+    // The usual mask of a user, and the signal ignored as `nohup` does.
+    let mut nohup = Command::new("sh");
+    nohup.args(["-c", "umask 022; trap '' HUP; exec \"$0\" \"$@\""]).arg(binary()).args(serve);
+    // The settings of the environment are not this test's.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("QUORATE_")) {
+        nohup.env_remove(name);
+    }
+    let mut child =
+        nohup.current_dir(directory.path()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().context("it is piped")?).read_line(&mut line)?;
+    let kill = |signal: &str| Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+    ensure!(line.contains("api") && kill("HUP")?.success(), "{line}");
+    let mut found = Vec::new();
+    modes(&directory.path().join("data"), &mut found)?;
+    ensure!(kill("TERM")?.success(), "it is there");
+    // Had it listened for SIGHUP, SIGTERM were the second signal, and the code that of a forced end.
+    ensure!(child.wait()?.code() == Some(0), "it ends in order, by the second signal alone");
+    let readable: Vec<_> = found.iter().filter(|(_, mode)| mode & 0o077 != 0).collect();
+    ensure!(found.len() > 5 && readable.is_empty(), "others may read {readable:?}");
+    Ok(())
 }

@@ -37,6 +37,12 @@ pub enum AddressError {
     /// An IPv6 address whose end cannot be told from the port.
     #[error("{0:?}: write an IPv6 address in brackets, as [::1]:7000")]
     Brackets(String),
+    /// A link-local address with its interface.
+    #[error(
+        "{0:?}: an address with a zone (%) means one interface of one machine, and is another one elsewhere; give an address \
+         without one, or a host name"
+    )]
+    Zone(String),
     /// The port is not a number of 16 bits.
     #[error("{0:?}: the port must be a number from 0 to 65535")]
     Port(String),
@@ -60,11 +66,19 @@ pub fn split(text: &str) -> Result<(String, u16), AddressError> {
         None if host.contains(':') => return Err(AddressError::Brackets(text.to_owned())),
         None => host,
     };
+    if host.contains('%') {
+        return Err(AddressError::Zone(text.to_owned()));
+    }
     if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/' || c == '=') {
         return Err(wrong());
     }
     let port = port.parse().map_err(|_| AddressError::Port(text.to_owned()))?;
     Ok((host.to_owned(), port))
+}
+
+/// Whether a host is only this machine's, as far as its name says.
+pub fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Whether a host stands for every interface, so that it can be bound and not dialled.

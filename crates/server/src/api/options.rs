@@ -23,8 +23,11 @@ pub struct ApiOptions {
     pub answers_bytes_max: usize,
     /// How long a client may take nothing of its answer before its connection is closed.
     pub write_timeout: Duration,
-    /// How long a request may take to arrive, headers and body each.
+    /// How long the body of a request may take to arrive.
     pub read_timeout: Duration,
+    /// How long a connection is kept while no request has arrived on it: pools of clients keep theirs for 60 to 90 seconds. The
+    /// headers of a request have to arrive in this time, too: a client that sends them slowly costs no more than an idle one.
+    pub idle_timeout: Duration,
     /// The deadline of a request that names none.
     pub call_timeout: Duration,
     /// The latest deadline a request may name.
@@ -49,6 +52,7 @@ impl Default for ApiOptions {
             answers_bytes_max: 64 << 20,
             write_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(90),
             call_timeout: Duration::from_secs(5),
             call_timeout_max: Duration::from_secs(60),
             peer_timeout: Duration::from_secs(1),

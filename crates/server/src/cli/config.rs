@@ -5,7 +5,7 @@ use serde_json::json;
 use super::arguments::Config;
 use super::context::Context;
 use super::exit::Failure;
-use super::node_options::checked_options;
+use super::node_options::{checked_options, doubts};
 use super::output::Rows;
 use crate::settings::{SETTINGS, Setting};
 
@@ -20,6 +20,9 @@ pub(crate) fn run(context: &Context, verb: &Config) -> Result<(), Failure> {
 fn check(context: &Context) -> Result<(), Failure> {
     let options = checked_options(&context.settings)?;
     context.api()?;
+    for doubt in doubts(&options) {
+        context.output.note(&format!("warning: {doubt}"));
+    }
     let nodes: Vec<_> =
         options.cluster.iter().map(|node| format!("{}={}", node.id, node.address())).collect();
     let record = json!({"ok": true, "id": options.id, "cluster": nodes, "data_dir": options.data_dir});

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use quorate_server::address::{is_wildcard, join, split};
+use quorate_server::address::{is_loopback, is_wildcard, join, split};
 use quorate_server::descriptors::{places, raise_file_limit};
-use quorate_server::{ApiOptions, DevOptions, ServeOptions};
+use quorate_server::{ApiOptions, DevOptions, Listed, ServeOptions};
+use tracing_subscriber::EnvFilter;
 
 use super::exit::Failure;
 use crate::settings::{SettingError, Settings, resolve};
@@ -35,7 +36,7 @@ pub(crate) fn checked_options(settings: &Settings) -> Result<ServeOptions, Setti
     let data_dir = settings.text("data_dir").map_or_else(|| default_data_dir(&id), PathBuf::from);
     let mut options = ServeOptions::new(id, data_dir);
     bind_host(settings).clone_into(&mut options.host);
-    options.port = cluster.own.port;
+    options.port = cluster.port;
     options.api_port = settings.number("api_port")?.unwrap_or(8000);
     if options.port == options.api_port && options.port != 0 {
         let detail = format!("peers connect to port {} already; give two different ports", options.port);
@@ -46,10 +47,23 @@ pub(crate) fn checked_options(settings: &Settings) -> Result<ServeOptions, Setti
     }
     settings.text("cluster_token").unwrap_or_default().clone_into(&mut options.cluster_token);
     options.advertise = advertised(settings, "advertise")?;
+    let listed = options.cluster.iter().find(|entry| entry.id == options.id).map(Listed::address);
+    if let (Some(advertise), Some(listed)) = (&options.advertise, listed)
+        && *advertise != listed
+    {
+        let detail = format!(
+            "the cluster list has {listed} for {}, and all nodes dial what the list says: give both the same. Behind address \
+             translation that is the outside address, and --host and --port say what is bound",
+            options.id
+        );
+        return Err(settings.wrong("advertise", &detail));
+    }
     options.api_advertise = advertised(settings, "api_advertise")?;
     options.config = settings.tuning()?;
     options.api = api_options(settings, &options.config)?;
     options.api.actions = settings.switch("ui_actions");
+    options.drain_delay = settings.span("drain_delay").unwrap_or_default();
+    log_filter(settings, None)?;
     Ok(options)
 }
 
@@ -60,7 +74,36 @@ fn api_options(settings: &Settings, config: &quorate::Config) -> Result<ApiOptio
         let detail = format!("{name:?}: give the name alone, without http:// and without a port");
         return Err(settings.wrong("allowed_hosts", &detail));
     }
-    Ok(ApiOptions { call_timeout, allowed_hosts, ..ApiOptions::default() })
+    let usual = ApiOptions::default();
+    let idle_timeout = settings.span("idle_timeout").unwrap_or(usual.idle_timeout);
+    if idle_timeout.is_zero() {
+        return Err(settings.wrong("idle_timeout", "give more than nothing"));
+    }
+    Ok(ApiOptions { call_timeout, idle_timeout, allowed_hosts, ..usual })
+}
+
+/// Which messages are logged; `otherwise` if nothing is said about it.
+pub(crate) fn log_filter(settings: &Settings, otherwise: Option<&str>) -> Result<EnvFilter, SettingError> {
+    let otherwise = otherwise.filter(|_| !settings.is_given("log"));
+    let filter = otherwise.or_else(|| settings.text("log")).unwrap_or_default();
+    EnvFilter::try_new(filter).map_err(|error| settings.wrong("log", &error.to_string()))
+}
+
+/// What is allowed, and probably not meant.
+pub(crate) fn doubts(options: &ServeOptions) -> Vec<String> {
+    let own = options.cluster.iter().find(|entry| entry.id == options.id);
+    let hidden = own.filter(|own| {
+        // Given, it says that the way there is known.
+        options.advertise.is_none() && is_loopback(&options.host) && !is_loopback(&own.host)
+    });
+    let say = |own: &Listed| {
+        format!(
+            "{own} is listed, but host is {:?}: only this machine can connect; give --host 0.0.0.0, or the address of the \
+             interface",
+            options.host
+        )
+    };
+    hidden.map(say).into_iter().collect()
 }
 
 /// Where a node keeps its data by default.
@@ -114,6 +157,7 @@ fn checked_dev_options(settings: &Settings) -> Result<DevOptions, SettingError> 
         return Err(settings.wrong("api_port", &detail));
     }
     let config = settings.tuning()?;
+    log_filter(settings, None)?;
     Ok(DevOptions {
         nodes,
         host: bind_host(settings).to_owned(),

@@ -4,13 +4,12 @@ use std::io::IsTerminal;
 
 use quorate_server::address::{is_wildcard, join};
 use serde_json::json;
-use tracing_subscriber::EnvFilter;
 
 use super::console::{Console, Notes};
 use super::context::Context;
 use super::exit::Failure;
 use super::node_end::{ended, not_served};
-use super::node_options::{dev_options, options};
+use super::node_options::{dev_options, doubts, log_filter, options};
 use super::output::Rows;
 use super::runtime::{Threads, cannot_start, run};
 use crate::settings::Settings;
@@ -19,6 +18,10 @@ use crate::settings::Settings;
 pub(crate) fn serve(context: &Context) -> Result<(), Failure> {
     let options = options(&context.settings)?;
     let console = start_log(&context.settings, None)?;
+    keep_files_private();
+    for doubt in doubts(&options) {
+        tracing::warn!(node = options.id, "{doubt}");
+    }
     let (id, data_dir) = (options.id.clone(), options.data_dir.clone());
     let (host, port, api_port) = (options.host.clone(), options.port, options.api_port);
     let served = run(Threads::PerCore, async {
@@ -45,6 +48,7 @@ pub(crate) fn dev(context: &Context) -> Result<(), Failure> {
     let options = dev_options(&context.settings)?;
     // Nodes start one after the other, so each cannot reach the later ones at first: not worth a warning here.
     let console = start_log(&context.settings, Some("warn,quorate_bridge=error"))?;
+    keep_files_private();
     let (host, port, api_port) = (options.host.clone(), options.port, options.api_port);
     let served = run(Threads::PerCore, async {
         let running =
@@ -78,6 +82,12 @@ pub(crate) fn dev(context: &Context) -> Result<(), Failure> {
     closed(console, served)
 }
 
+/// No other user reads what a node writes, whichever library makes the file.
+fn keep_files_private() {
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
 /// Prints where the server is, on a thread that no one waits for: the reader of standard output may sleep.
 fn announce(print: impl FnOnce() -> Result<(), Failure> + Send + 'static) {
     drop(tokio::task::spawn_blocking(move || {
@@ -93,6 +103,11 @@ fn closed(console: Console, ended: Result<(), Failure>) -> Result<(), Failure> {
     ended.map_err(|failure| Failure::new(failure.exit, ""))
 }
 
+/// Colours are for a terminal, and not for one whose user wants none (https://no-color.org).
+fn wants_colour() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// The host that a client on this machine dials.
 fn dialled(host: &str) -> String {
     if is_wildcard(host) { "localhost".to_owned() } else { host.to_owned() }
@@ -100,16 +115,14 @@ fn dialled(host: &str) -> String {
 
 /// Logs to standard error; colours only for a terminal.
 fn start_log(settings: &Settings, otherwise: Option<&str>) -> Result<Console, Failure> {
-    let otherwise = otherwise.filter(|_| !settings.is_given("log"));
-    let filter = otherwise.or_else(|| settings.text("log")).unwrap_or_default();
-    let filter = EnvFilter::try_new(filter).map_err(|error| settings.wrong("log", &error.to_string()))?;
+    let filter = log_filter(settings, otherwise)?;
     let notes = if settings.text("log_format") == Some("json") { Notes::Json } else { Notes::Text };
     let console = Console::start(notes)
         .map_err(|error| cannot_start(&format!("the thread that writes the log: {error}")))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(console.queue().clone());
     let started = match notes {
         Notes::Json => builder.json().try_init(),
-        Notes::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        Notes::Text => builder.with_ansi(wants_colour()).try_init(),
     };
     started.map_err(|error| Failure::failed(format!("cannot log: {error}")))?;
     Ok(console)

@@ -3,6 +3,8 @@
 //! Bound: connections, by permits taken before a connection is accepted. A connection that is slow to send its request
 //! or to take its answer is closed. Once it drains, no connection is accepted; a request under way is answered, and its connection closed.
 //!
+//! While the node starts, [`answer_while_starting`] answers the probes at the same ports.
+//!
 //! A connection that cannot be accepted ends nothing: the listener pauses, longer each time, and says so once.
 
 use std::io;
@@ -24,7 +26,7 @@ use tokio::time::{Instant, timeout};
 use super::error::ServeError;
 use super::stall::Stalling;
 use crate::address::join;
-use crate::api::{AppState, router};
+use crate::api::{ApiOptions, AppState, router};
 
 /// How long accepting pauses after the first of several errors, for example when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -49,7 +51,7 @@ pub(crate) enum Listening {
 }
 
 /// Binds every address of a host at one port; with port 0, a free one.
-pub(crate) async fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, ServeError> {
+pub(crate) async fn bind(host: &str, port: u16) -> Result<Vec<Arc<TcpListener>>, ServeError> {
     let address = join(host, port);
     let failed = |source| ServeError::Api { address: address.clone(), source };
     let mut addresses: Vec<SocketAddr> = lookup_host(&address).await.map_err(failed)?.collect();
@@ -58,7 +60,7 @@ pub(crate) async fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, Serv
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for _ in 0..FREE_PORT_TRIES {
         match bind_all(&addresses).await {
-            Ok(listeners) => return Ok(listeners),
+            Ok(listeners) => return Ok(listeners.into_iter().map(Arc::new).collect()),
             Err(error) => last = error,
         }
         if port != 0 || last.kind() != io::ErrorKind::AddrInUse {
@@ -92,17 +94,54 @@ async fn bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     }
 }
 
+/// What every connection is served by.
+#[derive(Debug, Clone)]
+pub(super) struct Limits {
+    node: String,
+    idle_timeout: Duration,
+    write_timeout: Duration,
+    permits: Arc<Semaphore>,
+}
+
+impl Limits {
+    pub(super) fn new(node: &str, options: &ApiOptions) -> Self {
+        Self {
+            node: node.to_owned(),
+            idle_timeout: options.idle_timeout,
+            write_timeout: options.write_timeout,
+            permits: Arc::new(Semaphore::new(options.connections_max)),
+        }
+    }
+}
+
+/// Answers by another router until the work is done. What is connected then is closed.
+pub(super) async fn answer_while_starting<T>(
+    listeners: &[Arc<TcpListener>],
+    router: &Router,
+    limits: &Limits,
+    work: impl Future<Output = T>,
+) -> T {
+    let (_told, heard) = watch::channel(Listening::Accepting);
+    let mut loops = JoinSet::new();
+    for listener in listeners {
+        loops.spawn(accept(listener.clone(), router.clone(), limits.clone(), heard.clone()));
+    }
+    let done = work.await;
+    loops.shutdown().await;
+    done
+}
+
 /// Serves until it is to drain, or until the node has ended; then answers the requests under way and returns.
 pub(crate) async fn run(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Arc<TcpListener>>,
     state: AppState,
+    limits: Limits,
     mut listening: watch::Receiver<Listening>,
 ) {
-    let permits = Arc::new(Semaphore::new(state.options().connections_max));
     let (told, heard) = watch::channel(Listening::Accepting);
     let mut loops = JoinSet::new();
     for listener in listeners {
-        loops.spawn(accept(listener, router(state.clone()), state.clone(), permits.clone(), heard.clone()));
+        loops.spawn(accept(listener, router(state.clone()), limits.clone(), heard.clone()));
     }
     tokio::select! {
         () = until_draining(&mut listening) => {}
@@ -135,17 +174,16 @@ struct Trouble {
 }
 
 async fn accept(
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     router: Router,
-    state: AppState,
-    permits: Arc<Semaphore>,
+    limits: Limits,
     mut listening: watch::Receiver<Listening>,
 ) {
     let mut connections = JoinSet::new();
     let mut trouble: Option<Trouble> = None;
     loop {
         let accepted = async {
-            let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let permit = limits.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
             (permit, listener.accept().await)
         };
         tokio::select! {
@@ -154,9 +192,9 @@ async fn accept(
             (permit, accepted) = accepted => match accepted {
                 Ok((stream, _)) => {
                     if trouble.take_if(|trouble| trouble.failed.elapsed() > ACCEPT_TROUBLE_OVER).is_some() {
-                        tracing::info!(node = %state.node().id(), "API accepts connections again");
+                        tracing::info!(node = %limits.node, "API accepts connections again");
                     }
-                    let serve = connection(stream, permit, router.clone(), state.clone(), listening.clone());
+                    let serve = connection(stream, permit, router.clone(), limits.clone(), listening.clone());
                     connections.spawn(serve);
                 }
                 Err(error) => {
@@ -165,7 +203,7 @@ async fn accept(
                     let before = trouble.map(|trouble| trouble.pause);
                     if before.is_none() {
                         let reason = why_not_accepted(&error);
-                        tracing::warn!(node = %state.node().id(), %error, reason, "API cannot accept connections");
+                        tracing::warn!(node = %limits.node, %error, reason, "API cannot accept connections");
                     }
                     let pause = before.map_or(ACCEPT_PAUSE, |pause| ACCEPT_PAUSE_MAX.min(2 * pause));
                     trouble = Some(Trouble { pause, failed: Instant::now() });
@@ -198,16 +236,16 @@ async fn connection(
     stream: TcpStream,
     permit: OwnedSemaphorePermit,
     router: Router,
-    state: AppState,
+    limits: Limits,
     mut listening: watch::Receiver<Listening>,
 ) {
     // Without it, answers wait for the client's delayed ACK. A closed socket is reported below.
     drop(stream.set_nodelay(true));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(state.options().read_timeout);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.idle_timeout);
     // A client that has sent its request and closed its side still reads the answer.
     http.max_buf_size(BUFFER_BYTES_MAX).half_close(true);
-    let stream = Stalling::new(stream, state.options().write_timeout);
+    let stream = Stalling::new(stream, limits.write_timeout);
     let service = TowerToHyperService::new(router);
     let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let mut ended = tokio::select! {

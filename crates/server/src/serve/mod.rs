@@ -10,6 +10,7 @@ mod options;
 mod running;
 mod signals;
 mod stall;
+mod starting;
 
 pub use self::error::ServeError;
 pub(crate) use self::options::RAFT_CONNECTIONS_MAX;

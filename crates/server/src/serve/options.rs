@@ -1,6 +1,7 @@
 //! What a served node is started with: plain data, already parsed. Flags, variables and files are read by the binary.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use quorate::Config;
 
@@ -18,7 +19,8 @@ pub struct ServeOptions {
     /// The name or interface to bind, for both ports; may be a wildcard (`0.0.0.0`, `::`). `localhost` is all its
     /// addresses.
     pub host: String,
-    /// The port peers dial; 0 takes a free one (only for a cluster of one).
+    /// The port to listen at for peers; 0 takes a free one (only for a cluster of one). Peers dial that of the entry in `cluster`,
+    /// which differs behind address translation.
     pub port: u16,
     /// The port of the API; 0 takes a free one.
     pub api_port: u16,
@@ -29,7 +31,7 @@ pub struct ServeOptions {
     pub cluster_token: String,
     /// Where the data is.
     pub data_dir: PathBuf,
-    /// `host:port` that peers dial; by default this node's entry in `cluster`.
+    /// `host:port` that peers dial: this node's entry in `cluster`, if there is one.
     pub advertise: Option<String>,
     /// `host:port` where clients reach the API; by default the host of the entry and the port of the API.
     pub api_advertise: Option<String>,
@@ -37,6 +39,8 @@ pub struct ServeOptions {
     pub config: Config,
     /// The settings of the API.
     pub api: ApiOptions,
+    /// How long the API goes on and `/readyz` says 503 before the node ends in order, so that balancers see it.
+    pub drain_delay: Duration,
     /// Connections of peers and clients at the port of the nodes, at most.
     pub raft_connections_max: usize,
 }
@@ -56,6 +60,7 @@ impl ServeOptions {
             api_advertise: None,
             config: Config::default(),
             api: ApiOptions::default(),
+            drain_delay: Duration::ZERO,
             raft_connections_max: RAFT_CONNECTIONS_MAX,
         }
     }

@@ -1,17 +1,21 @@
 //! Starts a node with its API, and ends both in order.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use quorate::{Node, NodeBuilder};
+use quorate::{GroupHandle, Node, NodeBuilder};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::error::ServeError;
-use super::listen::{self, Listening};
+use super::listen::{self, Limits, Listening, answer_while_starting};
 use super::options::ServeOptions;
 use super::signals::{Ended, Signals, until_signal};
+use super::starting;
 use crate::address::{Listed, is_wildcard, join, split};
 use crate::api::{ApiOptions, AppState};
 use crate::machine::{GROUP, Store};
@@ -27,6 +31,8 @@ struct Inner {
     state: AppState,
     api_addrs: Vec<SocketAddr>,
     raft_addr: SocketAddr,
+    /// How long the API goes on once the node is told to end in order.
+    drain_delay: Duration,
     /// Tells the API how to end; dropping it ends the API at once.
     listening: watch::Sender<Listening>,
     /// True once the API has ended.
@@ -45,21 +51,16 @@ fn boxed(options: ServeOptions) -> Pin<Box<dyn Future<Output = Result<Running, S
 
 async fn started(options: ServeOptions) -> Result<Running, ServeError> {
     let entry = own_entry(&options)?;
-    std::fs::create_dir_all(&options.data_dir)
+    make_private(&options.data_dir)
         .map_err(|source| ServeError::DataDir { path: options.data_dir.clone(), source })?;
     let listeners = listen::bind(&options.host, options.api_port).await?;
     let api_addrs: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let port = api_addrs.first().map_or(options.api_port, SocketAddr::port);
     let host = entry.map_or(options.host.as_str(), |entry| entry.host.as_str());
     let api = options.api_advertise.clone().unwrap_or_else(|| join(host, port));
-    let node = builder(&options, entry, &api).start().await?;
-    let group = match node.group(GROUP, Store::default()).await {
-        Ok(group) => group,
-        Err(error) => {
-            node.kill().await;
-            return Err(error.into());
-        }
-    };
+    let (limits, drain_delay) = (Limits::new(&options.id, &options.api), options.drain_delay);
+    let opening = opened(builder(&options, entry, &api));
+    let (node, group) = answer_while_starting(&listeners, &starting::router(), &limits, opening).await?;
     let raft_addr = node.local_addr().expect("a node that was given an address listens");
     let (api_places, raft_places) = (options.api.connections_max, options.raft_connections_max);
     tracing::info!(
@@ -69,7 +70,30 @@ async fn started(options: ServeOptions) -> Result<Running, ServeError> {
     let known = known_hosts(&options);
     let state = AppState::new(node, group, api, ApiOptions { hosts: known, ..options.api });
     state.note_start().await;
-    Ok(start(listeners, state, api_addrs, raft_addr))
+    let (listening, told) = watch::channel(Listening::Accepting);
+    let over = start(listeners, state.clone(), limits, told);
+    Ok(Running { inner: Arc::new(Inner { state, api_addrs, raft_addr, drain_delay, listening, over }) })
+}
+
+/// The node with its group.
+async fn opened(builder: NodeBuilder) -> Result<(Node, GroupHandle<Store>), ServeError> {
+    let node = builder.start().await?;
+    match node.group(GROUP, Store::default()).await {
+        Ok(group) => Ok((node, group)),
+        Err(error) => {
+            node.kill().await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Makes a directory that no one else can read: keys, values and the cluster's token are in it. One that exists stays as it is.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
 }
 
 /// The names of this node and its cluster in its own settings. A wildcard is none; addresses need not be there.
@@ -81,6 +105,7 @@ fn known_hosts(options: &ServeOptions) -> Vec<String> {
     hosts.chain(advertised).chain(listed).filter(|host| !is_wildcard(host)).collect()
 }
 
+/// This node's entry, which is what peers dial.
 fn own_entry(options: &ServeOptions) -> Result<Option<&Listed>, ServeError> {
     if options.cluster.is_empty() {
         return Ok(None);
@@ -117,19 +142,18 @@ fn builder(options: &ServeOptions, entry: Option<&Listed>, api: &str) -> NodeBui
 
 #[expect(clippy::disallowed_methods, reason = "the one task that owns the API; it ends with the node")]
 fn start(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Arc<TcpListener>>,
     state: AppState,
-    api_addrs: Vec<SocketAddr>,
-    raft_addr: SocketAddr,
-) -> Running {
-    let (listening, told) = watch::channel(Listening::Accepting);
+    limits: Limits,
+    told: watch::Receiver<Listening>,
+) -> watch::Receiver<bool> {
     let (is_over, over) = watch::channel(false);
-    let api = listen::run(listeners, state.clone(), told);
+    let api = listen::run(listeners, state, limits, told);
     tokio::spawn(async move {
         api.await;
         is_over.send_replace(true);
     });
-    Running { inner: Arc::new(Inner { state, api_addrs, raft_addr, listening, over }) }
+    over
 }
 
 impl Running {
@@ -170,11 +194,13 @@ impl Running {
         }
     }
 
-    /// Ends the node and its API. In order: no new connections, leadership handed over, requests under way answered,
-    /// the store closed. Otherwise as a killed process would.
+    /// Ends the node and its API. In order: not ready from now on, for as long as the drain delay; then no new connections,
+    /// leadership handed over, requests under way answered, the store closed. Otherwise as a killed process would.
     pub async fn shutdown(&self, graceful: bool) {
         self.inner.state.drain();
         if graceful {
+            // A node that fails meanwhile is not waited for.
+            drop(timeout(self.inner.drain_delay, self.node().failed()).await);
             self.inner.listening.send_replace(Listening::Draining);
             self.node().stop().await;
         } else {
@@ -184,7 +210,7 @@ impl Running {
         self.wait().await;
     }
 
-    /// Serves until the node fails, or until a signal (SIGTERM, Ctrl-C) has ended it in order. A second signal does not
+    /// Serves until the node fails, or until a signal (SIGTERM, SIGHUP, Ctrl-C) has ended it in order. A second signal does not
     /// wait. It listens for signals once this has returned; the future waits.
     pub fn until_signal(self) -> Result<impl Future<Output = Ended> + Send + use<>, ServeError> {
         let signals = Signals::listen()?;

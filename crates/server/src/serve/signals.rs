@@ -1,4 +1,7 @@
-//! SIGTERM and Ctrl-C: the first ends in order, the second at once.
+//! SIGTERM, SIGHUP and Ctrl-C: the first ends in order, the second at once.
+//!
+//! SIGHUP comes when a terminal goes away. A node reads no settings again, so there is nothing else that it could mean; where the
+//! process was started with it ignored (`nohup`), it stays ignored.
 
 use quorate::NodeFailure;
 
@@ -24,6 +27,9 @@ pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
+    /// Unless it is ignored.
+    #[cfg(unix)]
+    hang_up: Option<tokio::signal::unix::Signal>,
 }
 
 impl Signals {
@@ -31,7 +37,13 @@ impl Signals {
     pub(crate) fn listen() -> Result<Self, ServeError> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| signal(kind).map_err(|source| ServeError::Signals { source });
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        let hang_up = SignalKind::hangup();
+        Ok(Self {
+            // Before it listens: that would end the ignoring.
+            hang_up: (!is_ignored(hang_up.as_raw_value())).then(|| listen(hang_up)).transpose()?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
     }
 
     #[cfg(not(unix))]
@@ -43,9 +55,16 @@ impl Signals {
     /// Waits for the next signal.
     #[cfg(unix)]
     pub(crate) async fn next(&mut self) {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            () = hang_up => {}
         }
     }
 
@@ -54,6 +73,21 @@ impl Signals {
     pub(crate) async fn next(&mut self) {
         drop(tokio::signal::ctrl_c().await);
     }
+}
+
+/// Whether this process ignores a signal, as the system says; where it does not say so, the answer is no.
+#[cfg(unix)]
+fn is_ignored(signal: std::ffi::c_int) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignored_in(&status, signal)
+}
+
+/// The line `SigIgn` is a mask in hexadecimal digits; signal 1 is its lowest bit.
+#[cfg(unix)]
+fn ignored_in(status: &str, signal: std::ffi::c_int) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask.checked_shr((signal - 1).unsigned_abs()).is_some_and(|rest| rest & 1 == 1)
 }
 
 /// Waits for `ended`. A signal runs `shutdown` and then waits for `again`; a second signal ends both waits at once.
@@ -75,5 +109,17 @@ pub(crate) async fn until_signal(
     tokio::select! {
         ended = in_order => ended,
         () = signals.next() => Ended::Forced,
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ignored_signal_is_read_from_the_mask() {
+        let status = "Name:\tquorate\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\n";
+        assert!(ignored_in(status, 1) && ignored_in(status, 13) && !ignored_in(status, 15));
+        assert!(!ignored_in("", 1));
     }
 }

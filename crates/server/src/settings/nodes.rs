@@ -42,6 +42,8 @@ pub(crate) fn parse(items: &[String]) -> Result<Vec<Listed>, String> {
 pub(crate) struct Cluster {
     /// This node.
     pub(crate) own: Listed,
+    /// The port to listen at. Peers dial that of the entry, which differs behind address translation.
+    pub(crate) port: u16,
     /// All nodes of the list, this one too; only this one without a list.
     pub(crate) entries: Vec<Listed>,
 }
@@ -51,30 +53,41 @@ pub(crate) fn resolve(settings: &Settings) -> Result<Cluster, SettingError> {
     let id = settings.text("id").unwrap_or("node0").to_owned();
     NodeId::new(&id).map_err(|error| settings.wrong("id", &error.to_string()))?;
     let host = settings.text("host").unwrap_or("localhost").to_owned();
+    if host.contains('%') {
+        let detail = "an address with a zone cannot be bound by name; give :: or an address without one";
+        return Err(settings.wrong("host", detail));
+    }
     let port: Option<u16> = settings.number("port")?;
     let entries = parse(&settings.list("cluster")).map_err(|error| settings.wrong("cluster", &error))?;
     if entries.is_empty() {
         let dialled = if is_wildcard(&host) { "localhost".to_owned() } else { host };
         let own = Listed { id, host: dialled, port: port.unwrap_or(7000) };
-        return Ok(Cluster { entries: vec![own.clone()], own });
+        return Ok(Cluster { entries: vec![own.clone()], port: own.port, own });
     }
     let Some(own) = entries.iter().find(|entry| entry.id == id).cloned() else {
         let known: Vec<_> = entries.iter().map(|entry| entry.id.as_str()).collect();
         let detail = format!("not in the cluster list, which has {}; name one of them", known.join(", "));
         return Err(settings.wrong("id", &detail));
     };
-    if let Some(port) = port.filter(|port| *port != own.port) {
-        let detail = format!("the cluster list has {own}; give port {} or correct the list", own.port);
+    let is_advertised = settings.is_given("advertise");
+    if let Some(port) = port.filter(|port| *port != own.port && !is_advertised) {
+        let detail = format!(
+            "the cluster list has {own}; give port {}, correct the list, or give --advertise {} if address translation leads \
+             from there to here",
+            own.port,
+            own.address()
+        );
         return Err(settings.wrong("port", &format!("{port} differs: {detail}")));
     }
-    if !is_wildcard(&host) && !settings.is_given("advertise") && contradicts(&host, &own.host) {
+    if !is_wildcard(&host) && !is_advertised && contradicts(&host, &own.host) {
         let detail = format!(
             "the cluster list has {own}, which is another machine or interface; correct one of them, bind 0.0.0.0, or \
-             give --advertise if peers reach this node there by other means"
+             give --advertise {} if peers reach this node there by other means",
+            own.address()
         );
         return Err(settings.wrong("host", &detail));
     }
-    Ok(Cluster { own, entries })
+    Ok(Cluster { port: port.unwrap_or(own.port), own, entries })
 }
 
 /// Whether two hosts are known not to be the same: names that cannot be looked up are not held against anyone.
@@ -127,6 +140,7 @@ mod tests {
             ("a=h:1,b=h:1", "the same address"),
             ("0.0.0.0:1", "a wildcard cannot be dialled"),
             ("h:0", "port 0 cannot be dialled"),
+            ("[fe80::1%eth0]:7000", "one interface of one machine"),
             ("a b=h:1", "entry 1"),
         ] {
             let message = parse(&items(list)).expect_err(list);
@@ -149,5 +163,10 @@ mod tests {
             assert!(cluster(&[list, "--host", host]).is_ok(), "{host}");
         }
         assert!(cluster(&[list, "--host=192.0.2.7", "--advertise=localhost:7000"]).is_ok());
+        let translated =
+            cluster(&[list, "--port=17000", "--advertise=localhost:7000"]).expect("another port inside");
+        assert_eq!((translated.port, translated.own.port), (17_000, 7_000));
+        let message = cluster(&["--host=fe80::1%eth0"]).expect_err("a zone");
+        assert!(message.contains("zone"), "{message}");
     }
 }

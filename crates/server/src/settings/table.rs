@@ -121,8 +121,8 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
                 Read at the first start only: afterwards the replicated membership is the truth."];
         cluster_token Server Text, "", "Keeps apart clusters with the same list."
             [Serve: "TEXT" "Keeps apart clusters with the same list"];
-        advertise Server Text, None, "host:port other nodes dial. This node's entry if not given."
-            [Serve: "HOST:PORT" "What other nodes dial [default: this node's entry]"];
+        advertise Server Text, None, "host:port other nodes dial: this node's entry. Given, it says that address translation or a proxy leads from there to `host` and `port`, which may differ then."
+            [Serve: "HOST:PORT" "What other nodes dial: this node's entry. Given, --host and --port may differ from it"];
         api_port Server Port, "8000", "Port for REST and the dashboard."
             [Serve: "PORT" "Port for REST and the dashboard [default: 8000]"]
             [Dev: "PORT" "The first node's port for REST; the next nodes take the next ones [default: 8000]"];
@@ -137,6 +137,12 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         ui_actions Server Switch, "false",
             "Allows actors to be stopped by `actors stop` and `POST /v1/actors/{name}:stop`; `dev` always does."
             [Serve: "" "Allow actors to be stopped by `actors stop` [dev: always]"];
+        drain_delay Server Span, "0s",
+            "How long the API goes on while `/readyz` says 503, after SIGTERM and before the node ends, so that load balancers see it."
+            [Serve: "TIME" "How long the API goes on after SIGTERM while /readyz says 503, as 5s [default: 0s]"];
+        idle_timeout Server Span, "90s",
+            "How long a client's connection to the API is kept while no request arrives on it; longer than its pool keeps it."
+            [Serve Dev: "TIME" "How long a client's idle connection to the API is kept [default: 90s]"];
         data_dir Server Text, None,
             "Where this node keeps its data. quorate-data/<id> if not given; for `dev`, a temporary directory."
             [Serve: "DIR" "Where this node keeps its data [default: quorate-data/<id>]"]

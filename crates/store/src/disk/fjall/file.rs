@@ -24,13 +24,17 @@ pub(super) fn holds_something(path: &Path) -> Result<bool, DiskError> {
     Ok(false)
 }
 
-/// Makes a directory and its missing ancestors, and syncs the parent of each. An existing directory's parent is synced, too:
+/// Makes a directory and its missing ancestors, which no other user can read, and syncs the parent of each. An existing directory's parent is synced, too:
 /// the process that made it may have crashed before it did.
 pub(super) fn make_directory(path: &Path) -> Result<(), DiskError> {
     let parents =
         path.ancestors().skip(1).map(|parent| if parent == Path::new("") { Path::new(".") } else { parent });
     let missing = path.ancestors().take_while(|path| *path != Path::new("") && !path.exists()).count();
-    std::fs::create_dir_all(path).map_err(DiskError::io("make", path))?;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(DiskError::io("make", path))?;
     parents.take(missing.max(1)).try_for_each(|parent| match sync_directory(parent) {
         // A directory that can be written but not read cannot be synced by any process.
         Err(DiskError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => Ok(()),
