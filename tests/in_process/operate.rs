@@ -120,13 +120,13 @@ impl Net for CutFrom {
 /// Calls through such a node waited for their whole deadline, and were told that no leader was known.
 #[tokio::test]
 async fn a_follower_that_cannot_send_to_its_leader_names_it_and_what_fails() -> Result<()> {
-    let mut cluster = Cluster::idle(3, quick())?;
-    cluster.start_node(0).await?;
-    cluster.start_node(2).await?;
+    let mut cluster = Cluster::start(3, quick()).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    let _total = eventually("the cluster is founded", async || counts[1].propose(Add(1)).await.ok()).await?;
+    cluster.stop(1).await;
     let cut = CutFrom(format!("127.0.0.1:{}", cluster.port(0)));
     let deaf = cluster.builder(1).net(Arc::new(cut)).start().await?;
-    let mut counts = cluster.group("counter", Counter::default).await?;
-    counts.push(deaf.group("counter", Counter::default()).await?);
+    let counts = [counts[0].clone(), counts[2].clone(), deaf.group("counter", Counter::default()).await?];
     let node0 = NodeId::new("node0")?;
     eventually("node0 leads, and all know it", async || {
         if counts.iter().all(|count| count.leader().as_ref() == Some(&node0)) {
