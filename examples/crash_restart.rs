@@ -56,7 +56,7 @@ async fn add(count: &GroupHandle<Counter>, sequence: &mut i64) -> Result<()> {
 }
 
 async fn total(count: &GroupHandle<Counter>) -> Result<i64> {
-    Ok(count.query_by(Total, Consistency::Linearizable, PATIENCE).await?)
+    Ok(count.query_by(Total, Consistency::Linearizable, PATIENCE).await?.answer)
 }
 
 #[tokio::main]

@@ -43,7 +43,7 @@ async fn main() -> Result<()> {
     }
     // And every node answers linearizable queries, from its own machine.
     for (node, count) in &members {
-        let total = count.query_by(Total, Consistency::Linearizable, PATIENCE).await?;
+        let total = count.query_by(Total, Consistency::Linearizable, PATIENCE).await?.answer;
         ensure!(total == 3, "{} answers {total}", node.id());
     }
 

@@ -9,6 +9,7 @@ mod rest_bounds;
 mod rest_cluster;
 mod rest_contract;
 mod rest_door;
+mod rest_http;
 mod slow_machine;
 mod supervision;
 mod three_nodes;

@@ -138,6 +138,57 @@ async fn what_was_acknowledged_survives_its_leader_and_then_everything() -> Resu
     servers.stop_all().await
 }
 
+/// A node that has not replayed its log knows nothing of its data, and must not say that there is none.
+#[tokio::test]
+async fn a_stale_read_waits_until_the_node_has_applied_what_it_knew_to_be_committed() -> Result<()> {
+    let mut servers = Servers::start(3).await?;
+    let index = servers.put(0, "/v1/kv/k", "v").await?.ok()["index"].as_u64().expect("index");
+    let last = servers.post(0, "/v1/counters/c:add", &json!({"amount": 7})).await?.ok()["index"].as_u64();
+    let stale = async |servers: &Servers, path: &str| {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        servers.get(0, &format!("{path}{separator}consistency=stale&timeout_ms=200")).await
+    };
+    eventually("node0 has applied both", async || {
+        let counter = stale(&servers, "/v1/counters/c").await.ok()?;
+        (counter.header("quorate-applied-index").parse::<u64>().ok() >= last).then_some(())
+    })
+    .await?;
+    servers.kill(1).await;
+    servers.kill(2).await;
+    let alone = stale(&servers, "/v1/kv/k").await?;
+    assert_eq!((&*alone.body, alone.header("quorate-index")), (&b"v"[..], &*index.to_string()), "it runs on");
+    servers.kill(0).await;
+
+    servers.start_one(0).await?;
+    let not_ready = (503, "not_ready".to_owned(), "refused".to_owned());
+    let paths = ["/v1/kv/k", "/v1/kv/none", "/v1/kv", "/v1/kv?prefix=k", "/v1/counters/c", "/v1/counters"];
+    for path in paths {
+        assert_eq!(stale(&servers, path).await?.problem(), not_ready, "{path}");
+    }
+    let get = json!({"operation": "get", "key": "k"});
+    let get = servers.post(0, "/command?consistency=stale&timeout_ms=200", &get).await?;
+    assert_eq!(get.problem(), not_ready);
+
+    servers.start_one(1).await?;
+    eventually("node0 has replayed, and said nothing else before", async || {
+        let found = stale(&servers, "/v1/kv/k").await.expect("an answer");
+        if found.status.as_u16() == 503 {
+            assert_eq!(found.problem(), not_ready);
+            return None;
+        }
+        assert_eq!(&*found.body, b"v");
+        Some(())
+    })
+    .await?;
+    for path in paths {
+        let read = stale(&servers, path).await?;
+        assert!(read.header("quorate-applied-index").parse::<u64>().ok() >= last, "{path}: {read:?}");
+    }
+    assert_eq!(stale(&servers, "/v1/counters/c").await?.ok()["value"], 7);
+    assert_eq!(stale(&servers, "/v1/kv/none").await?.problem().1, "not_found");
+    servers.stop_all().await
+}
+
 #[tokio::test]
 async fn leadership_is_handed_over_by_whichever_node_is_asked() -> Result<()> {
     let servers = Servers::start(3).await?;

@@ -106,6 +106,96 @@ async fn conditions_are_versions() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_read_may_name_the_versions_a_client_has() -> Result<()> {
+    let servers = Servers::start(1).await?;
+    let version = servers.put(0, "/v1/kv/k", "v").await?.ok()["index"].to_string();
+    let quoted = format!("\"{version}\"");
+    let get = async |path: &str, name: &str, value: &str| {
+        Answer::of(servers.request(0, Method::GET, path).header(name, value)).await
+    };
+    for known in
+        [quoted.clone(), format!("W/{quoted}"), version.clone(), format!("\"1\", {quoted}"), "*".to_owned()]
+    {
+        let same = get("/v1/kv/k", "if-none-match", &known).await?;
+        assert_eq!((same.status.as_u16(), same.body.len()), (304, 0), "{known}");
+        assert_eq!((same.header("etag"), same.header("quorate-index")), (&*quoted, &*version));
+    }
+    assert_eq!(get("/v1/kv/k", "if-none-match", "\"1\"").await?.body, b"v");
+    assert_eq!(get("/v1/kv/none", "if-none-match", "*").await?.problem().1, "not_found");
+    for held in [&*quoted, &*version, "*"] {
+        assert_eq!(get("/v1/kv/k", "if-match", held).await?.body, b"v", "{held}");
+    }
+    let failed = problem(412, "precondition_failed", "failed");
+    let other = get("/v1/kv/k", "if-match", "\"1\"").await?;
+    assert_eq!((other.problem(), other.json()["index"].to_string()), (failed.clone(), version));
+    let none = get("/v1/kv/none", "if-match", "*").await?;
+    assert_eq!((none.problem(), none.json()["index"].clone()), (failed, Value::Null));
+    servers.stop_all().await
+}
+
+/// A header that asks for something and is passed over is taken for done.
+#[tokio::test]
+async fn headers_that_a_call_does_not_understand_are_refused() -> Result<()> {
+    let servers = Servers::start(1).await?;
+    let set = json!({"operation": "set", "key": "k", "value": "v"}).to_string();
+    let bad = problem(400, "bad_parameter", "refused");
+    let (version, any, date) = ("\"1\"", "*", "Mon, 30 Nov 2026 10:00:00 GMT");
+    let put: &[_] = &[
+        &[("if-match", any)][..],
+        &[("if-match", "\"1\", \"2\"")],
+        &[("if-match", "\"1\""), ("if-match", "\"2\"")],
+        &[("if-none-match", any), ("if-none-match", any)],
+        &[("if-none-match", version)],
+        &[("if-match", version), ("if-none-match", any)],
+        &[("idempotency-key", "a/1"), ("idempotency-key", "a/1")],
+        &[("quorate-timeout-ms", "900"), ("quorate-timeout-ms", "901")],
+        &[("quorate-timeout-ms", "+900")],
+        &[("content-range", "bytes 0-0/2")],
+    ];
+    let no_version: &[_] = &[
+        &[("if-match", version)][..],
+        &[("if-match", any)],
+        &[("if-none-match", any)],
+        &[("if-unmodified-since", date)],
+    ];
+    let of_dates: &[_] = &[&[("if-modified-since", date)][..], &[("if-range", version)]];
+    let no_command: &[_] = &[&[("idempotency-key", "a/1")][..]];
+    for (method, path, body, all) in [
+        (Method::PUT, "/v1/kv/k", "v", put),
+        (Method::DELETE, "/v1/kv/k", "", put),
+        (Method::PUT, "/v1/kv/k", "v", &no_version[3..]),
+        (Method::POST, "/command", &*set, no_version),
+        (Method::POST, "/api/command", &*set, no_version),
+        (Method::POST, "/v1/counters/c:add", r#"{"amount":1}"#, no_version),
+        (Method::POST, "/v1/leader:transfer", "", no_version),
+        (Method::POST, "/v1/leader:transfer", "", no_command),
+        (Method::POST, "/v1/actors/node:stop", "", no_command),
+        (Method::GET, "/v1/kv/k", "", of_dates),
+        (Method::GET, "/v1/kv/k", "", &put[2..4]),
+        (Method::GET, "/v1/kv", "", no_version),
+        (Method::GET, "/v1/cluster", "", no_version),
+    ] {
+        for headers in all {
+            let call = servers.request(0, method.clone(), path).header("content-type", "application/json");
+            let call = headers.iter().fold(call, |call, (name, value)| call.header(name, *value));
+            let answer = Answer::of(call.body(body.to_owned())).await?;
+            assert_eq!(answer.problem(), bad, "{method} {path} {headers:?}");
+        }
+    }
+    for (method, path) in [(Method::PUT, "/v1/kv/k"), (Method::POST, "/command")] {
+        let call = servers.request(0, method.clone(), path).header("content-type", "application/json");
+        let encoded = Answer::of(call.clone().header("content-encoding", "gzip").body(vec![31, 139])).await?;
+        assert_eq!(encoded.problem(), problem(415, "unsupported_encoding", "refused"), "{method} {path}");
+        assert_eq!(encoded.header("accept-encoding"), "identity");
+    }
+    assert_eq!(servers.get(0, "/v1/kv/k").await?.problem().1, "not_found", "nothing was written");
+    assert_eq!(servers.get(0, "/v1/counters/c").await?.ok()["value"], 0);
+    let plain = servers.request(0, Method::PUT, "/v1/kv/k").header("content-encoding", "identity");
+    Answer::of(plain.body("v")).await?.ok();
+    servers.stop_all().await
+}
+
+#[tokio::test]
 async fn lists_are_pages_in_order() -> Result<()> {
     let servers = Servers::start(1).await?;
     for n in 0..5 {

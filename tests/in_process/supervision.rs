@@ -39,7 +39,7 @@ struct Tally {
 
 /// Adds one, again and again, and notes what it was told.
 async fn caller(count: GroupHandle<Counter>, stop: Arc<AtomicBool>, tally: Arc<Tally>) {
-    let mut reads = 0i64;
+    let (mut reads, mut stale_reads) = (0i64, 0i64);
     while !stop.load(Ordering::Relaxed) {
         match count.propose(Add(1)).await {
             Ok(_) => tally.acknowledged.fetch_add(1, Ordering::Relaxed),
@@ -53,6 +53,14 @@ async fn caller(count: GroupHandle<Counter>, stop: Arc<AtomicBool>, tally: Arc<T
             assert!(total >= reads, "a linearizable read went back from {reads} to {total}");
             reads = total;
             tally.queries.fetch_add(1, Ordering::Relaxed);
+        }
+        // A machine that is made again answers once it has come as far as the one before it.
+        if let Ok(total) = count.query(Total, Consistency::Stale).await {
+            assert!(
+                total >= stale_reads,
+                "a stale read of this node went back from {stale_reads} to {total}"
+            );
+            stale_reads = total;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the actors of one group share read-only: made by Node for each group it opens.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use quorate_bridge::{BridgeHandle, Class, RemoteRef};
 use quorate_core::{Config as CoreConfig, GroupId, NodeId};
@@ -12,6 +13,7 @@ use crate::applier::workers::Workers;
 use crate::clock::Clock;
 use crate::messages::store::StoreMessage;
 use crate::protocol::{GroupProtocol, exposed_name};
+use crate::replay::ReplayMark;
 use crate::route_watch::{RouteReceiver, RouteSender};
 
 /// The address of the log store's actor; `None` while it is restarted.
@@ -32,6 +34,8 @@ pub(crate) struct GroupContext {
     pub(crate) workers: Workers,
     /// `None` on a node without peers.
     pub(crate) bridge: Option<BridgeHandle>,
+    /// How far the machine must have come before it answers stale queries.
+    pub(crate) replay: Arc<ReplayMark>,
     /// Written by the group's actor alone.
     pub(crate) route: RouteSender,
 }

@@ -23,6 +23,15 @@ pub struct Applied<R> {
     pub term: u64,
 }
 
+/// The state machine's answer, and how far the machine had come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered<A> {
+    /// The machine's answer.
+    pub answer: A,
+    /// The last index of the log that the answer shows.
+    pub applied: u64,
+}
+
 /// Answers a proposal.
 pub(crate) enum ProposalPort {
     /// A caller in this process. Typed, so that a reply is not encoded only to be decoded.
@@ -106,7 +115,7 @@ pub(crate) trait LocalQuery: Send {
 
 pub(crate) struct TypedQuery<Q, A> {
     pub(crate) query: Q,
-    pub(crate) sender: oneshot::Sender<Result<A, QueryError>>,
+    pub(crate) sender: oneshot::Sender<Result<Answered<A>, QueryError>>,
     pub(crate) permit: OwnedSemaphorePermit,
 }
 

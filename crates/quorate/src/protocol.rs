@@ -15,7 +15,8 @@ pub enum Consistency {
     /// (ReadIndex, Raft thesis section 6.4).
     #[default]
     Linearizable,
-    /// The present state of this node's machine; may be old.
+    /// The present state of this node's machine; may be old, and is never older than what this node has known to be committed,
+    /// before its last stop or since.
     Stale,
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use quorate_bridge::RemoteRef;
-use quorate_core::{Epoch, Index, NodeId, RoleEvent, Term};
+use quorate_core::{Epoch, NodeId, RoleEvent, Term};
 use ractor::ActorRef;
 use ractor::MessagingErr::SendErr;
 
@@ -18,6 +18,10 @@ use crate::messages::group::{GroupMessage, GroupRef};
 use crate::messages::role::{LeaderMessage, RoleRef, Submission};
 use crate::ports::QueryPort;
 use crate::protocol::{Consistency, GroupProtocol};
+use crate::replay::ReplayMark;
+
+/// Why a stale query is not answered yet.
+const NOT_REPLAYED: &str = "this node has not heard from a leader since its start how much of its log was committed; ask another node";
 
 /// Which actor takes proposals.
 #[derive(Debug, Clone)]
@@ -53,6 +57,7 @@ pub(crate) struct Route {
     pub(crate) gauge: Option<Arc<Gauge>>,
     /// The index at which this node's own machine faulted.
     pub(crate) fault_here: Option<u64>,
+    pub(crate) replay: Arc<ReplayMark>,
     pub(crate) leader: LeaderRoute,
     pub(crate) leader_id: Option<NodeId>,
     pub(crate) term: Term,
@@ -71,6 +76,7 @@ impl Route {
             applier: None,
             gauge: None,
             fault_here: None,
+            replay: Arc::default(),
             leader: LeaderRoute::Unknown,
             leader_id: None,
             term: Term::ZERO,
@@ -134,7 +140,8 @@ impl Route {
         }
     }
 
-    /// Sends a linearizable query to the role, which obtains a read index, and a stale one to the applier.
+    /// Sends a linearizable query to the role, which obtains a read index, and a stale one to the applier, which answers as
+    /// soon as it is not behind what this node has known to be committed.
     pub(crate) fn send_query(&self, consistency: Consistency, port: QueryPort) {
         if let Some(index) = self.fault_here {
             port.fail(QueryError::Faulted { index });
@@ -142,7 +149,11 @@ impl Route {
         }
         let undelivered = match (consistency, &self.role, &self.applier) {
             (Consistency::Stale, _, Some(applier)) => {
-                match applier.cast(ApplierMessage::Query { index: Index::ZERO, port }) {
+                let Some(index) = self.replay.floor() else {
+                    port.fail(QueryError::not_ready(NOT_REPLAYED));
+                    return;
+                };
+                match applier.cast(ApplierMessage::Query { index, port }) {
                     Err(SendErr(ApplierMessage::Query { port, .. })) => Err(port),
                     _ => Ok(()),
                 }

@@ -175,6 +175,7 @@ impl ApplierState {
             }
         }
         let applied = self.applied();
+        self.cx.replay.applied(applied);
         // An applier that was in here while its group was restarted speaks of a machine that is gone.
         let route = self.cx.route.borrow().clone();
         if route.applier.as_ref().is_none_or(|applier| applier.get_id() != me.get_id()) {
@@ -199,7 +200,7 @@ impl ApplierState {
             return;
         }
         match self.executor().running() {
-            Ok(machine) => machine.answer_query(port),
+            Ok(machine) => machine.answer_query(port, self.applied()),
             Err(fault) => port.fail(query_error(QueryFailed::Faulted(fault))),
         }
     }

@@ -7,14 +7,14 @@
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use quorate_core::LogId;
+use quorate_core::{Index, LogId};
 
 use crate::error::{ProposeError, QueryError};
 use crate::machine::{
     ApplyContext, CaptureError, Envelope, Executor, QueryFailed, Ran, RestoreError, SnapshotReader,
     SnapshotZero, StateMachine, caught, decode, encode, kept_reply, run_command, run_query,
 };
-use crate::ports::{Applied, ProposalPort, QueryPort, TypedPort, TypedQuery};
+use crate::ports::{Answered, Applied, ProposalPort, QueryPort, TypedPort, TypedQuery};
 use crate::protocol::Response;
 
 /// The longest reply or answer that is sent to another node, in bytes.
@@ -34,8 +34,8 @@ pub(crate) trait MachineHost: Send {
     /// Answers a retry with the reply that was kept.
     fn repeat_reply(&self, port: ProposalPort, at: LogId, reply: Option<Bytes>);
 
-    /// Answers a query.
-    fn answer_query(&self, port: QueryPort);
+    /// Answers a query; `applied` is the last index the machine has taken.
+    fn answer_query(&self, port: QueryPort, applied: Index);
 }
 
 /// Makes a group's machine, as often as its applier is started; owned above the group's actor.
@@ -89,13 +89,14 @@ impl<M: StateMachine> MachineHost for Host<M> {
         send_reply(port, applied.ok_or(ProposeError::ReplyNotKept { index: index.0 }));
     }
 
-    fn answer_query(&self, port: QueryPort) {
+    fn answer_query(&self, port: QueryPort, applied: Index) {
         match port {
             QueryPort::Local(query) => {
                 let typed = query.into_any().downcast::<TypedQuery<M::Query, M::Answer>>();
                 let TypedQuery { query, sender, permit } =
                     *typed.expect("a handle has its group's machine type");
                 let answer = run_query(&self.0, query).map_err(query_error);
+                let answer = answer.map(|answer| Answered { answer, applied: applied.0 });
                 drop(permit);
                 // A caller that no longer waits has already been told: not ready.
                 let _ = sender.send(answer);

@@ -114,6 +114,7 @@ impl GroupState {
         }
         let Some(loaded) = self.loaded.take() else { return };
         self.membership_changed(loaded.memberships.current().clone());
+        self.start.cx.replay.found(loaded.tail.last().index);
         let mut unmet = loaded.unmet;
         // Admissions that came after the load.
         unmet.retain(|peer| self.start.known.iter().all(|(known, _)| known != peer));

@@ -130,6 +130,7 @@ impl GroupState {
                 .map(|applier| applier.actor.clone()),
             gauge: Some(self.gauge.clone()),
             fault_here: self.fault_here,
+            replay: cx.replay.clone(),
             leader,
             leader_id: self.leader.0.clone(),
             term: self.leader.1,

@@ -15,7 +15,7 @@ use crate::handle::retry::HandleInner;
 use crate::handle::status::{GroupStatus, status};
 use crate::handle::transfer::transfer;
 use crate::machine::{CommandKey, StateMachine};
-use crate::ports::Applied;
+use crate::ports::{Answered, Applied};
 use crate::protocol::Consistency;
 use crate::route_watch::RouteReceiver;
 
@@ -152,16 +152,17 @@ impl<M: StateMachine> GroupHandle<M> {
     where
         M::Query: Clone,
     {
-        self.inner.query_with_retry(query.into(), consistency, self.inner.default_deadline()).await
+        let deadline = self.inner.default_deadline();
+        self.inner.query_with_retry(query.into(), consistency, deadline).await.map(|answered| answered.answer)
     }
 
-    /// As [`query`](Self::query), with a deadline of your own.
+    /// As [`query`](Self::query), with a deadline of your own, and with how far the answer is applied.
     pub async fn query_by(
         &self,
         query: impl Into<M::Query>,
         consistency: Consistency,
         timeout: Duration,
-    ) -> Result<M::Answer, QueryError>
+    ) -> Result<Answered<M::Answer>, QueryError>
     where
         M::Query: Clone,
     {

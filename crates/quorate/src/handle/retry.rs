@@ -21,7 +21,7 @@ use crate::attempt::{self, EncodedReply, call_group, proposal_result, waited_ms}
 use crate::config::LiveConfig;
 use crate::error::{NotReadyReason, Outcome, ProposeError, QueryError};
 use crate::messages::role::Submission;
-use crate::ports::{Applied, ProposalPort, QueryPort, TypedPort, TypedQuery};
+use crate::ports::{Answered, Applied, ProposalPort, QueryPort, TypedPort, TypedQuery};
 use crate::protocol::{Consistency, GroupProtocol, Request};
 use crate::route::{Condition, LeaderRoute, Route};
 use crate::route_watch::RouteReceiver;
@@ -115,7 +115,7 @@ impl HandleInner {
         query: Q,
         consistency: Consistency,
         deadline: Instant,
-    ) -> Result<A, QueryError> {
+    ) -> Result<Answered<A>, QueryError> {
         let started = Instant::now();
         let mut routes = self.route.clone();
         loop {
@@ -145,7 +145,7 @@ impl HandleInner {
         query: Q,
         consistency: Consistency,
         deadline: Instant,
-    ) -> Result<A, QueryError> {
+    ) -> Result<Answered<A>, QueryError> {
         let Ok(permit) = self.queries.clone().try_acquire_owned() else {
             return Err(QueryError::Busy { in_flight: self.live.queries_max });
         };
@@ -155,7 +155,9 @@ impl HandleInner {
         match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(QueryError::not_ready("an actor ended during the query")),
-            Err(_) => Err(QueryError::not_ready("the deadline passed")),
+            Err(_) => Err(QueryError::not_ready(
+                "the deadline passed before this node had applied enough of its log",
+            )),
         }
     }
 }

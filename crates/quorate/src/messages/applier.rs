@@ -14,7 +14,8 @@ pub(crate) enum ApplierMessage {
     Apply { entries: Vec<Entry> },
     /// From the leader: the ports of the entries from `first` on, which carry `term`.
     Waiters { first: Index, term: Term, ports: Vec<ProposalPort> },
-    /// From the role once the read is confirmed, or from a handle with index zero: answer once `index` is applied.
+    /// From the role once the read is confirmed, or from a handle with what a stale answer must show: answer once `index` is
+    /// applied.
     Query { index: Index, port: QueryPort },
     /// From Group when the node stops: answered once no proposal and no query waits.
     WhenIdle(RpcReplyPort<()>),

@@ -67,6 +67,7 @@ impl NodeState {
             disk: owner.store.clone(),
             workers: owner.workers.clone(),
             bridge: owner.bridge.clone(),
+            replay: Arc::default(),
             route,
         });
         let start = GroupStart {

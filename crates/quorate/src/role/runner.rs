@@ -184,6 +184,9 @@ impl<R: CoreRole> Runner<R> {
         me: &ActorRef<M>,
         tick: impl FnOnce(u64) -> M + Send + 'static,
     ) {
+        if let Some(role) = &self.role {
+            self.cx.replay.stepped(role.state());
+        }
         let now = self.cx.clock.now();
         let deadline = self.role.as_ref().and_then(CoreRole::deadline);
         self.timer.arm(me, now, deadline, tick);

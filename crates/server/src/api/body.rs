@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
@@ -116,11 +116,13 @@ struct Bounds<'a> {
 }
 
 async fn read(body: Body, bounds: Bounds<'_>) -> Result<(Bytes, Held), Problem> {
-    let late = |_| {
+    let late = || {
         let detail = format!("the body did not arrive within {} ms", bounds.time.as_millis());
         Problem::new(Code::RequestTimeout, detail)
     };
-    tokio::time::timeout(bounds.time, collect(body, bounds)).await.map_err(late)?
+    let is_too_long = body.size_hint().lower() > bounds.bytes_max as u64;
+    let read = tokio::time::timeout(bounds.time, collect(body, bounds)).await;
+    read.map_err(|_| if is_too_long { too_long(bounds.bytes_max) } else { late() })?
 }
 
 /// Bytes that are copied together, or not at all where they came in one piece: a body in many small pieces would otherwise
@@ -146,6 +148,10 @@ impl Pieces {
     }
 }
 
+fn too_long(bytes_max: usize) -> Problem {
+    Problem::new(Code::TooLarge, format!("the body is longer than {bytes_max} bytes"))
+}
+
 /// Why the rest of a body is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dropped {
@@ -158,6 +164,10 @@ async fn collect(
     Bounds { bytes_max, budget, .. }: Bounds<'_>,
 ) -> Result<(Bytes, Held), Problem> {
     let (mut pieces, mut held, mut bytes) = (Pieces::default(), Held::default(), 0);
+    // Its length is said beforehand, and is more than would be dropped: the answer need not wait for any of it.
+    if body.size_hint().lower() > (bytes_max.saturating_add(DROPPED_BYTES_MAX)) as u64 {
+        return Err(too_long(bytes_max));
+    }
     let mut dropped = None;
     while let Some(frame) = body.frame().await {
         let frame =
@@ -177,9 +187,7 @@ async fn collect(
     }
     match dropped {
         None => Ok((pieces.whole(), held)),
-        Some(Dropped::TooLong) => {
-            Err(Problem::new(Code::TooLarge, format!("the body is longer than {bytes_max} bytes")))
-        }
+        Some(Dropped::TooLong) => Err(too_long(bytes_max)),
         Some(Dropped::NoRoom) => {
             let detail =
                 "the bodies of the requests under way on this node are as long together as they may be";
@@ -218,9 +226,13 @@ mod tests {
         assert_eq!(four, "four");
         let too_long = read(Body::from("fives"), bounds(4, &budget)).await.expect_err("too long");
         assert_eq!(too_long.code, Code::TooLarge);
-        let never = Body::new(Never);
+        let never = Body::new(Never(0));
         let soon = Bounds { time: Duration::from_millis(1), ..bounds(4, &budget) };
         assert_eq!(read(never, soon).await.expect_err("never comes").code, Code::RequestTimeout);
+        let length = |bytes: u64| Body::new(Never(bytes));
+        let at_once = read(length(99_999_999_999), bounds(4, &budget)).await.expect_err("too long");
+        assert_eq!(at_once.code, Code::TooLarge, "though none of it has come");
+        assert_eq!(read(length(5), soon).await.expect_err("too long").code, Code::TooLarge);
     }
 
     #[tokio::test]
@@ -248,8 +260,8 @@ mod tests {
         assert!(Pieces::default().whole().is_empty());
     }
 
-    /// A body whose sender sleeps.
-    struct Never;
+    /// A body whose sender sleeps after it has said how long it is.
+    struct Never(u64);
 
     impl axum::body::HttpBody for Never {
         type Data = Bytes;
@@ -260,6 +272,12 @@ mod tests {
             _: &mut std::task::Context<'_>,
         ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
             std::task::Poll::Pending
+        }
+
+        fn size_hint(&self) -> hyper::body::SizeHint {
+            let mut hint = hyper::body::SizeHint::new();
+            hint.set_lower(self.0);
+            hint
         }
     }
 }

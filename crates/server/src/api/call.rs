@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri};
 use quorate::machine::{CommandKey, KvReply};
-use quorate::{Applied, Consistency};
+use quorate::{Answered, Applied, Consistency};
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
@@ -104,7 +104,7 @@ impl<P: CallParams> ReadCall<P> {
     }
 
     /// Asks the state machine.
-    pub(crate) async fn query(&self, query: StoreQuery) -> Result<StoreAnswer, Problem> {
+    pub(crate) async fn query(&self, query: StoreQuery) -> Result<Answered<StoreAnswer>, Problem> {
         ask(&self.call.state, query, self.consistency, self.call.timeout).await
     }
 }
@@ -114,7 +114,7 @@ impl ReadCall<ListParams> {
     pub(crate) async fn page(
         &self,
         query: StoreQuery,
-    ) -> Result<(StoreAnswer, SemaphorePermit<'_>), Problem> {
+    ) -> Result<(Answered<StoreAnswer>, SemaphorePermit<'_>), Problem> {
         let (state, asked) = (&self.call.state, Instant::now());
         let place = state.page_place(self.call.timeout).await?;
         let left = self.call.timeout.saturating_sub(asked.elapsed());
@@ -128,7 +128,7 @@ async fn ask(
     query: StoreQuery,
     consistency: Consistency,
     timeout: Duration,
-) -> Result<StoreAnswer, Problem> {
+) -> Result<Answered<StoreAnswer>, Problem> {
     let answer = state.group().query_by(query, consistency, timeout).await;
     answer.map_err(|error| Problem::from(error).led_by(state.leader()))
 }

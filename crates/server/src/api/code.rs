@@ -41,6 +41,8 @@ macro_rules! codes {
 }
 
 codes! {
+    BadRequest "bad_request" BAD_REQUEST Refused
+        "the request is no valid HTTP/1.1" "use an HTTP client, or send what `detail` asks for";
     Malformed "malformed" BAD_REQUEST Refused
         "the body is not what this call wants" "send what `detail` asks for";
     BadParameter "bad_parameter" BAD_REQUEST Refused
@@ -73,8 +75,11 @@ codes! {
     PreconditionFailed "precondition_failed" PRECONDITION_FAILED Failed
         "the condition does not hold" "read the key again, then decide";
     TooLarge "too_large" PAYLOAD_TOO_LARGE Refused "larger than allowed" "split it; `detail` says the limit";
+    UriTooLong "uri_too_long" URI_TOO_LONG Refused "the path with its query is too long" "send a shorter one";
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE Refused
         "the body is not declared as JSON" "send `Content-Type: application/json`";
+    UnsupportedEncoding "unsupported_encoding" UNSUPPORTED_MEDIA_TYPE Refused
+        "the body is compressed or encoded otherwise" "send it as it is, without `Content-Encoding`";
     UnknownHost "unknown_host" MISDIRECTED_REQUEST Refused
         "the node is not known by the name in `Host`"
         "call it by its address, or start it with that name in `--allowed-hosts`";
@@ -82,6 +87,8 @@ codes! {
         "the state machine could not read the command" "bring all nodes to the same version";
     Busy "busy" TOO_MANY_REQUESTS Refused
         "too many requests are under way on this node" "wait for `retry_after_ms`, then send it again";
+    HeadersTooLarge "headers_too_large" REQUEST_HEADER_FIELDS_TOO_LARGE Refused
+        "there are too many headers, or they are too long" "send fewer";
     MachinePanicked "machine_panicked" INTERNAL_SERVER_ERROR Failed
         "the state machine panicked on the query" "report it; nothing changed";
     Internal "internal" INTERNAL_SERVER_ERROR Unknown

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use quorate::Answered;
 use quorate::machine::{KvAnswer, KvCommand, KvExpected, KvQuery, KvReply};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -11,7 +12,7 @@ use utoipa::ToSchema;
 use super::body::{JsonBody, malformed};
 use super::call::{ReadCall, UncheckedCall, WriteCall, unexpected_answer, unexpected_reply};
 use super::code::Code;
-use super::headers::{INDEX_HEADER, entry_headers};
+use super::headers::{INDEX_HEADER, applied_header, entry_headers};
 use super::params::ReadParams;
 use super::problem::{Problem, Problems};
 use super::text::{Encoding, bytes_of, optional_text_of};
@@ -201,10 +202,12 @@ async fn write(call: &WriteCall, command: KvCommand) -> Result<Response, Problem
 }
 
 async fn get(call: &ReadCall, key: String) -> Result<Response, Problem> {
-    match call.query(KvQuery::get(key).into()).await? {
+    let Answered { answer, applied } = call.query(KvQuery::get(key).into()).await?;
+    match answer {
         StoreAnswer::Kv(KvAnswer::Value(found)) => {
             let (value, encoding) = optional_text_of(found.as_ref().map(|found| &found.value));
-            let mut response = Json(GetDone { ok: true, value, encoding }).into_response();
+            let done = Json(GetDone { ok: true, value, encoding });
+            let mut response = (applied_header(applied), done).into_response();
             if let Some(found) = found {
                 response.headers_mut().insert(INDEX_HEADER, found.index.0.into());
             }

@@ -4,13 +4,14 @@ use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use quorate::Answered;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::JsonBody;
 use super::call::{ReadCall, WriteCall, unexpected_answer, unexpected_reply};
 use super::code::Code;
-use super::headers::entry_headers;
+use super::headers::{applied_header, entry_headers};
 use super::params::{ListParams, PathName, ReadParams, WriteParams};
 use super::problem::{Problem, Problems};
 use crate::machine::{CounterItem, CounterReply, StoreAnswer, StoreCommand, StoreQuery, StoreReply};
@@ -114,17 +115,14 @@ pub(crate) async fn add(
     params(("name" = String, Path, description = "The counter; it may hold slashes"), ReadParams),
     responses((status = 200, body = CounterValue), Problems)
 )]
-pub(crate) async fn get_counter(
-    PathName(name): PathName,
-    call: ReadCall,
-) -> Result<Json<CounterValue>, Problem> {
-    match call.query(StoreQuery::Counter { name }).await? {
-        StoreAnswer::Counter(Some(CounterItem { value, index, .. })) => {
-            Ok(Json(CounterValue { ok: true, value, index }))
-        }
-        StoreAnswer::Counter(None) => Ok(Json(CounterValue { ok: true, value: 0, index: 0 })),
-        _ => Err(unexpected_answer()),
-    }
+pub(crate) async fn get_counter(PathName(name): PathName, call: ReadCall) -> Result<Response, Problem> {
+    let Answered { answer, applied } = call.query(StoreQuery::Counter { name }).await?;
+    let (value, index) = match answer {
+        StoreAnswer::Counter(Some(CounterItem { value, index, .. })) => (value, index),
+        StoreAnswer::Counter(None) => (0, 0),
+        _ => return Err(unexpected_answer()),
+    };
+    Ok((applied_header(applied), Json(CounterValue { ok: true, value, index })).into_response())
 }
 
 /// A page of counters.
@@ -132,13 +130,15 @@ pub(crate) async fn get_counter(
     get, path = "/v1/counters", tag = "counters", params(ListParams),
     responses((status = 200, body = CounterPage), Problems)
 )]
-pub(crate) async fn list_counters(call: ReadCall<ListParams>) -> Result<Json<CounterPage>, Problem> {
+pub(crate) async fn list_counters(call: ReadCall<ListParams>) -> Result<Response, Problem> {
     let (prefix, after, limit) = call.params().page()?;
-    let (answer, _place) = call.page(StoreQuery::Counters { prefix, after, limit }).await?;
+    let (Answered { answer, applied }, _place) =
+        call.page(StoreQuery::Counters { prefix, after, limit }).await?;
     match answer {
         StoreAnswer::Counters { items, next: cursor } => {
             let entry = |CounterItem { name, value, index }| CounterEntry { name, value, index };
-            Ok(Json(CounterPage { ok: true, items: items.into_iter().map(entry).collect(), cursor }))
+            let page = CounterPage { ok: true, items: items.into_iter().map(entry).collect(), cursor };
+            Ok((applied_header(applied), Json(page)).into_response())
         }
         _ => Err(unexpected_answer()),
     }

@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
-use quorate::Index;
-use quorate::machine::{ClientId, CommandKey, IdempotencyKey, KvExpected, SessionKey};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use quorate::machine::{ClientId, CommandKey, IdempotencyKey, SessionKey};
 
 use super::code::Code;
 use super::problem::Problem;
@@ -15,16 +12,23 @@ use super::problem::Problem;
 pub(crate) const INDEX_HEADER: HeaderName = HeaderName::from_static("quorate-index");
 /// The term of that entry.
 const TERM_HEADER: HeaderName = HeaderName::from_static("quorate-term");
+/// The last index of the log that an answer to a read shows.
+const APPLIED_HEADER: HeaderName = HeaderName::from_static("quorate-applied-index");
 /// The request's deadline, in milliseconds, where no parameter gives it.
 const TIMEOUT_HEADER: &str = "quorate-timeout-ms";
 /// `<client>/<sequence>`, or any other text.
-const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+pub(crate) const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 /// The longest text of an opaque key, and the longest name of a client, in characters.
 const KEY_CHARACTERS_MAX: usize = 255;
 
 /// Index and term of an entry, as headers.
 pub(crate) fn entry_headers(index: u64, term: u64) -> [(HeaderName, String); 2] {
     [(INDEX_HEADER, index.to_string()), (TERM_HEADER, term.to_string())]
+}
+
+/// How far an answer to a read is applied, as a header.
+pub(crate) fn applied_header(applied: u64) -> [(HeaderName, HeaderValue); 1] {
+    [(APPLIED_HEADER, applied.into())]
 }
 
 /// The deadline of a request, as a span from now: `default` where the request names none, `max` at most.
@@ -39,7 +43,8 @@ pub(crate) fn deadline(
         (Some(ms), _) => Some(ms),
         (None, None) => None,
         (None, Some(text)) => Some(
-            text.parse().map_err(|_| wrong("header Quorate-Timeout-Ms is not a number of milliseconds"))?,
+            decimal(text)
+                .ok_or_else(|| wrong("header Quorate-Timeout-Ms is not a number of milliseconds"))?,
         ),
     };
     match given {
@@ -79,58 +84,17 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<CommandKey>,
 }
 
 /// A number in its one spelling: digits, without a sign or leading zeros.
-fn decimal(text: &str) -> Option<u64> {
+pub(crate) fn decimal(text: &str) -> Option<u64> {
     let is_plain =
         text.bytes().all(|byte| byte.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
     text.parse().ok().filter(|_| is_plain)
 }
 
-/// `If-Match` and `If-None-Match`, in the forms that name a version or absence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Condition {
-    /// The request has neither.
-    None,
-    /// `If-None-Match: *`: the key has no value.
-    Absent,
-    /// `If-Match: "12"`: the key's value has this version.
-    Version(Index),
-}
-
-impl Condition {
-    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let wrong = |detail: &str| Err(Problem::new(Code::BadParameter, detail));
-        match (text_header(headers, "if-match")?, text_header(headers, "if-none-match")?) {
-            (None, None) => Ok(Self::None),
-            (None, Some("*")) => Ok(Self::Absent),
-            (None, Some(_)) => wrong("If-None-Match takes only *: the key must have no value"),
-            (Some(_), Some(_)) => wrong("If-Match and If-None-Match cannot both hold; give one"),
-            (Some(version), None) => match version.trim().trim_matches('"').parse() {
-                Ok(version) => Ok(Self::Version(Index(version))),
-                Err(_) => wrong("If-Match takes one version: the Quorate-Index or ETag of a read"),
-            },
-        }
-    }
-
-    /// The state that a compare-and-set must find; `None`: any.
-    pub(crate) fn expected(self) -> Option<KvExpected> {
-        match self {
-            Self::None => None,
-            Self::Absent => Some(KvExpected::Absent),
-            Self::Version(index) => Some(KvExpected::Index(index)),
-        }
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Condition {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Self::of(&parts.headers)
-    }
-}
-
 /// A header that is there once at most: which of two was meant is not known.
-fn text_header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Problem> {
+pub(crate) fn text_header<'a>(
+    headers: &'a HeaderMap,
+    name: &'static str,
+) -> Result<Option<&'a str>, Problem> {
     let wrong = |detail: String| Problem::new(Code::BadParameter, detail);
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -143,8 +107,6 @@ fn text_header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {
@@ -182,17 +144,6 @@ mod tests {
         let mut twice = headers(IDEMPOTENCY_HEADER, "a/1");
         twice.append(IDEMPOTENCY_HEADER, HeaderValue::from_static("a/2"));
         assert!(idempotency_key(&twice).expect_err("two").detail.contains("twice"));
-    }
-
-    #[test]
-    fn conditions_are_a_version_or_absence() {
-        let read = |name, text| Condition::of(&headers(name, text));
-        assert_eq!(read("if-match", "\"12\""), Ok(Condition::Version(Index(12))));
-        assert_eq!(read("if-match", "12"), Ok(Condition::Version(Index(12))));
-        assert_eq!(read("if-none-match", "*"), Ok(Condition::Absent));
-        for (name, wrong) in [("if-match", "*"), ("if-match", "\"a\""), ("if-none-match", "\"12\"")] {
-            assert_eq!(read(name, wrong).expect_err(wrong).code, Code::BadParameter);
-        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! `/v1/kv`: keys, with their values as raw bytes.
 
 use axum::Json;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use quorate::machine::{KvAnswer, KvCommand, KvQuery, KvReply, Versioned};
+use quorate::{Answered, Index};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -11,7 +12,8 @@ use super::body::ValueBody;
 use super::call::{ReadCall, WriteCall, unexpected_answer, unexpected_reply};
 use super::code::Code;
 use super::command::SetDone;
-use super::headers::{Condition, INDEX_HEADER, entry_headers};
+use super::conditions::{ReadConditions, ReadVerdict, WriteCondition};
+use super::headers::{INDEX_HEADER, applied_header, entry_headers};
 use super::params::{ListParams, PathName, ReadParams, WriteParams};
 use super::problem::{Problem, Problems};
 use super::text::{Encoding, text_of};
@@ -59,7 +61,12 @@ pub struct KvDeleted {
 /// Reads a key: its value as raw bytes, its version in `Quorate-Index` and `ETag`.
 #[utoipa::path(
     get, path = "/v1/kv/{key}", tag = "keys",
-    params(("key" = String, Path, description = "The key; it may hold slashes"), ReadParams),
+    params(
+        ("key" = String, Path, description = "The key; it may hold slashes"),
+        ReadParams,
+        ("If-Match" = Option<String>, Header, description = "Versions, one of which the key must have; or `*`: any"),
+        ("If-None-Match" = Option<String>, Header, description = "Versions that the client has; or `*`: any")
+    ),
     responses(
         (status = 200, body = Vec<u8>, content_type = "application/octet-stream",
             headers(("Quorate-Index" = u64, description = "The version: the index of the entry that set it"))),
@@ -68,22 +75,33 @@ pub struct KvDeleted {
         Problems
     )
 )]
-pub(crate) async fn get_key(PathName(key): PathName, call: ReadCall) -> Result<Response, Problem> {
-    match call.query(KvQuery::get(key.clone()).into()).await? {
-        StoreAnswer::Kv(KvAnswer::Value(Some(Versioned { value, index }))) => {
-            let mut response = value.into_response();
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-            headers.insert(INDEX_HEADER, index.0.into());
-            let tag = format!("\"{index}\"");
-            headers.insert(header::ETAG, HeaderValue::try_from(tag).expect("digits in quotes"));
-            Ok(response)
+pub(crate) async fn get_key(
+    PathName(key): PathName,
+    call: ReadCall,
+    conditions: ReadConditions,
+) -> Result<Response, Problem> {
+    let Answered { answer, applied } = call.query(KvQuery::get(key.clone()).into()).await?;
+    let StoreAnswer::Kv(KvAnswer::Value(found)) = answer else { return Err(unexpected_answer()) };
+    let version = found.as_ref().map(|found| found.index);
+    let mut response = match (conditions.check(version), found) {
+        (ReadVerdict::Failed, _) => wrong_version(version).into_response(),
+        (ReadVerdict::NotModified, _) => StatusCode::NOT_MODIFIED.into_response(),
+        (ReadVerdict::Answered, Some(Versioned { value, .. })) => {
+            let content = HeaderValue::from_static("application/octet-stream");
+            ([(header::CONTENT_TYPE, content)], value).into_response()
         }
-        StoreAnswer::Kv(KvAnswer::Value(None)) => {
-            Err(Problem::new(Code::NotFound, format!("key {key:?} has no value")))
+        (ReadVerdict::Answered, None) => {
+            Problem::new(Code::NotFound, format!("key {key:?} has no value")).into_response()
         }
-        _ => Err(unexpected_answer()),
+    };
+    let headers = response.headers_mut();
+    headers.extend(applied_header(applied));
+    if let Some(index) = version {
+        headers.insert(INDEX_HEADER, index.0.into());
+        let tag = format!("\"{index}\"");
+        headers.insert(header::ETAG, HeaderValue::try_from(tag).expect("digits in quotes"));
     }
+    Ok(response)
 }
 
 /// Sets a key to the bytes of the body. `If-Match: "<version>"` or `If-None-Match: *` make it conditional.
@@ -107,7 +125,7 @@ pub(crate) async fn get_key(PathName(key): PathName, call: ReadCall) -> Result<R
 pub(crate) async fn put_key(
     PathName(key): PathName,
     call: WriteCall,
-    condition: Condition,
+    condition: WriteCondition,
     ValueBody(value, _held): ValueBody,
 ) -> Result<Response, Problem> {
     let command = match condition.expected() {
@@ -143,7 +161,7 @@ pub(crate) async fn put_key(
 pub(crate) async fn delete_key(
     PathName(key): PathName,
     call: WriteCall,
-    condition: Condition,
+    condition: WriteCondition,
 ) -> Result<Response, Problem> {
     let command = match condition.expected() {
         None => KvCommand::Delete { key },
@@ -166,16 +184,18 @@ pub(crate) async fn delete_key(
     get, path = "/v1/kv", tag = "keys", params(ListParams),
     responses((status = 200, body = KvPage), Problems)
 )]
-pub(crate) async fn list_keys(call: ReadCall<ListParams>) -> Result<Json<KvPage>, Problem> {
+pub(crate) async fn list_keys(call: ReadCall<ListParams>) -> Result<Response, Problem> {
     let (prefix, after, limit) = call.params().page()?;
-    let (answer, _place) = call.page(StoreQuery::Kv(KvQuery::List { prefix, after, limit })).await?;
+    let (Answered { answer, applied }, _place) =
+        call.page(StoreQuery::Kv(KvQuery::List { prefix, after, limit })).await?;
     match answer {
         StoreAnswer::Kv(KvAnswer::List { items, next: cursor }) => {
             let entry = |item: quorate::machine::KvItem| {
                 let (value, encoding) = text_of(&item.value);
                 KvEntry { key: item.key, value, encoding, index: item.index.0 }
             };
-            Ok(Json(KvPage { ok: true, items: items.into_iter().map(entry).collect(), cursor }))
+            let page = KvPage { ok: true, items: items.into_iter().map(entry).collect(), cursor };
+            Ok((applied_header(applied), Json(page)).into_response())
         }
         _ => Err(unexpected_answer()),
     }
@@ -183,8 +203,17 @@ pub(crate) async fn list_keys(call: ReadCall<ListParams>) -> Result<Json<KvPage>
 
 /// The condition did not hold: a problem with the version that the key has.
 fn not_held(reply: &StoreReply) -> Problem {
-    let StoreReply::Kv(KvReply::Kept { current }) = reply else { return unexpected_reply(reply) };
-    let index = current.as_ref().map(|current| current.index.0);
+    match reply {
+        StoreReply::Kv(KvReply::Kept { current }) => {
+            wrong_version(current.as_ref().map(|current| current.index))
+        }
+        reply => unexpected_reply(reply),
+    }
+}
+
+/// `precondition_failed`, with the version that the key has.
+fn wrong_version(version: Option<Index>) -> Problem {
+    let index = version.map(|version| version.0);
     let detail = match index {
         Some(index) => format!("the key has version {index}"),
         None => "the key has no value".to_owned(),

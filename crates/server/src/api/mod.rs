@@ -5,7 +5,8 @@
 //!   `page`: this node.
 //! - `code`, `problem`: every error, as `application/problem+json`, with refused, failed or unknown.
 //! - `door`, `names`: which requests come from a web page and are refused.
-//! - `call`: how a request reaches the state machine. `params`, `headers`, `body`, `text`: what requests say.
+//! - `call`: how a request reaches the state machine. `params`, `headers`, `conditions`, `body`, `text`: what requests say.
+//!   `understood`: headers that a call does not understand, which are refused.
 //! - `answers`: long answers that are not taken yet. `state`, `options`: what handlers share. `peers`: other nodes' APIs. `router`: which handler answers which path.
 //! - `openapi`: the description, made from the handlers.
 //!
@@ -19,6 +20,7 @@ mod call;
 mod cluster;
 mod code;
 mod command;
+mod conditions;
 mod counters;
 mod door;
 mod headers;
@@ -37,6 +39,7 @@ mod router;
 mod state;
 mod status;
 mod text;
+mod understood;
 
 pub use self::actors::{ActorStopped, ActorView, ActorsView};
 pub use self::cluster::{ClusterView, MemberView};

@@ -105,12 +105,19 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Its media type and its body.
+    pub(crate) fn to_json(&self) -> (&'static str, Vec<u8>) {
+        (PROBLEM_JSON, serde_json::to_vec(&self.body()).expect("a problem is strings and numbers"))
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self.body()).expect("a problem is strings and numbers");
+        let (kind, body) = self.to_json();
         let mut response = (self.code.about().status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         if let Some(ms) = self.retry_after_ms {
             headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
         }

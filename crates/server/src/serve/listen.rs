@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustix::io::Errno;
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::error::ServeError;
+use super::explain::{Answers, Explaining};
 use super::stall::Stalling;
 use crate::address::join;
 use crate::api::{ApiOptions, AppState, router};
@@ -245,8 +247,14 @@ async fn connection(
     http.timer(TokioTimer::new()).header_read_timeout(limits.idle_timeout);
     // A client that has sent its request and closed its side still reads the answer.
     http.max_buf_size(BUFFER_BYTES_MAX).half_close(true);
+    let answers = Answers::default();
     let stream = Stalling::new(stream, limits.write_timeout);
-    let service = TowerToHyperService::new(router);
+    let stream = Explaining::new(stream, answers.clone());
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request| {
+        let (answer, answers) = (router.call(request), answers.clone());
+        async move { answer.await.map(|answer| answers.begin(answer)) }
+    });
     let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let mut ended = tokio::select! {
         ended = serving.as_mut() => Some(ended),

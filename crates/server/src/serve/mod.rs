@@ -5,6 +5,7 @@
 //! its connection.
 
 mod error;
+mod explain;
 mod listen;
 mod options;
 mod running;

@@ -131,7 +131,9 @@ impl Load {
             }
             (Via::Node(at), None) => {
                 let work = move |_, (kv, _): Groups| async move {
-                    kv.query_by(KvQuery::get(name), consistency, patience).await
+                    kv.query_by(KvQuery::get(name), consistency, patience)
+                        .await
+                        .map(|answered| answered.answer)
                 };
                 answered(self.cluster.on(*at, work).await)
             }
