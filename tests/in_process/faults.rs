@@ -12,7 +12,7 @@ use quorate::{
     Config, Consistency, Injury, Node, NodeFailure, Outcome, ProposeError, QueryError, Standing, StartError,
     StateMachine, TransferError, TransferRefusal,
 };
-use quorate_bridge::{Bridge, BridgeOptions, Identity, PeerAddress, PeerKind};
+use quorate_bridge::{Bridge, BridgeOptions, Identity, LinkState, PeerAddress, PeerKind};
 use quorate_core::NodeId;
 use quorate_tests::cluster::{Cluster, quick, quiet_panics, same_digest};
 use quorate_tests::wait::{PATIENCE, eventually};
@@ -144,9 +144,55 @@ async fn rule_14_bug_52_a_wiped_disk_under_an_old_name_is_refused_with_the_remed
     let wiped = cluster.start_node(2).await?;
     let failure = tokio::time::timeout(PATIENCE, wiped.failed()).await?.context("it stops")?;
     assert!(matches!(failure, NodeFailure::Replaced { .. }), "{failure}");
-    assert!(failure.to_string().contains("remove the node from the cluster and add it again"), "{failure}");
+    let said = failure.to_string();
+    assert!(said.contains("put the old one back") && said.contains("cannot replace a member"), "{said}");
+    let refused = wiped.group("counter", Counter::default()).await.expect_err("it has ended");
+    assert!(refused.to_string().contains(&said), "the reason, and not only that it ended: {refused}");
     assert_eq!(counts[0].propose(Add(1)).await?, 2, "the others go on");
     cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn rule_14_the_copy_of_a_running_node_is_named_and_ends_and_the_node_goes_on() -> Result<()> {
+    let mut cluster = Cluster::start(3, quick()).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    assert_eq!(counts[0].propose(Add(1)).await?, 1);
+    cluster.stop(2).await;
+    let copy = tempfile::tempdir()?;
+    copy_all(&cluster.data(2), copy.path())?;
+    let node = cluster.start_node(2).await?;
+    eventually("the node is back", async || {
+        let links = cluster.nodes().flat_map(|(_, node)| node.links());
+        (links.filter(|link| link.state == LinkState::Up).count() == 6).then_some(())
+    })
+    .await?;
+    // The members are known by the directory, so the copy reaches them from anywhere.
+    let twin = Node::builder("node2", copy.path()).listen("127.0.0.1:0").config(quick()).start().await?;
+    assert_eq!(twin.identity(), node.identity());
+    let failure = tokio::time::timeout(PATIENCE, twin.failed()).await?.context("it stops")?;
+    assert!(matches!(failure, NodeFailure::Twin { .. }), "{failure}");
+    let said = failure.to_string();
+    assert!(said.contains("another process runs as node node2") && said.contains("copied"), "{said}");
+    let reconnects: u64 =
+        cluster.nodes().flat_map(|(_, node)| node.links()).map(|link| link.reconnects).sum();
+    let before = 2;
+    assert_eq!(reconnects, before, "of its restart; the links of the node do not fall");
+    cluster.stop_all().await;
+    Ok(())
+}
+
+fn copy_all(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            std::fs::create_dir_all(&target)?;
+            copy_all(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), &target)?;
+        }
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use quorate::machine::{Add, Counter, Total};
-use quorate::{Consistency, GroupHandle, NodeFailure, Standing};
+use quorate::{Consistency, GroupHandle, Node, NodeBuilder, NodeFailure, Standing};
 use quorate_tests::cluster::{Cluster, quick};
 use quorate_tests::wait::{PATIENCE, eventually};
 
@@ -66,6 +66,88 @@ async fn rule_14_once_all_have_met_a_group_is_made_while_one_of_them_is_down() -
     let counts = cluster.group("counter", Counter::default).await?;
     assert_eq!(counts[0].propose_by(Add(1), PATIENCE).await?.reply, 1);
     assert_eq!(counts[1].query(Total, Consistency::Linearizable).await?, 1);
+    cluster.stop_all().await;
+    Ok(())
+}
+
+/// A node that is told where to listen, and none of its peers.
+fn without_list(cluster: &Cluster, at: usize) -> NodeBuilder {
+    Node::builder(&format!("node{at}"), cluster.data(at))
+        .listen(&format!("127.0.0.1:{}", cluster.port(at)))
+        .config(quick())
+}
+
+async fn counters(nodes: &[Node]) -> Result<Vec<GroupHandle<Counter>>> {
+    let mut counters = Vec::new();
+    for node in nodes {
+        counters.push(node.group("counter", Counter::default()).await?);
+    }
+    Ok(counters)
+}
+
+async fn stop_all(nodes: Vec<Node>) {
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn rule_14_a_founded_cluster_starts_without_the_list_or_with_another_one() -> Result<()> {
+    let mut cluster = Cluster::start(3, quick()).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    assert_eq!(counts[0].propose_by(Add(1), PATIENCE).await?.reply, 1);
+    for at in 0..3 {
+        cluster.stop(at).await;
+    }
+    let mut nodes = Vec::new();
+    for at in 0..3 {
+        // As if the default port were another one.
+        let builder = without_list(&cluster, at).listen("127.0.0.1:1").port_as_founded();
+        nodes.push(builder.start().await?);
+    }
+    let counts = counters(&nodes).await?;
+    assert_eq!(counts[2].propose_by(Add(1), PATIENCE).await?.reply, 2);
+    stop_all(nodes).await;
+
+    let mut nodes = Vec::new();
+    for at in 0..3 {
+        // Each is given a list in which one peer is missing and the other is elsewhere.
+        let peer = format!("node{}", (at + 1) % 3);
+        nodes.push(without_list(&cluster, at).peer(&peer, "127.0.0.1:1").start().await?);
+    }
+    let counts = counters(&nodes).await?;
+    assert_eq!(counts[1].propose_by(Add(1), PATIENCE).await?.reply, 3);
+    stop_all(nodes).await;
+    cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn rule_14_a_wrong_list_at_the_first_start_can_be_corrected() -> Result<()> {
+    let mut cluster = Cluster::idle(3, quick())?;
+    // node0 and node1 agree on a list that is wrong, and have met; node2 has the right one.
+    let wrong = |at: usize, peer: usize| {
+        without_list(&cluster, at)
+            .peer(&format!("node{peer}"), &format!("127.0.0.1:{}", cluster.port(peer)))
+            .peer("node9", "127.0.0.1:1")
+    };
+    let nodes = [wrong(0, 1).start().await?, wrong(1, 0).start().await?];
+    let counts = counters(&nodes).await?;
+    waits_for(&counts[0], &["node9"]).await?;
+    cluster.start_node(2).await?;
+    let refused = eventually("the two lists are shown", async || {
+        let links = cluster.node(2).links().into_iter();
+        links.filter_map(|link| link.last_error).find(|said| said.contains("wrong_cluster"))
+    })
+    .await?;
+    let has_both = refused.contains("node2=") && refused.contains("node9=127.0.0.1:1");
+    assert!(has_both && refused.contains("takes the corrected one"), "{refused}");
+    stop_all(nodes.into()).await;
+
+    cluster.start_node(0).await?;
+    cluster.start_node(1).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    assert_eq!(counts[0].propose_by(Add(1), PATIENCE).await?.reply, 1);
     cluster.stop_all().await;
     Ok(())
 }

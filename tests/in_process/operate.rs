@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use quorate::machine::{Add, Counter, Total};
-use quorate::{
-    Acceptor, Consistency, Net, NetFuture, Node, NodeId, ProposeError, QueryError, Stream, TokioNet,
-};
+use quorate::{Acceptor, Consistency, Net, NetFuture, NodeId, ProposeError, QueryError, Stream, TokioNet};
 use quorate_server::http::Method;
 use quorate_server::{ApiOptions, ServeOptions, serve};
 use quorate_tests::cluster::{Cluster, quick};
@@ -152,53 +150,5 @@ async fn a_follower_that_cannot_send_to_its_leader_names_it_and_what_fails() -> 
     assert!(matches!(&unread, QueryError::LeaderUnreachable { leader, .. } if leader == "node0"), "{unread}");
     deaf.stop().await;
     cluster.stop_all().await;
-    Ok(())
-}
-
-/// Both twins were admitted by turns, so that links fell and rose, and nothing said why.
-#[tokio::test]
-async fn a_copied_data_directory_in_use_twice_is_named() -> Result<()> {
-    let mut cluster = Cluster::start(3, quick()).await?;
-    let counts = cluster.group("counter", Counter::default).await?;
-    let _total = eventually("a first write", async || counts[0].propose(Add(1)).await.ok()).await?;
-    cluster.stop(2).await;
-    let copy = tempfile::tempdir()?;
-    copy_directory(&cluster.data(2), copy.path())?;
-    let first = cluster.start_node(2).await?;
-    eventually("it is linked", async || {
-        let up = cluster.node(0).links().into_iter().find(|link| link.node == "node2")?.peer;
-        (up?.boot == first.identity().boot.0).then_some(())
-    })
-    .await?;
-    let mut twin = Node::builder("node2", copy.path()).config(quick());
-    let address = |at: usize| format!("127.0.0.1:{}", cluster.port(at));
-    twin = twin.listen("127.0.0.1:0").advertise(&address(2));
-    for peer in [0, 1] {
-        twin = twin.peer(&format!("node{peer}"), &address(peer));
-    }
-    let twin = twin.start().await?;
-    assert_eq!(twin.identity().boot, first.identity().boot, "nothing else tells them apart");
-    let said = eventually("it is refused", async || {
-        let errors = twin.links().into_iter().filter_map(|link| link.last_error);
-        errors.into_iter().find(|error| error.contains("stale_boot"))
-    })
-    .await?;
-    assert!(said.contains("from another process") && said.contains("copies of one data directory"), "{said}");
-    twin.stop().await;
-    cluster.stop_all().await;
-    Ok(())
-}
-
-fn copy_directory(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from).context("the directory")? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_directory(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
     Ok(())
 }

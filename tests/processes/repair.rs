@@ -105,7 +105,7 @@ fn comes_back(cluster: &mut Cluster, hit: usize, whole: &Path, counted: &mut Cou
     let said = cluster.logged_since(hit, before);
     if let Some(status) = ended {
         ensure!(status.code() == Some(1), "node{hit} ended with {status}:\n{said}");
-        let has_remedy = said.contains("remove the node") || said.contains("start the node again");
+        let has_remedy = said.contains("cannot come back") || said.contains("start the node again");
         ensure!(has_remedy, "node{hit} refuses without a remedy:\n{said}");
         counted.refused += 1;
         cluster.ended(hit)?;

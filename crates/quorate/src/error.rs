@@ -402,6 +402,14 @@ pub enum NodeFailure {
         /// The peer's reason, with the remedy.
         detail: String,
     },
+    /// A peer knows another process that runs on a copy of this node's data directory.
+    #[error("refused by {peer}: {detail}")]
+    Twin {
+        /// The peer's id.
+        peer: String,
+        /// The peer's reason, with the remedy.
+        detail: String,
+    },
     /// An actor could not be kept alive.
     #[error("actor {actor} could not be restarted: {detail}")]
     Actor {

@@ -85,6 +85,7 @@ async fn started(options: DevOptions) -> Result<RunningDev, ServeError> {
         let started = serve(ServeOptions {
             host: options.host.clone(),
             port: entry.port,
+            port_as_founded: true,
             api_port: if options.api_port == 0 { 0 } else { options.api_port + at },
             cluster: cluster.clone(),
             // Keeps it apart from a real cluster on the same ports, and from a `dev` with other data.

@@ -5,6 +5,10 @@ use quorate_core::{ENTRY_VERSION, EntryError, GroupId, Index, NameError, NodeId,
 use crate::disk::DiskError;
 use crate::space::ByteCount;
 
+/// The remedy that there is for a node that may not vote any more: none in this build.
+const NO_RETURN: &str = "this node cannot come back, since this build cannot replace a member; leave it off, the others go on while they \
+                         are a majority";
+
 /// Why a data directory was not opened. Nothing was promised in this process yet.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -44,8 +48,9 @@ pub enum OpenError {
     },
     /// A database without its anchor: term and vote cannot be trusted.
     #[error(
-        "{place} has a database but no anchor, so this node's votes are not known: restore the file `anchor`, or \
-         remove the node from its groups, empty the directory and add it again"
+        "{place} has a database but no anchor, so this node's votes are not known: restore the file `anchor`; without it \
+         {}",
+        NO_RETURN
     )]
     DatabaseWithoutAnchor {
         /// The data directory.
@@ -53,8 +58,9 @@ pub enum OpenError {
     },
     /// An anchor without its database.
     #[error(
-        "{place} has an anchor but no database, so what this node acknowledged is gone: restore the directory `db`, or \
-         remove the node from its groups, empty the directory and add it again"
+        "{place} has an anchor but no database, so what this node acknowledged is gone: restore the directory `db`; without it \
+         {}",
+        NO_RETURN
     )]
     AnchorWithoutDatabase {
         /// The data directory.
@@ -62,8 +68,8 @@ pub enum OpenError {
     },
     /// A cell of the anchor is damaged in both sectors.
     #[error(
-        "the anchor of {place} is damaged in {what} ({detail}): remove the node from its groups, empty the directory \
-         and add it again"
+        "the anchor of {place} is damaged in {what} ({detail}), so this node's votes are not known: {}",
+        NO_RETURN
     )]
     AnchorDamaged {
         /// The data directory.
@@ -76,7 +82,8 @@ pub enum OpenError {
     /// The anchor is older than the database.
     #[error(
         "the anchor of {place} is of boot {anchor} but its database of boot {database}: it is an old copy; put the \
-         newest back, or remove the node from its groups, empty the directory and add it again"
+         newest back; without it {}",
+        NO_RETURN
     )]
     AnchorOld {
         /// The data directory.
@@ -88,8 +95,9 @@ pub enum OpenError {
     },
     /// Database and anchor were never together.
     #[error(
-        "the database of {place} is not the one its anchor belongs to ({detail}): put the right one back, or remove \
-         the node from its groups, empty the directory and add it again"
+        "the database of {place} is not the one its anchor belongs to ({detail}): put the right one back; without \
+         it {}",
+        NO_RETURN
     )]
     ForeignDatabase {
         /// The data directory.
@@ -99,9 +107,8 @@ pub enum OpenError {
     },
     /// Two votes in one term.
     #[error(
-        "group {group} of {place} has two different votes in term {} ({} and {}): this node may have voted twice; remove it \
-         from the group, empty the directory and add it again",
-        votes.term, votes.one, votes.other
+        "group {group} of {place} has two different votes in term {} ({} and {}): this node may have voted twice: {}",
+        votes.term, votes.one, votes.other, NO_RETURN
     )]
     TwoVotes {
         /// The data directory.
@@ -126,8 +133,9 @@ pub enum OpenError {
     },
     /// The database is damaged in the middle, and the anchor is not whole either.
     #[error(
-        "the database of {place} is damaged ({database}) and so is its anchor ({anchor}): term and vote are not safe; \
-         remove the node from its groups, empty the directory and add it again"
+        "the database of {place} is damaged ({database}) and so is its anchor ({anchor}): term and vote are not safe: \
+         {}",
+        NO_RETURN
     )]
     BothDamaged {
         /// The data directory.

@@ -35,9 +35,9 @@ pub use self::disk::{
     SimImage, TornTail, Visit,
 };
 pub use self::engine::{
-    ANCHOR_LAG_MAX, Answer, FailureKind, FatalSink, GroupWrite, Install, LoadedGroup, PeerSource, Progress,
-    ProgressSink, StoreEvent, StoreFatal, StoreHandle, StoreRequest, StoreSink, StoreStats, StoreThread,
-    Submitted,
+    ANCHOR_LAG_MAX, Answer, FailureKind, FatalSink, Founded, GroupWrite, Install, LoadedGroup, PeerSource,
+    Progress, ProgressSink, StoreEvent, StoreFatal, StoreHandle, StoreRequest, StoreSink, StoreStats,
+    StoreThread, Submitted,
 };
 pub use self::error::{GroupError, OpenError, StoreError};
 pub use self::opening::{GroupReport, Offline, OfflineGroup, OfflineReport, OpenNotice, OpenReport, peek};

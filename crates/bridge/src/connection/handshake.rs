@@ -173,11 +173,7 @@ impl Handshake {
         check_names(us, them, direction, expected)?;
         let both_have_one = has_cluster(us.kind, us.cluster) && has_cluster(them.kind, them.cluster);
         if us.cluster != them.cluster && both_have_one {
-            let detail =
-                format!("we are cluster {}, you are cluster {}", hex(&us.cluster), hex(&them.cluster));
-            let remedy =
-                "check the initial members and the cluster token of both, and the addresses in the peer list";
-            return Err(refuse(RefusalCode::WrongCluster, detail, remedy));
+            return Err(other_cluster(us, them));
         }
         let both_are_peers = us.kind == PeerKind::Peer && them.kind == PeerKind::Peer;
         if both_are_peers && us.fingerprint != them.fingerprint {
@@ -204,6 +200,7 @@ impl Handshake {
             api_address: us.api_address.clone(),
             expected_peer: expected.to_owned(),
             message_bytes_max: self.options.message_bytes_max as u64,
+            members: frame::clip_text(&us.members),
         };
         frame::cold(FrameKind::Hello, &HelloBody { magic: MAGIC.into(), hello })
     }
@@ -306,6 +303,33 @@ fn has_cluster(kind: PeerKind, cluster: [u8; 32]) -> bool {
         PeerKind::Joiner => cluster != [0; 32],
         PeerKind::Client => false,
     }
+}
+
+/// Two clusters, as people know them: by their lists. One that has none to show is named by its number.
+fn other_cluster(us: &Identity, them: &Hello) -> Refusal {
+    let (ours, theirs) = (us.members.as_str(), them.members.as_str());
+    let named = |list: &str, id| if list.is_empty() { hex(id) } else { shown(list) };
+    let (detail, remedy) = if ours == theirs && !ours.is_empty() {
+        (
+            format!("both clusters were founded as {}, with different cluster tokens", shown(ours)),
+            "start the node that is wrong with the token of the others",
+        )
+    } else {
+        let (ours, theirs) = (named(ours, &us.cluster), named(theirs, &them.cluster));
+        (
+            format!("{} was founded as {ours}, {} as {theirs}", us.node, them.node),
+            "start the node whose list (or cluster token) is wrong with that of the others: if nothing was written there, it \
+             takes the corrected one",
+        )
+    };
+    Refusal::new(RefusalCode::WrongCluster, detail, remedy)
+}
+
+/// A list as a refusal has room for it.
+fn shown(list: &str) -> String {
+    const SHOWN_MAX: usize = 300;
+    let start: String = list.chars().filter(char::is_ascii_graphic).take(SHOWN_MAX).collect();
+    if start.len() < list.len() { format!("{start}..") } else { start }
 }
 
 fn hex(id: &[u8; 32]) -> String {

@@ -30,6 +30,7 @@ fn hello() -> HelloBody {
         api_address: "127.0.0.1:8080".into(),
         expected_peer: "node1".into(),
         message_bytes_max: 16 << 20,
+        members: String::new(),
     };
     HelloBody { magic: MAGIC.into(), hello }
 }

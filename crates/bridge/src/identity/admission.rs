@@ -31,6 +31,8 @@ pub enum RefusalCode {
     WrongIncarnation,
     /// A newer start of the node was seen before.
     StaleBoot,
+    /// Another process was seen with the same incarnation and boot number: two run on copies of one data directory.
+    Twin,
     /// The settings that peers must have in common differ.
     FingerprintMismatch,
     /// A Hello with impossible contents.
@@ -41,7 +43,7 @@ pub enum RefusalCode {
     Other(String),
 }
 
-static NAMES: [(RefusalCode, &str); 10] = [
+static NAMES: [(RefusalCode, &str); 11] = [
     (RefusalCode::WrongMagic, "wrong_magic"),
     (RefusalCode::NoCommonVersion, "no_common_version"),
     (RefusalCode::WrongCluster, "wrong_cluster"),
@@ -49,6 +51,7 @@ static NAMES: [(RefusalCode, &str); 10] = [
     (RefusalCode::UnknownPeer, "unknown_peer"),
     (RefusalCode::WrongIncarnation, "wrong_incarnation"),
     (RefusalCode::StaleBoot, "stale_boot"),
+    (RefusalCode::Twin, "twin"),
     (RefusalCode::FingerprintMismatch, "fingerprint_mismatch"),
     (RefusalCode::BadHello, "bad_hello"),
     (RefusalCode::NotNow, "not_now"),

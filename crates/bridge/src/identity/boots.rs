@@ -53,10 +53,9 @@ fn check(seen: &BTreeMap<String, Start>, hello: &Hello) -> Result<(), Refusal> {
     let told = known.process != 0 && hello.process != 0;
     if boot == known.boot && told && hello.process != known.process {
         return Err(Refusal::new(
-            RefusalCode::StaleBoot,
-            format!("boot {boot} of node {node} was seen from another process than this one"),
-            "two processes run on copies of one data directory, or it was restored from a copy: stop one of them, and give it \
-             no data directory but its own",
+            RefusalCode::Twin,
+            format!("another process runs as node {node}, with the same incarnation and boot {boot}"),
+            "its data directory was copied: stop one of the two and delete its copy, then start the other again",
         ));
     }
     Ok(())

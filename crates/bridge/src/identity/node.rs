@@ -44,12 +44,14 @@ pub struct Identity {
     pub fingerprint: u64,
     /// Where our API listens; may be empty.
     pub api_address: String,
+    /// The list that our cluster was founded with, for people who must find out why two clusters differ; may be empty.
+    pub members: String,
 }
 
 impl Identity {
     /// A peer of a cluster.
     pub fn peer(cluster: [u8; 32], node: impl Into<String>, incarnation: u64, boot: u64) -> Self {
-        let (node, api_address) = (node.into(), String::new());
+        let (node, api_address, members) = (node.into(), String::new(), String::new());
         Self {
             kind: PeerKind::Peer,
             cluster,
@@ -59,6 +61,7 @@ impl Identity {
             process: 0,
             fingerprint: 0,
             api_address,
+            members,
         }
     }
 
@@ -97,6 +100,9 @@ pub struct Hello {
     pub expected_peer: String,
     /// The longest message it accepts, in bytes.
     pub message_bytes_max: u64,
+    /// The list that its cluster was founded with, cut at 1 KiB; empty in a Hello of an earlier build.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub members: String,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]

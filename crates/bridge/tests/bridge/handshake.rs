@@ -62,8 +62,49 @@ async fn another_cluster_is_refused() {
     let mut other = options("a");
     other.identity.cluster = [8; 32];
     let error = refusal(other, options("b"), "b").await;
-    assert!(error.contains("refused by the other end: wrong_cluster: we are cluster 0707"), "{error}");
-    assert!(error.contains("you are cluster 0808") && error.contains("cluster token"), "{error}");
+    assert!(error.contains("refused by the other end: wrong_cluster: b was founded as 0707"), "{error}");
+    assert!(error.contains("a as 0808") && error.contains("cluster token"), "{error}");
+}
+
+#[tokio::test]
+async fn clusters_that_differ_are_named_by_their_lists() {
+    let founded = |node: &str, id: u8, members: &str| {
+        let mut options = options(node);
+        (options.identity.cluster, options.identity.members) = ([id; 32], members.to_owned());
+        options
+    };
+    let (one, other) = ("a=h:1,b=h:2", "a=h:1,b=h:3");
+    let error = refusal(founded("a", 8, one), founded("b", 7, other), "b").await;
+    assert!(error.contains(&format!("b was founded as {other}, a as {one}")), "{error}");
+    let error = refusal(founded("a", 8, one), founded("b", 7, one), "b").await;
+    assert!(error.contains(&format!("both clusters were founded as {one}, with different")), "{error}");
+    // A list as long as a Hello may carry: the refusal of it can still be read.
+    let long = "n".repeat(5_000);
+    let error = refusal(founded("a", 8, &long), founded("b", 7, one), "b").await;
+    assert!(error.contains("wrong_cluster") && error.contains("nnn..") && error.len() < 1_200, "{error}");
+}
+
+#[tokio::test]
+async fn a_second_process_with_the_same_boot_is_refused_and_the_first_stays() {
+    let run = |node: &str, run: u64| {
+        let mut options = options(node);
+        options.identity.process = run;
+        options
+    };
+    let b = start(run("b", 7)).await;
+    let (first, twin) = (start(run("a", 1)).await, start(run("a", 2)).await);
+    first.add_peer(PeerAddress::new("b", address(&b))).unwrap();
+    up(&first, "b").await;
+    twin.add_peer(PeerAddress::new("b", address(&b))).unwrap();
+    until("the twin was refused", || twin.link("b").unwrap().last_error.is_some()).await;
+    let error = twin.link("b").unwrap().last_error.unwrap();
+    let says = "twin: another process runs as node a, with the same incarnation and boot";
+    assert!(error.contains(says) && error.contains("stop one of the two"), "{error}");
+    assert_eq!(first.link("b").unwrap().state, LinkState::Up);
+    assert_eq!(first.link("b").unwrap().reconnects, 0);
+    for bridge in [first, twin, b] {
+        bridge.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -188,9 +188,17 @@ impl NodeState {
             LinkChange::Up { .. } => true,
             LinkChange::Down { .. } => false,
             LinkChange::Refused { refusal, reason } => {
-                // The peer knows this node's name with another incarnation (`admission`).
-                if *refusal == LinkRefusal::ByPeer(RefusalCode::WrongIncarnation) {
-                    self.owner.fail(NodeFailure::Replaced { peer: peer.to_string(), detail: reason.clone() });
+                let (peer, detail) = (peer.to_string(), reason.clone());
+                match refusal {
+                    // The peer knows this node's name with another incarnation (`admission`).
+                    LinkRefusal::ByPeer(RefusalCode::WrongIncarnation) => {
+                        self.owner.fail(NodeFailure::Replaced { peer, detail });
+                    }
+                    // Two processes with one identity may vote for two candidates in one term.
+                    LinkRefusal::ByPeer(RefusalCode::Twin) => {
+                        self.owner.fail(NodeFailure::Twin { peer, detail });
+                    }
+                    LinkRefusal::ByPeer(_) | LinkRefusal::ByUs(_) | LinkRefusal::Unreachable => {}
                 }
                 return;
             }

@@ -89,8 +89,10 @@ impl Gate {
         // The wiped node reads this: see `NodeFailure::Replaced`.
         let what =
             format!("node {peer} is known to {} as incarnation {known}, this is {incarnation}", self.me);
-        let remedy = "its data directory was wiped or replaced: put the old one back, or remove the node from the \
-                      cluster and add it again";
+        let remedy = "its data directory was wiped or replaced: put the old one back. Without it the node cannot come back, since \
+                      this build cannot replace a member; leave it off, the others go on while they are a majority. If this \
+                      cluster never had a leader, nothing is stored in it: delete the data directories of all its nodes and \
+                      start them again";
         Err(Refusal::new(RefusalCode::WrongIncarnation, what, remedy))
     }
 

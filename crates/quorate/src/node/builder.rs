@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use quorate_bridge::{Net, TokioNet};
-use quorate_core::{Hash, Member, Membership, NodeId};
+use quorate_core::{Member, NodeId};
 
 use crate::applier::workers::Workers;
 use crate::clock::{self, WallClock};
@@ -16,7 +16,7 @@ use crate::machine::StateMachine;
 use crate::node::error::StartError;
 use crate::node::handle::Node;
 use crate::node::lifetime;
-use crate::node::spec::{NodeSpec, Placement};
+use crate::node::spec::{Given, NodeSpec, Placement};
 use quorate_store::{Disk, FjallDisk, FjallOptions, SimDisk};
 
 /// Where a node keeps its data.
@@ -30,6 +30,7 @@ pub struct NodeBuilder {
     id: String,
     storage: Storage,
     listen: Option<String>,
+    port_as_founded: bool,
     advertise: Option<String>,
     api: String,
     peers: Vec<(String, String, String)>,
@@ -71,6 +72,7 @@ impl NodeBuilder {
             id: id.to_owned(),
             storage: Storage::Directory(directory),
             listen: None,
+            port_as_founded: false,
             advertise: None,
             api: String::new(),
             peers: Vec::new(),
@@ -98,6 +100,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Listens at the port that the cluster's members know this node by, where its data directory has one, and otherwise at
+    /// the port of [`listen`](Self::listen).
+    #[must_use]
+    pub fn port_as_founded(mut self) -> Self {
+        self.port_as_founded = true;
+        self
+    }
+
     /// The address that peers dial, if it is not the one this node listens at.
     #[must_use]
     pub fn advertise(mut self, address: &str) -> Self {
@@ -112,8 +122,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Another node of the cluster. A group takes its founding members from this list when it is opened for the first
-    /// time; afterwards its replicated membership is the truth. The addresses are dialled as given at each start.
+    /// Another node of the cluster, as it is founded. Once the cluster has a leader its replicated membership is the truth,
+    /// with the addresses in it: the list may be left out then, and one that differs is warned of and not used.
     #[must_use]
     pub fn peer(self, id: &str, address: &str) -> Self {
         self.peer_with_api(id, address, "")
@@ -206,23 +216,18 @@ impl NodeBuilder {
         self.config.validate()?;
         let id = NodeId::new(&self.id)?;
         let members = self.members(&id)?;
-        let cluster = cluster_id(&members, &self.token);
         let fingerprint = self.config.cluster.fingerprint();
+        let given = Given { members, is_list: !self.peers.is_empty(), token: self.token, fingerprint };
         let entropy = self.entropy.unwrap_or_else(clock::entropy);
         let disk: Box<dyn Disk> = match self.storage {
             Storage::Directory(directory) => Box::new(FjallDisk::lock(&directory, FjallOptions::default())?),
             Storage::Given(disk) => disk,
         };
         let spec = NodeSpec {
-            id: id.clone(),
-            peers: members
-                .iter()
-                .filter(|(peer, _)| **peer != id)
-                .map(|(p, m)| (p.clone(), m.clone()))
-                .collect(),
-            founding: Membership::of_voters(members, fingerprint),
-            cluster,
+            id,
+            given,
             listen: self.listen,
+            port_as_founded: self.port_as_founded,
             api: self.api,
             config: self.config,
             connections_max: self.connections_max,
@@ -269,12 +274,6 @@ fn check_address(node: &NodeId, address: &str) -> Result<(), StartError> {
     Err(StartError::Address { node: node.clone(), address: address.chars().take(120).collect() })
 }
 
-/// The cluster's id: blake3 of its sorted initial `id=host:port` list and its token (`docs/safety.md` 14).
-fn cluster_id(members: &BTreeMap<NodeId, Member>, token: &str) -> Hash {
-    let list: Vec<String> = members.iter().map(|(id, member)| format!("{id}={}", member.raft)).collect();
-    Hash::of(format!("{}\n{token}", list.join(",")).as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,18 +294,5 @@ mod tests {
         let mut config = Config::default();
         config.live.call_timeout_ms = 0;
         assert!(refused(node().config(config)).await.contains("call_timeout_ms is 0"));
-    }
-
-    #[test]
-    fn rule_14_the_cluster_id_is_of_list_and_token_and_not_of_order() {
-        let of = |names: &[(&str, &str)], token: &str| {
-            let member = |raft: &str| Member { raft: raft.into(), ..Member::default() };
-            let members = names.iter().map(|(n, a)| (NodeId::new(n).expect("a name"), member(a))).collect();
-            cluster_id(&members, token)
-        };
-        let one = of(&[("a", "h:1"), ("b", "h:2")], "");
-        assert_eq!(one, of(&[("b", "h:2"), ("a", "h:1")], ""));
-        assert_ne!(one, of(&[("a", "h:1"), ("b", "h:2")], "t"));
-        assert_ne!(one, of(&[("a", "h:1"), ("b", "h:3")], ""));
     }
 }

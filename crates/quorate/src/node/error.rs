@@ -4,7 +4,7 @@ use quorate_core::{NameError, NodeId};
 
 use crate::config::ConfigError;
 use crate::error::GroupError;
-use quorate_store::{DiskError, OpenError};
+use quorate_store::{DiskError, OpenError, StoreError};
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,23 @@ pub enum StartError {
     /// The data directory belongs to another node, or lost data.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The list of members went with a damaged database, and the one given is not it.
+    #[error(
+        "node {node} has lost the list of its cluster with its damaged database, and {given} is not the list (or token) that the \
+         cluster was founded with: start it once with the list that its peers were founded with"
+    )]
+    ListLost {
+        /// This node.
+        node: NodeId,
+        /// The list as given.
+        given: String,
+    },
+    /// The directory could not be founded again.
+    #[error("cannot make the data directory one of the cluster in the list")]
+    FoundAgain {
+        /// The store's error.
+        source: StoreError,
+    },
     /// The bridge's address is in use, or does not belong to this machine.
     #[error(transparent)]
     Bridge(#[from] quorate_bridge::StartError),

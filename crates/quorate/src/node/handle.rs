@@ -92,7 +92,11 @@ impl Node {
         machine: Arc<dyn MachineFactory>,
     ) -> Pin<Box<dyn Future<Output = Result<HandleInner, GroupError>> + Send + '_>> {
         Box::pin(async move {
-            let stopped = |detail: &str| GroupError::Stopped { detail: detail.to_owned() };
+            // The reason why the node ended says more than that it did.
+            let stopped = |detail: &str| {
+                let failure = self.running.owner.failure.borrow().as_ref().map(ToString::to_string);
+                GroupError::Stopped { detail: failure.unwrap_or_else(|| detail.to_owned()) }
+            };
             let (reply, answer) = oneshot::channel();
             let open = NodeMessage::Open(OpenGroup { name: name.clone(), machine, reply });
             let actor = self.running.owner.actor.borrow().clone();

@@ -2,6 +2,7 @@
 //! its consensus actors run.
 //!
 //! - `error`, `spec`: why a node did not start, and its checked settings.
+//! - `founding`: who the members are, by the list given or by the data directory.
 //! - `admission`: which peers may connect.
 //! - `owner`: what lives above the actors: the store, the bridge's tables, the groups.
 //! - `open`: opens the data and binds the bridge.
@@ -15,6 +16,7 @@ mod actor;
 mod admission;
 mod builder;
 mod error;
+mod founding;
 mod groups;
 mod handle;
 mod inspect;

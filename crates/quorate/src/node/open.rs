@@ -13,6 +13,7 @@ use crate::error::{BROKEN_TARGET, NodeFailure};
 use crate::instance;
 use crate::node::admission::Gate;
 use crate::node::error::StartError;
+use crate::node::founding::{Cluster, Members, cluster_id, settle};
 use crate::node::owner::Owner;
 use crate::node::spec::NodeSpec;
 use crate::node::stop::close_store;
@@ -23,18 +24,17 @@ use quorate_store::{
 
 pub(super) async fn open(spec: NodeSpec, disk: Box<dyn Disk>) -> Result<Arc<Owner>, StartError> {
     let (failure, _) = watch::channel(None);
-    let store = open_store(&spec, disk, &failure)?;
+    let (store, cluster) = open_store(&spec, disk, &failure)?;
     let name_prefix = instance::unique_name(&spec.id);
     let (store_route, store_seen) = watch::channel(None);
     let bridge = match &spec.listen {
         // Its actor is soon replaced by a child of Node's; what stays is the listening socket and the tables.
         Some(listen) => {
-            match Bridge::start(
-                bridge_options(&spec, &name_prefix, listen, store.identity(), store_seen),
-                None,
-            )
-            .await
-            {
+            let options = BridgeOptions {
+                listen: Some(listen_at(&spec, &cluster, listen)),
+                ..bridge_options(&spec, &cluster, &name_prefix, store.identity(), store_seen)
+            };
+            match Bridge::start(options, None).await {
                 Ok(bridge) => Some(bridge),
                 Err(error) => {
                     close_store(&store).await;
@@ -45,25 +45,27 @@ pub(super) async fn open(spec: NodeSpec, disk: Box<dyn Disk>) -> Result<Arc<Owne
         None => None,
     };
     if let Some(bridge) = &bridge {
-        add_peers(bridge, &spec);
+        add_peers(bridge, &spec.id, &cluster.members);
     }
-    Ok(Arc::new(Owner::new(spec, name_prefix, store, store_route, bridge, failure)))
+    Ok(Arc::new(Owner::new(spec, &cluster.members, name_prefix, store, store_route, bridge, failure)))
 }
 
 fn open_store(
     spec: &NodeSpec,
     disk: Box<dyn Disk>,
     failure: &watch::Sender<Option<NodeFailure>>,
-) -> Result<StoreHandle, StartError> {
-    let mut options = StoreOptions::new(spec.id.clone(), Some(spec.cluster), spec.entropy);
+) -> Result<(StoreHandle, Cluster), StartError> {
+    let cluster = cluster_id(&spec.given.members, &spec.given.token);
+    let mut options = StoreOptions::new(spec.id.clone(), Some(cluster), spec.entropy);
     let reserve_bytes = spec.config.node.disk_reserve_bytes;
     options.reserve_bytes_min = (reserve_bytes > 0).then_some(reserve_bytes);
-    let (store, report) = Store::open(disk, options)?;
+    let (mut store, report) = Store::open(disk, options)?;
     log_open_notices(&spec.id, &report.notices);
     for GroupReport { name, last, .. } in report.groups.iter().filter(|group| group.recovering) {
         // At each start: it may be long, and the node counts for no majority until it ends.
         tracing::warn!(node = %spec.id, group = name, log_last = %last.index, "recovering: no vote until a leader confirms that nothing is missing");
     }
+    let cluster = settle(&mut store, &spec.id, &spec.given)?;
     let fatal: FatalSink = {
         let (failure, node) = (failure.clone(), spec.id.clone());
         Arc::new(move |fatal: StoreFatal| {
@@ -77,9 +79,9 @@ fn open_store(
     };
     let deadline = Duration::from_millis(spec.config.node.store_silence_ms_max);
     if spec.inline {
-        return Ok(StoreThread::inline(store, deadline, fatal));
+        return Ok((StoreThread::inline(store, deadline, fatal), cluster));
     }
-    Ok(StoreThread::start(store, deadline, fatal)?)
+    Ok((StoreThread::start(store, deadline, fatal)?, cluster))
 }
 
 /// What roles say to a peer may be so much at a time: the answers to all reads that one round confirms are several thousand.
@@ -87,13 +89,13 @@ const CONTROL_BYTES_MAX: usize = 4 << 20;
 
 fn bridge_options(
     spec: &NodeSpec,
+    cluster: &Cluster,
     name_prefix: &str,
-    listen: &str,
     identity: &Identity,
     store: StoreRoute,
 ) -> BridgeOptions {
     let fingerprint = spec.config.cluster.fingerprint();
-    let members = spec.peers.keys().cloned().collect();
+    let members = cluster.members.keys().cloned().collect();
     let usual = BridgeOptions::new(String::new(), quorate_bridge::Identity::client());
     let sessions_max = spec.connections_max.unwrap_or(usual.sessions_max);
     BridgeOptions {
@@ -108,8 +110,8 @@ fn bridge_options(
             process: spec.entropy | 1,
             fingerprint,
             api_address: spec.api.clone(),
+            members: cluster.founded_as.clone(),
         },
-        listen: Some(listen.to_owned()),
         admission: Arc::new(Gate::new(spec.id.clone(), fingerprint, members, store)),
         net: spec.net.clone(),
         seed: spec.entropy,
@@ -122,8 +124,17 @@ fn bridge_options(
     }
 }
 
-fn add_peers(bridge: &BridgeHandle, spec: &NodeSpec) {
-    for (peer, member) in &spec.peers {
+/// The port that the members know this node by, if it is to listen there and they know one.
+fn listen_at(spec: &NodeSpec, cluster: &Cluster, listen: &str) -> String {
+    let known = cluster.members.get(&spec.id).and_then(|own| own.raft.rsplit_once(':'));
+    match (known, listen.rsplit_once(':')) {
+        (Some((_, port)), Some((host, _))) if spec.port_as_founded && port != "0" => format!("{host}:{port}"),
+        _ => listen.to_owned(),
+    }
+}
+
+fn add_peers(bridge: &BridgeHandle, me: &NodeId, members: &Members) {
+    for (peer, member) in members.iter().filter(|(peer, _)| *peer != me) {
         let added = bridge.add_peer(PeerAddress::new(peer.as_str(), member.raft.clone()));
         added.expect("node ids and addresses are shorter than the bridge's limits");
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
 use quorate_bridge::BridgeHandle;
-use quorate_core::{Boot, Membership, NodeId};
+use quorate_core::{Boot, Incarnation, Member, Membership, NodeId};
 use quorate_store::StoreHandle;
 use ractor::ActorRef;
 use tokio::sync::watch;
@@ -18,6 +18,7 @@ use crate::error::NodeFailure;
 use crate::group::state::GroupStart;
 use crate::messages::node::NodeRef;
 use crate::messages::store::StoreMessage;
+use crate::node::founding::Members;
 use crate::node::spec::NodeSpec;
 use crate::route::Condition;
 use crate::route_watch::RouteReceiver;
@@ -27,6 +28,7 @@ pub(crate) struct Owner {
     pub(crate) id: NodeId,
     pub(crate) name_prefix: String,
     pub(crate) config: Config,
+    /// What a group begins with that is new to the cluster.
     pub(crate) founding: Membership,
     pub(crate) clock: Clock,
     pub(crate) boot: Boot,
@@ -47,6 +49,7 @@ pub(crate) struct Owner {
 impl Owner {
     pub(super) fn new(
         spec: NodeSpec,
+        members: &Members,
         name_prefix: String,
         store: StoreHandle,
         store_route: watch::Sender<Option<ActorRef<StoreMessage>>>,
@@ -57,7 +60,7 @@ impl Owner {
             id: spec.id,
             name_prefix,
             config: spec.config,
-            founding: spec.founding,
+            founding: new_group(members, spec.given.fingerprint),
             clock: Clock::start(spec.wall),
             boot: store.identity().boot,
             entropy: spec.entropy,
@@ -106,4 +109,12 @@ impl Owner {
             });
         }
     }
+}
+
+/// The members as they are now. Its leader writes the incarnations into it: every node must begin with the same.
+fn new_group(members: &Members, fingerprint: u64) -> Membership {
+    let nameless = |(id, member): (&NodeId, &Member)| {
+        (id.clone(), Member { incarnation: Incarnation::default(), ..member.clone() })
+    };
+    Membership::of_voters(members.iter().map(nameless).collect(), fingerprint)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quorate_bridge::Net;
-use quorate_core::{Hash, Member, Membership, NodeId};
+use quorate_core::{Member, Membership, NodeId};
 
 use crate::applier::workers::Workers;
 use crate::clock::WallClock;
@@ -19,13 +19,33 @@ pub(crate) enum Placement {
     Caller,
 }
 
+/// The cluster as it is given at a start.
+#[derive(Debug, Clone)]
+pub(crate) struct Given {
+    /// This node and its peers.
+    pub(crate) members: BTreeMap<NodeId, Member>,
+    /// Peers are named: it is a list of the whole cluster. Otherwise a new directory is that of a lone node.
+    pub(crate) is_list: bool,
+    /// Keeps apart clusters with the same list.
+    pub(crate) token: String,
+    /// Of what the cluster must agree on.
+    pub(crate) fingerprint: u64,
+}
+
+impl Given {
+    /// The membership of a new group.
+    pub(crate) fn founding(&self) -> Membership {
+        Membership::of_voters(self.members.clone(), self.fingerprint)
+    }
+}
+
 /// Checked settings.
 pub(crate) struct NodeSpec {
     pub(crate) id: NodeId,
-    pub(crate) peers: BTreeMap<NodeId, Member>,
-    pub(crate) founding: Membership,
-    pub(crate) cluster: Hash,
+    pub(crate) given: Given,
     pub(crate) listen: Option<String>,
+    /// Listen at the port that the membership has for this node, if it has one.
+    pub(crate) port_as_founded: bool,
     pub(crate) api: String,
     pub(crate) config: Config,
     /// Inbound connections; the bridge's own bound if not given.

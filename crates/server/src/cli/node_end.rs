@@ -16,15 +16,20 @@ pub(crate) fn ended(ended: Ended) -> Result<(), Failure> {
             "the node ended by itself and gave no reason: that is a defect; start it again, and report it with its log",
         )),
         Ended::Forced => Err(Failure::new(Exit::Interrupted, "ended at once by a second signal")),
-        Ended::Failed(failure) => {
-            let full = matches!(failure, NodeFailure::Store { kind: FailureKind::DiskFull, .. });
-            Err(Failure::new(if full { Exit::DiskFull } else { Exit::Failed }, failure.to_string()))
-        }
+        Ended::Failed(failure) => Err(failed(&failure)),
     }
+}
+
+fn failed(failure: &NodeFailure) -> Failure {
+    let full = matches!(failure, NodeFailure::Store { kind: FailureKind::DiskFull, .. });
+    Failure::new(if full { Exit::DiskFull } else { Exit::Failed }, failure.to_string())
 }
 
 /// The failure with its remedy.
 pub(crate) fn not_served(error: &ServeError, host: &str, port: u16, api_port: u16) -> Failure {
+    if let ServeError::Ended(failure) = error {
+        return failed(failure);
+    }
     let mut message = in_one_line(error);
     let mut exit = Exit::Failed;
     match error {
@@ -39,7 +44,8 @@ pub(crate) fn not_served(error: &ServeError, host: &str, port: u16, api_port: u1
             | quorate::StartError::Config(_)
             | quorate::StartError::NotListening { .. }
             | quorate::StartError::Twice { .. }
-            | quorate::StartError::Address { .. },
+            | quorate::StartError::Address { .. }
+            | quorate::StartError::ListLost { .. },
         ) => exit = Exit::Usage,
         ServeError::DataDir { path, .. } => {
             message = format!("{message}; make {} writable, or give another --data-dir", path.display());

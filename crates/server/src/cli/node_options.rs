@@ -37,6 +37,7 @@ pub(crate) fn checked_options(settings: &Settings) -> Result<ServeOptions, Setti
     let mut options = ServeOptions::new(id, data_dir);
     bind_host(settings).clone_into(&mut options.host);
     options.port = cluster.port;
+    options.port_as_founded = settings.list("cluster").is_empty() && !settings.is_given("port");
     options.api_port = settings.number("api_port")?.unwrap_or(8000);
     if options.port == options.api_port && options.port != 0 {
         let detail = format!("peers connect to port {} already; give two different ports", options.port);

@@ -51,6 +51,9 @@ pub enum ServeError {
     /// The node did not start.
     #[error(transparent)]
     Start(#[from] quorate::StartError),
+    /// The node ended by itself before it served.
+    #[error(transparent)]
+    Ended(quorate::NodeFailure),
     /// The group did not open.
     #[error(transparent)]
     Group(#[from] quorate::GroupError),

@@ -22,10 +22,12 @@ pub struct ServeOptions {
     /// The port to listen at for peers; 0 takes a free one (only for a cluster of one). Peers dial that of the entry in `cluster`,
     /// which differs behind address translation.
     pub port: u16,
+    /// Nodes listen at the port by which the members know this one, where the data directory has one: `port` was not chosen.
+    pub port_as_founded: bool,
     /// The port of the API; 0 takes a free one.
     pub api_port: u16,
-    /// All nodes of the cluster as it was founded, this one included; read at the first start only. Empty: a cluster of
-    /// this node alone.
+    /// All nodes of the cluster as it is founded, this one included. Once it has taken part its data directory has the members,
+    /// and a list that differs is warned of. Empty: those of the directory, or a cluster of this node alone.
     pub cluster: Vec<Listed>,
     /// Distinguishes clusters that have the same list.
     pub cluster_token: String,
@@ -52,6 +54,7 @@ impl ServeOptions {
             id: id.into(),
             host: "localhost".into(),
             port: 0,
+            port_as_founded: false,
             api_port: 0,
             cluster: Vec::new(),
             cluster_token: String::new(),

@@ -82,7 +82,8 @@ async fn opened(builder: NodeBuilder) -> Result<(Node, GroupHandle<Store>), Serv
         Ok(group) => Ok((node, group)),
         Err(error) => {
             node.kill().await;
-            Err(error.into())
+            // A node that ended by itself has a reason, which comes first.
+            Err(node.failed().await.map_or_else(|| error.into(), ServeError::Ended))
         }
     }
 }
@@ -133,6 +134,9 @@ fn builder(options: &ServeOptions, entry: Option<&Listed>, api: &str) -> NodeBui
         .config(options.config.clone());
     if let Some(address) = options.advertise.clone().or_else(|| entry.map(Listed::address)) {
         builder = builder.advertise(&address);
+    }
+    if options.port_as_founded {
+        builder = builder.port_as_founded();
     }
     for peer in options.cluster.iter().filter(|peer| peer.id != options.id) {
         builder = builder.peer(&peer.id, &peer.address());

@@ -112,13 +112,15 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
             "Name or interface to bind for both ports; may be a wildcard. localhost means all its addresses."
             [Serve: "HOST" "Name or interface to bind for both ports; may be a wildcard [default: localhost, all its addresses]"]
             [Dev: "HOST" "Name or interface to bind [default: localhost]"];
-        port Server Port, None, "Port for the other nodes. That of this node's entry if not given, or 7000."
-            [Serve: "PORT" "Port for the other nodes [default: that of the entry, or 7000]"]
+        port Server Port, None, "Port for the other nodes. That of this node's entry if not given, of the membership in its directory, or 7000."
+            [Serve: "PORT" "Port for the other nodes [default: that of the entry, or of the membership, or 7000]"]
             [Dev: "PORT" "The first node's port for the others; the next nodes take the next ones [default: 7000]"];
         cluster Server List, None,
-            "The initial nodes: id=host:port, or host:port, then named node0, node1, ... in order. Read at the first start only."
+            "The initial nodes: id=host:port, or host:port, then named node0, node1, ... in order. Needed until the cluster has a leader; \
+             afterwards its replicated membership is the truth, and the list may be left out."
             [Serve: "NODE,..." "The initial nodes: id=host:port, or host:port, then named node0, node1, ... in order\n\n\
-                Read at the first start only: afterwards the replicated membership is the truth."];
+                Needed until the cluster has a leader: each node must be reached once before that. Afterwards the replicated \
+                membership is the truth; the list may be left out, and one that differs is warned of and not used."];
         cluster_token Server Text, "", "Keeps apart clusters with the same list."
             [Serve: "TEXT" "Keeps apart clusters with the same list"];
         advertise Server Text, None, "host:port other nodes dial: this node's entry. Given, it says that address translation or a proxy leads from there to `host` and `port`, which may differ then."

@@ -3,6 +3,7 @@
 mod cut;
 mod event;
 mod execute;
+mod founding;
 mod groups;
 mod install;
 mod peers;
@@ -17,6 +18,7 @@ pub use self::event::{FailureKind, FatalSink, StoreEvent, StoreFatal, StoreSink}
 pub use self::execute::StoreStats;
 #[cfg(test)]
 pub(crate) use self::execute::{Engine, Shared};
+pub use self::founding::Founded;
 pub use self::install::Install;
 pub use self::read::LoadedGroup;
 pub use self::request::{Answer, PeerSource, StoreRequest};

@@ -6,6 +6,7 @@ mod crash;
 mod epochs;
 mod files;
 mod formats;
+mod founding;
 mod lists;
 mod newer;
 mod preflight;
