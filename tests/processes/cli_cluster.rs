@@ -39,6 +39,14 @@ fn keys(cluster: &Cluster) -> Result<()> {
     run(&["kv", "delete", "colour"])?.expect(0, "true")?;
     run(&["kv", "delete", "colour", "--yes", "-o", "json"])?.expect(0, "\"deleted\": false")?;
     run(&["kv", "put", "", "v"])?.expect(2, "empty")?;
+    std::fs::write(cluster.directory().join("bytes"), b"\xff\0")?;
+    std::fs::write(cluster.directory().join("text"), "new")?;
+    run(&["kv", "set", "file", "--file", "bytes"])?.expect(0, "")?;
+    run(&["kv", "cas", "file", "other", "--file", "text"])?.expect(6, "not as expected")?;
+    run(&["kv", "cas", "file", "--expected-file", "bytes", "--file", "text"])?.expect(0, "true")?;
+    run(&["kv", "cas", "file", "new", "-"])?.expect(0, "true")?;
+    let got = run(&["kv", "get", "file"])?;
+    assert_eq!((got.code, got.stdout.as_str()), (Some(0), ""), "standard input had nothing in it");
     let large = "x".repeat(60_000);
     run(&["kv", "put", &large, "v"])?.expect(1, "[too_large]")
 }
@@ -48,7 +56,16 @@ fn counters(cluster: &Cluster) -> Result<()> {
     assert_eq!(cluster.run(&["counter", "add", "visits", "41"])?.stdout, "42\n");
     assert_eq!(cluster.run(&["counter", "add", "visits", "-2", "-o", "plain"])?.stdout, "40");
     assert_eq!(cluster.run(&["counter", "get", "visits", "-o", "json"])?.json()?["value"], 40);
-    cluster.run(&["counter", "add", "visits", "9223372036854775807"])?.expect(1, "[overflow]")
+    cluster.run(&["counter", "add", "visits", "9223372036854775807"])?.expect(1, "[overflow]")?;
+    assert_eq!(cluster.run(&["counter", "set", "visitors", "-7"])?.stdout, "-7\n");
+    let list = cluster.run(&["counter", "list", "--prefix", "visit", "-o", "plain"])?;
+    let listed: Vec<_> =
+        list.stdout.lines().map(|line| line.rsplit_once('\t').map(|(shown, _)| shown)).collect();
+    assert_eq!(listed, [Some("visitors\t-7"), Some("visits\t40")]);
+    cluster.run(&["counter", "delete", "visitors"])?.expect(0, "true")?;
+    cluster.run(&["counter", "rm", "visitors", "-o", "json"])?.expect(0, "\"deleted\": false")?;
+    assert_eq!(cluster.run(&["counter", "get", "visitors"])?.stdout, "0\n");
+    Ok(())
 }
 
 fn about_the_cluster(cluster: &Cluster) -> Result<()> {
@@ -82,6 +99,8 @@ fn measured(cluster: &Cluster) -> Result<()> {
         ensure!(report["p50_us"].as_u64() <= report["p99_9_us"].as_u64(), "{report}");
         assert_eq!((&report["refused"], &report["unknown"]), (&json!(0), &json!(0)), "{report}");
     }
+    let left = cluster.run(&["kv", "list", "--prefix", "quorate-bench/", "-o", "json"])?.json()?;
+    assert_eq!(left["items"], json!([]), "a measurement leaves nothing");
     Ok(())
 }
 
@@ -128,10 +147,14 @@ fn what_keeps_a_node_from_starting_is_named_with_its_remedy() -> Result<()> {
     std::fs::write(directory.path().join("file"), "not a directory")?;
     serve(&ports[2], &ports[3], "file/data")?.expect(1, "another --data-dir")?;
 
+    let put = ["kv", "put", "greeting", "hello", "--endpoints", &running.api()];
+    ran(command(directory.path(), &put))?.expect(0, "")?;
     running.signal("TERM")?;
     assert_eq!(running.code()?, Some(0), "told to end, it ends in order");
     let verified = ran(command(directory.path(), &["log", "verify", "--data-dir", "one"]))?;
-    verified.expect(0, "main")
+    verified.expect(0, "whole")?;
+    let entries = ran(command(directory.path(), &["log", "inspect", "--data-dir", "one", "-o", "plain"]))?;
+    entries.expect(0, "\tcommand\tset\tgreeting\thello\t")
 }
 
 /// Its peers do not answer, so that in order it would take as long as it may; the second signal does not wait for that.

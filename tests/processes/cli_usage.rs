@@ -16,6 +16,13 @@ fn a_wrong_flag_names_the_right_one() -> Result<()> {
     quorate(&["status", "--timeout", "5"])?.expect(2, "300ms, 5s")?;
     quorate(&["status", "--endpoints", "https://localhost:8000"])?.expect(2, "no TLS")?;
     quorate(&["--version"])?.expect(0, "quorate ")?;
+    quorate(&["version"])?.expect(0, "quorate ")?;
+    quorate(&["help"])?.expect(0, "Usage: quorate")?;
+    quorate(&["help", "kv", "put"])?.expect(0, "Usage: quorate kv put")?;
+    quorate(&["help", "kv", "pot"])?.expect(2, "quorate kv has no command \"pot\"")?;
+    quorate(&["kv", "cas", "k", "-", "-"])?.expect(2, "standard input is one value")?;
+    quorate(&["kv", "put", "k"])?.expect(2, "--file")?;
+    quorate(&["kv", "put", "k", "--file", "none"])?.expect(1, "cannot read none")?;
     quorate(&["kv", "cas", "k", "v"])?.expect(2, "kv cas --absent KEY VALUE")?;
     quorate(&["actors", "stop", "log-store"])?.expect(2, "give --yes")
 }
@@ -68,6 +75,9 @@ fn config_print_shows_where_each_value_came_from() -> Result<()> {
     assert_eq!(of("api_port"), "8009 variable QUORATE_API_PORT");
     assert_eq!(of("tuning.live.call_timeout_ms"), "3000 file q.toml");
     assert_eq!(of("host"), "localhost default");
+    assert_eq!(of("data_dir"), "quorate-data/node2 default");
+    assert_eq!(of("advertise"), "localhost:7009 default");
+    assert_eq!(of("api_advertise"), "localhost:8009 default");
     std::fs::write(directory.path().join("q.toml"), "api-port = 1\n")?;
     ran(command(directory.path(), &["config", "print", "--config", "q.toml"]))?
         .expect(2, "did you mean api_port?")?;
@@ -188,6 +198,10 @@ fn nobody_there_is_four_for_reads_and_writes() -> Result<()> {
     let endpoint = format!("localhost:{port}");
     for verb in
         [&["kv", "put", "k", "v"][..], &["kv", "get", "k"], &["counter", "add", "c", "-5"], &["status"]]
+            .into_iter()
+            .chain([&["kv", "set", "k", "v"][..], &["kv", "ls"], &["kv", "rm", "k"], &["kv", "del", "k"]])
+            .chain([&["counter", "set", "c", "-5"][..], &["counter", "list"], &["counter", "delete", "c"]])
+            .chain([&["bench", "put", "--via", "rest"][..], &["bench", "get", "--via", "rest"]])
     {
         let ended = quorate(&[verb, &["--endpoints", &endpoint]].concat())?;
         ended.expect(4, "cannot reach http://localhost")?;
@@ -225,14 +239,24 @@ async fn a_log_is_read_offline_and_a_running_nodes_is_refused() -> Result<()> {
     let entries = log("inspect", &["--limit", "1000", "-o", "json"])?.json()?;
     let entries = entries.as_array().context("an array")?;
     assert_eq!(entries.len() as u64, last);
-    assert_eq!(entries.last().context("not empty")?["chain"], group["chain"]);
+    let end = entries.last().context("not empty")?;
+    assert_eq!(end["chain"], group["chain"]);
+    let time = end["time"].as_str().context("a text")?;
+    assert!(time.starts_with("20") && time.ends_with('Z') && time.contains('T'), "{time}");
+    assert_eq!(group["state"], "whole", "{report}");
     log("inspect", &["--limit", "1"])?.expect(0, "there is more: --from 2")?;
     log("inspect", &["--group", "other"])?.expect(3, "known are: main")?;
     assert_eq!(log("verify", &["-o", "json"])?.json()?, report, "looking changes nothing, the boot neither");
 
     damage(&data.join("db"))?;
     log("verify", &[])?.expect(1, "damaged")?;
-    log("verify", &[])?.expect(1, "damaged")?;
+    let damaged = log("verify", &["-o", "json"])?;
+    damaged.expect(1, "damaged")?;
+    let groups = damaged.json()?["groups"].clone();
+    assert!(
+        groups.as_array().is_some_and(|all| all.iter().all(|group| group["state"] == "damaged")),
+        "{groups}"
+    );
     assert!(data.join("db").is_dir(), "what is damaged is not set aside by looking");
     ran(command(directory.path(), &["log", "verify", "--data-dir", "nowhere"]))?
         .expect(3, "no data directory nowhere")?;

@@ -45,12 +45,21 @@ fn steps(page: &str) -> Vec<Step> {
 fn likeness(output: &str) -> BTreeSet<String> {
     let word = |word: &str| {
         let is_hash = word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        // How large the reader's disk is.
+        let is_unit = matches!(word, "KiB" | "MiB" | "GiB" | "TiB");
         let number = |c: char| if c.is_ascii_digit() { '#' } else { c };
-        let mut word: String = if is_hash { "#".into() } else { word.chars().map(number).collect() };
+        let mut word: String = if is_unit {
+            "B".into()
+        } else if is_hash {
+            "#".into()
+        } else {
+            word.chars().map(number).collect()
+        };
         while word.contains("##") {
             word = word.replace("##", "#");
         }
-        word
+        // A size with a part of its unit, and a time.
+        if word == "#.#" { "#".to_owned() } else { word }
     };
     let line = |line: &str| line.split_whitespace().map(word).collect::<Vec<_>>().join(" ");
     output.lines().map(line).filter(|line| !line.is_empty()).collect()

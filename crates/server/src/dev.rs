@@ -80,6 +80,7 @@ async fn started(options: DevOptions) -> Result<RunningDev, ServeError> {
         (None, None) => unreachable!("made above"),
     };
     let cluster = cluster(&options)?;
+    check_nodes(&data_dir, options.nodes.max(1))?;
     let mut nodes: Vec<Running> = Vec::new();
     for (at, entry) in (0_u16..).zip(&cluster) {
         let started = serve(ServeOptions {
@@ -104,6 +105,16 @@ async fn started(options: DevOptions) -> Result<RunningDev, ServeError> {
         }
     }
     Ok(RunningDev { nodes, data_dir, _temporary: temporary })
+}
+
+/// A cluster that was founded by other nodes would not be this one: each of its nodes would be refused by the others.
+fn check_nodes(data_dir: &Path, nodes: u16) -> Result<(), ServeError> {
+    let is_there = |at: &u16| data_dir.join(format!("node{at}")).join("anchor").exists();
+    let found = u16::try_from((0..u16::MAX).take_while(is_there).count()).unwrap_or(u16::MAX);
+    if found == 0 || found == nodes {
+        return Ok(());
+    }
+    Err(ServeError::OtherNodes { path: data_dir.to_owned(), found, nodes })
 }
 
 fn temporary() -> Result<tempfile::TempDir, ServeError> {
@@ -172,5 +183,25 @@ impl RunningDev {
     pub fn until_signal(self) -> Result<impl Future<Output = Ended> + Send + use<>, ServeError> {
         let signals = Signals::listen()?;
         Ok(async move { until_signal(signals, self.wait(), self.shutdown(true), self.wait()).await })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_of_other_nodes_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path();
+        check_nodes(path, 5).expect("it is empty");
+        for at in 0..3 {
+            let node = path.join(format!("node{at}"));
+            std::fs::create_dir(&node).expect("made");
+            std::fs::write(node.join("anchor"), "").expect("written");
+        }
+        check_nodes(path, 3).expect("the same nodes");
+        let said = check_nodes(path, 5).expect_err("others").to_string();
+        assert!(said.contains("a cluster of 3 nodes, not of 5; give --nodes 3"), "{said}");
     }
 }

@@ -14,7 +14,9 @@ use super::code::Code;
 use super::headers::{applied_header, entry_headers};
 use super::params::{ListParams, PathName, ReadParams, WriteParams};
 use super::problem::{Problem, Problems};
-use crate::machine::{CounterItem, CounterReply, StoreAnswer, StoreCommand, StoreQuery, StoreReply};
+use crate::machine::{
+    CounterCommand, CounterItem, CounterReply, StoreAnswer, StoreCommand, StoreQuery, StoreReply,
+};
 
 /// What is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -22,6 +24,27 @@ use crate::machine::{CounterItem, CounterReply, StoreAnswer, StoreCommand, Store
 pub struct AddBody {
     /// How much; taken away if negative.
     pub amount: i64,
+}
+
+/// What is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetBody {
+    /// What the counter is to be.
+    pub value: i64,
+}
+
+/// To the delete of a counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CounterDeleted {
+    /// Always true.
+    pub ok: bool,
+    /// Whether there was one.
+    pub deleted: bool,
+    /// The index of the entry.
+    pub index: u64,
+    /// The term of the entry.
+    pub term: u64,
 }
 
 /// Where a counter stands.
@@ -104,6 +127,56 @@ pub(crate) async fn add(
         StoreReply::Counter(CounterReply::Overflow { value }) => {
             let detail = format!("the counter stays at {value}: adding {amount} would overflow it");
             Err(Problem::new(Code::Overflow, detail))
+        }
+        reply => Err(unexpected_reply(reply)),
+    }
+}
+
+/// Sets a counter, whatever it is.
+#[utoipa::path(
+    put, path = "/v1/counters/{name}", tag = "counters",
+    params(
+        ("name" = String, Path, description = "The counter; it may hold slashes"),
+        WriteParams,
+        ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`, or any other text of up to 255 characters")
+    ),
+    request_body = SetBody,
+    responses((status = 200, body = CounterValue), Problems)
+)]
+pub(crate) async fn set_counter(
+    PathName(name): PathName,
+    call: WriteCall,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let SetBody { value } = body.parse()?;
+    let applied = call.propose(StoreCommand::Counter(CounterCommand::Set { name, value })).await?;
+    let (index, term) = (applied.index, applied.term);
+    match &applied.reply {
+        StoreReply::Counter(CounterReply::Now { value }) => {
+            let now = CounterValue { ok: true, value: *value, index };
+            Ok((entry_headers(index, term), Json(now)).into_response())
+        }
+        reply => Err(unexpected_reply(reply)),
+    }
+}
+
+/// Deletes a counter: it is 0 then, and not listed. One that is not there may be deleted too.
+#[utoipa::path(
+    delete, path = "/v1/counters/{name}", tag = "counters",
+    params(
+        ("name" = String, Path, description = "The counter; it may hold slashes"),
+        WriteParams,
+        ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`, or any other text of up to 255 characters")
+    ),
+    responses((status = 200, body = CounterDeleted), Problems)
+)]
+pub(crate) async fn delete_counter(PathName(name): PathName, call: WriteCall) -> Result<Response, Problem> {
+    let applied = call.propose(StoreCommand::Counter(CounterCommand::Delete { name })).await?;
+    let (index, term) = (applied.index, applied.term);
+    match &applied.reply {
+        StoreReply::Counter(CounterReply::Deleted { existed }) => {
+            let done = CounterDeleted { ok: true, deleted: *existed, index, term };
+            Ok((entry_headers(index, term), Json(done)).into_response())
         }
         reply => Err(unexpected_reply(reply)),
     }

@@ -71,7 +71,7 @@ pub struct LogLine {
 /// A command in the log, in the words of `POST /command`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct LoggedCommand {
-    /// `set`, `delete`, `cas` or `add`.
+    /// `set`, `delete` or `cas` of a key; `add`, `set_counter` or `delete_counter`.
     pub operation: String,
     /// The key, or the counter's name.
     pub key: String,
@@ -84,7 +84,7 @@ pub struct LoggedCommand {
     /// Under `cas`: what must be there, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
-    /// Under `add`: how much.
+    /// Under `add`: how much; under `set_counter`: what it is then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<i64>,
 }
@@ -135,6 +135,12 @@ fn line(entry: LogEntry<StoreCommand>) -> LogLine {
     }
 }
 
+impl From<StoreCommand> for LoggedCommand {
+    fn from(command: StoreCommand) -> Self {
+        logged(command)
+    }
+}
+
 fn logged(command: StoreCommand) -> LoggedCommand {
     let of = |operation: &str, key: String| LoggedCommand {
         operation: operation.to_owned(),
@@ -155,6 +161,10 @@ fn logged(command: StoreCommand) -> LoggedCommand {
         StoreCommand::Counter(CounterCommand::Add { name, amount }) => {
             LoggedCommand { amount: Some(amount), ..of("add", name) }
         }
+        StoreCommand::Counter(CounterCommand::Set { name, value }) => {
+            LoggedCommand { amount: Some(value), ..of("set_counter", name) }
+        }
+        StoreCommand::Counter(CounterCommand::Delete { name }) => of("delete_counter", name),
     }
 }
 

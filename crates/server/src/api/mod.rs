@@ -45,7 +45,7 @@ pub use self::actors::{ActorStopped, ActorView, ActorsView};
 pub use self::cluster::{ClusterView, MemberView};
 pub use self::code::{About, Code};
 pub use self::command::{CasDone, CommandBody, CommandDone, DeleteDone, GetDone, Line, Operation, SetDone};
-pub use self::counters::{AddBody, CounterEntry, CounterPage, CounterValue};
+pub use self::counters::{AddBody, CounterDeleted, CounterEntry, CounterPage, CounterValue, SetBody};
 pub use self::kv::{KvDeleted, KvEntry, KvPage};
 pub use self::leader::{TransferBody, TransferDone};
 pub use self::log::{LogLine, LogPage, LoggedCommand};

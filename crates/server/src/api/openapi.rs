@@ -17,7 +17,7 @@ use super::{actors, cluster, command, counters, health, kv, leader, log, page, p
     paths(
         command::command,
         kv::get_key, kv::put_key, kv::delete_key, kv::list_keys,
-        counters::add, counters::get_counter, counters::list_counters,
+        counters::add, counters::get_counter, counters::set_counter, counters::delete_counter, counters::list_counters,
         cluster::cluster, leader::transfer, actors::actors, actors::stop_actor,
         status::status,
         log::log,

@@ -42,7 +42,13 @@ fn calls(state: &AppState) -> Router<AppState> {
         .route("/v1/kv", get(kv::list_keys))
         .route("/v1/counters", get(counters::list_counters))
         // axum cannot match `:add` behind a name in one segment; the handler strips it.
-        .route("/v1/counters/{*name}", get(counters::get_counter).post(counters::add))
+        .route(
+            "/v1/counters/{*name}",
+            get(counters::get_counter)
+                .post(counters::add)
+                .put(counters::set_counter)
+                .delete(counters::delete_counter),
+        )
         .layer(from_fn_with_state(state.clone(), understood::unconditional))
         .route("/v1/kv/{*key}", get(kv::get_key).put(kv::put_key).delete(kv::delete_key))
 }

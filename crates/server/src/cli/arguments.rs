@@ -1,5 +1,7 @@
 //! Commands, flags and their words. The flags that are settings too come from the table of settings.
 
+use std::path::PathBuf;
+
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::settings::{Place, flags};
@@ -61,6 +63,13 @@ pub(crate) enum Command {
     /// What the settings of `serve` come to
     #[command(subcommand)]
     Config(Config),
+    /// Print the help of a command
+    Help {
+        /// The command's words, as `kv put`
+        command: Vec<String>,
+    },
+    /// Print the version
+    Version,
     /// Print a completion script
     Completion {
         /// For which shell
@@ -85,14 +94,19 @@ pub(crate) enum Kv {
         reading: Reading,
     },
     /// Set a key
+    #[command(visible_alias = "set")]
     Put {
         /// The key
         key: String,
         /// The value; `-` reads it from standard input, `--` goes before one that begins with a hyphen
-        #[arg(allow_negative_numbers = true)]
-        value: String,
+        #[arg(allow_negative_numbers = true, required_unless_present = "file", conflicts_with = "file")]
+        value: Option<String>,
+        /// Read the value from this file
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
     },
     /// Delete a key; one that is not there may be deleted too
+    #[command(visible_aliases = ["rm", "del"])]
     Delete {
         /// The key
         key: String,
@@ -106,17 +120,24 @@ pub(crate) enum Kv {
     Cas {
         /// The key
         key: String,
-        /// What is there, and what to set
-        #[arg(num_args = 1..=2, required = true, allow_negative_numbers = true, value_names = ["EXPECTED", "VALUE"])]
+        /// What is there, and what to set; `-` reads one of them from standard input
+        #[arg(num_args = 0..=2, allow_negative_numbers = true, value_names = ["EXPECTED", "VALUE"])]
         values: Vec<String>,
         /// What is there
-        #[arg(long, conflicts_with = "absent", allow_hyphen_values = true)]
+        #[arg(long, conflicts_with_all = ["absent", "expected_file"], allow_hyphen_values = true)]
         expected: Option<String>,
         /// Nothing is there
-        #[arg(long)]
+        #[arg(long, conflicts_with = "expected_file")]
         absent: bool,
+        /// Read what is there from this file
+        #[arg(long, value_name = "FILE")]
+        expected_file: Option<PathBuf>,
+        /// Read what to set from this file
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
     },
     /// List keys in order
+    #[command(visible_alias = "ls")]
     List {
         /// Keys that begin with this
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -176,6 +197,38 @@ pub(crate) enum Counter {
         /// How much; takes away if negative
         #[arg(default_value_t = 1, allow_negative_numbers = true)]
         amount: i64,
+    },
+    /// Set a counter, whatever it is
+    Set {
+        /// Its name
+        name: String,
+        /// What it is to be
+        #[arg(allow_negative_numbers = true)]
+        value: i64,
+    },
+    /// List counters in order of their names
+    #[command(visible_alias = "ls")]
+    List {
+        /// Names that begin with this
+        #[arg(long, default_value = "", hide_default_value = true)]
+        prefix: String,
+        /// How many, 1 to 1000
+        #[arg(long, default_value_t = 1000, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// Go on where an earlier list ended
+        #[arg(long)]
+        cursor: Option<String>,
+        #[command(flatten)]
+        reading: Reading,
+    },
+    /// Delete a counter: it is 0 then, and not listed
+    #[command(visible_aliases = ["rm", "del"])]
+    Delete {
+        /// Its name
+        name: String,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
     },
 }
 
@@ -244,9 +297,9 @@ pub(crate) enum Log {
 /// What is measured.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub(crate) enum Bench {
-    /// Writes per second
+    /// Writes per second; the keys have a prefix of their own and are deleted at the end
     Put(Load),
-    /// Reads per second
+    /// Reads per second, of keys that are written before and deleted at the end
     Get(Load),
 }
 

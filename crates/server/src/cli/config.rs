@@ -1,5 +1,9 @@
 //! `quorate config`: what the settings come to, without starting anything.
 
+use std::collections::BTreeMap;
+
+use quorate_server::Listed;
+use quorate_server::address::join;
 use serde_json::json;
 
 use super::arguments::Config;
@@ -7,7 +11,8 @@ use super::context::Context;
 use super::exit::Failure;
 use super::node_options::{checked_options, doubts};
 use super::output::Rows;
-use crate::settings::{SETTINGS, Setting};
+use super::serve::dialled;
+use crate::settings::{SETTINGS, Setting, Source};
 
 pub(crate) fn run(context: &Context, verb: &Config) -> Result<(), Failure> {
     match verb {
@@ -30,15 +35,37 @@ fn check(context: &Context) -> Result<(), Failure> {
 }
 
 fn print(context: &Context) -> Result<(), Failure> {
+    let effective = effective(context);
     let row = |setting: &Setting| {
         let value = context.settings.value(setting.key);
+        let follows = effective.get(setting.key).filter(|_| value.is_none());
+        let source = match (value, follows) {
+            (Some(value), _) => value.source.to_string(),
+            (None, Some(_)) => Source::Default.to_string(),
+            (None, None) => "not set".to_owned(),
+        };
         json!({
             "key": setting.path(),
-            "value": value.map(|value| value.text.as_str()),
-            "source": value.map_or_else(|| "not set".to_owned(), |value| value.source.to_string()),
+            "value": value.map(|value| value.text.as_str()).or(follows.map(String::as_str)),
+            "source": source,
             "variable": setting.variable(),
         })
     };
     let rows = SETTINGS.iter().map(row).collect();
     context.output.rows(&Rows { columns: vec!["key", "value", "source"], rows }, None)
+}
+
+/// What a node would be started with where a setting follows from others. Empty where they contradict each other: `config check` says
+/// how.
+fn effective(context: &Context) -> BTreeMap<&'static str, String> {
+    let Ok(options) = checked_options(&context.settings) else { return BTreeMap::new() };
+    let own = options.cluster.iter().find(|entry| entry.id == options.id);
+    let host = own.map_or(dialled(&options.host), |entry| entry.host.clone());
+    let advertise = own.map_or_else(|| join(&host, options.port), Listed::address);
+    BTreeMap::from([
+        ("port", options.port.to_string()),
+        ("advertise", advertise),
+        ("api_advertise", join(&host, options.api_port)),
+        ("data_dir", options.data_dir.display().to_string()),
+    ])
 }

@@ -1,13 +1,14 @@
 //! `quorate counter`.
 
-use quorate_server::http::{Request, escape};
+use quorate_server::http::{Method, Request, escape};
 use serde_json::{Value, json};
 
 use super::arguments::Counter;
 use super::client::Effect;
+use super::confirm::{Unattended, confirm};
 use super::context::Context;
 use super::exit::Failure;
-use super::output::took_effect;
+use super::output::{Rows, took_effect};
 
 pub(crate) async fn run(context: &Context, verb: Counter) -> Result<(), Failure> {
     match &verb {
@@ -19,6 +20,30 @@ pub(crate) async fn run(context: &Context, verb: Counter) -> Result<(), Failure>
             let request = Request::post(format!("{}:add", path_of(name)?), &json!({"amount": amount}));
             let answer = context.api()?.json(&request, Effect::Write).await?;
             took_effect("the write", print(context, &answer))
+        }
+        Counter::Set { name, value } => {
+            let request = Request::put(path_of(name)?, "").json(json!({"value": value}).to_string());
+            let answer = context.api()?.json(&request, Effect::Write).await?;
+            took_effect("the write", print(context, &answer))
+        }
+        Counter::List { prefix, limit, cursor, reading } => {
+            let cursor = cursor.as_deref().map(|cursor| format!("&cursor={}", escape(cursor)));
+            let cursor = cursor.unwrap_or_default();
+            let path =
+                format!("/v1/counters?prefix={}&limit={limit}{cursor}&{}", escape(prefix), reading.query());
+            let answer = context.api()?.json(&Request::get(path), Effect::Read).await?;
+            let rows = answer["items"].as_array().cloned().unwrap_or_default();
+            context.output.rows(&Rows { columns: vec!["name", "value", "index"], rows }, Some(&answer))?;
+            if let Some(cursor) = answer["cursor"].as_str() {
+                context.output.note(&format!("there is more: --cursor {cursor:?}"));
+            }
+            Ok(())
+        }
+        Counter::Delete { name, yes } => {
+            confirm(&format!("delete counter {name:?}"), *yes, Unattended::Proceed)?;
+            let request = Request::new(Method::DELETE, path_of(name)?);
+            let answer = context.api()?.json(&request, Effect::Write).await?;
+            took_effect("the write", context.output.record(vec!["deleted", "index", "term"], &answer))
         }
     }
 }

@@ -41,9 +41,11 @@ fn exit_code(ended: Result<(), Failure>) -> ExitCode {
 }
 
 fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
-    match cli.command {
-        Command::Completion { shell } => return completion(shell),
-        Command::Reference { page } => return reference::print(page),
+    match &cli.command {
+        Command::Completion { shell } => return completion(*shell),
+        Command::Help { command } => return help(command),
+        Command::Version => return Output::bytes(command().render_version().as_bytes()),
+        Command::Reference { page } => return reference::print(*page),
         _ => {}
     }
     let unknown = unknown_variables();
@@ -70,7 +72,9 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
         Command::Log(verb) => log::run(&context, &verb),
         Command::Bench(verb) => bench::run(&context, verb),
         Command::Config(verb) => config::run(&context, &verb),
-        Command::Completion { .. } | Command::Reference { .. } => Ok(()),
+        Command::Completion { .. } | Command::Help { .. } | Command::Version | Command::Reference { .. } => {
+            Ok(())
+        }
     }
 }
 
@@ -89,6 +93,8 @@ fn is_of_node(command: &Command) -> bool {
         | Command::Log(_)
         | Command::Bench(_)
         | Command::Completion { .. }
+        | Command::Help { .. }
+        | Command::Version
         | Command::Reference { .. } => false,
     }
 }
@@ -96,6 +102,20 @@ fn is_of_node(command: &Command) -> bool {
 fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let message = "interrupted; a write under way may have happened";
     run_until_interrupted(Threads::One, work, message)
+}
+
+/// The same as `--help` behind the command.
+fn help(words: &[String]) -> Result<(), Failure> {
+    let mut root = command();
+    root.build();
+    let mut at = &mut root;
+    for word in words {
+        let name = at.get_bin_name().unwrap_or("quorate").to_owned();
+        let found = at.find_subcommand_mut(word);
+        at = found
+            .ok_or_else(|| Failure::usage(format!("{name} has no command {word:?}; see `{name} --help`")))?;
+    }
+    Output::bytes(at.render_long_help().to_string().as_bytes())
 }
 
 fn completion(shell: clap_complete::Shell) -> Result<(), Failure> {

@@ -1,10 +1,7 @@
 //! `quorate kv`.
 
-use std::io::Read;
-
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
 use quorate_server::http::{Request, escape};
 use serde_json::{Value, json};
 
@@ -14,23 +11,32 @@ use super::confirm::{Unattended, confirm};
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::output::{Rows, after_printing, took_effect};
-
-/// The longest value read from standard input; the machine's own limit is checked by the cluster.
-const STDIN_BYTES_MAX: u64 = 64 << 20;
+use super::value::{Source, in_json};
 
 pub(crate) async fn run(context: &Context, verb: Kv) -> Result<(), Failure> {
     match verb {
         Kv::Get { key, reading } => get(context, &key, &reading).await,
-        Kv::Put { key, value } => put(context, &key, value).await,
+        Kv::Put { key, value, file } => {
+            let source = match (&value, &file) {
+                (_, Some(file)) => Source::File(file),
+                (value, None) => Source::Word(value.as_deref().unwrap_or_default()),
+            };
+            put(context, &key, source).await
+        }
         Kv::Delete { key, yes } => {
             confirm(&format!("delete key {key:?}"), yes, Unattended::Proceed)?;
             let body = json!({"operation": "delete", "key": key});
             let answer = context.api()?.json(&Request::post("/command", &body), Effect::Write).await?;
             took_effect("the write", context.output.record(vec!["deleted", "index", "term"], &answer))
         }
-        Kv::Cas { key, values, expected, absent } => {
-            let (expected, value) = cas_values(values, expected, absent)?;
-            cas(context, &key, expected, &value).await
+        Kv::Cas { key, values, expected, absent, expected_file, file } => {
+            let words = values.iter().map(String::as_str).collect();
+            let given = match (&expected, &expected_file) {
+                (Some(expected), _) => Some(Source::Word(expected)),
+                (None, file) => file.as_deref().map(Source::File),
+            };
+            let (expected, value) = cas_sources(words, given, file.as_deref().map(Source::File), absent)?;
+            cas(context, &key, expected, value).await
         }
         Kv::List { prefix, limit, cursor, reading } => {
             list(context, &prefix, limit, cursor.as_deref(), &reading).await
@@ -68,45 +74,45 @@ fn put_value(record: &mut Value, bytes: &[u8]) {
     }
 }
 
-async fn put(context: &Context, key: &str, value: String) -> Result<(), Failure> {
+async fn put(context: &Context, key: &str, value: Source<'_>) -> Result<(), Failure> {
     let path = path_of(key)?;
-    let value = if value == "-" { read_stdin()? } else { Bytes::from(value) };
-    let answer = context.api()?.json(&Request::put(path, value), Effect::Write).await?;
+    let answer = context.api()?.json(&Request::put(path, value.read()?), Effect::Write).await?;
     took_effect("the write", context.output.record(vec!["index", "term"], &answer))
 }
 
-fn read_stdin() -> Result<Bytes, Failure> {
-    let mut bytes = Vec::new();
-    let read = std::io::stdin().lock().take(STDIN_BYTES_MAX + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
-    if bytes.len() as u64 > STDIN_BYTES_MAX {
-        return Err(Failure::usage(format!(
-            "the value on standard input is longer than {STDIN_BYTES_MAX} bytes"
-        )));
-    }
-    Ok(bytes.into())
-}
-
-/// The expected value (`None`: absent) and the new one.
-fn cas_values(
-    values: Vec<String>,
-    expected: Option<String>,
+/// Where the expected value (`None`: absent) and the new one come from: flags, and the words for what no flag names.
+fn cas_sources<'a>(
+    words: Vec<&'a str>,
+    expected: Option<Source<'a>>,
+    value: Option<Source<'a>>,
     absent: bool,
-) -> Result<(Option<String>, String), Failure> {
-    let mut values = values.into_iter();
-    match (values.next(), values.next(), expected, absent) {
-        (Some(expected), Some(value), None, false) | (Some(value), None, Some(expected), false) => {
-            Ok((Some(expected), value))
+) -> Result<(Option<Source<'a>>, Source<'a>), Failure> {
+    let mut words = words.into_iter().map(Source::Word);
+    let expected = if absent { None } else { expected.or_else(|| words.next()) };
+    let value = value.or_else(|| words.next());
+    match (expected, value, words.next()) {
+        (Some(Source::Word("-")), Some(Source::Word("-")), _) => {
+            Err(Failure::usage("standard input is one value; give the other one as text or by --file"))
         }
-        (Some(value), None, None, true) => Ok((None, value)),
+        (expected, Some(value), None) if absent == expected.is_none() => Ok((expected, value)),
         _ => Err(Failure::usage(
             "give the expected value once: kv cas KEY EXPECTED VALUE, or kv cas --absent KEY VALUE",
         )),
     }
 }
 
-async fn cas(context: &Context, key: &str, expected: Option<String>, value: &str) -> Result<(), Failure> {
-    let body = json!({"operation": "cas", "key": key, "expected": expected, "value": value});
+async fn cas(
+    context: &Context,
+    key: &str,
+    expected: Option<Source<'_>>,
+    value: Source<'_>,
+) -> Result<(), Failure> {
+    let (expected, value) = (expected.map(Source::read).transpose()?, value.read()?);
+    let ([expected, value], encoding) = in_json([expected.as_ref(), Some(&value)]);
+    let mut body = json!({"operation": "cas", "key": key, "expected": expected, "value": value});
+    if let Some(encoding) = encoding {
+        body["encoding"] = encoding.into();
+    }
     let answer = context.api()?.json(&Request::post("/command", &body), Effect::Write).await?;
     let printed = context.output.record(vec!["swapped", "value", "index", "term"], &answer);
     let own = match answer["swapped"].as_bool() {

@@ -3,8 +3,11 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use quorate::machine::Envelope;
 use quorate::store::{DiskError, FjallDisk, FjallOptions, Offline, OfflineGroup, OpenError};
 use quorate::{Entry, EntryKind, Index};
+use quorate_server::api::LoggedCommand;
+use quorate_server::machine::StoreCommand;
 use serde_json::{Value, json};
 
 use super::arguments::Log;
@@ -61,7 +64,7 @@ fn inspect(context: &Context, directory: &Path, group: &str, from: Index, limit:
         rows.push(shown(entry));
         ControlFlow::Continue(())
     });
-    let columns = vec!["index", "term", "time_ms", "kind", "bytes", "chain"];
+    let columns = vec!["index", "term", "time", "kind", "operation", "key", "value", "bytes", "chain"];
     let printed = context.output.rows(&Rows { columns, rows }, None);
     let own = match walked {
         Ok(true) => Ok(()),
@@ -85,19 +88,44 @@ fn shown(entry: &Entry) -> Value {
         EntryKind::Command => "command",
         EntryKind::Membership => "membership",
     };
-    json!({
+    let mut row = json!({
         "index": entry.index.0,
         "term": entry.term.0,
+        "time": rfc_3339(entry.time_ms),
         "time_ms": entry.time_ms,
         "kind": kind,
         "bytes": entry.payload.len(),
         "chain": entry.chain.to_string(),
-    })
+    });
+    // Of another machine, or a newer one: then it is bytes.
+    let command = (entry.kind == EntryKind::Command).then(|| Envelope::decode(&entry.payload).ok()).flatten();
+    let command =
+        command.and_then(|envelope| envelope.command::<StoreCommand>().ok()).map(LoggedCommand::from);
+    if let Some(LoggedCommand { operation, key, value, encoding, expected, amount }) = command {
+        row["operation"] = operation.into();
+        row["key"] = key.into();
+        row["value"] = amount.map_or_else(|| json!(value), Value::from);
+        row["encoding"] = json!(encoding);
+        row["expected"] = json!(expected);
+    }
+    row
+}
+
+/// The time in UTC, as RFC 3339 has it; a time beyond the year 9999 stays a number.
+fn rfc_3339(time_ms: u64) -> String {
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(time_ms);
+    // The last moment that it can write.
+    if time_ms < 253_402_300_800_000 {
+        humantime::format_rfc3339_millis(time).to_string()
+    } else {
+        time_ms.to_string()
+    }
 }
 
 fn verify(context: &Context, directory: &Path) -> Result<(), Failure> {
     let report = open(directory)?.verify();
-    let rows: Vec<Value> = report.groups.iter().map(of_group).collect();
+    let rows: Vec<Value> =
+        report.groups.iter().map(|group| of_group(group, report.damage.is_empty())).collect();
     let whole = report.damage.is_empty() && report.groups.iter().all(|group| group.damage.is_empty());
     let torn = report.torn.as_ref().map(
         |torn| json!({"journal": torn.journal, "kept_bytes": torn.kept_bytes, "cut_bytes": torn.cut_bytes}),
@@ -112,7 +140,7 @@ fn verify(context: &Context, directory: &Path) -> Result<(), Failure> {
         "damage": report.damage,
         "groups": rows,
     });
-    let columns = vec!["group", "first", "last", "term", "entries", "bytes", "chain", "ok"];
+    let columns = vec!["group", "first", "last", "term", "entries", "bytes", "chain", "state"];
     let printed = context.output.rows(&Rows { columns, rows }, Some(&document));
     if let Some(torn) = &report.torn {
         let cut = torn.cut_bytes;
@@ -133,7 +161,9 @@ fn verify(context: &Context, directory: &Path) -> Result<(), Failure> {
     after_printing(printed, Err(own))
 }
 
-fn of_group(group: &OfflineGroup) -> Value {
+/// What is damaged in the database is no group's alone, and none of them is whole then.
+fn of_group(group: &OfflineGroup, database_is_whole: bool) -> Value {
+    let whole = database_is_whole && group.damage.is_empty();
     let hard_state = group.hard_state.as_hard_state();
     json!({
         "group": group.name,
@@ -145,7 +175,20 @@ fn of_group(group: &OfflineGroup) -> Value {
         "entries": group.entries,
         "bytes": group.bytes,
         "chain": group.last.chain.to_string(),
-        "ok": group.damage.is_empty(),
+        "ok": whole,
+        "state": if whole { "whole" } else { "damaged" },
         "damage": group.damage,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rfc_3339;
+
+    #[test]
+    fn times_are_written_for_people() {
+        assert_eq!(rfc_3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc_3339(1_796_040_000_123), "2026-11-30T12:00:00.123Z");
+        assert_eq!(rfc_3339(u64::MAX), u64::MAX.to_string());
+    }
 }

@@ -30,5 +30,6 @@ mod reference;
 mod runtime;
 mod serve;
 mod status;
+mod value;
 
 pub(crate) use dispatch::main;

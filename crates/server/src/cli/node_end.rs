@@ -38,6 +38,7 @@ pub(crate) fn not_served(error: &ServeError, host: &str, port: u16, api_port: u1
             exit = of_disk(error, &mut message);
         }
         ServeError::NotListed { .. }
+        | ServeError::OtherNodes { .. }
         | ServeError::Advertise { .. }
         | ServeError::Start(
             quorate::StartError::Name(_)

@@ -63,9 +63,12 @@ pub(crate) fn dev(context: &Context) -> Result<(), Failure> {
         let rows: Vec<_> = running.nodes().iter().map(row).collect();
         let first = rows.first().and_then(|row| row["api"].as_str()).unwrap_or_default().to_owned();
         let data_dir = running.data_dir().display();
+        // What every command asks by itself.
+        let endpoints =
+            if first == "http://localhost:8000" { String::new() } else { format!(" --endpoints {first}") };
         let note = format!(
             "Cluster of {} nodes in this process; data in {data_dir}. Dashboard and API: {first}\n\
-             In another terminal: quorate kv put greeting hello, then quorate status. Ctrl-C ends it.",
+             In another terminal: quorate kv put greeting hello{endpoints}, then quorate status{endpoints}. Ctrl-C ends it.",
             running.nodes().len()
         );
         let end = running.until_signal().map_err(|error| not_served(&error, &host, port, api_port))?;
@@ -109,7 +112,7 @@ fn wants_colour() -> bool {
 }
 
 /// The host that a client on this machine dials.
-fn dialled(host: &str) -> String {
+pub(crate) fn dialled(host: &str) -> String {
     if is_wildcard(host) { "localhost".to_owned() } else { host.to_owned() }
 }
 

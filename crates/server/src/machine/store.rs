@@ -55,9 +55,7 @@ impl StateMachine for Store {
         self.digest.absorb(cx);
         match command {
             StoreCommand::Kv(command) => StoreReply::Kv(self.kv.apply(cx, command)),
-            StoreCommand::Counter(CounterCommand::Add { name, amount }) => {
-                StoreReply::Counter(self.add(cx.index().0, name, amount))
-            }
+            StoreCommand::Counter(command) => StoreReply::Counter(self.count(cx.index().0, command)),
         }
     }
 
@@ -102,10 +100,30 @@ impl StateMachine for Store {
 }
 
 impl Store {
-    fn add(&mut self, index: u64, name: String, amount: i64) -> CounterReply {
-        if let Err(refusal) = check_name(&name) {
+    fn count(&mut self, index: u64, command: CounterCommand) -> CounterReply {
+        let (CounterCommand::Add { name, .. }
+        | CounterCommand::Set { name, .. }
+        | CounterCommand::Delete { name }) = &command;
+        if let Err(refusal) = check_name(name) {
             return CounterReply::Refused(refusal);
         }
+        match command {
+            CounterCommand::Add { name, amount } => self.add(index, name, amount),
+            CounterCommand::Set { name, value } => {
+                Arc::make_mut(&mut self.counters).insert(name, Counted { value, index });
+                CounterReply::Now { value }
+            }
+            CounterCommand::Delete { name } => {
+                let existed = self.counters.contains_key(&name);
+                if existed {
+                    Arc::make_mut(&mut self.counters).remove(&name);
+                }
+                CounterReply::Deleted { existed }
+            }
+        }
+    }
+
+    fn add(&mut self, index: u64, name: String, amount: i64) -> CounterReply {
         let before = self.counters.get(&name).map_or(0, |counted| counted.value);
         let Some(value) = before.checked_add(amount) else {
             return CounterReply::Overflow { value: before };
@@ -177,6 +195,16 @@ mod tests {
         assert_eq!(add("b", i64::MAX).await, StoreReply::Counter(CounterReply::Overflow { value: 3 }));
         assert_eq!(add("b", -4).await, StoreReply::Counter(CounterReply::Now { value: -1 }));
         assert!(matches!(add("", 1).await, StoreReply::Counter(CounterReply::Refused(_))));
+        let send = async |command| store.propose(StoreCommand::Counter(command)).await.expect("applies");
+        let (set, delete) = (
+            CounterCommand::Set { name: "d".into(), value: i64::MIN },
+            CounterCommand::Delete { name: "d".into() },
+        );
+        assert_eq!(send(set).await, StoreReply::Counter(CounterReply::Now { value: i64::MIN }));
+        assert_eq!(send(delete.clone()).await, StoreReply::Counter(CounterReply::Deleted { existed: true }));
+        assert_eq!(send(delete).await, StoreReply::Counter(CounterReply::Deleted { existed: false }));
+        let unnamed = CounterCommand::Delete { name: String::new() };
+        assert!(matches!(send(unnamed).await, StoreReply::Counter(CounterReply::Refused(_))));
         let (first, next) = names(&store, None).await;
         assert_eq!((first.as_slice(), next.as_deref()), (&["a/1".to_owned()][..], Some("a/1")));
         let (second, end) = names(&store, next.as_deref()).await;
@@ -232,6 +260,18 @@ mod tests {
         assert_eq!(
             hex(KvCommand::set("k", "v").into()),
             "010081a24b7681a353657482a36b6579a16ba576616c7565c40176"
+        );
+        let (set, delete) = (
+            CounterCommand::Set { name: "n".into(), value: -3 },
+            CounterCommand::Delete { name: "n".into() },
+        );
+        assert_eq!(
+            hex(StoreCommand::Counter(set)),
+            "010081a7436f756e74657281a353657482a46e616d65a16ea576616c7565fd"
+        );
+        assert_eq!(
+            hex(StoreCommand::Counter(delete)),
+            "010081a7436f756e74657281a644656c65746581a46e616d65a16e"
         );
         assert_eq!(
             hex(StoreCommand::add("n", -3)),

@@ -26,6 +26,18 @@ pub enum CounterCommand {
         /// How much.
         amount: i64,
     },
+    /// Sets it, whatever it is.
+    Set {
+        /// The counter: 1 to [`KEY_BYTES_MAX`] bytes.
+        name: String,
+        /// What it is to be.
+        value: i64,
+    },
+    /// Deletes it: it is as one that was never added to.
+    Delete {
+        /// The counter: 1 to [`KEY_BYTES_MAX`] bytes.
+        name: String,
+    },
 }
 
 /// What a command did.
@@ -46,6 +58,11 @@ pub enum CounterReply {
     Now {
         /// The value.
         value: i64,
+    },
+    /// The counter is gone.
+    Deleted {
+        /// Whether there was one.
+        existed: bool,
     },
     /// Not added: the value would leave the range of an `i64`.
     Overflow {
@@ -119,7 +136,11 @@ impl StoreCommand {
     pub fn check(&self) -> Result<(), KvRefusal> {
         match self {
             Self::Kv(command) => command.check(),
-            Self::Counter(CounterCommand::Add { name, .. }) => check_name(name),
+            Self::Counter(
+                CounterCommand::Add { name, .. }
+                | CounterCommand::Set { name, .. }
+                | CounterCommand::Delete { name },
+            ) => check_name(name),
         }
     }
 }

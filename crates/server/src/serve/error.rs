@@ -34,6 +34,18 @@ pub enum ServeError {
         /// What the list says.
         listed: String,
     },
+    /// The directory of a cluster in one process has another number of nodes.
+    #[error(
+        "{} holds a cluster of {found} nodes, not of {nodes}; give --nodes {found}, or another --data-dir", path.display()
+    )]
+    OtherNodes {
+        /// The directory.
+        path: PathBuf,
+        /// Nodes that it has.
+        found: u16,
+        /// Nodes that were asked for.
+        nodes: u16,
+    },
     /// The data directory could not be made.
     #[error("cannot make the data directory {}: {source}", path.display())]
     DataDir {

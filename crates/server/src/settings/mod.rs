@@ -22,7 +22,7 @@ mod variables;
 
 pub(crate) use self::error::SettingError;
 pub(crate) use self::flags::flags;
-pub(crate) use self::gather::Settings;
+pub(crate) use self::gather::{Settings, Source};
 pub(crate) use self::nodes::resolve;
 pub(crate) use self::reference::config_page;
 pub(crate) use self::table::{Place, SETTINGS, Setting};

@@ -1,22 +1,23 @@
 //! Runs the clients and prints what was measured.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use quorate_server::http::Request;
-use serde_json::json;
+use quorate_server::http::{Request, escape};
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::report::{self, Tally};
 use super::workload::{Caller, Operation, Workload};
-use super::{bridge, rest};
+use super::{bridge, clean, rest};
 use crate::cli::arguments::{Bench, Via};
 use crate::cli::client::Effect;
 use crate::cli::context::Context;
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Exit, Failure};
 use crate::cli::member::cluster;
 use crate::cli::output::after_printing;
-use crate::cli::runtime::{Threads, run_until_interrupted};
+use crate::cli::runtime::{Threads, run as run_on};
 
 /// The longest value: below the limit of every node, whatever its settings.
 const VALUE_BYTES_MAX: u32 = 512 << 10;
@@ -32,13 +33,36 @@ pub(crate) fn run(context: &Context, verb: Bench) -> Result<(), Failure> {
     }
     let value = bytes::Bytes::from(vec![b'x'; load.value as usize]);
     let timeout = context.api()?.timeout;
-    let workload = Workload { operation, load, value, timeout };
-    run_until_interrupted(Threads::PerCore, measured(context, workload), "interrupted")
+    let prefix = format!("quorate-bench/{:08x}/", RandomState::new().hash_one(std::process::id()) >> 32);
+    let workload = Workload { operation, load, value, timeout, prefix };
+    run_on(Threads::PerCore, measured_and_cleaned(context, &workload))
 }
 
-async fn measured(context: &Context, workload: Workload) -> Result<(), Failure> {
+/// However the measurement ends, its keys are deleted. A second Ctrl-C leaves them.
+async fn measured_and_cleaned(context: &Context, workload: &Workload) -> Result<(), Failure> {
+    // Before anything is written: an endpoint that is dead ends here.
+    let members = cluster(context).await?;
+    let interrupted = || Failure::new(Exit::Interrupted, "interrupted");
+    let measured = tokio::select! {
+        measured = measured(context, workload, &members) => measured,
+        Ok(()) = tokio::signal::ctrl_c() => Err(interrupted()),
+    };
+    let cleaned = tokio::select! {
+        cleaned = clean::run(context, workload) => cleaned,
+        Ok(()) = tokio::signal::ctrl_c() => Err(interrupted()),
+    };
+    let remain = |failure: Failure| {
+        let prefix = &workload.prefix;
+        let message =
+            format!("keys below {prefix} remain: {failure}; see `quorate kv list --prefix {prefix}`");
+        Failure { message, ..failure }
+    };
+    after_printing(cleaned.map_err(remain), measured)
+}
+
+async fn measured(context: &Context, workload: &Workload, members: &Value) -> Result<(), Failure> {
     if workload.operation == Operation::Get {
-        fill(context, &workload).await?;
+        fill(context, workload).await?;
     }
     let via = match workload.load.via {
         Via::Bridge => "bridge",
@@ -47,18 +71,17 @@ async fn measured(context: &Context, workload: Workload) -> Result<(), Failure> 
     let operation = workload.operation.name();
     let (clients, value) = (workload.load.clients, workload.load.value);
     context.output.note(&format!(
-        "{clients} clients {operation} by {via} for {} s, values of {value} bytes",
-        workload.load.seconds
+        "{clients} clients {operation} by {via} for {} s, values of {value} bytes, keys below {}, deleted at the end",
+        workload.load.seconds, workload.prefix
     ));
     let (tally, elapsed) = match workload.load.via {
         Via::Bridge => {
-            let answer = cluster(context).await?;
-            let members = bridge::Members::connect(&answer, &workload).await?;
-            let result = drive(&workload, members.callers()).await;
+            let members = bridge::Members::connect(members, workload).await?;
+            let result = drive(workload, members.callers()).await;
             members.close().await;
             result?
         }
-        Via::Rest => drive(&workload, rest::callers(&context.api()?, &workload)).await?,
+        Via::Rest => drive(workload, rest::callers(&context.api()?, workload)).await?,
     };
     let mut record = json!({
         "operation": operation,
@@ -79,7 +102,8 @@ async fn measured(context: &Context, workload: Workload) -> Result<(), Failure> 
 async fn fill(context: &Context, workload: &Workload) -> Result<(), Failure> {
     let api = context.api()?;
     for at in 0..workload.load.keys {
-        let request = Request::put(format!("/v1/kv/bench%2F{at}"), workload.value.clone());
+        let key = escape(&workload.key_at(at.into()));
+        let request = Request::put(format!("/v1/kv/{key}"), workload.value.clone());
         api.send(&request, Effect::Write).await?;
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! What it is not: an open loop. A stall shows as few slow requests, not as all that would have come meanwhile.
 
 mod bridge;
+mod clean;
 mod measure;
 mod report;
 mod rest;

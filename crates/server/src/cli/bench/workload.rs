@@ -21,6 +21,8 @@ pub(super) struct Workload {
     pub(super) value: bytes::Bytes,
     /// Of one request.
     pub(super) timeout: Duration,
+    /// Of all keys, and of no others in the cluster.
+    pub(super) prefix: String,
 }
 
 impl Operation {
@@ -33,10 +35,15 @@ impl Operation {
 }
 
 impl Workload {
+    /// One of the keys.
+    pub(super) fn key_at(&self, at: u64) -> String {
+        format!("{}{at}", self.prefix)
+    }
+
     /// The key of a client's next request: all clients together walk through all keys.
     pub(super) fn key(&self, client: u32, turn: u64) -> String {
         let at = (u64::from(client) + turn * u64::from(self.load.clients)) % u64::from(self.load.keys);
-        format!("bench/{at}")
+        self.key_at(at)
     }
 }
 
