@@ -21,7 +21,7 @@ fn a_wrong_flag_names_the_right_one() -> Result<()> {
     quorate(&["help", "kv", "put"])?.expect(0, "Usage: quorate kv put")?;
     quorate(&["help", "kv", "pot"])?.expect(2, "quorate kv has no command \"pot\"")?;
     quorate(&["kv", "cas", "k", "-", "-"])?.expect(2, "standard input is one value")?;
-    quorate(&["kv", "put", "k"])?.expect(2, "--file")?;
+    quorate(&["kv", "put", "k"])?.expect(2, "<VALUE>")?;
     quorate(&["kv", "put", "k", "--file", "none"])?.expect(1, "cannot read none")?;
     quorate(&["kv", "cas", "k", "v"])?.expect(2, "kv cas --absent KEY VALUE")?;
     quorate(&["actors", "stop", "log-store"])?.expect(2, "give --yes")

@@ -22,7 +22,7 @@ pub(crate) async fn run(context: &Context, verb: Counter) -> Result<(), Failure>
             took_effect("the write", print(context, &answer))
         }
         Counter::Set { name, value } => {
-            let request = Request::put(path_of(name)?, "").json(json!({"value": value}).to_string());
+            let request = Request::new(Method::PUT, path_of(name)?).json(json!({"value": value}).to_string());
             let answer = context.api()?.json(&request, Effect::Write).await?;
             took_effect("the write", print(context, &answer))
         }
