@@ -53,6 +53,39 @@ async fn rule_12_what_a_session_retries_happens_once_under_any_leader() -> Resul
     Ok(())
 }
 
+/// A client that was given one address could only write if its node led.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_is_given_one_follower_writes_and_outlives_it() -> Result<()> {
+    let mut cluster = Cluster::start(3, quick()).await?;
+    let handles = cluster.group("counter", Counter::default).await?;
+    let leader = cluster.leader(&handles).await?;
+    let follower = (leader + 1) % 3;
+    let address = || [format!("127.0.0.1:{}", cluster.port(follower))];
+    let (writes, reads) =
+        (Client::connect(address(), options()).await?, Client::connect(address(), options()).await?);
+    let written = writes.group::<Counter>("counter");
+    assert_eq!(written.propose(Add(1)).await?.reply, 1);
+    // This one is served by the follower and has no failure to learn from.
+    let read = reads.group::<Counter>("counter");
+    assert_eq!(read.query(Total, Consistency::Linearizable).await?, 1);
+
+    cluster.kill(follower).await;
+    assert_eq!(written.propose(Add(1)).await?.reply, 2);
+    assert_eq!(read.query(Total, Consistency::Linearizable).await?, 2);
+    // It comes back, the leader goes: there is a majority again, of which no one was named.
+    cluster.start_node(follower).await?;
+    let back = cluster.node(follower).group("counter", Counter::default()).await?;
+    cluster.kill(leader).await;
+    assert_eq!(written.propose(Add(1)).await?.reply, 3);
+    assert_eq!(read.query(Total, Consistency::Linearizable).await?, 3);
+    drop(back);
+    for client in [writes, reads] {
+        client.close().await;
+    }
+    cluster.stop_all().await;
+    Ok(())
+}
+
 /// What is in the log must fit into one message to a peer. One that did not, by a few bytes, stopped its group permanently.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_no_peer_could_be_sent_is_refused_and_the_next_one_is_taken() -> Result<()> {

@@ -85,7 +85,7 @@ pub(crate) fn proposal_result(
     match response {
         Ok(Response::Applied { reply, index, term }) => Ok(EncodedReply { reply, index, term }),
         Ok(Response::NotApplied(error)) => Err(error),
-        Ok(Response::Answered { .. } | Response::NotAnswered(_)) => {
+        Ok(Response::Answered { .. } | Response::NotAnswered(_) | Response::Members { .. }) => {
             Err(ProposeError::unknown("the node answered a proposal with the answer to a query"))
         }
         Err(CallFailure::NoSuchGroup { node, .. }) => {
@@ -104,7 +104,7 @@ pub(crate) fn query_result(response: Result<Response, CallFailure>) -> Result<By
     match response {
         Ok(Response::Answered { answer }) => Ok(answer),
         Ok(Response::NotAnswered(error)) => Err(error),
-        Ok(Response::Applied { .. } | Response::NotApplied(_)) => {
+        Ok(Response::Applied { .. } | Response::NotApplied(_) | Response::Members { .. }) => {
             Err(QueryError::not_ready("the node answered a query with the reply to a proposal"))
         }
         Err(CallFailure::CannotBeSent(detail)) => Err(QueryError::Unreadable { detail }),

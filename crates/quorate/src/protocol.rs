@@ -41,6 +41,8 @@ pub(crate) enum Request {
     Propose { payload: Bytes },
     /// Call: a query from a client.
     Query { query: Bytes, consistency: Consistency },
+    /// Call: who are the members? From a client, of any node.
+    Members,
     /// Cast: the machine of `node`, the sender, faulted at this index and stays down.
     Faulted { node: NodeId, index: u64 },
 }
@@ -52,6 +54,14 @@ pub(crate) enum Response {
     Answered { answer: Bytes },
     NotApplied(ProposeError),
     NotAnswered(QueryError),
+    Members { leader: Option<NodeId>, members: Vec<MemberAddress> },
+}
+
+/// A member, and where its bridge is dialled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MemberAddress {
+    pub(crate) id: NodeId,
+    pub(crate) raft: String,
 }
 
 /// The name under which a group is exposed.

@@ -17,7 +17,7 @@ use crate::messages::applier::{ApplierMessage, ApplierRef};
 use crate::messages::group::{GroupMessage, GroupRef};
 use crate::messages::role::{LeaderMessage, RoleRef, Submission};
 use crate::ports::QueryPort;
-use crate::protocol::{Consistency, GroupProtocol};
+use crate::protocol::{Consistency, GroupProtocol, MemberAddress};
 use crate::replay::ReplayMark;
 
 /// Why a stale query is not answered yet.
@@ -60,6 +60,8 @@ pub(crate) struct Route {
     pub(crate) replay: Arc<ReplayMark>,
     pub(crate) leader: LeaderRoute,
     pub(crate) leader_id: Option<NodeId>,
+    /// The members in force, for clients that ask for them; none before the log is loaded.
+    pub(crate) members: Arc<[MemberAddress]>,
     pub(crate) term: Term,
     pub(crate) role_restarts: u64,
     pub(crate) applier_restarts: u64,
@@ -79,6 +81,7 @@ impl Route {
             replay: Arc::default(),
             leader: LeaderRoute::Unknown,
             leader_id: None,
+            members: Arc::default(),
             term: Term::ZERO,
             role_restarts: 0,
             applier_restarts: 0,

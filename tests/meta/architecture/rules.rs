@@ -322,6 +322,7 @@ pub(crate) const RULES: &[Rule] = &[
         within: &["crates/quorate/src"],
         except: &[
             "crates/quorate/src/client/session_pool.rs",
+            "crates/quorate/src/client/nodes.rs",
             "crates/quorate/src/node/owner.rs",
             "crates/quorate/src/node/admission.rs",
         ],

@@ -138,13 +138,14 @@ impl GroupCalls {
         }
     }
 
-    /// One attempt, at the node that answered last. On failure, rotate to the next node; back off after a full round.
+    /// One attempt, at the node that answered last. On failure, rotate to the next node, or to the leader if the one that
+    /// answered knows it; back off after a full round.
     async fn ask_node(&self, request: &Request, deadline: Instant) -> Result<Response, CallFailure> {
         let inner = &self.client.inner;
-        let node = inner.current();
+        let node = inner.nodes.current();
         let remote = inner
             .bridge
-            .remote::<GroupProtocol>(&inner.nodes[node], &self.exposed)
+            .remote::<GroupProtocol>(&node, &self.exposed)
             .map_err(|error| CallFailure::NotSent(error.to_string()))?;
         let result = call_group(&remote, request, deadline).await.map_err(|failure| match failure {
             CallFailure::NoSuchGroup { detail, .. } => {
@@ -152,11 +153,13 @@ impl GroupCalls {
             }
             failure => failure,
         });
-        if !is_useful(&result) {
-            inner.rotate_from(node);
-            if node + 1 == inner.nodes.len() {
-                attempt::pause(deadline).await;
-            }
+        let useful = is_useful(&result);
+        let round_is_over = !useful && inner.nodes.rotate_from(&node);
+        if result.is_ok() && inner.nodes.learns_now(useful) {
+            inner.learn_from(&node, &self.exposed, deadline).await;
+        }
+        if round_is_over {
+            attempt::pause(deadline).await;
         }
         result
     }
@@ -174,7 +177,7 @@ fn is_useful(result: &Result<Response, CallFailure>) -> bool {
         Ok(Response::Applied { .. } | Response::Answered { .. }) => true,
         Ok(Response::NotApplied(error)) => !is_of_node(error),
         Ok(Response::NotAnswered(error)) => matches!(error, QueryError::Busy { .. }),
-        Err(_) => false,
+        Ok(Response::Members { .. }) | Err(_) => false,
     }
 }
 

@@ -1,14 +1,22 @@
-//! The client: the links it dials, and the node it asks.
+//! The client: the links it dials, and how it learns the members of the cluster.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quorate_bridge::{Bridge, BridgeHandle, BridgeOptions, Identity, Net, PeerAddress, TokioNet};
+use quorate_core::NodeId;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
+use crate::attempt::call_group;
+use crate::client::nodes::{Changes, Nodes};
 use crate::machine::ClientId;
+use crate::protocol::{GroupProtocol, Request, Response};
 use crate::{clock, instance};
+
+/// How long the answer to who the members are is waited for.
+const LEARN_MAX: Duration = Duration::from_secs(1);
 
 /// What one client may choose.
 #[derive(Debug, Clone)]
@@ -32,7 +40,7 @@ impl Default for ClientOptions {
 #[non_exhaustive]
 pub enum ClientError {
     /// The list of addresses is empty.
-    #[error("no address was given: name one node of the cluster as host:port, better all of them")]
+    #[error("no address was given: name one node of the cluster as host:port, better several")]
     NoAddress,
     /// An address the bridge does not take.
     #[error("address {address:?} cannot be dialled: {detail}")]
@@ -68,10 +76,7 @@ pub struct Client {
 
 pub(super) struct ClientInner {
     pub(super) bridge: BridgeHandle,
-    /// The labels of the links, one per address.
-    pub(super) nodes: Vec<String>,
-    /// The node that answered last.
-    current: AtomicUsize,
+    pub(super) nodes: Nodes,
     /// Its sessions are named after this number and a count.
     entropy: u128,
     sessions: AtomicU64,
@@ -86,7 +91,8 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// Starts to dial these nodes and returns at once. The first call shows whether any of them answers.
+    /// Starts to dial these nodes and returns at once. The first call shows whether any of them answers; from one that does it
+    /// learns the others, so one address is enough, and more help only while that one is away.
     pub async fn connect<A: Into<String>>(
         addresses: impl IntoIterator<Item = A>,
         options: ClientOptions,
@@ -111,7 +117,7 @@ impl Client {
         let mut bridge = BridgeOptions::new(instance::unique_name("client"), Identity::client());
         (bridge.seed, bridge.net) = (entropy as u64, net);
         let bridge = Bridge::start(bridge, None).await?;
-        let nodes = peers.iter().map(|peer| peer.node.clone()).collect();
+        let nodes = Nodes::given(&peers);
         for peer in peers {
             let address = peer.address.clone();
             if let Err(error) = bridge.add_peer(peer) {
@@ -120,8 +126,8 @@ impl Client {
             }
         }
         let permits = Semaphore::new(options.in_flight_max.clamp(1, Semaphore::MAX_PERMITS));
-        let (current, sessions) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let inner = ClientInner { bridge, nodes, current, entropy, sessions, permits, options };
+        let sessions = AtomicU64::new(0);
+        let inner = ClientInner { bridge, nodes, entropy, sessions, permits, options };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -138,14 +144,25 @@ impl ClientInner {
         ClientId::of_name(&format!("{:032x}/{count}", self.entropy))
     }
 
-    /// The index of the node that is asked.
-    pub(super) fn current(&self) -> usize {
-        self.current.load(Ordering::Relaxed)
-    }
-
-    /// Asks the next node from now on, unless another call has rotated already.
-    pub(super) fn rotate_from(&self, node: usize) {
-        let next = (node + 1) % self.nodes.len();
-        let _ = self.current.compare_exchange(node, next, Ordering::Relaxed, Ordering::Relaxed);
+    /// Asks a node that has answered who the members are, and dials them. One that does not know, or is of a build that does
+    /// not say, changes nothing.
+    pub(super) async fn learn_from(&self, node: &str, group: &str, deadline: Instant) {
+        let Ok(remote) = self.bridge.remote::<GroupProtocol>(node, group) else { return };
+        let deadline = deadline.min(Instant::now() + LEARN_MAX);
+        let Ok(Response::Members { leader, members }) =
+            call_group(&remote, &Request::Members, deadline).await
+        else {
+            return;
+        };
+        let leader = leader.as_ref().map(NodeId::as_str);
+        let answers = |label: &str| Some(self.bridge.link(label)?.peer?.node.clone());
+        let Changes { add, remove } = self.nodes.learned(&members, leader, answers);
+        for label in remove {
+            self.bridge.remove_peer(&label);
+        }
+        for peer in add {
+            // An id and an address that a member has are no longer than the bridge takes; if they are, it is not dialled.
+            let _ = self.bridge.add_peer(peer);
+        }
     }
 }

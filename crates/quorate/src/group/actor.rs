@@ -53,7 +53,10 @@ impl Actor for GroupActor {
                     state.for_role(event);
                 }
             }
-            GroupMessage::MembershipChanged(membership) => state.membership_changed(membership),
+            GroupMessage::MembershipChanged(membership) => {
+                state.membership_changed(membership);
+                state.publish(&me);
+            }
             GroupMessage::LeaderKnown { epoch, leader, term } if epoch == state.epoch => {
                 state.leader = (leader, term);
                 state.log_leader(&me);

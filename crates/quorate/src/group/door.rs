@@ -48,13 +48,17 @@ fn receive_batch(route: &Route, batch: Vec<Inbound<GroupProtocol>>, unreadable: 
             (Request::Query { query, consistency }, Some(port)) => {
                 route.send_query(consistency, QueryPort::Remote { query, port });
             }
+            (Request::Members, Some(port)) => {
+                let (leader, members) = (route.leader_id.clone(), route.members.to_vec());
+                drop(port.send(&Response::Members { leader, members }));
+            }
             (Request::Faulted { node, index }, _) => {
                 if node.as_str() == from.node {
                     route.tell_group(GroupMessage::PeerFaulted { peer: node, index });
                 }
             }
             // A call that was sent as a cast has no port to answer.
-            (Request::Propose { .. } | Request::Query { .. }, None) => {}
+            (Request::Propose { .. } | Request::Query { .. } | Request::Members, None) => {}
         }
     }
 }

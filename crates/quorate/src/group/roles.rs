@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use quorate_core::{
-    Entry, Epoch, Incarnation, Index, Loaded, Membership, NextRole, NodeId, ReplicaState, RoleEvent,
+    Entry, Epoch, Incarnation, Index, Loaded, Member, Membership, NextRole, NodeId, ReplicaState, RoleEvent,
 };
 use quorate_store::{Answer, LoadedGroup, PeerSource, StoreError, StoreRequest};
 use ractor::{ActorRef, RpcReplyPort};
@@ -13,6 +13,7 @@ use crate::group::state::{Child, GroupState, JOIN_MAX};
 use crate::messages::group::GroupMessage;
 use crate::messages::role::{EndedRole, LeaderMessage, RoleRef, RoleStatus};
 use crate::messages::store::{AnswerPort, port_answer};
+use crate::protocol::MemberAddress;
 use crate::role::start::{RoleStart, role_name, start_role};
 
 /// Bytes of entries that one read for people returns, about.
@@ -45,6 +46,9 @@ impl GroupState {
                 let _ = store.cast(record.into());
             }
         }
+        let address =
+            |(id, member): (&NodeId, &Member)| MemberAddress { id: id.clone(), raft: member.raft.clone() };
+        self.members = membership.members.iter().map(address).collect();
         self.membership = Some(membership);
     }
 

@@ -17,6 +17,7 @@ use crate::group::leader_log::LeaderLog;
 use crate::messages::applier::ApplierRef;
 use crate::messages::group::GroupMessage;
 use crate::messages::role::{LeaderMessage, RoleRef};
+use crate::protocol::MemberAddress;
 use crate::restarts::{APPLIER, ROLE, Restarts};
 use crate::route::{Condition, LeaderRoute, Route};
 
@@ -65,6 +66,8 @@ pub(crate) struct GroupState {
     pub(super) faults: Faults,
     pub(super) fault_here: Option<u64>,
     pub(super) membership: Option<Membership>,
+    /// Its members, as clients are told of them.
+    pub(super) members: Arc<[MemberAddress]>,
     pub(super) leader: (Option<NodeId>, Term),
     pub(super) leader_log: LeaderLog,
     pub(super) condition: Condition,
@@ -98,6 +101,7 @@ impl GroupState {
             faults,
             fault_here: before.fault_here,
             membership: None,
+            members: before.members,
             leader: (None, Term::ZERO),
             leader_log: LeaderLog::default(),
             condition: before.condition,
@@ -133,6 +137,7 @@ impl GroupState {
             replay: cx.replay.clone(),
             leader,
             leader_id: self.leader.0.clone(),
+            members: self.members.clone(),
             term: self.leader.1,
             role_restarts: self.role_restarts.total(),
             applier_restarts: self.applier_restarts.total(),
