@@ -1,5 +1,6 @@
 //! `quorate serve` and `quorate dev`. A server outlives its console: what it cannot print costs it nothing.
 
+use std::ffi::OsStr;
 use std::io::IsTerminal;
 
 use quorate_server::address::{is_wildcard, join};
@@ -63,13 +64,11 @@ pub(crate) fn dev(context: &Context) -> Result<(), Failure> {
         let rows: Vec<_> = running.nodes().iter().map(row).collect();
         let first = rows.first().and_then(|row| row["api"].as_str()).unwrap_or_default().to_owned();
         let data_dir = running.data_dir().display();
-        // What every command asks by itself.
-        let endpoints =
-            if first == "http://localhost:8000" { String::new() } else { format!(" --endpoints {first}") };
         let note = format!(
             "Cluster of {} nodes in this process; data in {data_dir}. Dashboard and API: {first}\n\
-             In another terminal: quorate kv put greeting hello{endpoints}, then quorate status{endpoints}. Ctrl-C ends it.",
-            running.nodes().len()
+             In another terminal: {}. Ctrl-C ends it.",
+            running.nodes().len(),
+            first_steps(&first)
         );
         let end = running.until_signal().map_err(|error| not_served(&error, &host, port, api_port))?;
         let (output, queue) = (context.output, console.queue().clone());
@@ -106,9 +105,16 @@ fn closed(console: Console, ended: Result<(), Failure>) -> Result<(), Failure> {
     ended.map_err(|failure| Failure::new(failure.exit, ""))
 }
 
-/// Colours are for a terminal, and not for one whose user wants none (https://no-color.org).
-fn wants_colour() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+/// Colours are for a terminal, and not for one whose user wants none (https://no-color.org: set, and not empty).
+fn wants_colour(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
+    is_terminal && no_color.is_none_or(OsStr::is_empty)
+}
+
+/// What to type next; endpoints are named where they are not the ones that every command asks by itself.
+fn first_steps(api: &str) -> String {
+    let endpoints =
+        if api == "http://localhost:8000" { String::new() } else { format!(" --endpoints {api}") };
+    format!("quorate kv put greeting hello{endpoints}, then quorate status{endpoints}")
 }
 
 /// The host that a client on this machine dials.
@@ -125,8 +131,32 @@ fn start_log(settings: &Settings, otherwise: Option<&str>) -> Result<Console, Fa
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(console.queue().clone());
     let started = match notes {
         Notes::Json => builder.json().try_init(),
-        Notes::Text => builder.with_ansi(wants_colour()).try_init(),
+        Notes::Text => builder
+            .with_ansi(wants_colour(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref()))
+            .try_init(),
     };
     started.map_err(|error| Failure::failed(format!("cannot log: {error}")))?;
     Ok(console)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_whose_user_wants_them() {
+        for (is_terminal, no_color, colours) in
+            [(true, None, true), (true, Some(""), true), (true, Some("1"), false), (false, None, false)]
+        {
+            assert_eq!(wants_colour(is_terminal, no_color.map(OsStr::new)), colours, "{no_color:?}");
+        }
+    }
+
+    #[test]
+    fn what_dev_prints_works_on_the_ports_that_it_has() {
+        let usual = first_steps("http://localhost:8000");
+        assert_eq!(usual, "quorate kv put greeting hello, then quorate status");
+        let chosen = first_steps("http://localhost:39417");
+        assert_eq!(chosen.matches("--endpoints http://localhost:39417").count(), 2, "{chosen}");
+    }
 }

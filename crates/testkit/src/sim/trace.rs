@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use quorate::BROKEN_TARGET;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::lock::lock;
 
@@ -129,6 +129,10 @@ impl Subscriber for Trace {
         let target = event.metadata().target();
         self.write(target == BROKEN_TARGET, |line| {
             line.push_str(target);
+            // What an operator does not see unless asked for.
+            if *event.metadata().level() > Level::INFO {
+                line.push_str(" (debug)");
+            }
             event.record(&mut Text(line));
             Ok(())
         });

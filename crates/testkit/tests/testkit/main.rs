@@ -5,6 +5,7 @@ mod histories;
 mod history;
 mod history_draw;
 mod history_random;
+mod log_lines;
 mod runtime;
 mod simulation;
 mod store_suite;

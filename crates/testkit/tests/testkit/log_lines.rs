@@ -1,0 +1,120 @@
+//! What the log of a cluster says while nothing changes: one line per change of state, and a lost majority now and then.
+
+use std::time::Duration;
+
+use quorate::machine::{Add, Counter};
+use quorate::store::Crash;
+use quorate::{GroupHandle, ProposeError};
+use quorate_testkit::sim::{Cluster, GROUP, Simulation};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+type Count = Cluster<GroupHandle<Counter>>;
+
+/// The lines between two notes of the script that say this.
+fn between(trace: &[String], from: &str, to: &str, said: &str) -> Vec<String> {
+    let at = |note: &str| trace.iter().position(|line| line.contains(note)).expect("it was noted");
+    let lines = trace[at(from)..at(to)].iter().filter(|line| !line.contains(" (debug)"));
+    lines.filter(|line| line.contains(said)).cloned().collect()
+}
+
+/// It was one line, and then a campaign every second or two.
+#[test]
+fn a_lost_majority_is_said_at_intervals_that_double_with_who_is_missing() {
+    let script = async |cluster: Count| {
+        let leader = cluster.wait_for_leader(GROUP, PATIENCE).await;
+        let _ = cluster.propose(leader, Add(1)).await.expect("all is well");
+        cluster.note(format_args!("two are lost"));
+        for other in (0..3).filter(|at| *at != leader) {
+            cluster.crash(other, Crash::Lost).await;
+        }
+        cluster.pause(Duration::from_secs(120)).await;
+        cluster.note(format_args!("long after"));
+        for other in (0..3).filter(|at| *at != leader) {
+            cluster.restart(other).await;
+        }
+        cluster.wait_for_leader(GROUP, PATIENCE).await;
+        leader
+    };
+    let report =
+        Simulation::new(11).limit(Duration::from_secs(300)).keep_trace().run(Counter::default, script);
+    let lines = |said| between(&report.trace, "two are lost", "long after", said);
+    let said = lines("message=no leader ");
+    assert_eq!(said.len(), 4, "after 5, 15, 35 and 75 seconds: {said:#?}");
+    let others = (0..3).filter(|at| *at != report.value).map(|at| format!("node{at} ("));
+    assert!(others.clone().all(|other| said[0].contains(&other)), "{said:#?}");
+    let campaigns = lines("became candidate").len();
+    assert!(campaigns <= 2, "{campaigns} lines of campaigns");
+    let silent = lines("no link, retrying").len();
+    assert!(silent <= 8, "{silent} lines of links that stay down");
+}
+
+/// Equal disks are full together: leadership went round, 19 elections in 20 seconds, and no line said why.
+#[test]
+fn rule_16_full_disks_everywhere_are_one_line_each_way_and_no_elections() {
+    let script = async |cluster: Count| {
+        let leader = cluster.wait_for_leader(GROUP, PATIENCE).await;
+        let _ = cluster.propose(leader, Add(1)).await.expect("there is room");
+        cluster.pause(PATIENCE).await;
+        cluster.note(format_args!("the disks are full"));
+        let fill = |at: usize| {
+            let disk = cluster.disk(at);
+            let used = (1_u64 << 40) - quorate::store::Disk::free_bytes(&disk).expect("it answers");
+            disk.set_capacity(used + (1 << 20));
+        };
+        // The leader last, and once it has heard of the others: until then it gives way to one that had room. A simulated disk is
+        // measured when something was written.
+        (0..3).filter(|at| *at != leader).for_each(fill);
+        let _ = cluster.propose(leader, Add(1)).await;
+        cluster.pause(PATIENCE / 10).await;
+        fill(leader);
+        cluster
+            .wait_for("refusal", PATIENCE, async || match cluster.propose(leader, Add(1)).await {
+                Err(ProposeError::NoSpace { .. }) => Some(()),
+                _ => None,
+            })
+            .await;
+        cluster.pause(PATIENCE).await;
+        cluster.note(format_args!("there is room again"));
+        for at in 0..3 {
+            cluster.disk(at).set_capacity(1 << 40);
+        }
+        let _total =
+            cluster.wait_for("a write", PATIENCE, async || cluster.propose(leader, Add(1)).await.ok()).await;
+        cluster.pause(PATIENCE).await;
+        cluster.note(format_args!("long after"));
+    };
+    let report =
+        Simulation::new(12).limit(Duration::from_secs(300)).keep_trace().run(Counter::default, script);
+    let full = |said| between(&report.trace, "the disks are full", "there is room again", said);
+    assert_eq!(full("disk below its reserve").len(), 3, "one line for each node");
+    assert_eq!((full("became leader"), full("became candidate")), (Vec::new(), Vec::new()), "no elections");
+    let again = between(&report.trace, "there is room again", "long after", "disk has room again");
+    assert_eq!(again.len(), 3, "{again:#?}");
+}
+
+/// A follower said nothing of whom it follows.
+#[test]
+fn a_follower_names_its_leader_when_that_changes() {
+    let script = async |cluster: Count| {
+        let leader = cluster.wait_for_leader(GROUP, PATIENCE).await;
+        let _ = cluster.propose(leader, Add(1)).await.expect("all is well");
+        cluster.note(format_args!("the leader is lost"));
+        cluster.crash(leader, Crash::Lost).await;
+        let next = cluster.wait_for_other_leader(GROUP, leader, PATIENCE).await;
+        let _ = cluster.propose(next, Add(1)).await.expect("two are enough");
+        cluster.pause(PATIENCE).await;
+        cluster.note(format_args!("long after"));
+        (leader, next)
+    };
+    let report =
+        Simulation::new(13).limit(Duration::from_secs(300)).keep_trace().run(Counter::default, script);
+    let (old, new) = report.value;
+    let changed = between(&report.trace, "the leader is lost", "long after", "leader changed");
+    let to = format!("to=node{new}");
+    assert!(
+        changed.len() == 1 && changed[0].contains(&to),
+        "one follower is left, of node{old}: {changed:#?}"
+    );
+    assert!(changed[0].contains("term="), "{changed:#?}");
+}
