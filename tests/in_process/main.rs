@@ -8,6 +8,7 @@ mod operate;
 mod rest_bounds;
 mod rest_cluster;
 mod rest_contract;
+mod rest_described;
 mod rest_door;
 mod rest_http;
 mod slow_machine;

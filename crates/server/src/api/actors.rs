@@ -35,7 +35,7 @@ pub struct ActorView {
 /// The actors of this node.
 #[utoipa::path(
     get, path = "/v1/actors", tag = "node",
-    responses((status = 200, body = ActorsView), Problems)
+    responses((status = 200, description = "The actors of this node", body = ActorsView), Problems)
 )]
 pub(crate) async fn actors(State(state): State<AppState>, _: Params<NoParams>) -> Json<ActorsView> {
     let view =
@@ -62,7 +62,7 @@ pub struct ActorStopped {
 #[utoipa::path(
     post, path = "/v1/actors/{name}:stop", tag = "node",
     params(("name" = String, Path, description = "The actor's name; it holds slashes")),
-    responses((status = 200, body = ActorStopped), Problems)
+    responses((status = 200, description = "The actor was told to stop", body = ActorStopped), Problems)
 )]
 pub(crate) async fn stop_actor(
     State(state): State<AppState>,

@@ -51,7 +51,11 @@ pub(crate) struct JsonBody {
 }
 
 impl JsonBody {
+    /// An object: serde would take an array for the fields in their order.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        if self.bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+            return Err(Problem::new(Code::Malformed, "the body must be a JSON object"));
+        }
         serde_json::from_slice(&self.bytes).map_err(|error| malformed(&error))
     }
 }

@@ -129,6 +129,8 @@ async fn ask(
     consistency: Consistency,
     timeout: Duration,
 ) -> Result<Answered<StoreAnswer>, Problem> {
+    // No value can be there under such a name: a client that asks for it has made a mistake.
+    query.check()?;
     let answer = state.group().query_by(query, consistency, timeout).await;
     answer.map_err(|error| Problem::from(error).led_by(state.leader()))
 }

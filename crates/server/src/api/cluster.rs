@@ -46,7 +46,7 @@ pub struct MemberView {
 /// What a node knows of its cluster.
 #[utoipa::path(
     get, path = "/v1/cluster", tag = "cluster",
-    responses((status = 200, body = ClusterView), Problems)
+    responses((status = 200, description = "The cluster as this node knows it", body = ClusterView), Problems)
 )]
 pub(crate) async fn cluster(State(state): State<AppState>, _: Params<NoParams>) -> Json<ClusterView> {
     let status = state.group().status().await;

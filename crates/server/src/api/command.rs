@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::body::{JsonBody, malformed};
 use super::call::{ReadCall, UncheckedCall, WriteCall, unexpected_answer, unexpected_reply};
 use super::code::Code;
-use super::headers::{INDEX_HEADER, applied_header, entry_headers};
+use super::headers::{INDEX_HEADER, applied_header, entry_headers, idempotency_key};
 use super::params::ReadParams;
 use super::problem::{Problem, Problems};
 use super::text::{Encoding, bytes_of, optional_text_of};
@@ -152,7 +152,7 @@ pub enum CommandDone {
     post, path = "/command", tag = "command",
     params(ReadParams, ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`, or any other text of up to 255 characters")),
     request_body = CommandBody,
-    responses((status = 200, body = CommandDone), Problems)
+    responses((status = 200, description = "What the command came to", body = CommandDone), Problems)
 )]
 pub(crate) async fn command(
     call: UncheckedCall,
@@ -160,7 +160,11 @@ pub(crate) async fn command(
     sent: JsonBody,
 ) -> Result<Response, Problem> {
     let command = match parse(&sent.bytes)? {
-        Operation::Get { key } => return get(&call.into_read(&headers)?, key).await,
+        Operation::Get { key } => {
+            // It has no effect on a read, and a wrong one is refused all the same.
+            idempotency_key(&headers)?;
+            return get(&call.into_read(&headers)?, key).await;
+        }
         Operation::Set { key, value, encoding } => KvCommand::Set { key, value: bytes_of(value, encoding)? },
         Operation::Delete { key } => KvCommand::Delete { key },
         Operation::Cas { key, expected, value, encoding } => {

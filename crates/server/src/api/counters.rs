@@ -109,7 +109,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AddedTo {
         ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`, or any other text of up to 255 characters")
     ),
     request_body = AddBody,
-    responses((status = 200, body = CounterValue), Problems)
+    responses((status = 200, description = "The counter after the addition", body = CounterValue), Problems)
 )]
 pub(crate) async fn add(
     AddedTo(name): AddedTo,
@@ -141,7 +141,7 @@ pub(crate) async fn add(
         ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`, or any other text of up to 255 characters")
     ),
     request_body = SetBody,
-    responses((status = 200, body = CounterValue), Problems)
+    responses((status = 200, description = "The counter is set", body = CounterValue), Problems)
 )]
 pub(crate) async fn set_counter(
     PathName(name): PathName,
@@ -168,7 +168,7 @@ pub(crate) async fn set_counter(
         WriteParams,
         ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`, or any other text of up to 255 characters")
     ),
-    responses((status = 200, body = CounterDeleted), Problems)
+    responses((status = 200, description = "There is no counter of this name", body = CounterDeleted), Problems)
 )]
 pub(crate) async fn delete_counter(PathName(name): PathName, call: WriteCall) -> Result<Response, Problem> {
     let applied = call.propose(StoreCommand::Counter(CounterCommand::Delete { name })).await?;
@@ -186,7 +186,7 @@ pub(crate) async fn delete_counter(PathName(name): PathName, call: WriteCall) ->
 #[utoipa::path(
     get, path = "/v1/counters/{name}", tag = "counters",
     params(("name" = String, Path, description = "The counter; it may hold slashes"), ReadParams),
-    responses((status = 200, body = CounterValue), Problems)
+    responses((status = 200, description = "The counter", body = CounterValue), Problems)
 )]
 pub(crate) async fn get_counter(PathName(name): PathName, call: ReadCall) -> Result<Response, Problem> {
     let Answered { answer, applied } = call.query(StoreQuery::Counter { name }).await?;
@@ -201,7 +201,7 @@ pub(crate) async fn get_counter(PathName(name): PathName, call: ReadCall) -> Res
 /// A page of counters.
 #[utoipa::path(
     get, path = "/v1/counters", tag = "counters", params(ListParams),
-    responses((status = 200, body = CounterPage), Problems)
+    responses((status = 200, description = "A page of counters", body = CounterPage), Problems)
 )]
 pub(crate) async fn list_counters(call: ReadCall<ListParams>) -> Result<Response, Problem> {
     let (prefix, after, limit) = call.params().page()?;

@@ -39,19 +39,13 @@ pub(crate) fn deadline(
     max: Duration,
 ) -> Result<Duration, Problem> {
     let wrong = |detail: &str| Problem::new(Code::BadParameter, detail);
-    let given = match (param, text_header(headers, TIMEOUT_HEADER)?) {
-        (Some(ms), _) => Some(ms),
-        (None, None) => None,
-        (None, Some(text)) => Some(
-            decimal(text)
-                .ok_or_else(|| wrong("header Quorate-Timeout-Ms is not a number of milliseconds"))?,
-        ),
-    };
-    match given {
-        Some(0) => Err(wrong("a deadline of 0 ms has passed; give at least 1")),
-        Some(ms) => Ok(Duration::from_millis(ms).min(max)),
-        None => Ok(default),
+    let not_a_number = || wrong("header Quorate-Timeout-Ms is not a number of milliseconds");
+    let header = text_header(headers, TIMEOUT_HEADER)?;
+    let header = header.map(|text| decimal(text).ok_or_else(not_a_number)).transpose()?;
+    if [param, header].contains(&Some(0)) {
+        return Err(wrong("a deadline of 0 ms has passed; give at least 1"));
     }
+    Ok(param.or(header).map_or(default, |ms| Duration::from_millis(ms).min(max)))
 }
 
 /// `Idempotency-Key: <client>/<sequence>`, or any other text: a key of that one command.

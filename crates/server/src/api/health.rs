@@ -26,7 +26,7 @@ struct Check {
 #[utoipa::path(
     get, path = "/livez", tag = "node",
     params(("verbose" = Option<String>, Query, description = "Lists each check")),
-    responses((status = 200, body = String, content_type = "text/plain"),
+    responses((status = 200, description = "`ok`, or a line for each check", body = String, content_type = "text/plain"),
         (status = 503, description = "The node has failed or stopped"), Problems)
 )]
 pub(crate) async fn livez(State(state): State<AppState>, query: AnyQuery) -> Response {
@@ -37,7 +37,7 @@ pub(crate) async fn livez(State(state): State<AppState>, query: AnyQuery) -> Res
 #[utoipa::path(
     get, path = "/readyz", tag = "node",
     params(("verbose" = Option<String>, Query, description = "Lists each check")),
-    responses((status = 200, body = String, content_type = "text/plain"),
+    responses((status = 200, description = "`ok`, or a line for each check", body = String, content_type = "text/plain"),
         (status = 503, description = "At least one check fails"), Problems)
 )]
 pub(crate) async fn readyz(State(state): State<AppState>, query: AnyQuery) -> Response {

@@ -68,10 +68,12 @@ pub struct KvDeleted {
         ("If-None-Match" = Option<String>, Header, description = "Versions that the client has; or `*`: any")
     ),
     responses(
-        (status = 200, body = Vec<u8>, content_type = "application/octet-stream",
-            headers(("Quorate-Index" = u64, description = "The version: the index of the entry that set it"))),
+        (status = 200, description = "The value", body = Vec<u8>, content_type = "application/octet-stream",),
+        (status = 304, description = "The client has this version: `If-None-Match`"),
         (status = 404, body = super::problem::ProblemBody, content_type = "application/problem+json",
             description = "The key has no value: `not_found`"),
+        (status = 412, body = super::problem::ProblemBody, content_type = "application/problem+json",
+            description = "The key has none of the versions in `If-Match`; `index` is its version"),
         Problems
     )
 )]
@@ -116,7 +118,7 @@ pub(crate) async fn get_key(
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
-        (status = 200, body = SetDone),
+        (status = 200, description = "The key is set", body = SetDone),
         (status = 412, body = super::problem::ProblemBody, content_type = "application/problem+json",
             description = "The condition does not hold; `index` is the key's version"),
         Problems
@@ -152,7 +154,7 @@ pub(crate) async fn put_key(
         ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`, or any other text of up to 255 characters")
     ),
     responses(
-        (status = 200, body = KvDeleted),
+        (status = 200, description = "The key has no value", body = KvDeleted),
         (status = 412, body = super::problem::ProblemBody, content_type = "application/problem+json",
             description = "The condition does not hold; `index` is the key's version"),
         Problems
@@ -182,7 +184,7 @@ pub(crate) async fn delete_key(
 /// A page of keys.
 #[utoipa::path(
     get, path = "/v1/kv", tag = "keys", params(ListParams),
-    responses((status = 200, body = KvPage), Problems)
+    responses((status = 200, description = "A page of keys", body = KvPage), Problems)
 )]
 pub(crate) async fn list_keys(call: ReadCall<ListParams>) -> Result<Response, Problem> {
     let (prefix, after, limit) = call.params().page()?;

@@ -39,7 +39,7 @@ pub struct TransferDone {
 #[utoipa::path(
     post, path = "/v1/leader:transfer", tag = "cluster", params(WriteParams),
     request_body(content = Option<TransferBody>, content_type = "application/json"),
-    responses((status = 200, body = TransferDone), Problems)
+    responses((status = 200, description = "Another node leads, or the one that was to", body = TransferDone), Problems)
 )]
 pub(crate) async fn transfer(
     Call { state, timeout, .. }: Call<WriteParams>,

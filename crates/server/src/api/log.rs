@@ -27,6 +27,7 @@ pub(crate) struct LogParams {
     /// The first index; if absent, the newest entries.
     pub(crate) from: Option<u64>,
     /// How many, at most: 1 to 1000; 100 if absent. A page also ends at about 4 MiB.
+    #[param(minimum = 1, maximum = 1000)]
     pub(crate) limit: Option<u64>,
 }
 
@@ -92,7 +93,7 @@ pub struct LoggedCommand {
 /// The log's entries on this node.
 #[utoipa::path(
     get, path = "/v1/log", tag = "cluster", params(LogParams),
-    responses((status = 200, body = LogPage), Problems)
+    responses((status = 200, description = "A stretch of the log", body = LogPage), Problems)
 )]
 pub(crate) async fn log(
     State(state): State<AppState>,

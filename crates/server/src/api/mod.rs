@@ -8,7 +8,7 @@
 //! - `call`: how a request reaches the state machine. `params`, `headers`, `conditions`, `body`, `text`: what requests say.
 //!   `understood`: headers that a call does not understand, which are refused.
 //! - `answers`: long answers that are not taken yet. `state`, `options`: what handlers share. `peers`: other nodes' APIs. `router`: which handler answers which path.
-//! - `openapi`: the description, made from the handlers.
+//! - `openapi`: the description, made from the handlers; `describe` adds what is the same for many calls.
 //!
 //! Refused: axum's own extractors for bodies and parameters, because their errors are not problems; a layer that answers
 //! when a time has passed, because it could not say whether a write may yet happen.
@@ -22,6 +22,7 @@ mod code;
 mod command;
 mod conditions;
 mod counters;
+mod describe;
 mod door;
 mod headers;
 mod health;

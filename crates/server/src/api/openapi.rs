@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::params::{NoParams, Params};
-use super::{actors, cluster, command, counters, health, kv, leader, log, page, problem, status};
+use super::{actors, cluster, command, counters, describe, health, kv, leader, log, page, problem, status};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -45,6 +45,7 @@ const ALIASES: [(&str, &str, &str); 3] = [
 /// The API's description, made from the handlers: the answer to `GET /openapi.json`.
 pub fn openapi() -> serde_json::Value {
     let mut api = serde_json::to_value(Api::openapi()).expect("the description is plain data");
+    describe::complete(&mut api);
     for (alias, path, id) in ALIASES {
         let mut item = api["paths"][path].clone();
         for operation in item.as_object_mut().into_iter().flat_map(|methods| methods.values_mut()) {
@@ -60,7 +61,7 @@ pub fn openapi() -> serde_json::Value {
 /// This description.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "node",
-    responses((status = 200, description = "OpenAPI"), problem::Problems)
+    responses((status = 200, description = "This description", content_type = "application/json", body = serde_json::Value), problem::Problems)
 )]
 pub(crate) async fn openapi_json(_: Params<NoParams>) -> Json<serde_json::Value> {
     Json(openapi())

@@ -25,7 +25,7 @@ const LINKS: [(&str, &str); 9] = [
 /// A page for people.
 #[utoipa::path(
     get, path = "/", tag = "node",
-    responses((status = 200, body = String, content_type = "text/html"), Problems)
+    responses((status = 200, description = "The page", body = String, content_type = "text/html"), Problems)
 )]
 pub(crate) async fn page(State(state): State<AppState>, _: Params<NoParams>) -> Html<String> {
     let (node, _) = this_node(&state).await;

@@ -131,6 +131,7 @@ pub(crate) struct ListParams {
     /// Only what begins with this.
     pub(crate) prefix: Option<String>,
     /// How many, at most: 1 to 1000; 100 if absent. A page also ends at 4 MiB.
+    #[param(minimum = 1, maximum = 1000)]
     pub(crate) limit: Option<u32>,
     /// `cursor` of the page before.
     pub(crate) cursor: Option<String>,

@@ -124,7 +124,7 @@ pub struct NodeView {
 /// Where every node stands.
 #[utoipa::path(
     get, path = "/v1/status", tag = "cluster", params(StatusParams),
-    responses((status = 200, body = StatusView), Problems)
+    responses((status = 200, description = "Every node, as far as it answers", body = StatusView), Problems)
 )]
 pub(crate) async fn status(
     State(state): State<AppState>,

@@ -148,6 +148,9 @@ pub(crate) enum Kv {
         /// Go on where an earlier list ended
         #[arg(long)]
         cursor: Option<String>,
+        /// Leave the values out
+        #[arg(long)]
+        keys_only: bool,
         #[command(flatten)]
         reading: Reading,
     },

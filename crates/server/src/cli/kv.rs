@@ -10,8 +10,11 @@ use super::client::Effect;
 use super::confirm::{Unattended, confirm};
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::output::{Rows, after_printing, took_effect};
+use super::output::{Format, Rows, after_printing, beginning, took_effect};
 use super::value::{Source, in_json};
+
+/// How much of a value a table shows, in columns.
+const VALUE_COLUMNS_MAX: usize = 60;
 
 pub(crate) async fn run(context: &Context, verb: Kv) -> Result<(), Failure> {
     match verb {
@@ -38,8 +41,10 @@ pub(crate) async fn run(context: &Context, verb: Kv) -> Result<(), Failure> {
             let (expected, value) = cas_sources(words, given, file.as_deref().map(Source::File), absent)?;
             cas(context, &key, expected, value).await
         }
-        Kv::List { prefix, limit, cursor, reading } => {
-            list(context, &prefix, limit, cursor.as_deref(), &reading).await
+        Kv::List { prefix, limit, cursor, keys_only, reading } => {
+            let cursor = cursor.map(|cursor| format!("&cursor={}", escape(&cursor))).unwrap_or_default();
+            let query = format!("prefix={}&limit={limit}{cursor}&{}", escape(&prefix), reading.query());
+            list(context, &query, keys_only).await
         }
     }
 }
@@ -123,20 +128,71 @@ async fn cas(
     after_printing(printed, Err(own))
 }
 
-async fn list(
-    context: &Context,
-    prefix: &str,
-    limit: u32,
-    cursor: Option<&str>,
-    reading: &Reading,
-) -> Result<(), Failure> {
-    let cursor = cursor.map(|cursor| format!("&cursor={}", escape(cursor))).unwrap_or_default();
-    let path = format!("/v1/kv?prefix={}&limit={limit}{cursor}&{}", escape(prefix), reading.query());
-    let answer = context.api()?.json(&Request::get(path), Effect::Read).await?;
-    let rows = answer["items"].as_array().cloned().unwrap_or_default();
-    context.output.rows(&Rows { columns: vec!["key", "value", "index"], rows }, Some(&answer))?;
+async fn list(context: &Context, query: &str, keys_only: bool) -> Result<(), Failure> {
+    let mut answer = context.api()?.json(&Request::get(format!("/v1/kv?{query}")), Effect::Read).await?;
+    if keys_only {
+        for item in answer["items"].as_array_mut().into_iter().flatten() {
+            leave_value_out(item);
+        }
+    }
+    let columns = if keys_only { vec!["key"] } else { vec!["key", "value", "index"] };
+    let mut rows = answer["items"].as_array().cloned().unwrap_or_default();
+    if context.output.format == Format::Table {
+        for row in &mut rows {
+            shorten_value(row);
+        }
+    }
+    context.output.rows(&Rows { columns, rows }, Some(&answer))?;
     if let Some(cursor) = answer["cursor"].as_str() {
         context.output.note(&format!("there is more: --cursor {cursor:?}"));
     }
     Ok(())
+}
+
+fn leave_value_out(item: &mut Value) {
+    if let Some(fields) = item.as_object_mut() {
+        fields.retain(|name, _| !["value", "encoding"].contains(&name.as_str()));
+    }
+}
+
+/// The begin of a long value, with its size.
+fn shorten_value(item: &mut Value) {
+    let Some(text) = item["value"].as_str() else { return };
+    let Some(begin) = beginning(text, VALUE_COLUMNS_MAX) else { return };
+    let shortened = if item["encoding"] == "base64" {
+        let padding = text.bytes().rev().take_while(|byte| *byte == b'=').count();
+        format!("{begin}... ({} bytes, here in base64)", text.len() / 4 * 3 - padding)
+    } else {
+        format!("{begin}... ({} bytes)", text.len())
+    };
+    item["value"] = shortened.into();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_value_is_shown_by_its_begin_and_size() {
+        let shown = |mut item: Value| {
+            shorten_value(&mut item);
+            item["value"].as_str().expect("text").to_owned()
+        };
+        assert_eq!(shown(json!({"value": "short"})), "short");
+        let long = "v".repeat(70_000);
+        assert_eq!(
+            shown(json!({"value": long})),
+            format!("{}... (70000 bytes)", "v".repeat(VALUE_COLUMNS_MAX))
+        );
+        let base64 = BASE64_STANDARD.encode([255; 1_000]);
+        let shown = shown(json!({"value": base64, "encoding": "base64"}));
+        assert!(shown.ends_with("... (1000 bytes, here in base64)"), "{shown}");
+    }
+
+    #[test]
+    fn keys_alone_have_no_values() {
+        let mut item = json!({"key": "k", "value": "v", "encoding": "base64", "index": 7});
+        leave_value_out(&mut item);
+        assert_eq!(item, json!({"key": "k", "index": 7}));
+    }
 }

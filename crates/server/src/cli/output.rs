@@ -12,6 +12,7 @@
 use std::io::{IsTerminal, Write};
 
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
 
 use super::exit::{Exit, Failure};
 
@@ -168,12 +169,13 @@ fn table(rows: &Rows) -> String {
     let lines: Vec<Vec<String>> =
         std::iter::once(heading).chain(rows.rows.iter().map(|row| cells(rows, row))).collect();
     let widths: Vec<usize> = (0..rows.columns.len())
-        .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
+        .map(|column| lines.iter().map(|line| line[column].width()).max().unwrap_or(0))
         .collect();
     let mut text = String::new();
     for line in lines {
-        let padded: Vec<String> =
-            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        // Not by a width in `format!`: that counts characters, and panics above 65,535.
+        let pad = |(cell, width): (&String, &usize)| cell.clone() + &" ".repeat(width - cell.width());
+        let padded: Vec<String> = line.iter().zip(&widths).map(pad).collect();
         text.push_str(padded.join("  ").trim_end());
         text.push('\n');
     }
@@ -195,7 +197,23 @@ fn cell(value: &Value) -> String {
 }
 
 fn printable(c: char) -> Vec<char> {
-    if c.is_control() { c.escape_default().collect() } else { vec![c] }
+    // The others end a line, or turn the direction in which the rest of it is shown.
+    let moves = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if c.is_control() || moves { c.escape_default().collect() } else { vec![c] }
+}
+
+/// The begin of a text that takes more columns than `columns_max` on a line.
+pub(crate) fn beginning(text: &str, columns_max: usize) -> Option<String> {
+    let (mut begin, mut columns) = (String::new(), 0);
+    for c in text.chars() {
+        let shown: String = printable(c).into_iter().collect();
+        columns += shown.width();
+        if columns > columns_max {
+            return Some(begin);
+        }
+        begin.push(c);
+    }
+    None
 }
 
 #[cfg(test)]
@@ -222,5 +240,29 @@ mod tests {
             rows: vec![json!({"key": "a\nb\u{1b}[2J", "index": 7}), json!({"key": "c", "index": null})],
         };
         assert_eq!(table(&rows), "KEY            INDEX\na\\nb\\u{1b}[2J  7\nc\n");
+    }
+
+    #[test]
+    fn a_table_is_measured_in_columns_and_takes_any_length() {
+        let rows = Rows {
+            columns: vec!["key", "index"],
+            rows: vec![
+                json!({"key": "\u{5b57}\u{5b57}", "index": 7}),
+                json!({"key": "e\u{301}a", "index": 8}),
+            ],
+        };
+        assert_eq!(table(&rows), "KEY   INDEX\n\u{5b57}\u{5b57}  7\ne\u{301}a    8\n");
+        let long = "k".repeat(70_000);
+        let rows = Rows { columns: vec!["key", "index"], rows: vec![json!({"key": long, "index": 7})] };
+        assert_eq!(table(&rows).len(), 2 * (70_000 + 2) + "INDEX\n7\n".len());
+    }
+
+    #[test]
+    fn a_beginning_is_counted_as_it_is_shown() {
+        assert_eq!(beginning("four", 4), None);
+        assert_eq!(beginning("fives", 4).as_deref(), Some("five"));
+        assert_eq!(beginning("\u{5b57}\u{5b57}\u{5b57}", 5).as_deref(), Some("\u{5b57}\u{5b57}"));
+        assert_eq!(beginning("a\nbcd", 4).as_deref(), Some("a\nb"));
+        assert_eq!(printable('\u{202e}').into_iter().collect::<String>(), "\\u{202e}");
     }
 }

@@ -145,6 +145,19 @@ impl StoreCommand {
     }
 }
 
+impl StoreQuery {
+    /// Refuses a name under which nothing can be.
+    pub fn check(&self) -> Result<(), KvRefusal> {
+        match self {
+            Self::Kv(KvQuery::Get { key }) => check_name(key),
+            Self::Counter { name } => check_name(name),
+            Self::Kv(KvQuery::List { .. } | KvQuery::Count | KvQuery::Digest)
+            | Self::Counters { .. }
+            | Self::Digest => Ok(()),
+        }
+    }
+}
+
 pub(super) fn check_name(name: &str) -> Result<(), KvRefusal> {
     match name.len() {
         0 => Err(KvRefusal::KeyEmpty),

@@ -1,0 +1,179 @@
+//! What the description says of many calls alike, added to what the handlers say of each: headers, redirects, limits, and words
+//! of which there are only some. Pure: from a description to a description.
+//!
+//! A test sends what is described here to a node, and what is not (`tests/in_process/rest_described.rs`).
+
+use serde_json::{Map, Value, json};
+
+use super::code::Code;
+
+/// Fields that hold one of some words: schema, field, words.
+const WORDS: [(&str, &str, &[&str]); 6] = [
+    ("ClusterView", "role", &["leader", "follower", "candidate", "restarting"]),
+    ("NodeView", "role", &["leader", "follower", "candidate", "restarting"]),
+    ("NodeView", "standing", &["voter", "learner", "founding", "recovering", "awaiting"]),
+    ("LogLine", "kind", &["command", "membership", "noop"]),
+    ("LoggedCommand", "operation", &["set", "delete", "cas", "add", "set_counter", "delete_counter"]),
+    ("ActorView", "status", &["starting", "running", "ending"]),
+];
+
+/// Adds it to a description.
+pub(super) fn complete(api: &mut Value) {
+    let paths = api["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    for operation in paths.filter_map(Value::as_object_mut).flat_map(|methods| methods.values_mut()) {
+        complete_operation(operation);
+    }
+    if let Some(schemas) = api["components"]["schemas"].as_object_mut() {
+        complete_schemas(schemas);
+    }
+}
+
+fn complete_operation(operation: &mut Value) {
+    let has = |name: &str| names(operation).any(|named| named == name);
+    let (timed, redirects, reads, writes) =
+        (has("timeout_ms"), has("redirect"), has("consistency"), has("Idempotency-Key"));
+    let versions = reads && has("key");
+    for parameter in parameters(operation) {
+        complete_parameter(parameter, timed);
+    }
+    if timed {
+        let described = json!({
+            "name": "Quorate-Timeout-Ms", "in": "header", "required": false,
+            "description": "The deadline, where no parameter gives it",
+            "schema": {"type": "integer", "format": "int64", "minimum": 1}
+        });
+        operation["parameters"].as_array_mut().expect("it has parameters").push(described);
+    }
+    let responses = operation["responses"].as_object_mut().expect("every call has answers");
+    for response in responses.values_mut() {
+        complete_content(response);
+    }
+    if redirects {
+        let headers =
+            json!({"Location": header("The same call at the leader", &json!({"type": "string"}), true)});
+        let described = json!({"description": "Another node leads: `redirect=true`", "headers": headers});
+        responses.insert("307".to_owned(), described);
+    }
+    let index = json!({"type": "integer", "format": "int64", "minimum": 0});
+    for (status, response) in responses.iter_mut() {
+        let mut headers = Map::new();
+        let (is_done, is_problem) = (status == "200", status == "default");
+        if reads && ["200", "304", "404", "412"].contains(&status.as_str()) {
+            // `POST /command` reads or writes.
+            let text = "The last index of the log that the answer shows";
+            headers.insert("Quorate-Applied-Index".to_owned(), header(text, &index, !writes));
+        }
+        if writes && is_done {
+            let text = "The index of the command's entry, or of the one that set the value";
+            headers.insert("Quorate-Index".to_owned(), header(text, &index, false));
+            let text = "The term of the command's entry";
+            headers.insert("Quorate-Term".to_owned(), header(text, &index, !reads));
+        } else if versions && ["200", "304"].contains(&status.as_str()) {
+            let text = "The version: the index of the entry that set it";
+            headers.insert("Quorate-Index".to_owned(), header(text, &index, true));
+            let tag = json!({"type": "string", "pattern": "^\"[0-9]+\"$"});
+            headers.insert("ETag".to_owned(), header("The version in quotes", &tag, true));
+        }
+        if is_problem {
+            let text = "Seconds after which it is worth trying again";
+            headers.insert("Retry-After".to_owned(), header(text, &index, false));
+        }
+        if !headers.is_empty() {
+            response["headers"] = Value::Object(headers);
+        }
+    }
+    if writes && !reads {
+        for parameter in parameters(operation) {
+            if parameter["name"] == "If-None-Match" {
+                parameter["schema"] = json!({"type": "string", "enum": ["*"]});
+            }
+        }
+    }
+    if let Some(body) = operation.get_mut("requestBody") {
+        complete_content(body);
+    }
+}
+
+/// The index operator would put a null where there are none.
+fn parameters(operation: &mut Value) -> impl Iterator<Item = &mut Value> {
+    operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+fn names(operation: &Value) -> impl Iterator<Item = &str> {
+    operation["parameters"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|parameter| parameter["name"].as_str())
+}
+
+fn header(description: &str, schema: &Value, required: bool) -> Value {
+    json!({"description": description, "schema": schema, "required": required})
+}
+
+/// `of_data`: the call is one to the state machine.
+fn complete_parameter(parameter: &mut Value, of_data: bool) {
+    let add = match (parameter["in"].as_str(), parameter["name"].as_str().unwrap_or_default()) {
+        (Some("query"), "timeout_ms") => json!({"minimum": 1}),
+        (Some("query"), "from") => json!({"minimum": 0}),
+        (Some("query"), "scope") => json!({"enum": ["cluster", "node"]}),
+        (Some("path"), _) if of_data => json!({"minLength": 1, "maxLength": 1024}),
+        (Some("header"), "Idempotency-Key") => {
+            json!({"minLength": 1, "maxLength": 276, "examples": ["8e03978e-40d5-43dd-bc93-6894a57f9324", "till-4/17"]})
+        }
+        (Some("header"), "If-Match" | "If-None-Match") => json!({"minLength": 1, "examples": ["\"12\""]}),
+        _ => return,
+    };
+    let is_header = parameter["in"] == "header";
+    let schema = parameter["schema"].as_object_mut().expect("a parameter has a schema");
+    if is_header {
+        // A header that is there has a text.
+        schema.insert("type".to_owned(), "string".into());
+    }
+    schema.extend(add.as_object().cloned().into_iter().flatten());
+}
+
+/// Bytes are no array of numbers, and a body that may be left out is not null.
+fn complete_content(of: &mut Value) {
+    let Some(content) = of.get_mut("content").and_then(Value::as_object_mut) else { return };
+    for (kind, media) in content {
+        if kind == "application/octet-stream" {
+            media["schema"] = json!({"contentMediaType": "application/octet-stream"});
+        } else if let Some(one) = media["schema"]["oneOf"].as_array() {
+            media["schema"] = one.iter().find(|schema| schema["type"] != "null").cloned().unwrap_or_default();
+        }
+    }
+}
+
+fn complete_schemas(schemas: &mut Map<String, Value>) {
+    for (schema, field, words) in WORDS {
+        let field = &mut schemas[schema]["properties"][field];
+        let mut words: Vec<Value> = words.iter().map(|word| (*word).into()).collect();
+        if field["type"].is_array() {
+            words.push(Value::Null);
+        }
+        field["enum"] = words.into();
+    }
+    for schema in schemas.values_mut() {
+        if let Some(ok) = schema.pointer_mut("/properties/ok") {
+            ok["const"] = true.into();
+        }
+    }
+    let problem = &mut schemas["ProblemBody"]["properties"];
+    problem["code"]["enum"] = Code::ALL.iter().map(|code| code.about().name).collect();
+    problem["type"]["pattern"] = "^urn:quorate:error:[a-z_]+$".into();
+    problem["status"]["maximum"] = 599.into();
+    problem["status"]["minimum"] = 400.into();
+    // An answer to `cas` has all the fields of one to `get`.
+    let done = schemas["CommandDone"].as_object_mut().expect("an object");
+    let forms = done.remove("oneOf").expect("its forms");
+    done.insert("anyOf".to_owned(), forms);
+    for form in schemas["Operation"]["oneOf"].as_array_mut().into_iter().flatten() {
+        form["additionalProperties"] = false.into();
+        form["properties"]["key"]["minLength"] = 1.into();
+        form["properties"]["key"]["maxLength"] = 1024.into();
+        if let Some(value) = form["properties"].get_mut("value") {
+            value["maxLength"] = (1 << 20).into();
+        }
+    }
+}
