@@ -12,6 +12,10 @@ pub struct Config {
     pub election_timeout: Duration,
     /// How often a leader sends a heartbeat to a peer for which it has nothing else.
     pub heartbeat_interval: Duration,
+    /// So long a commit index waits for a message with entries to tell it to a peer. A client that writes one command after the
+    /// other then costs a peer one message for each command and not two; the machine of an idle peer is this much behind.
+    /// Zero: it is told at once.
+    pub untold_commit_max: Duration,
     /// A leader gives leadership away when its oldest write has waited this long for the disk.
     pub persist_stall_max: Duration,
     /// Entries in one AppendEntries message, at most.
@@ -41,6 +45,7 @@ impl Default for Config {
         Self {
             election_timeout: Duration::from_secs(1),
             heartbeat_interval: Duration::from_millis(100),
+            untold_commit_max: Duration::ZERO,
             persist_stall_max: Duration::from_secs(3),
             append_entries_max: 1_024,
             payload_bytes_max: PAYLOAD_BYTES_MAX,

@@ -110,6 +110,8 @@ pub struct Replicator {
     contact_at: Time,
     /// The commit index in the newest message to the peer.
     told_commit: Index,
+    /// Since when the commit index is above that.
+    untold_since: Option<Time>,
 }
 
 impl Replicator {
@@ -140,6 +142,7 @@ impl Replicator {
             sent_at: now,
             contact_at: now,
             told_commit: Index::ZERO,
+            untold_since: None,
         };
         let mut effects = Vec::new();
         replicator.send(now, Vec::new(), &mut effects);
@@ -169,7 +172,8 @@ impl Replicator {
     /// When [`ReplicatorEvent::Tick`] is due.
     pub fn deadline(&self) -> Option<Time> {
         let last = if self.window.is_empty() { self.sent_at } else { self.sent_at.min(self.contact_at) };
-        self.link_up.then(|| last + self.config.heartbeat_interval)
+        let heartbeat = last + self.config.heartbeat_interval;
+        self.link_up.then(|| self.tell_commit_at().map_or(heartbeat, |at| at.min(heartbeat)))
     }
 
     /// One event in, its effects out.
@@ -178,7 +182,10 @@ impl Replicator {
         self.expire_stale(now);
         match event {
             ReplicatorEvent::Appended { prev, entries } => self.appended(now, prev, entries, &mut effects),
-            ReplicatorEvent::Committed(commit) => self.commit = self.commit.max(commit),
+            ReplicatorEvent::Committed(commit) => {
+                self.commit = self.commit.max(commit);
+                self.untold_since = self.untold_since.or(Some(now));
+            }
             ReplicatorEvent::Confirm(round) => {
                 self.round = self.round.max(round);
                 self.confirm(now, &mut effects);
@@ -301,7 +308,7 @@ impl Replicator {
             self.prev = last.log_id();
         }
         self.sent_at = now;
-        self.told_commit = self.commit;
+        (self.told_commit, self.untold_since) = (self.commit, None);
         // With nothing of this group in flight there is nothing to keep its place behind, and other groups may have megabytes
         // on their way to this peer. Otherwise it goes behind what is in flight, and finds out what of it was lost.
         let ahead = entries.is_empty() && self.window.is_empty();
@@ -381,6 +388,13 @@ impl Replicator {
         self.window.clear();
     }
 
+    /// When a peer with nothing in flight and nothing to come is to be told the commit index.
+    fn tell_commit_at(&self) -> Option<Time> {
+        let idle = self.may_stream() && self.prev.index == self.last && self.window.is_empty();
+        let since = self.untold_since.filter(|_| idle && self.told_commit < self.commit)?;
+        Some(since + self.config.untold_commit_max)
+    }
+
     /// Fetches missing entries while the window is open, and tells an idle peer the commit index.
     fn fetch_missing(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
         if !self.may_stream() {
@@ -392,7 +406,7 @@ impl Replicator {
                 let bytes_max = self.window.room();
                 effects.push(ReplicatorEffect::Fetch { from: self.prev.index.next(), bytes_max });
             }
-        } else if self.window.is_empty() && self.told_commit < self.commit {
+        } else if self.tell_commit_at().is_some_and(|at| now >= at) {
             self.send(now, Vec::new(), effects);
         }
     }

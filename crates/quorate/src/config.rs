@@ -181,6 +181,7 @@ impl Config {
         CoreConfig {
             election_timeout: Duration::from_millis(self.cluster.election_timeout_ms),
             heartbeat_interval: Duration::from_millis(self.node.heartbeat_interval_ms),
+            untold_commit_max: UNTOLD_COMMIT_MAX,
             persist_stall_max: Duration::from_millis(self.node.persist_stall_ms_max),
             append_entries_max: self.node.append_entries_max,
             payload_bytes_max: self.node.command_bytes_max,
@@ -193,6 +194,9 @@ impl Config {
         }
     }
 }
+
+/// About as long as one client takes from one command to the next.
+const UNTOLD_COMMIT_MAX: Duration = Duration::from_millis(2);
 
 /// More threads than any machine needs: a guard against a number that was meant for something else.
 const APPLY_THREADS_MAX: usize = 256;

@@ -31,9 +31,11 @@ impl Gauge {
         Self { clock, applied: AtomicU64::new(0), began: AtomicU64::new(NOTHING) }
     }
 
-    /// The machine gets the next entry.
-    pub(crate) fn begin(&self) {
-        self.began.store(self.clock.now().0, Ordering::Relaxed);
+    /// The machine gets the next entry; returns the time.
+    pub(crate) fn begin(&self) -> Time {
+        let now = self.clock.now();
+        self.began.store(now.0, Ordering::Relaxed);
+        now
     }
 
     /// It has taken this one.

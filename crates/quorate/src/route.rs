@@ -156,8 +156,10 @@ impl Route {
                     port.fail(QueryError::not_ready(NOT_REPLAYED));
                     return;
                 };
-                match applier.cast(ApplierMessage::Query { index, port }) {
-                    Err(SendErr(ApplierMessage::Query { port, .. })) => Err(port),
+                match applier.cast(ApplierMessage::Queries { index, ports: vec![port] }) {
+                    Err(SendErr(ApplierMessage::Queries { mut ports, .. })) => {
+                        ports.pop().map_or(Ok(()), Err)
+                    }
                     _ => Ok(()),
                 }
             }

@@ -146,6 +146,23 @@ impl Connection {
         Ok(sequence)
     }
 
+    /// Queues replies, in order, with one wake for all; says of each why it was not queued.
+    pub(crate) fn send_replies(
+        &self,
+        replies: impl Iterator<Item = (Class, Bytes)>,
+    ) -> Vec<Option<PushError>> {
+        let mut state = self.state.lock();
+        let State { queue, closed, .. } = &mut *state;
+        let push = |(class, frame)| match closed {
+            Some(reason) => Some(PushError::Closed { reason: reason.clone() }),
+            None => queue.push(class, ItemKind::Reply, frame).err(),
+        };
+        let refused = replies.map(push).collect();
+        drop(state);
+        self.wake.notify_one();
+        refused
+    }
+
     /// Reserves a call id and the place its end goes to.
     pub(crate) fn open_call(&self) -> Result<(u64, oneshot::Receiver<CallEnd>), PushError> {
         let mut state = self.open_state()?;

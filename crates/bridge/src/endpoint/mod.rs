@@ -28,5 +28,5 @@ pub(crate) use observers::LinkObservers;
 pub(crate) use peer::{Peer, Peers, Target};
 pub use protocol::{Inbound, Protocol};
 pub use remote::{Parcel, RemoteRef};
-pub use reply::ReplyPort;
+pub use reply::{Replies, ReplyPort};
 pub(crate) use requests::serve_inbound;

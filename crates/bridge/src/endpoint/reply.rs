@@ -5,7 +5,7 @@ use crate::error::ReplyError;
 use crate::frame::{
     self, CallFailed, Class, Encoding, FailCode, FrameKind, ReplyBody, clip_text, close_bin, encode_payload,
 };
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -25,7 +25,31 @@ impl<R: Serialize> ReplyPort<R> {
 
     /// Sends the answer. On an error the call ends as `Died`, or as `LinkLost` if its connection has ended.
     pub fn send(self, reply: &R) -> Result<(), ReplyError> {
-        self.raw.answer(|buffer| encode_payload(buffer, self.encoding, reply))
+        let Self { raw, encoding, .. } = self;
+        match raw.frame(|buffer| encode_payload(buffer, encoding, reply)) {
+            Ok(frame) => {
+                let queued = raw.connection.send(raw.class, ItemKind::Reply, frame);
+                raw.end(queued.as_ref().err())
+            }
+            Err(error) => {
+                raw.refuse(FailCode::Died, &error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the answer now, and sends it with the others of `replies`. On an error the call ends as by [`send`](Self::send).
+    pub fn send_with(self, reply: &R, replies: &mut Replies) -> Result<(), ReplyError> {
+        match self.raw.frame(|buffer| encode_payload(buffer, self.encoding, reply)) {
+            Ok(frame) => {
+                replies.add(self.raw, frame);
+                Ok(())
+            }
+            Err(error) => {
+                self.raw.refuse(FailCode::Died, &error.to_string());
+                Err(error)
+            }
+        }
     }
 
     /// True once the caller has stopped waiting: work for the answer can be skipped. By this side's clock; the time
@@ -57,22 +81,10 @@ impl RawReply {
         Self { connection, call, class, deadline, answered: false }
     }
 
-    fn answer(
-        mut self,
-        encode: impl FnOnce(BytesMut) -> Result<BytesMut, rmp_serde::encode::Error>,
-    ) -> Result<(), ReplyError> {
-        self.answered = true;
-        let result = self.encode_and_send(encode);
-        if let Err(error) = &result {
-            send_call_failed(&self.connection, self.call, FailCode::Died, &error.to_string());
-        }
-        result
-    }
-
-    fn encode_and_send(
+    fn frame(
         &self,
         encode: impl FnOnce(BytesMut) -> Result<BytesMut, rmp_serde::encode::Error>,
-    ) -> Result<(), ReplyError> {
+    ) -> Result<Bytes, ReplyError> {
         let mut buffer = frame::open(64);
         let at = ReplyBody::open(&mut buffer, self.call);
         let mut buffer = encode(buffer)
@@ -83,11 +95,19 @@ impl RawReply {
             let detail = format!("{length} bytes are above message_bytes_max ({max}): answer in parts");
             return Err(ReplyError::Malformed { detail });
         }
-        match self.connection.send(self.class, ItemKind::Reply, frame::seal(buffer, FrameKind::Reply)) {
-            Ok(_) => Ok(()),
-            Err(PushError::Full { queued, .. }) => Err(ReplyError::Busy { queued }),
-            Err(PushError::Closed { .. }) => Err(ReplyError::LinkLost),
-        }
+        Ok(frame::seal(buffer, FrameKind::Reply))
+    }
+
+    /// The reply was queued, or why it was not.
+    fn end(mut self, refused: Option<&PushError>) -> Result<(), ReplyError> {
+        self.answered = true;
+        let error = match refused {
+            None => return Ok(()),
+            Some(PushError::Full { queued, .. }) => ReplyError::Busy { queued: *queued },
+            Some(PushError::Closed { .. }) => ReplyError::LinkLost,
+        };
+        send_call_failed(&self.connection, self.call, FailCode::Died, &error.to_string());
+        Err(error)
     }
 
     /// Ends the call; no actor has seen it.
@@ -104,6 +124,52 @@ impl Drop for RawReply {
             send_call_failed(&self.connection, self.call, FailCode::Died, detail);
         }
         self.connection.inbound_call_ended();
+    }
+}
+
+/// Answers that leave together: one lock and one wake for each connection, however many there are. Those that are still in it
+/// when it is dropped are sent. Bound: what its user puts in before it is sent.
+#[derive(Default)]
+pub struct Replies {
+    /// In the order in which the calls' connections were first met. There are few.
+    connections: Vec<OfConnection>,
+}
+
+struct OfConnection {
+    connection: Arc<Connection>,
+    replies: Vec<(RawReply, Bytes)>,
+}
+
+impl Replies {
+    fn add(&mut self, raw: RawReply, frame: Bytes) {
+        let known = self.connections.iter_mut().find(|of| Arc::ptr_eq(&of.connection, &raw.connection));
+        if let Some(of) = known {
+            of.replies.push((raw, frame));
+        } else {
+            let connection = raw.connection.clone();
+            self.connections.push(OfConnection { connection, replies: vec![(raw, frame)] });
+        }
+    }
+
+    /// Sends them all, and leaves none. A call whose answer could not be queued ends as `Died`, or as `LinkLost`; the first
+    /// such error is returned.
+    pub fn send(&mut self) -> Result<(), ReplyError> {
+        let mut first = Ok(());
+        for OfConnection { connection, replies } in self.connections.drain(..) {
+            let (raws, frames): (Vec<_>, Vec<_>) = replies.into_iter().unzip();
+            let refused = connection.send_replies(raws.iter().map(|raw| raw.class).zip(frames));
+            for (raw, refused) in raws.into_iter().zip(refused) {
+                first = first.and(raw.end(refused.as_ref()));
+            }
+        }
+        first
+    }
+}
+
+impl Drop for Replies {
+    fn drop(&mut self) {
+        // Whose answer could not be queued has been told.
+        let _ = self.send();
     }
 }
 

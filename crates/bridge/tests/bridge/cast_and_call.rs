@@ -312,3 +312,36 @@ async fn a_reply_port_knows_when_its_caller_has_stopped_waiting() {
     first.send(&Say::Number(1)).unwrap();
     assert_eq!(waiting.await.unwrap().unwrap(), Say::Number(1));
 }
+
+/// Replies of a batch: each call gets its own, also those of several connections, those that were not sent before the batch was
+/// dropped, and those whose answer cannot be sent.
+#[tokio::test]
+async fn replies_that_leave_together_reach_their_calls() {
+    let (a, b) = pair().await;
+    let batches = Arc::new(AtomicUsize::new(0));
+    let counted = batches.clone();
+    let echo = Exposed::sink::<Echo>(move |batch| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let mut replies = Replies::default();
+        for Inbound { message, reply, .. } in batch {
+            let is_huge = matches!(message, Say::Number(7));
+            let answer = if is_huge { Say::Bytes(vec![0; 40 << 20]) } else { message };
+            let sent = reply.unwrap().send_with(&answer, &mut replies);
+            assert_eq!(sent.is_err(), is_huge, "{sent:?}");
+        }
+        Ok(())
+    });
+    b.expose("echo", echo).unwrap();
+    let target = echo_ref(&a, "b");
+    let calls = (0..64).map(|number| {
+        let target = target.clone();
+        tokio::spawn(async move { call(&target, Say::Number(number)).await })
+    });
+    for (number, answer) in calls.collect::<Vec<_>>().into_iter().enumerate() {
+        match answer.await.unwrap() {
+            Ok(said) => assert_eq!(said, Say::Number(number as u64)),
+            Err(error) => assert_eq!((number, matches!(error, CallError::Died { .. })), (7, true), "{error}"),
+        }
+    }
+    assert!(batches.load(Ordering::Relaxed) < 64, "some came together");
+}

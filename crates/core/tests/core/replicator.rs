@@ -161,3 +161,33 @@ fn a_heartbeat_overtakes_what_is_in_flight_and_claims_what_is_matched_alone() {
 fn replicator_round(effects: &[ReplicatorEffect]) -> Round {
     sent(effects).last().expect("something was sent").round
 }
+
+/// A client that writes one command after the other: the next entries tell the commit index, and no message of its own does.
+#[test]
+fn an_idle_peer_hears_of_a_commit_with_the_next_entries_or_soon() {
+    let soon = std::time::Duration::from_millis(2);
+    let config = Config { untold_commit_max: soon, ..Config::default() };
+    let mut replicator = streaming(&config, 4);
+    let two = entries(&[1, 1]);
+    append(&mut replicator, AGREED, two[..1].to_vec());
+    replicator.step(Time(2), ReplicatorEvent::Matched(two[0].log_id()));
+    assert_eq!(replicator.step(Time(3), ReplicatorEvent::Committed(Index(5))), []);
+    assert_eq!(replicator.deadline(), Some(Time(3) + soon));
+    let mut without = replicator.clone();
+
+    let next = append(&mut replicator, two[0].log_id(), two[1..].to_vec());
+    assert_eq!(sent(&next)[0].commit, Index(5));
+    assert!(replicator.deadline() > Some(Time(3) + soon), "there is nothing more to tell");
+
+    assert_eq!(without.step(Time(4), ReplicatorEvent::Tick), [], "it is not due");
+    let due = without.step(Time(3) + soon, ReplicatorEvent::Tick);
+    assert_eq!((sent(&due)[0].commit, sent(&due)[0].entries.len()), (Index(5), 0));
+    assert_eq!(without.step(Time(3) + soon * 2, ReplicatorEvent::Tick), [], "once");
+
+    // Acknowledged after the commit index moved: it has waited long enough.
+    let mut late = streaming(&config, 4);
+    append(&mut late, AGREED, two[..1].to_vec());
+    late.step(Time(3), ReplicatorEvent::Committed(Index(5)));
+    let due = late.step(Time(3) + soon, ReplicatorEvent::Matched(two[0].log_id()));
+    assert_eq!(sent(&due)[0].commit, Index(5));
+}

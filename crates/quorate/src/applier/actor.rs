@@ -1,29 +1,30 @@
-//! The applier's actor: owns the state machine and the client sessions. Stage 6 of 7, Applied. It runs on a worker thread.
+//! The applier's actor: owns the state machine and the client sessions, and lends them to a worker thread for each batch of
+//! entries or queries. Stage 6 of 7, Applied.
 //!
-//! Owns the `Executor` (machine, client sessions, position), the ports of proposals that have an index, and the queries
-//! that wait for one. Hears the role (entries in index order, ports, confirmed reads), the log store (entries read from
-//! disk) and handles (stale queries). Asks nothing. Never applies an index twice, and never reuses a machine that
-//! panicked. A crash loses the machine and the ports, which answer *unknown*; Group starts another applier, which is
-//! restored from *snapshot zero* and replays the log without replies. Bound: entries by the role's hand-over window,
-//! ports and queries by permits.
+//! Owns `Work` (machine, client sessions, position, the ports of proposals that have an index), and the queries that wait for
+//! an index. Hears the role (entries in index order, ports, confirmed reads), the log store (entries read from disk) and
+//! handles (stale queries). Asks the worker threads, one job at a time; what is said to it meanwhile waits in its mailbox. A
+//! crash loses the machine and the ports, which answer *unknown*; Group starts another applier, which is restored from
+//! *snapshot zero* and replays the log without replies. Bound: entries by the role's hand-over window, ports and queries by
+//! permits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use quorate_core::{Entry, Index, LogId, RoleEvent};
+use quorate_bridge::Replies;
+use quorate_core::{Entry, Index, RoleEvent};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 use tokio::task::JoinHandle;
 
-use crate::applier::host::{MachineFactory, MachineHost, query_error};
+use crate::applier::host::MachineFactory;
 use crate::applier::waiters::Waiters;
+use crate::applier::work::{Batch, Work};
 use crate::context::GroupContext;
-use crate::error::ProposeError;
 use crate::gauge::Gauge;
-use crate::machine::{Executor, QueryFailed, Taken};
 use crate::messages::applier::{ApplierMessage, ApplierRef};
 use crate::messages::group::{GroupMessage, GroupRef};
-use crate::ports::{ProposalPort, QueryPort};
+use crate::ports::QueryPort;
 
 /// What an applier starts with.
 pub(crate) struct ApplierStart {
@@ -38,25 +39,23 @@ pub(crate) struct ApplierStart {
 /// What `poison` says from before the machine is restored until it is: that it could not be.
 pub(crate) const NOT_RESTORED: u64 = u64::MAX;
 
-/// Starts an applier as a child of Group, on a worker thread. It restores its machine there, and then says that it is ready.
+/// Starts an applier as a child of Group. It restores its machine on a worker thread, and then says that it is ready.
 pub(crate) async fn start(
     name: String,
     start: ApplierStart,
     supervisor: ActorCell,
 ) -> Result<(ApplierRef, JoinHandle<()>), SpawnErr> {
-    let workers = start.cx.workers.clone();
-    workers.start(Actor::spawn_linked(Some(name), ApplierActor, start, supervisor)).await
+    Actor::spawn_linked(Some(name), ApplierActor, start, supervisor).await
 }
 
 struct ApplierState {
-    machine: Arc<dyn MachineFactory>,
-    /// `None` until the machine is restored: before the first message.
-    executor: Option<Executor<Box<dyn MachineHost>>>,
     cx: Arc<GroupContext>,
     group: GroupRef,
+    machine: Arc<dyn MachineFactory>,
     poison: Arc<AtomicU64>,
     gauge: Arc<Gauge>,
-    waiters: Waiters,
+    /// `None` until the machine is restored, which is before the first message, and while a job has it.
+    work: Option<Work>,
     queries: BTreeMap<Index, Vec<QueryPort>>,
     when_idle: Vec<RpcReplyPort<()>>,
 }
@@ -73,14 +72,14 @@ impl Actor for ApplierActor {
         _me: ActorRef<ApplierMessage>,
         start: ApplierStart,
     ) -> Result<ApplierState, ActorProcessingErr> {
+        let ApplierStart { cx, group, machine, poison, gauge } = start;
         Ok(ApplierState {
-            machine: start.machine,
-            executor: None,
-            cx: start.cx,
-            group: start.group,
-            poison: start.poison,
-            gauge: start.gauge,
-            waiters: Waiters::default(),
+            cx,
+            group,
+            machine,
+            poison,
+            gauge,
+            work: None,
             queries: BTreeMap::new(),
             when_idle: Vec::new(),
         })
@@ -93,8 +92,11 @@ impl Actor for ApplierActor {
     ) -> Result<(), ActorProcessingErr> {
         // Here and not before: who starts an actor waits for `pre_start`, and a restore may take long.
         state.poison.store(NOT_RESTORED, Ordering::Release);
-        state.executor = Some(state.machine.restore()?);
-        state.gauge.end(state.applied());
+        let machine = state.machine.clone();
+        let executor = state.cx.workers.run(move || machine.restore()).await??;
+        let (cx, poison, gauge) = (state.cx.clone(), state.poison.clone(), state.gauge.clone());
+        gauge.end(executor.applied().index);
+        state.work = Some(Work { executor, waiters: Waiters::default(), cx, poison, gauge });
         state.poison.store(0, Ordering::Release);
         state.report_ready();
         Ok(())
@@ -107,23 +109,21 @@ impl Actor for ApplierActor {
         state: &mut ApplierState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            ApplierMessage::Apply { entries } => {
-                if let Err(reason) = state.apply_committed(&me, &entries) {
-                    me.stop(Some(reason));
-                }
+            ApplierMessage::Apply { entries } => state.apply(&me, entries).await?,
+            ApplierMessage::Waiters { first, term, ports } => {
+                state.work_mut().waiters.add(first, term, ports);
             }
-            ApplierMessage::Waiters { first, term, ports } => state.waiters.add(first, term, ports),
-            ApplierMessage::Query { index, port } => {
+            ApplierMessage::Queries { index, ports } => {
                 if index <= state.applied() {
-                    state.serve_query(port);
+                    state.answer(ports).await?;
                 } else {
-                    state.queries.entry(index).or_default().push(port);
+                    state.queries.entry(index).or_default().extend(ports);
                 }
             }
             ApplierMessage::WhenIdle(reply) => state.when_idle.push(reply),
             ApplierMessage::Panic => panic!("told to panic"),
         }
-        if !state.when_idle.is_empty() && state.waiters.is_empty() && state.queries.is_empty() {
+        if !state.when_idle.is_empty() && state.work_mut().waiters.is_empty() && state.queries.is_empty() {
             state.when_idle.drain(..).for_each(|reply| drop(reply.send(())));
         }
         Ok(())
@@ -131,52 +131,56 @@ impl Actor for ApplierActor {
 }
 
 impl ApplierState {
-    fn executor(&self) -> &Executor<Box<dyn MachineHost>> {
-        self.executor.as_ref().expect("restored before the first message")
+    fn work_mut(&mut self) -> &mut Work {
+        self.work.as_mut().expect("it is restored, and no job runs")
     }
 
     fn applied(&self) -> Index {
-        self.executor().applied().index
+        self.work.as_ref().expect("it is restored, and no job runs").applied()
     }
 
     fn report_ready(&self) {
         let _ = self.group.cast(GroupMessage::ApplierReady { applied: self.applied() });
     }
 
-    /// Applies the entries that follow the last one applied and skips earlier ones. `Err` says why this applier must end.
-    fn apply_committed(&mut self, me: &ActorRef<ApplierMessage>, entries: &[Entry]) -> Result<(), String> {
-        for entry in entries {
-            if entry.index <= self.applied() {
-                continue;
-            }
-            if entry.index != self.applied().next() {
-                // Entries were lost with an actor: ask for them from here on. Ports are kept, theirs may be in the gap.
+    /// Runs a job on a worker thread, and sends its replies from here: one wake for the connections' tasks and this one.
+    async fn run<T: Send + 'static>(
+        &mut self,
+        job: impl FnOnce(&mut Work, &mut Replies) -> T + Send + 'static,
+    ) -> Result<T, ActorProcessingErr> {
+        let mut work = self.work.take().expect("it is restored, and no job runs");
+        let run = move || {
+            let mut replies = Replies::default();
+            let result = job(&mut work, &mut replies);
+            (work, replies, result)
+        };
+        let (work, mut replies, result) = self.cx.workers.run(run).await?;
+        self.work = Some(work);
+        // Whose call could not be answered has been told.
+        let _ = replies.send();
+        Ok(result)
+    }
+
+    async fn apply(
+        &mut self,
+        me: &ActorRef<ApplierMessage>,
+        entries: Vec<Entry>,
+    ) -> Result<(), ActorProcessingErr> {
+        match self.run(move |work, replies| work.apply_committed(&entries, replies)).await? {
+            Batch::Applied => {}
+            // Ask for them from here on. Ports are kept, theirs may be in the gap.
+            Batch::Gap => {
                 self.report_ready();
                 return Ok(());
             }
-            let mut port = self.waiters.take(entry.log_id());
-            self.gauge.begin();
-            let executor = self.executor.as_mut().expect("restored before the first message");
-            let taken = executor
-                .take_entry(entry, |machine, cx, envelope| machine.apply_command(cx, envelope, &mut port));
-            match taken {
-                Ok((taken, _events)) => {
-                    self.gauge.end(entry.index);
-                    if let Some(port) = port {
-                        self.answer_unapplied(port, entry, taken);
-                    }
-                }
-                Err(error) => {
-                    let (node, group, index) = (&self.cx.node, &self.cx.name, entry.index);
-                    tracing::error!(%node, %group, %index, %error, "the state machine cannot take an entry");
-                    self.poison.store(index.0, Ordering::Release);
-                    return Err(error.to_string());
-                }
+            Batch::Poisoned(reason) => {
+                me.stop(Some(reason));
+                return Ok(());
             }
         }
         let applied = self.applied();
         self.cx.replay.applied(applied);
-        // An applier that was in here while its group was restarted speaks of a machine that is gone.
+        // An applier that was in a job while its group was restarted speaks of a machine that is gone.
         let route = self.cx.route.borrow().clone();
         if route.applier.as_ref().is_none_or(|applier| applier.get_id() != me.get_id()) {
             return Ok(());
@@ -187,43 +191,15 @@ impl ApplierState {
             ports.retain(|port| !port.is_abandoned());
             !ports.is_empty()
         });
-        while let Some(first) = self.queries.first_entry().filter(|first| *first.key() <= applied) {
-            for port in first.remove() {
-                self.serve_query(port);
-            }
+        let later = self.queries.split_off(&applied.next());
+        let due: Vec<_> = std::mem::replace(&mut self.queries, later).into_values().flatten().collect();
+        if !due.is_empty() {
+            self.answer(due).await?;
         }
         Ok(())
     }
 
-    fn serve_query(&self, port: QueryPort) {
-        if port.is_abandoned() {
-            return;
-        }
-        match self.executor().running() {
-            Ok(machine) => machine.answer_query(port, self.applied()),
-            Err(fault) => port.fail(query_error(QueryFailed::Faulted(fault))),
-        }
-    }
-
-    /// Answers the proposer of an entry that the machine did not apply now.
-    fn answer_unapplied(&self, port: ProposalPort, entry: &Entry, taken: Taken<()>) {
-        let error = match taken {
-            Taken::Repeated { index, reply } => {
-                let machine = self.executor().running().expect("it took the entry");
-                let at = LogId { term: entry.term, index };
-                return machine.repeat_reply(port, at, reply);
-            }
-            Taken::Mismatch { index } => ProposeError::KeyReused { index: index.0 },
-            Taken::Stale { last, index } => ProposeError::StaleSequence { last, index: index.0 },
-            Taken::Expired { forgotten_through } => {
-                let index = entry.index.0;
-                ProposeError::SessionExpired { forgotten_through: forgotten_through.0, index }
-            }
-            Taken::Unreadable { detail } => ProposeError::Unreadable { detail },
-            Taken::NotCommand | Taken::Replied(()) => {
-                ProposeError::unknown("the entry at its index is not a command")
-            }
-        };
-        port.fail(error);
+    async fn answer(&mut self, ports: Vec<QueryPort>) -> Result<(), ActorProcessingErr> {
+        self.run(move |work, replies| work.answer_queries(ports, replies)).await
     }
 }

@@ -7,6 +7,7 @@
 use std::marker::PhantomData;
 
 use bytes::Bytes;
+use quorate_bridge::Replies;
 use quorate_core::{Index, LogId};
 
 use crate::error::{ProposeError, QueryError};
@@ -23,19 +24,20 @@ const RESPONSE_BYTES_MAX: usize = 8 << 20;
 /// A state machine of a type that only its handle knows.
 pub(crate) trait MachineHost: Send {
     /// Decodes and applies a command, and answers its proposer if one waits: one call per entry. `Err` is the message of
-    /// a panic. The port is left where it was if the command was not applied.
+    /// a panic. The port is left where it was if the command was not applied. What goes to other nodes goes with `replies`.
     fn apply_command(
         &mut self,
         cx: &mut ApplyContext<'_>,
         envelope: &Envelope,
         port: &mut Option<ProposalPort>,
+        replies: &mut Replies,
     ) -> Result<Ran<()>, String>;
 
     /// Answers a retry with the reply that was kept.
     fn repeat_reply(&self, port: ProposalPort, at: LogId, reply: Option<Bytes>);
 
-    /// Answers a query; `applied` is the last index the machine has taken.
-    fn answer_query(&self, port: QueryPort, applied: Index);
+    /// Answers a query; `applied` is the last index the machine has taken. What goes to another node goes with `replies`.
+    fn answer_query(&self, port: QueryPort, applied: Index, replies: &mut Replies);
 }
 
 /// Makes a group's machine, as often as its applier is started; owned above the group's actor.
@@ -72,11 +74,13 @@ impl<M: StateMachine> MachineHost for Host<M> {
         cx: &mut ApplyContext<'_>,
         envelope: &Envelope,
         port: &mut Option<ProposalPort>,
+        replies: &mut Replies,
     ) -> Result<Ran<()>, String> {
         let at = cx.log_id();
         Ok(run_command(&mut self.0, cx, envelope)?.map(|(reply, kept)| {
             if let Some(port) = port.take() {
-                send_reply(port, Ok(Applied { reply, index: at.index.0, term: at.term.0 }));
+                let applied = Applied { reply, index: at.index.0, term: at.term.0 };
+                send_reply(port, Ok(applied), kept.as_ref(), replies);
             }
             ((), kept)
         }))
@@ -86,10 +90,11 @@ impl<M: StateMachine> MachineHost for Host<M> {
         let LogId { index, term } = at;
         let applied =
             kept_reply::<M::Reply>(reply).map(|reply| Applied { reply, index: index.0, term: term.0 });
-        send_reply(port, applied.ok_or(ProposeError::ReplyNotKept { index: index.0 }));
+        let result = applied.ok_or(ProposeError::ReplyNotKept { index: index.0 });
+        send_reply(port, result, None, &mut Replies::default());
     }
 
-    fn answer_query(&self, port: QueryPort, applied: Index) {
+    fn answer_query(&self, port: QueryPort, applied: Index, replies: &mut Replies) {
         match port {
             QueryPort::Local(query) => {
                 let typed = query.into_any().downcast::<TypedQuery<M::Query, M::Answer>>();
@@ -105,10 +110,11 @@ impl<M: StateMachine> MachineHost for Host<M> {
                 // A panic in the types' (de)serialisers costs the caller its answer, not the group its machine.
                 let answer = caught(|| self.answer_bytes(&query))
                     .unwrap_or_else(|detail| Err(QueryError::Panicked { detail }));
-                drop(port.send(&match answer {
+                let response = match answer {
                     Ok(answer) => Response::Answered { answer },
                     Err(error) => Response::NotAnswered(error),
-                }));
+                };
+                drop(port.send_with(&response, replies));
             }
         }
     }
@@ -133,10 +139,12 @@ pub(crate) fn query_error(failed: QueryFailed) -> QueryError {
     }
 }
 
-/// Stage 7 of 7, Replied: the permit is released with the answer.
+/// Stage 7 of 7, Replied: the permit is released with the answer. `kept` has the reply's bytes where they are kept for a retry.
 fn send_reply<R: serde::Serialize + Send + 'static>(
     port: ProposalPort,
     result: Result<Applied<R>, ProposeError>,
+    kept: Option<&Bytes>,
+    replies: &mut Replies,
 ) {
     match port {
         ProposalPort::Local(port) => {
@@ -145,13 +153,14 @@ fn send_reply<R: serde::Serialize + Send + 'static>(
         }
         ProposalPort::Remote(port) => {
             let response = result.and_then(|Applied { reply, index, term }| {
-                let reply = caught(|| encode(&reply, RESPONSE_BYTES_MAX).map_err(|error| error.to_string()));
-                let reply = reply.and_then(|encoded| encoded).map_err(|error| {
+                let encoded = || encode(&reply, RESPONSE_BYTES_MAX).map_err(|error| error.to_string());
+                let reply = kept.cloned().map_or_else(|| caught(encoded).and_then(|encoded| encoded), Ok);
+                let reply = reply.map_err(|error| {
                     ProposeError::unknown(format!("applied, but its reply was not sent: {error}"))
                 })?;
                 Ok(Response::Applied { reply, index, term })
             });
-            drop(port.send(&response.unwrap_or_else(Response::NotApplied)));
+            drop(port.send_with(&response.unwrap_or_else(Response::NotApplied), replies));
         }
     }
 }

@@ -3,9 +3,11 @@
 //! - `actor`: the actor.
 //! - `host`: the state machine behind `dyn`, and the reply to its proposer.
 //! - `waiters`: the ports of proposals that have an index.
-//! - `workers`: the threads on which appliers run.
+//! - `work`: what a worker thread does with the machine.
+//! - `workers`: the threads on which machines run.
 
 pub(crate) mod actor;
 pub(crate) mod host;
 mod waiters;
+mod work;
 pub(crate) mod workers;

@@ -1,13 +1,17 @@
-//! Where appliers run: on a few threads of the node's own, so that a machine that computes or waits holds one of them and
-//! nothing else: heartbeats, votes, acknowledgements and other groups go on (`docs/decisions/0025-apply-threads.md`).
+//! Where state machines run: on a few threads of the node's own, so that a machine that computes or waits holds one of them
+//! and nothing else: heartbeats, votes, acknowledgements and other groups go on (`docs/decisions/0025-apply-threads.md`).
 //!
-//! Owned by the node's thread, above all actors. Bound: the number of threads; what waits for one waits in its mailbox.
+//! Owned by the node's thread, above all actors. An applier has at most one job here, so what waits is at most one job for
+//! each group, taken in order. One thread is woken for a job and one for its result: with a runtime of several threads each
+//! would wake another one to look for more, and that costs more than most commands. Bound: the number of threads.
 
-use std::future::poll_fn;
+use std::collections::VecDeque;
 use std::io;
-use std::pin::pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::oneshot;
+
+use crate::machine::caught;
 
 /// Threads that are started if the setting names no number: so many, or one for each core if these are fewer.
 const THREADS: usize = 4;
@@ -15,51 +19,158 @@ const THREADS: usize = 4;
 /// With one thread, one slow machine would hold all of them.
 const THREADS_LEAST: usize = 2;
 
-/// The runtime on which a node's appliers run.
-pub(crate) struct WorkerThreads(Runtime);
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The jobs that wait, and the threads that do.
+struct Queue {
+    state: Mutex<State>,
+    /// One for each thread: the one that is woken is chosen.
+    wakes: Vec<Condvar>,
+}
+
+struct State {
+    /// Only while no thread is idle.
+    jobs: VecDeque<Job>,
+    /// For each thread the job it is woken for.
+    given: Vec<Option<Job>>,
+    /// The last one became idle last, and is taken first: a machine that runs alone stays on one thread, whose caches and
+    /// memory know it.
+    idle: Vec<usize>,
+    ended: bool,
+}
+
+impl Queue {
+    fn new(threads: usize) -> Self {
+        let given = (0..threads).map(|_| None).collect();
+        let state = State { jobs: VecDeque::new(), given, idle: Vec::new(), ended: false };
+        Self { state: Mutex::new(state), wakes: (0..threads).map(|_| Condvar::new()).collect() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job for this thread; `None` once the node has ended.
+    fn next(&self, thread: usize) -> Option<Job> {
+        let mut state = self.lock();
+        if state.ended {
+            return None;
+        }
+        if let Some(job) = state.jobs.pop_front() {
+            return Some(job);
+        }
+        state.idle.push(thread);
+        let waits = |state: &mut State| state.given[thread].is_none() && !state.ended;
+        let waited = self.wakes[thread].wait_while(state, waits);
+        waited.unwrap_or_else(PoisonError::into_inner).given[thread].take()
+    }
+
+    fn push(&self, job: Job) {
+        let mut state = self.lock();
+        if state.ended {
+            // Its caller is told by its being dropped.
+            return;
+        }
+        let Some(thread) = state.idle.pop() else { return state.jobs.push_back(job) };
+        state.given[thread] = Some(job);
+        drop(state);
+        self.wakes[thread].notify_one();
+    }
+
+    fn end(&self) {
+        // What waits is dropped outside the lock: it is the application's.
+        let mut state = self.lock();
+        state.ended = true;
+        let rest = std::mem::take(&mut state.jobs);
+        drop(state);
+        self.wakes.iter().for_each(Condvar::notify_one);
+        drop(rest);
+    }
+}
+
+/// The threads on which a node's state machines run.
+pub(crate) struct WorkerThreads(Arc<Queue>);
 
 impl WorkerThreads {
     /// `threads` is the setting: zero leaves the number to this.
     pub(crate) fn start(node: &str, threads: usize) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if threads == 0 { cores.clamp(THREADS_LEAST, THREADS) } else { threads };
-        let name = format!("{node}/apply");
-        Builder::new_multi_thread().worker_threads(threads).thread_name(name).build().map(Self)
+        let queue = Arc::new(Queue::new(threads));
+        let started = Self(queue.clone());
+        for at in 0..threads {
+            let queue = queue.clone();
+            let work = move || {
+                while let Some(job) = queue.next(at) {
+                    job();
+                }
+            };
+            // Those that were started end with `started`.
+            std::thread::Builder::new().name(format!("{node}/apply-{at}")).spawn(work)?;
+        }
+        Ok(started)
     }
 
     pub(crate) fn workers(&self) -> Workers {
-        Workers::Own(self.0.handle().clone())
-    }
-
-    /// Does not wait for a machine that does not return: its node has ended, and nothing it answers is heard.
-    pub(crate) fn end(self) {
-        self.0.shutdown_background();
+        Workers::Own(Threads(self.0.clone()))
     }
 }
 
-/// Where a group's applier is started.
-#[derive(Debug, Clone)]
+/// Does not wait for a machine that does not return: its node has ended, and nothing it answers is heard.
+impl Drop for WorkerThreads {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Where a group's machine runs.
+#[derive(Clone)]
 pub(crate) enum Workers {
     /// On threads of the node's own.
-    Own(Handle),
-    /// On the runtime of the node's other actors: a simulation is one thread.
+    Own(Threads),
+    /// On the thread of the node's actors: a simulation is one thread.
     Caller,
 }
 
+#[derive(Clone)]
+pub(crate) struct Threads(Arc<Queue>);
+
 impl Workers {
-    /// Starts an actor so that what it spawns, its own task above all, runs here. The start itself is carried out by the
-    /// caller: it must not wait for a thread, for machines may hold all of them.
-    pub(crate) async fn start<T>(&self, start: impl Future<Output = T>) -> T {
-        let mut start = pin!(start);
-        match self {
-            Self::Own(handle) => {
-                poll_fn(|cx| {
-                    let _entered = handle.enter();
-                    start.as_mut().poll(cx)
-                })
-                .await
-            }
-            Self::Caller => start.await,
+    /// Runs a job and gives what it returned; `Err` is the message of its panic, or says that the node has ended. A job that
+    /// is no longer waited for runs to its end.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let Self::Own(Threads(queue)) = self else { return caught(job) };
+        let (done, result) = oneshot::channel();
+        queue.push(Box::new(move || drop(done.send(caught(job)))));
+        result.await.unwrap_or_else(|_| Err("the node has ended".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With two threads, a job that waits holds one; others are done, and one that panics costs nothing else.
+    #[tokio::test]
+    async fn a_job_that_waits_holds_one_thread_and_a_panic_ends_none() {
+        let threads = WorkerThreads::start("node", 2).expect("they start");
+        let workers = threads.workers();
+        let (open, waits) = std::sync::mpsc::channel::<()>();
+        let slow = workers.run(move || waits.recv().is_ok());
+        let mut slow = std::pin::pin!(slow);
+        let first = std::future::poll_fn(|cx| std::task::Poll::Ready(slow.as_mut().poll(cx).is_pending()));
+        assert!(first.await, "it waits");
+        for at in 0..100 {
+            assert_eq!(workers.run(move || at).await, Ok(at));
+            let panicked: Result<(), _> = workers.run(|| panic!("as told")).await;
+            assert_eq!(panicked, Err("as told".to_owned()));
         }
+        open.send(()).expect("it waits for it");
+        assert_eq!(slow.await, Ok(true));
+        drop(threads);
+        assert!(workers.run(|| ()).await.is_err(), "no thread is left");
     }
 }

@@ -45,10 +45,14 @@ pub(crate) fn status<'a>(
     route: Route,
 ) -> Pin<Box<dyn Future<Output = GroupStatus> + Send + 'a>> {
     Box::pin(async move {
-        let role = match &route.group {
+        let mut role = match &route.group {
             Some(actor) => ractor::call_t!(actor, GroupMessage::Inspect, INSPECT_MS_MAX).ok(),
             None => None,
         };
+        // Whose command was answered finds it applied, although the role has not heard of it yet.
+        if let Some((role, gauge)) = role.as_mut().zip(route.gauge.as_ref()) {
+            role.applied = role.applied.max(gauge.applied().0);
+        }
         let faulted = match route.condition {
             Condition::Faulted(index) => Some(index),
             Condition::Open | Condition::Stopped(_) => None,

@@ -16,7 +16,7 @@ pub(crate) enum ApplierMessage {
     Waiters { first: Index, term: Term, ports: Vec<ProposalPort> },
     /// From the role once the read is confirmed, or from a handle with what a stale answer must show: answer once `index` is
     /// applied.
-    Query { index: Index, port: QueryPort },
+    Queries { index: Index, ports: Vec<QueryPort> },
     /// From Group when the node stops: answered once no proposal and no query waits.
     WhenIdle(RpcReplyPort<()>),
     /// From tests and `quorate actors stop --panic`: panic, as a bug would.

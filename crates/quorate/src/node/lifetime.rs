@@ -42,7 +42,7 @@ pub(super) async fn start(
     let id = spec.id.clone();
     match placement {
         Placement::OwnThread => {
-            // Its runtimes are made and end on the thread itself: a runtime that is dropped among tasks panics.
+            // Its runtime is made and ends on the thread itself: a runtime that is dropped among tasks panics.
             let work = move || {
                 let failed = |source| StartError::Thread { node: spec.id.clone(), source };
                 let threads = WorkerThreads::start(spec.id.as_str(), spec.config.node.apply_threads);
@@ -51,7 +51,7 @@ pub(super) async fn start(
                     (Ok(threads), Ok(runtime)) => {
                         spec.workers = threads.workers();
                         runtime.block_on(live(spec, disk, started, ending_asked, ended));
-                        threads.end();
+                        drop(threads);
                     }
                     (Err(source), _) | (_, Err(source)) => drop(started.send(Err(failed(source)))),
                 }

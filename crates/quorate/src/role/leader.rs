@@ -7,9 +7,12 @@
 //! by the permits of the handles and by `uncommitted_bytes_max`, above which they are refused as busy.
 //!
 //! The first proposal to arrive casts `Flush` to the actor itself. What is queued when the flush is handled is stepped
-//! at once: one write, one message per peer and one `Waiters` for all of them, without a timer.
+//! at once: one write, one message per peer and one `Waiters` for all of them. While an earlier write of this log is under
+//! way proposals are held for the next one, as they would be in the store, but at most `HOLD_MAX`: the same entries then
+//! cost fewer messages, and fewer writes on every node.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use quorate_bridge::kill_below;
 use quorate_core::{
@@ -27,10 +30,15 @@ use crate::role::replicator::{ReplicatorActor, ReplicatorStart};
 use crate::role::runner::{RoleStart, Runner};
 use crate::supervision::ended;
 
+/// So long a proposal waits for an earlier write to end. Where disks take longer, followers shall get it meanwhile.
+const HOLD_MAX: Duration = Duration::from_millis(2);
+
 pub(crate) struct LeaderState {
     runner: Runner<Leader>,
     /// Proposals that wait for the next flush.
     queued: Vec<Submission>,
+    /// Whether `Flush` is in the mailbox for them.
+    flushing: bool,
     /// Ports of proposals that core has stepped and neither accepted nor refused yet, in order.
     stepped: VecDeque<ProposalPort>,
     /// Who asked for the transfer that is being stepped. Dropped if this role has ended: it led no more.
@@ -55,6 +63,7 @@ impl Actor for LeaderActor {
         let mut state = LeaderState {
             runner,
             queued: Vec::new(),
+            flushing: false,
             stepped: VecDeque::new(),
             transfer_port: None,
             replicators: BTreeMap::new(),
@@ -145,13 +154,27 @@ impl LeaderState {
             submission.port.fail(ProposeError::not_ready(NotReadyReason::SteppedDown));
             return;
         }
-        if self.queued.is_empty() {
-            let _ = me.cast(LeaderMessage::Flush);
-        }
         self.queued.push(submission);
+        if self.writes() && self.queued.len() == 1 {
+            drop(me.send_after(HOLD_MAX, || LeaderMessage::Flush));
+        }
+        self.flush_unless_held(me);
+    }
+
+    /// Whether a write of this log is under way.
+    fn writes(&self) -> bool {
+        let state = self.runner.role.as_ref().map(Leader::state);
+        state.is_some_and(|state| state.durable() < state.tail().last().index)
+    }
+
+    fn flush_unless_held(&mut self, me: &ActorRef<LeaderMessage>) {
+        if !self.queued.is_empty() && !self.flushing && !self.writes() {
+            self.flushing = me.cast(LeaderMessage::Flush).is_ok();
+        }
     }
 
     fn append_queued(&mut self) -> Effects {
+        self.flushing = false;
         let mut proposals = Vec::with_capacity(self.queued.len());
         for Submission { proposal, port } in self.queued.drain(..) {
             if self.runner.role.is_none() {
@@ -196,6 +219,7 @@ impl LeaderState {
             }
         }
         self.runner.arm(me, LeaderMessage::Tick);
+        self.flush_unless_held(me);
     }
 
     fn tell_replicator(&self, peer: &NodeId, event: ReplicatorEvent) {

@@ -146,9 +146,8 @@ impl<R: CoreRole> Runner<R> {
             }
             Effect::ReadLog { reader: Reader::Role, from, .. } => self.locate(from),
             Effect::ReadReady { reads, index } => {
-                for port in reads.iter().filter_map(|id| self.reads.remove(id)).collect::<Vec<_>>() {
-                    self.to_applier(ApplierMessage::Query { index, port });
-                }
+                let ports = reads.iter().filter_map(|id| self.reads.remove(id)).collect();
+                self.to_applier(ApplierMessage::Queries { index, ports });
             }
             Effect::ReadRefused { reads, reason } => {
                 for port in reads.iter().filter_map(|id| self.reads.remove(id)) {

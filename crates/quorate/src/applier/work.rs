@@ -1,0 +1,119 @@
+//! What an applier lends to a worker thread for each job, and gets back with the result: the machine with its client
+//! sessions, and the ports of the proposals that wait for their entry.
+//!
+//! Never applies an index twice, and never reuses a machine that panicked. A job whose applier ended in the meantime runs
+//! to its end: what it answers is true, and what it says of the machine is heard by no one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use quorate_bridge::Replies;
+use quorate_core::{Entry, Index, LogId};
+
+use crate::applier::host::{MachineHost, query_error};
+use crate::applier::waiters::Waiters;
+use crate::context::GroupContext;
+use crate::error::ProposeError;
+use crate::gauge::Gauge;
+use crate::machine::{Executor, QueryFailed, Taken};
+use crate::ports::{ProposalPort, QueryPort};
+
+/// So long the answer to one command may wait for the commands behind it, to leave with theirs.
+const REPLIES_HELD_MAX: Duration = Duration::from_millis(1);
+
+/// What became of a batch of entries.
+pub(super) enum Batch {
+    /// All of them are applied.
+    Applied,
+    /// Entries before the rest were lost with an actor.
+    Gap,
+    /// The machine cannot take an entry: its applier must end.
+    Poisoned(String),
+}
+
+/// See the module's header.
+pub(super) struct Work {
+    pub(super) executor: Executor<Box<dyn MachineHost>>,
+    pub(super) waiters: Waiters,
+    pub(super) cx: Arc<GroupContext>,
+    /// Set to the index of an entry that the machine cannot take.
+    pub(super) poison: Arc<AtomicU64>,
+    pub(super) gauge: Arc<Gauge>,
+}
+
+impl Work {
+    pub(super) fn applied(&self) -> Index {
+        self.executor.applied().index
+    }
+
+    /// Applies the entries that follow the last one applied and skips earlier ones.
+    pub(super) fn apply_committed(&mut self, entries: &[Entry], replies: &mut Replies) -> Batch {
+        let mut held_since = self.cx.clock.now();
+        for entry in entries {
+            if entry.index <= self.applied() {
+                continue;
+            }
+            if entry.index != self.applied().next() {
+                return Batch::Gap;
+            }
+            let now = self.gauge.begin();
+            if now.since(held_since) >= REPLIES_HELD_MAX {
+                // Whose call could not be answered has been told.
+                let _ = replies.send();
+                held_since = now;
+            }
+            let mut port = self.waiters.take(entry.log_id());
+            let run = self.executor.take_entry(entry, |machine, cx, envelope| {
+                machine.apply_command(cx, envelope, &mut port, replies)
+            });
+            match run {
+                Ok((taken, _events)) => {
+                    self.gauge.end(entry.index);
+                    if let Some(port) = port {
+                        self.answer_unapplied(port, entry, taken);
+                    }
+                }
+                Err(error) => {
+                    let (node, group, index) = (&self.cx.node, &self.cx.name, entry.index);
+                    tracing::error!(%node, %group, %index, %error, "the state machine cannot take an entry");
+                    self.poison.store(index.0, Ordering::Release);
+                    return Batch::Poisoned(error.to_string());
+                }
+            }
+        }
+        Batch::Applied
+    }
+
+    /// Answers queries whose index is applied.
+    pub(super) fn answer_queries(&self, ports: Vec<QueryPort>, replies: &mut Replies) {
+        for port in ports.into_iter().filter(|port| !port.is_abandoned()) {
+            match self.executor.running() {
+                Ok(machine) => machine.answer_query(port, self.applied(), replies),
+                Err(fault) => port.fail(query_error(QueryFailed::Faulted(fault))),
+            }
+        }
+    }
+
+    /// Answers the proposer of an entry that the machine did not apply now.
+    fn answer_unapplied(&self, port: ProposalPort, entry: &Entry, taken: Taken<()>) {
+        let error = match taken {
+            Taken::Repeated { index, reply } => {
+                let machine = self.executor.running().expect("it took the entry");
+                let at = LogId { term: entry.term, index };
+                return machine.repeat_reply(port, at, reply);
+            }
+            Taken::Mismatch { index } => ProposeError::KeyReused { index: index.0 },
+            Taken::Stale { last, index } => ProposeError::StaleSequence { last, index: index.0 },
+            Taken::Expired { forgotten_through } => {
+                let index = entry.index.0;
+                ProposeError::SessionExpired { forgotten_through: forgotten_through.0, index }
+            }
+            Taken::Unreadable { detail } => ProposeError::Unreadable { detail },
+            Taken::NotCommand | Taken::Replied(()) => {
+                ProposeError::unknown("the entry at its index is not a command")
+            }
+        };
+        port.fail(error);
+    }
+}
