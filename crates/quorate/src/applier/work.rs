@@ -22,7 +22,7 @@ use crate::ports::{ProposalPort, QueryPort};
 /// So long the answer to one command may wait for the commands behind it, to leave with theirs.
 const REPLIES_HELD_MAX: Duration = Duration::from_millis(1);
 
-/// What became of a batch of entries.
+/// How far a batch of entries was applied.
 pub(super) enum Batch {
     /// All of them are applied.
     Applied,
