@@ -17,16 +17,22 @@ use crate::protocol::{GroupProtocol, Request, Response};
 /// How long a refusal that may pass is waited out before the next attempt.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
-/// Encodes a command once; the same bytes go to every peer and to disk.
-pub(crate) fn encode_command<C: Serialize>(
+/// Encodes a command once; the same bytes go to every peer and to disk. One that this build cannot read back is refused here: a
+/// replica that met it in the log would stop there.
+pub(crate) fn encode_command<C: Serialize + DeserializeOwned>(
     command: &C,
     key: Option<CommandKey>,
     bytes_max: usize,
 ) -> Result<Bytes, ProposeError> {
-    Envelope::encode(command, key, bytes_max).map_err(|error| match error {
+    let payload = Envelope::encode(command, key, bytes_max).map_err(|error| match error {
         CodecError::TooLarge { bytes, .. } => ProposeError::TooLarge { bytes, bytes_max },
         error => ProposeError::Unencodable { detail: error.to_string() },
-    })
+    })?;
+    let not_read_back =
+        |detail: String| ProposeError::Unencodable { detail: format!("it cannot be read back: {detail}") };
+    let envelope = Envelope::decode(&payload).map_err(|error| not_read_back(error.to_string()))?;
+    envelope.command::<C>().map_err(|error| not_read_back(error.to_string()))?;
+    Ok(payload)
 }
 
 /// A reply as it came over the bridge.

@@ -20,7 +20,7 @@ use crate::applier::waiters::Waiters;
 use crate::context::GroupContext;
 use crate::error::ProposeError;
 use crate::gauge::Gauge;
-use crate::machine::{Executor, QueryFailed, Taken};
+use crate::machine::{ApplyError, Executor, QueryFailed, Taken};
 use crate::messages::applier::{ApplierMessage, ApplierRef};
 use crate::messages::group::{GroupMessage, GroupRef};
 use crate::ports::{ProposalPort, QueryPort};
@@ -169,6 +169,9 @@ impl ApplierState {
                 Err(error) => {
                     let (node, group, index) = (&self.cx.node, &self.cx.name, entry.index);
                     tracing::error!(%node, %group, %index, %error, "the state machine cannot take an entry");
+                    if matches!(error, ApplyError::Newer { .. } | ApplyError::Unreadable { .. }) {
+                        self.gauge.halt();
+                    }
                     self.poison.store(index.0, Ordering::Release);
                     return Err(error.to_string());
                 }

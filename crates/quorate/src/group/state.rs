@@ -65,6 +65,8 @@ pub(crate) struct GroupState {
     pub(super) failed_starts: u32,
     pub(super) faults: Faults,
     pub(super) fault_here: Option<u64>,
+    /// Why this replica takes no more entries, or its machine none.
+    pub(super) halted: Option<Arc<str>>,
     pub(super) membership: Option<Membership>,
     /// Its members, as clients are told of them.
     pub(super) members: Arc<[MemberAddress]>,
@@ -100,6 +102,7 @@ impl GroupState {
             failed_starts: 0,
             faults,
             fault_here: before.fault_here,
+            halted: before.halted.filter(|_| before.fault_here.is_some()),
             membership: None,
             members: before.members,
             leader: (None, Term::ZERO),
@@ -135,6 +138,7 @@ impl GroupState {
             gauge: Some(self.gauge.clone()),
             fault_here: self.fault_here,
             replay: cx.replay.clone(),
+            halted: self.halted.clone(),
             leader,
             leader_id: self.leader.0.clone(),
             members: self.members.clone(),
