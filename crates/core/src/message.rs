@@ -158,6 +158,12 @@ pub enum AppendResult {
     },
     /// The disk is full; nothing was appended (`safety.md` 16).
     NoSpace,
+    /// The entries do not fit the log here, by bytes that should be the same: one side is damaged, or a bug wrote them. Nothing
+    /// was appended, and the same entries will be refused again.
+    Refused {
+        /// The index of the first entry that does not fit.
+        at: Index,
+    },
 }
 
 /// A follower asks the leader for a read index (Raft thesis section 6.4).
@@ -221,6 +227,7 @@ impl fmt::Display for Message {
                     AppendResult::Matched { index } => write!(f, " matched={index}")?,
                     AppendResult::Conflict { hint, last } => write!(f, " conflict hint={hint} last={last}")?,
                     AppendResult::NoSpace => write!(f, " no_space")?,
+                    AppendResult::Refused { at } => write!(f, " refused at={at}")?,
                 }
                 write!(f, " round={}{}", a.round, if a.disk_full { " disk_full" } else { "" })?;
                 if a.machine_down {

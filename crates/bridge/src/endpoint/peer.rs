@@ -143,8 +143,9 @@ impl Peer {
         );
     }
 
-    /// The end of `connection`: every monitored name of the node is down.
-    pub(crate) fn connection_down(&self, connection: &Arc<Connection>, reason: &str) {
+    /// The end of `connection`: every monitored name of the node is down. False, and nothing is done, if a newer connection has
+    /// taken its place.
+    pub(crate) fn connection_down(&self, connection: &Arc<Connection>, reason: &str) -> bool {
         {
             let mut monitors = self.monitors.lock();
             let was_current = self.current.send_if_modified(|current| {
@@ -155,7 +156,7 @@ impl Peer {
                 is_ours
             });
             if !was_current {
-                return;
+                return false;
             }
             let mut link = self.link.lock();
             link.last_error = Some(reason.to_owned());
@@ -165,6 +166,7 @@ impl Peer {
             self.outbox.append(monitors.events(&self.node, None, &change));
         }
         self.outbox.deliver();
+        true
     }
 
     /// `connection` reports a change of `name`. Ignored unless it is the current one: a late frame of an older

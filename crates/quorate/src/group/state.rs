@@ -59,8 +59,6 @@ pub(crate) struct GroupState {
     pub(super) applier_number: u64,
     /// Set by the current applier to the index of an entry its machine cannot take, before it ends. Zero: none.
     pub(super) poison: Arc<AtomicU64>,
-    /// Free space is below the reserve and no role has been told. The store tells a role that runs by itself.
-    pub(super) disk_full: bool,
     /// Appliers that did not start or restore their machine, counted from the last one that did.
     pub(super) failed_starts: u32,
     pub(super) faults: Faults,
@@ -98,7 +96,6 @@ impl GroupState {
             gauge,
             applier_number: 0,
             poison: Arc::default(),
-            disk_full: false,
             failed_starts: 0,
             faults,
             fault_here: before.fault_here,

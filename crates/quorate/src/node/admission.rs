@@ -87,8 +87,11 @@ impl Gate {
             return Ok(());
         }
         // The wiped node reads this: see `NodeFailure::Replaced`.
-        let what =
-            format!("node {peer} is known to {} as incarnation {known}, this is {incarnation}", self.me);
+        // Not which incarnation is known: with that, any node that reads the refusal could claim it.
+        let what = format!(
+            "node {peer} is known to {} with another data directory than that of incarnation {incarnation}",
+            self.me
+        );
         let remedy = "its data directory was wiped or replaced: put the old one back. Without it the node cannot come back, since \
                       this build cannot replace a member; leave it off, the others go on while they are a majority. If this \
                       cluster never had a leader, nothing is stored in it: delete the data directories of all its nodes and \
