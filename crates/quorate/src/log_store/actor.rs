@@ -157,8 +157,10 @@ impl LogStoreState {
                 }
             }
             InternalKind::Progress(Progress::Done(number)) => {
-                if self.busy.is_some_and(|(current, _)| current == number) {
-                    self.busy = None;
+                if let Some((_, since)) = self.busy.take_if(|(current, _)| *current == number) {
+                    let took = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+                    let job_us = &self.handle.stats().job_us;
+                    job_us.store(took.max(job_us.load(Ordering::Relaxed) / 2), Ordering::Relaxed);
                 }
             }
             InternalKind::Watch(number) => {

@@ -31,6 +31,8 @@ pub struct StoreStats {
     pub batches: AtomicU64,
     /// Entries written to disk.
     pub entries: AtomicU64,
+    /// How long a job takes, in microseconds: the last one, or half of what an earlier one took if that is more.
+    pub job_us: AtomicU64,
     /// Writes dropped because their epoch was over, or their sequence left a gap.
     pub dropped: AtomicU64,
 }

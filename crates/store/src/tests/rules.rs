@@ -278,7 +278,7 @@ fn rule_01_a_misdirected_sector_is_seen() {
 fn rule_16_the_live_log_is_what_is_left_after_truncations() {
     let (mut store, _) = Store::open(Box::new(SimDisk::new()), options()).expect("it opens");
     store.open_group("a", &founding()).expect("it opens");
-    let log = entries(quorate_core::Position::ORIGIN, 1, 1, 20);
+    let log = entries(quorate_core::Position::ORIGIN, 1, 20, 10);
     for at in [20, 5, 7, 13, 7, 1, 20, 19] {
         let truncate_from = (store.space().expect("it answers").live_bytes > 0).then_some(Index(at));
         let from = truncate_from.map_or(0, |from| from.0 as usize - 1);
