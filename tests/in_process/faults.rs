@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use quorate::machine::{Add, ApplyContext, Counter, RestoreError, Snapshot, SnapshotReader, Total};
-use quorate::store::{DiskError, SimDisk};
+use quorate::store::{Disk, DiskError, SimDisk};
 use quorate::{
     Config, Consistency, Injury, Node, NodeFailure, Outcome, ProposeError, QueryError, Standing, StartError,
     StateMachine, TransferError, TransferRefusal,
@@ -329,6 +329,22 @@ async fn bug_72_a_failed_sync_stops_the_node_and_says_unknown() -> Result<()> {
     assert!(matches!(failure, NodeFailure::Store { .. }), "{failure}");
     let after = count.propose(Add(1)).await.expect_err("stopped");
     assert!(matches!(after, ProposeError::Stopped { .. }), "{after}");
+    Ok(())
+}
+
+/// Commands that wait for a compaction with an unknown end are refused instead.
+#[tokio::test]
+async fn a_leader_whose_disk_is_behind_with_its_work_refuses_commands() -> Result<()> {
+    let disk = SimDisk::new();
+    let node = Node::builder("node0", "unused").disk(Box::new(disk.clone())).config(quick()).start().await?;
+    let count = node.group("counter", Counter::default()).await?;
+    assert_eq!(count.propose(Add(1)).await?, 1);
+    disk.backlog().set_waiting(true);
+    let refused = count.propose(Add(1)).await.expect_err("the disk is behind");
+    assert!(matches!(refused, ProposeError::Busy { .. }), "{refused}");
+    disk.backlog().set_waiting(false);
+    assert_eq!(count.propose(Add(1)).await?, 2);
+    node.stop().await;
     Ok(())
 }
 

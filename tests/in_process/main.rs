@@ -4,6 +4,7 @@ mod apply_lag;
 mod client;
 mod faults;
 mod founding;
+mod mixed_builds;
 mod operate;
 mod rest_bounds;
 mod rest_cluster;

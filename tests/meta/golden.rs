@@ -135,6 +135,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
         ("append", Body::AppendEntries(append(entries()))),
         ("append-reply-matched", Body::AppendReply(matched)),
         ("append-reply-conflict", Body::AppendReply(answer(conflict))),
+        ("append-reply-refused", Body::AppendReply(answer(AppendResult::Refused { at: Index(3) }))),
         ("append-reply-no-space", Body::AppendReply(answer(AppendResult::NoSpace))),
         ("timeout-now", Body::TimeoutNow),
         ("read-index-request", Body::ReadIndexRequest(ReadIndexRequest { id: 1 << 48, recovering: true })),

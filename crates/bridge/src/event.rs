@@ -41,6 +41,9 @@ pub struct LinkStatus {
     pub round_trip: Option<Duration>,
     /// Why it is not up, with the remedy for a refusal; `None` while it is up.
     pub last_error: Option<String>,
+    /// What of a protocol the peer speaks in another version, with both versions, while it is connected: messages of it are not
+    /// delivered until both nodes have one version.
+    pub incompatible: Option<String>,
     /// Control messages dropped from the full queue to make room for newer ones.
     pub control_dropped: u64,
     /// Casts still queued when a connection ended: certainly not delivered.

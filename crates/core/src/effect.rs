@@ -292,6 +292,13 @@ pub enum Notice {
         /// Entries that are committed and not applied here.
         entries: u64,
     },
+    /// A peer refuses the entries from this index on. What it found is in its own log.
+    PeerRefuses {
+        /// The peer.
+        peer: NodeId,
+        /// The index of the first.
+        at: Index,
+    },
     /// A peer's disk is full.
     PeerNoSpace {
         /// The peer.

@@ -144,7 +144,7 @@ pub enum EntryError {
     },
     /// A version this build does not know.
     #[error(
-        "entry at byte {offset} has version {version}, this build knows {ENTRY_VERSION}: it was written by a newer quorate"
+        "entry at byte {offset} has version {version}, this build knows {ENTRY_VERSION}: a newer quorate wrote it, upgrade this node"
     )]
     Version {
         /// Byte at which the entry starts.
@@ -153,7 +153,9 @@ pub enum EntryError {
         version: u8,
     },
     /// A kind this build does not know.
-    #[error("entry at byte {offset} has an unknown kind {kind}")]
+    #[error(
+        "entry at byte {offset} has kind {kind}, which this build does not know: a newer quorate wrote it, upgrade this node"
+    )]
     Kind {
         /// Byte at which the entry starts.
         offset: usize,
@@ -162,7 +164,7 @@ pub enum EntryError {
     },
     /// A voucher (a signature, or a certificate of several): no protocol of this build writes one.
     #[error(
-        "entry at byte {offset} carries a voucher of {length} bytes, which this build cannot read: it was written by a newer quorate"
+        "entry at byte {offset} carries a voucher of {length} bytes, which this build cannot read: a newer quorate wrote it, upgrade this node"
     )]
     Vouched {
         /// Byte at which the entry starts.
@@ -192,6 +194,16 @@ pub enum EntryError {
         /// Term and index of the entry.
         at: LogId,
     },
+}
+
+impl EntryError {
+    /// Whether a build that knows more than this one may have written it, and could read it.
+    pub fn is_newer(&self) -> bool {
+        match self {
+            Self::Version { .. } | Self::Kind { .. } | Self::Vouched { .. } => true,
+            Self::Short { .. } | Self::Long { .. } | Self::Order { .. } | Self::Chain { .. } => false,
+        }
+    }
 }
 
 impl Entry {

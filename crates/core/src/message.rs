@@ -158,6 +158,12 @@ pub enum AppendResult {
     },
     /// The disk is full; nothing was appended (`safety.md` 16).
     NoSpace,
+    /// The entries do not fit the log here, by bytes that should be the same: one side is damaged, or a bug wrote them. Nothing
+    /// was appended, and the same entries will be refused again.
+    Refused {
+        /// The index of the first entry that does not fit.
+        at: Index,
+    },
 }
 
 /// A follower asks the leader for a read index (Raft thesis section 6.4).
@@ -221,6 +227,7 @@ impl fmt::Display for Message {
                     AppendResult::Matched { index } => write!(f, " matched={index}")?,
                     AppendResult::Conflict { hint, last } => write!(f, " conflict hint={hint} last={last}")?,
                     AppendResult::NoSpace => write!(f, " no_space")?,
+                    AppendResult::Refused { at } => write!(f, " refused at={at}")?,
                 }
                 write!(f, " round={}{}", a.round, if a.disk_full { " disk_full" } else { "" })?;
                 if a.machine_down {
@@ -262,9 +269,14 @@ pub enum MessageError {
     /// More bytes in the head than the message in it.
     #[error("bytes behind the message in its head")]
     LooseHead,
-    /// The entries are damaged.
-    #[error("entries of a message cannot be decoded: {0}")]
-    Entries(#[from] EntryError),
+    /// An entry is damaged, or of a build that knows more.
+    #[error("the entry at index {index} cannot be read: {error}")]
+    Entries {
+        /// Its index.
+        index: Index,
+        /// What is wrong with it.
+        error: EntryError,
+    },
     /// Only an [`AppendEntries`] carries entries.
     #[error("{bytes} bytes of entries behind a message that carries none")]
     Trailing {
@@ -284,6 +296,11 @@ const HEAD_BYTES_MAX: usize = 2048;
 const HEAD_DEPTH_MAX: usize = 32;
 
 impl Message {
+    /// Whether entries came with it.
+    pub fn has_entries(&self) -> bool {
+        matches!(&self.body, Body::AppendEntries(append) if !append.entries.is_empty())
+    }
+
     /// The length of the head (four bytes, big-endian), the head in MessagePack with named fields, and behind it the
     /// entries of an [`AppendEntries`], written once and directly.
     pub fn encode(&self) -> Bytes {
@@ -314,12 +331,24 @@ impl Message {
         let mut message = decode_head(head)?;
         let entries = bytes.slice(4 + length..);
         if let Body::AppendEntries(append) = &mut message.body {
-            append.entries = decode_run(&entries)?;
+            append.entries = decode_run(&entries).map_err(|error| MessageError::Entries {
+                index: Index(append.prev.index.0.saturating_add(1 + entries_before_error(&entries))),
+                error,
+            })?;
         } else if !entries.is_empty() {
             return Err(MessageError::Trailing { bytes: entries.len() });
         }
         Ok(message)
     }
+}
+
+/// How many entries at the beginning of `run` can be read.
+fn entries_before_error(run: &Bytes) -> u64 {
+    let (mut offset, mut count) = (0, 0);
+    while let Ok((_, end)) = Entry::decode(run, offset) {
+        (offset, count) = (end, count + 1);
+    }
+    count
 }
 
 /// `rmp_serde::from_slice` would take what follows the value and nest 1,024 levels deep.

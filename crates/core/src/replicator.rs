@@ -13,6 +13,9 @@ use crate::ids::{Index, NodeId, ReplicationSession, Round, Time};
 use crate::message::AppendEntries;
 use crate::window::Window;
 
+/// A pause after refusals doubles so often: about a minute, with an election timeout of a second.
+const REFUSALS_MAX: u32 = 7;
+
 /// What a replicator is told. Everything comes from its leader, except that [`ReplicatorEvent::Fetched`] may come from the
 /// store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,6 +51,9 @@ pub enum ReplicatorEvent {
     },
     /// The peer's disk is full: send heartbeats alone until it matches more, or an election timeout has passed.
     NoSpace,
+    /// The peer refuses the entries, and will refuse them again: send heartbeats alone for an election timeout, and twice as long
+    /// each time.
+    Refused,
     /// The link to the peer fell: messages in flight may be lost.
     LinkDown,
     /// The link to the peer is up.
@@ -104,6 +110,8 @@ pub struct Replicator {
     fetching_since: Option<Time>,
     /// When the peer reported a full disk. Until it matches more, or an election timeout has passed, it gets heartbeats alone.
     paused: Option<Time>,
+    /// Pauses in a row in which the peer refused entries and matched nothing more.
+    refusals: u32,
     link_up: bool,
     sent_at: Time,
     /// When a heartbeat was last sent ahead, or the peer last agreed.
@@ -138,6 +146,7 @@ impl Replicator {
             round,
             fetching_since: None,
             paused: None,
+            refusals: 0,
             link_up: true,
             sent_at: now,
             contact_at: now,
@@ -207,6 +216,14 @@ impl Replicator {
                 self.reset_to_matched();
                 self.paused = Some(now);
             }
+            ReplicatorEvent::Refused => {
+                self.reset_to_matched();
+                // What was in flight is refused along with it: that is one refusal.
+                if self.paused.is_none() {
+                    self.refusals = (self.refusals + 1).min(REFUSALS_MAX);
+                }
+                self.paused = Some(now);
+            }
             ReplicatorEvent::LinkDown => {
                 self.link_up = false;
                 self.reset_to_matched();
@@ -234,7 +251,8 @@ impl Replicator {
             self.window.give_up(now, &self.config);
             self.reset_to_matched();
         }
-        self.paused = self.paused.filter(|since| now.since(*since) < timeout);
+        let pause = timeout * 2_u32.pow(self.refusals.saturating_sub(1));
+        self.paused = self.paused.filter(|since| now.since(*since) < pause);
     }
 
     fn tick(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
@@ -351,6 +369,7 @@ impl Replicator {
         }
         if at.index > self.matched.index {
             self.paused = None;
+            self.refusals = 0;
             self.window.progressed(now);
         }
         self.matched = at;

@@ -73,6 +73,14 @@ pub enum ProposeError {
         /// The reason.
         detail: String,
     },
+    /// Refused: the machine of the leader's build cannot read it. In the log, replicas of that build would have to stop at it.
+    #[error(
+        "the leader cannot read this command: {detail}; bring the leader to the version that proposes it"
+    )]
+    NotReadHere {
+        /// What is wrong with it.
+        detail: String,
+    },
     /// Refused: the leader's disk is below its reserve.
     #[error(
         "no space: leader {node} has {free} free on its disk, and {reserve} must stay free there (disk_reserve_bytes, or twice its \
@@ -174,6 +182,7 @@ impl ProposeError {
             | Self::NotReady { .. }
             | Self::TooLarge { .. }
             | Self::Unencodable { .. }
+            | Self::NotReadHere { .. }
             | Self::NoSpace { .. }
             | Self::NoSuchGroup { .. }
             | Self::Faulted { .. }

@@ -3,7 +3,7 @@
 //! Written by one applier, read by Group, which starts roles from it, and for the status. Each applier has
 //! one of its own, so that one that was given up and still runs changes nothing here.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use quorate_core::{Index, Time};
@@ -18,6 +18,7 @@ pub(crate) struct Gauge {
     applied: AtomicU64,
     /// When the entry after it was given to the machine.
     began: AtomicU64,
+    halted: AtomicBool,
 }
 
 impl std::fmt::Debug for Gauge {
@@ -28,7 +29,12 @@ impl std::fmt::Debug for Gauge {
 
 impl Gauge {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, applied: AtomicU64::new(0), began: AtomicU64::new(NOTHING) }
+        Self {
+            clock,
+            applied: AtomicU64::new(0),
+            began: AtomicU64::new(NOTHING),
+            halted: AtomicBool::new(false),
+        }
     }
 
     /// The machine gets the next entry; returns the time.
@@ -42,6 +48,15 @@ impl Gauge {
     pub(crate) fn end(&self, applied: Index) {
         self.began.store(NOTHING, Ordering::Relaxed);
         self.applied.store(applied.0, Ordering::Release);
+    }
+
+    /// The next entry is one that this build cannot read: another start of the machine would end there, too.
+    pub(crate) fn halt(&self) {
+        self.halted.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_halted(&self) -> bool {
+        self.halted.load(Ordering::Acquire)
     }
 
     /// The last index applied.

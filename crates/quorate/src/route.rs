@@ -58,6 +58,8 @@ pub(crate) struct Route {
     /// The index at which this node's own machine faulted.
     pub(crate) fault_here: Option<u64>,
     pub(crate) replay: Arc<ReplayMark>,
+    /// Why this replica takes no more entries, or its machine none.
+    pub(crate) halted: Option<Arc<str>>,
     pub(crate) leader: LeaderRoute,
     pub(crate) leader_id: Option<NodeId>,
     /// The members in force, for clients that ask for them; none before the log is loaded.
@@ -79,6 +81,7 @@ impl Route {
             gauge: None,
             fault_here: None,
             replay: Arc::default(),
+            halted: None,
             leader: LeaderRoute::Unknown,
             leader_id: None,
             members: Arc::default(),
@@ -148,6 +151,11 @@ impl Route {
     pub(crate) fn send_query(&self, consistency: Consistency, port: QueryPort) {
         if let Some(index) = self.fault_here {
             port.fail(QueryError::Faulted { index });
+            return;
+        }
+        // It would wait for entries that never come.
+        if let (Consistency::Linearizable, Some(reason)) = (consistency, &self.halted) {
+            port.fail(QueryError::not_ready(&**reason));
             return;
         }
         let undelivered = match (consistency, &self.role, &self.applier) {

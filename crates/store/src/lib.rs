@@ -31,8 +31,8 @@ mod store;
 mod tests;
 
 pub use self::disk::{
-    Batch, Crash, Disk, DiskError, FjallDisk, FjallOptions, Keyspace, Rot, SECTOR_BYTES, Sector, SimDisk,
-    SimImage, TornTail, Visit,
+    Backlog, Batch, Crash, Disk, DiskError, FjallDisk, FjallOptions, Keyspace, Rot, SECTOR_BYTES, Sector,
+    SimDisk, SimImage, TornTail, Visit,
 };
 pub use self::engine::{
     ANCHOR_LAG_MAX, Answer, FailureKind, FatalSink, Founded, GroupWrite, Install, LoadedGroup, PeerSource,

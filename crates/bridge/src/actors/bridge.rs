@@ -209,6 +209,7 @@ impl State {
             options: self.tables.options.clone(),
             handshake: self.tables.handshake.clone(),
             inbound: self.tables.inbound.clone(),
+            peers: self.tables.peers.clone(),
             exposures: self.tables.exposures.clone(),
         }));
         self.spawn(myself, ChildKind::Session, TaskActor, work).await

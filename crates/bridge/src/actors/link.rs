@@ -158,7 +158,11 @@ impl Drop for LinkUp {
             tracing::info!(node = %peer.node, %reason, "link down");
         }
         peer.flaps.lock().ended(self.since.elapsed());
-        peer.connection_down(&self.connection, &reason);
+        let was_current = peer.connection_down(&self.connection, &reason);
+        // The end of an older connection may be noticed when a newer one is up already: the link is not down.
+        if !was_current {
+            return;
+        }
         let gap = peer.last_gap();
         observers.report(&peer.node, Some(&self.connection.peer), LinkChange::Down { reason, gap });
     }

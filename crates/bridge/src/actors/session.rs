@@ -8,7 +8,7 @@
 //! - Bound: `calls_inbound_max` calls, `monitors_max` names, two incomplete messages, the send queue's bytes.
 
 use crate::connection::{Admitted, Connection, Handshake, InboundConnections, say_once_steady};
-use crate::endpoint::{Exposures, serve_inbound};
+use crate::endpoint::{Exposures, Peers, serve_inbound};
 use crate::identity::PeerKind;
 use crate::net::Stream;
 use crate::options::BridgeOptions;
@@ -25,16 +25,18 @@ pub(crate) struct Arguments {
     pub(crate) handshake: Arc<Handshake>,
     pub(crate) inbound: Arc<InboundConnections>,
     pub(crate) exposures: Arc<Exposures>,
+    pub(crate) peers: Arc<Peers>,
 }
 
 /// The Session's task: one connection from handshake to end; returns the reason.
 pub(crate) async fn run(arguments: Arguments) -> String {
-    let Arguments { mut stream, gives_way, options, handshake, inbound, exposures } = arguments;
+    let Arguments { mut stream, gives_way, options, handshake, inbound, exposures, peers } = arguments;
     let address = stream.address.clone();
     let Admitted { peer, buffer, place: _place } = match handshake.accept(&mut stream, gives_way).await {
         Ok(admitted) => admitted,
         Err(error) => {
-            inbound.handshake_failed(&address, &error);
+            let is_peer = |node: &str| peers.get(node).is_some_and(|peer| peer.target().is_some());
+            inbound.handshake_failed(&address, &error, is_peer);
             return error.to_string();
         }
     };

@@ -60,10 +60,18 @@ pub(crate) struct Handshake {
     places: Places,
 }
 
+/// Longer than this no admission is waited for, however long it says that it may take.
+const ADMISSION_MS_MAX: u64 = 30_000;
+
 impl Handshake {
     pub(crate) fn new(options: Arc<BridgeOptions>) -> Self {
         let places = Places::new(options.sessions_max);
         Self { options, boots: Boots::default(), places }
+    }
+
+    fn admission_timeout_ms(&self) -> u64 {
+        let may_take = u64::try_from(self.options.admission.may_take().as_millis()).unwrap_or(u64::MAX);
+        may_take.min(ADMISSION_MS_MAX).max(self.options.admission_timeout_ms)
     }
 
     /// The dialling side; `expected` is the node it means to reach, `None` for any.
@@ -73,7 +81,7 @@ impl Handshake {
         expected: Option<&str>,
     ) -> Result<Admitted, HandshakeError> {
         // The other side's admission runs before its Hello comes back.
-        let limit_ms = self.options.handshake_timeout_ms + self.options.admission_timeout_ms;
+        let limit_ms = self.options.handshake_timeout_ms + self.admission_timeout_ms();
         let mut buffer = BytesMut::with_capacity(1024);
         let ours = self.hello_frame(expected.unwrap_or_default());
         let theirs = within(limit_ms, async {
@@ -140,7 +148,7 @@ impl Handshake {
             Direction::Inbound => Some(self.places.decide()?),
             Direction::Outbound => None,
         };
-        let limit_ms = self.options.admission_timeout_ms;
+        let limit_ms = self.admission_timeout_ms();
         let admitting = self.options.admission.admit(&theirs.hello, direction);
         timeout(Duration::from_millis(limit_ms), admitting).await.unwrap_or_else(|_| {
             let detail = format!("admission did not decide within {limit_ms} ms");

@@ -52,12 +52,18 @@ impl InboundConnections {
     }
 
     /// Counts a connection that was not admitted, and logs it if that says something new.
-    pub(crate) fn handshake_failed(&self, address: &str, error: &HandshakeError) {
+    /// `is_peer` says whether a node of this name is dialled from here.
+    pub(crate) fn handshake_failed(
+        &self,
+        address: &str,
+        error: &HandshakeError,
+        is_peer: impl Fn(&str) -> bool,
+    ) {
         if matches!(error, HandshakeError::Frame(_)) {
             self.counters.malformed.add(1);
         }
         // The lock is released before the line is written.
-        let line = self.not_admitted.lock().worth_a_line(error);
+        let line = self.not_admitted.lock().worth_a_line(error, is_peer);
         match line {
             None => {}
             Some(Line::Node) => {
@@ -78,7 +84,7 @@ struct NotAdmitted {
     strangers: u64,
 }
 
-/// So many refused nodes are told apart.
+/// So many refused nodes are told apart, and peers always: names that others make up do not keep a peer's line from the log.
 const NODES_TOLD_APART: usize = 64;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -90,10 +96,10 @@ enum Line {
 }
 
 impl NotAdmitted {
-    fn worth_a_line(&mut self, error: &HandshakeError) -> Option<Line> {
+    fn worth_a_line(&mut self, error: &HandshakeError, is_peer: impl Fn(&str) -> bool) -> Option<Line> {
         if let HandshakeError::ByUs { node, refusal } = error
             && !node.is_empty()
-            && (self.nodes.len() < NODES_TOLD_APART || self.nodes.contains_key(node))
+            && (self.nodes.len() < NODES_TOLD_APART || self.nodes.contains_key(node) || is_peer(node))
         {
             let before = self.nodes.insert(node.clone(), refusal.code.clone());
             return (before.as_ref() != Some(&refusal.code)).then_some(Line::Node);
@@ -131,7 +137,7 @@ mod tests {
     #[test]
     fn a_refused_node_is_logged_once_for_each_reason_and_strangers_ever_less() {
         let mut not_admitted = NotAdmitted::default();
-        let mut lines = |error: HandshakeError| not_admitted.worth_a_line(&error);
+        let mut lines = |error: HandshakeError| not_admitted.worth_a_line(&error, |_| false);
         assert_eq!(lines(refused("a", RefusalCode::UnknownPeer)), Some(Line::Node));
         assert_eq!(lines(refused("a", RefusalCode::UnknownPeer)), None);
         assert_eq!(lines(refused("a", RefusalCode::WrongIncarnation)), Some(Line::Node));
@@ -144,8 +150,11 @@ mod tests {
     fn names_that_strangers_make_up_take_no_memory() {
         let mut not_admitted = NotAdmitted::default();
         for at in 0..10_000 {
-            not_admitted.worth_a_line(&refused(&format!("node{at}"), RefusalCode::UnknownPeer));
+            not_admitted.worth_a_line(&refused(&format!("node{at}"), RefusalCode::UnknownPeer), |_| false);
         }
         assert_eq!(not_admitted.nodes.len(), NODES_TOLD_APART);
+        let peer = refused("peer", RefusalCode::WrongIncarnation);
+        let line = not_admitted.worth_a_line(&peer, |node| node == "peer");
+        assert_eq!(line, Some(Line::Node), "a peer has its line all the same");
     }
 }

@@ -3,8 +3,8 @@
 use super::peer::Peer;
 use crate::connection::{CallEnd, Connection, Receiver, serve};
 use crate::frame::{
-    CallFailed, CastFailed, Down, FrameError, FrameKind, NAME_BYTES_MAX, Name, ReplyBody, TEXT_BYTES_MAX,
-    cap_text, read_cold,
+    CallFailed, CastFailed, Down, FailCode, FrameError, FrameKind, NAME_BYTES_MAX, Name, ReplyBody,
+    TEXT_BYTES_MAX, cap_text, read_cold,
 };
 use crate::net::Stream;
 use bytes::{Bytes, BytesMut};
@@ -41,11 +41,14 @@ impl Receiver for AnswerReceiver {
                 self.connection.end_call(call, CallEnd::Failed { code, detail });
             }
             FrameKind::CastFailed => {
-                let CastFailed { name, code: _, count, detail } = read_cold(kind, body)?;
+                let CastFailed { name, code, count, detail } = read_cold(kind, body)?;
                 cap_text(kind, "name", &name, NAME_BYTES_MAX)?;
                 cap_text(kind, "detail", &detail, TEXT_BYTES_MAX)?;
                 self.peer.counters.casts_undelivered.add(count);
                 tracing::debug!(node = %self.peer.node, %name, count, %detail, "casts not delivered");
+                if code == FailCode::Unsupported {
+                    self.peer.speaks_otherwise(&self.connection, &detail);
+                }
             }
             FrameKind::Down => self.peer.actor_down(&self.connection, Down::read(body)?),
             FrameKind::Up => self.peer.actor_up(&self.connection, &Name::read(kind, body)?),

@@ -96,7 +96,9 @@ impl Exposure {
             return Err(format!("{} speaks protocol {protocol}, not the sender's", self.name));
         }
         if !(u32::from(min)..=u32::from(max)).contains(&version) {
-            return Err(format!("{} speaks version {min} to {max} of {protocol}, not {version}", self.name));
+            let known =
+                if min == max { format!("version {max}") } else { format!("versions {min} to {max}") };
+            return Err(format!("{} speaks {known} of {protocol}, not version {version}", self.name));
         }
         Ok(())
     }

@@ -47,6 +47,8 @@ struct Link {
     target: Option<Target>,
     state: LinkState,
     last_error: Option<String>,
+    /// In which boot the peer spoke another version of a protocol, and what it said.
+    incompatible: Option<(u64, String)>,
 }
 
 pub(crate) struct Peer {
@@ -65,7 +67,12 @@ impl Peer {
             node: node.into(),
             counters: Arc::default(),
             flaps: Lock::default(),
-            link: Lock::new(Link { target: None, state: LinkState::Idle, last_error: None }),
+            link: Lock::new(Link {
+                target: None,
+                state: LinkState::Idle,
+                last_error: None,
+                incompatible: None,
+            }),
             current: watch::Sender::new(None),
             monitors: Lock::default(),
             outbox: Outbox::default(),
@@ -120,8 +127,25 @@ impl Peer {
         }
     }
 
-    /// The end of `connection`: every monitored name of the node is down.
-    pub(crate) fn connection_down(&self, connection: &Arc<Connection>, reason: &str) {
+    /// The peer cannot read what is cast to it. It is the same until it restarts, whatever else is cast, and is logged once.
+    pub(crate) fn speaks_otherwise(&self, connection: &Connection, detail: &str) {
+        let boot = connection.peer.boot;
+        let mut link = self.link.lock();
+        if link.incompatible.as_ref().is_some_and(|(known, _)| *known == boot) {
+            return;
+        }
+        link.incompatible = Some((boot, detail.to_owned()));
+        drop(link);
+        tracing::warn!(
+            node = %self.node,
+            detail,
+            "a peer speaks another version of a protocol and takes no messages of it; bring both nodes to one version"
+        );
+    }
+
+    /// The end of `connection`: every monitored name of the node is down. False, and nothing is done, if a newer connection has
+    /// taken its place.
+    pub(crate) fn connection_down(&self, connection: &Arc<Connection>, reason: &str) -> bool {
         {
             let mut monitors = self.monitors.lock();
             let was_current = self.current.send_if_modified(|current| {
@@ -132,7 +156,7 @@ impl Peer {
                 is_ours
             });
             if !was_current {
-                return;
+                return false;
             }
             let mut link = self.link.lock();
             link.last_error = Some(reason.to_owned());
@@ -142,6 +166,7 @@ impl Peer {
             self.outbox.append(monitors.events(&self.node, None, &change));
         }
         self.outbox.deliver();
+        true
     }
 
     /// `connection` reports a change of `name`. Ignored unless it is the current one: a late frame of an older
@@ -202,6 +227,7 @@ impl Peer {
         let link = self.link.lock();
         let counters = &self.counters;
         let round_trip_us = counters.round_trip_us.get();
+        let current_boot = connection.as_ref().map(|connection| connection.peer.boot);
         LinkStatus {
             node: self.node.to_string(),
             address: link.target.as_ref().map(|target| target.address.clone()).unwrap_or_default(),
@@ -213,6 +239,11 @@ impl Peer {
             reconnects: counters.ups.get().saturating_sub(1),
             round_trip: (round_trip_us > 0).then(|| Duration::from_micros(round_trip_us)),
             last_error: link.last_error.clone(),
+            incompatible: link
+                .incompatible
+                .as_ref()
+                .filter(|(boot, _)| current_boot == Some(*boot))
+                .map(|(_, detail)| detail.clone()),
             control_dropped: counters.control_dropped.get(),
             casts_lost: counters.casts_lost.get(),
             casts_undelivered: counters.casts_undelivered.get(),

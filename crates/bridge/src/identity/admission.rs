@@ -3,6 +3,7 @@
 use super::node::Hello;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 /// Which side dialled, seen from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,10 +98,16 @@ pub type Admitting<'a> = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send
 /// Decides about a Hello that passed the bridge's own checks. Both sides of a connection ask theirs.
 ///
 /// It may await (the runtime makes a peer's incarnation durable before it admits it), but not longer than
-/// `admission_timeout_ms`; it must not wait for a message over the same bridge.
+/// `admission_timeout_ms` or [`Admission::may_take`]; it must not wait for a message over the same bridge.
 pub trait Admission: Send + Sync + 'static {
     /// `Ok` lets the connection come up.
     fn admit<'a>(&'a self, hello: &'a Hello, direction: Direction) -> Admitting<'a>;
+
+    /// How long it may take now, if that is more than `admission_timeout_ms`: what it waits for may have become slow here, and
+    /// then it is likely to be so at the other end.
+    fn may_take(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Admits every node: the default of [`crate::BridgeOptions`].

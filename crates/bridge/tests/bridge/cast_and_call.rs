@@ -345,3 +345,25 @@ async fn replies_that_leave_together_reach_their_calls() {
     }
     assert!(batches.load(Ordering::Relaxed) < 64, "some came together");
 }
+
+/// The same protocol of a later build.
+struct Later;
+impl Protocol for Later {
+    type Message = Sample;
+    type Reply = Sample;
+    const NAME: &'static str = "sample";
+    const VERSION: u16 = 2;
+}
+
+/// Two builds that admitted each other and could not talk said so nowhere but in a log of details.
+#[tokio::test]
+async fn a_peer_that_speaks_another_version_is_known_by_its_link() {
+    let (a, b) = pair().await;
+    b.expose("named", echo_samples::<Named>()).unwrap();
+    assert_eq!(a.link("b").unwrap().incompatible, None);
+    let sample = Sample { number: 7, text: "seven".into() };
+    a.remote::<Later>("b", "named").unwrap().cast(&sample).unwrap();
+    until("the link says so", || a.link("b").unwrap().incompatible.is_some()).await;
+    let said = a.link("b").unwrap().incompatible.unwrap();
+    assert!(said.contains("sample") && said.contains("version 1") && said.contains("version 2"), "{said}");
+}

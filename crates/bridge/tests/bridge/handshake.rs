@@ -4,6 +4,7 @@ use crate::common::*;
 use quorate_bridge::*;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -210,6 +211,35 @@ async fn a_slow_admission_is_cut_off_and_told() {
     (slow.admission, slow.admission_timeout_ms) = (Arc::new(Never), 20);
     let error = refusal(options("a"), slow, "b").await;
     assert!(error.contains("not_now: admission did not decide within 20 ms"), "{error}");
+}
+
+/// With writes of more than a second a peer was admitted by no node.
+#[tokio::test]
+async fn an_admission_that_may_take_longer_now_is_waited_for() {
+    struct Slow;
+    impl Admission for Slow {
+        fn admit<'a>(&'a self, _hello: &'a Hello, _direction: Direction) -> Admitting<'a> {
+            Box::pin(async {
+                let work = std::future::pending::<()>();
+                drop(tokio::time::timeout(Duration::from_millis(200), work).await);
+                Ok(())
+            })
+        }
+
+        fn may_take(&self) -> Duration {
+            10 * SECOND
+        }
+    }
+    let slow = |node| {
+        let mut slow = options(node);
+        (slow.admission, slow.admission_timeout_ms, slow.handshake_timeout_ms) = (Arc::new(Slow), 20, 100);
+        slow
+    };
+    let (a, b) = (start(slow("a")).await, start(slow("b")).await);
+    a.add_peer(PeerAddress::new("b", address(&b))).unwrap();
+    up(&a, "b").await;
+    a.stop().await;
+    b.stop().await;
 }
 
 #[tokio::test]

@@ -45,8 +45,9 @@ impl Follower {
         effects: &mut Effects,
     ) {
         if let Err(error) = is_well_formed(term, append) {
-            effects.push(Effect::Notice(Notice::BadEntries { from, error }));
             self.state.persist(now, None, Vec::new(), effects);
+            let at = append.entries.first().map_or(append.prev.index, |first| first.index);
+            self.refuse_entries(append, at, Notice::BadEntries { from, error }, effects);
             return;
         }
         let start = self.state.tail.start().index;
@@ -63,7 +64,8 @@ impl Follower {
         let new = match self.find_conflict(append, start) {
             Ok(at) => &append.entries[at..],
             Err(at) => {
-                effects.push(Effect::Notice(Notice::Diverged { from, at }));
+                self.state.persist(now, None, Vec::new(), effects);
+                self.refuse_entries(append, at, Notice::Diverged { from, at }, effects);
                 return;
             }
         };
@@ -76,8 +78,11 @@ impl Follower {
             self.reply(from, append, AppendResult::NoSpace, effects);
             return;
         }
-        if !new.is_empty() && !self.append_new(now, &from, new, effects) {
+        if !new.is_empty() && !self.append_new(now, &from, append, new, effects) {
             return;
+        }
+        if !append.entries.is_empty() {
+            self.refused = None;
         }
         self.state.persist(now, None, Vec::new(), effects);
         // Only what this message has verified is known to match the leader's log (`known-bugs.md` 29).
@@ -109,17 +114,26 @@ impl Follower {
     }
 
     /// Removes what conflicts, then appends `new`. False if nothing was done.
-    fn append_new(&mut self, now: Time, from: &NodeId, new: &[Entry], effects: &mut Effects) -> bool {
+    fn append_new(
+        &mut self,
+        now: Time,
+        from: &NodeId,
+        append: &AppendEntries,
+        new: &[Entry],
+        effects: &mut Effects,
+    ) -> bool {
         let first = new[0].index;
         let Some(before) = self.position_before(first, effects) else { return false };
         let memberships = match verify_run(before, new).map(|_| memberships_in(new)) {
             Ok(Ok(memberships)) => memberships,
             Ok(Err(at)) => {
-                effects.push(Effect::Notice(Notice::Diverged { from: from.clone(), at }));
+                self.state.persist(now, None, Vec::new(), effects);
+                self.refuse_entries(append, at, Notice::Diverged { from: from.clone(), at }, effects);
                 return false;
             }
             Err(error) => {
-                effects.push(Effect::Notice(Notice::BadEntries { from: from.clone(), error }));
+                self.state.persist(now, None, Vec::new(), effects);
+                self.refuse_entries(append, first, Notice::BadEntries { from: from.clone(), error }, effects);
                 return false;
             }
         };
@@ -164,10 +178,22 @@ impl Follower {
         None
     }
 
+    /// Answers, so that the leader does not take the message for lost and resend it at once; says why, once for each place.
+    fn refuse_entries(&mut self, append: &AppendEntries, at: Index, why: Notice, effects: &mut Effects) {
+        let (Notice::BadEntries { from, .. } | Notice::Diverged { from, .. }) = &why else { return };
+        let place = Some((from.clone(), at));
+        let (from, is_known) = (from.clone(), self.refused == place);
+        if !is_known {
+            self.refused = place;
+            effects.push(Effect::Notice(why));
+        }
+        self.reply(from, append, AppendResult::Refused { at }, effects);
+    }
+
     fn reply(&mut self, to: NodeId, append: &AppendEntries, result: AppendResult, effects: &mut Effects) {
         let claim = match result {
             AppendResult::Matched { index } => Some(index),
-            AppendResult::Conflict { .. } | AppendResult::NoSpace => None,
+            AppendResult::Conflict { .. } | AppendResult::NoSpace | AppendResult::Refused { .. } => None,
         };
         let AppendEntries { session, round, sent_at, .. } = *append;
         let (disk_full, machine_down) = (self.state.disk_full, self.state.apply.is_down());

@@ -44,6 +44,8 @@ pub struct Follower {
     pub(super) located: Option<Position>,
     pub(super) recovery: Option<Recovery>,
     pub(super) asked_reads: Vec<AskedReads>,
+    /// Where entries were refused last, and from whom: said once, not with each attempt.
+    pub(super) refused: Option<(NodeId, Index)>,
 }
 
 impl Follower {
@@ -58,6 +60,7 @@ impl Follower {
             located: None,
             recovery: None,
             asked_reads: Vec::new(),
+            refused: None,
         };
         follower.reset_election_deadline(now);
         // A lone voter has no leader to wait for, and no one to disturb.

@@ -42,6 +42,7 @@ impl Leader {
             rewound_at: now,
             rolled_back: false,
             has_room: None,
+            refused_at: None,
             said: Said::default(),
             link_up: true,
         });
@@ -59,6 +60,7 @@ impl Leader {
             progress.round = Round::ZERO;
             progress.rolled_back = false;
             progress.has_room = None;
+            progress.refused_at = None;
             progress.said = Said::default();
         }
         self.start_replicator(now, peer, effects);
@@ -114,6 +116,14 @@ impl Leader {
                 self.conflict(now, from, reply.sent_at, hint, last, effects);
             }
             AppendResult::NoSpace => self.tell(from, ReplicatorEvent::NoSpace, effects),
+            AppendResult::Refused { at } => {
+                if let Some(progress) = self.progress.get_mut(&from)
+                    && progress.refused_at.replace(at) != Some(at)
+                {
+                    effects.push(Effect::Notice(Notice::PeerRefuses { peer: from.clone(), at }));
+                }
+                self.tell(from, ReplicatorEvent::Refused, effects);
+            }
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Progress {
     pub(super) rolled_back: bool,
     /// Whether its disk had room for commands when it last answered; `None` before its first answer.
     pub(super) has_room: Option<bool>,
+    /// Where it refused entries last.
+    pub(super) refused_at: Option<Index>,
     pub(super) said: Said,
     /// The link to it is up, as far as is known.
     pub(super) link_up: bool,

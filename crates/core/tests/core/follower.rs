@@ -5,9 +5,9 @@ use crate::alone::{
 };
 use bytes::Bytes;
 use quorate_core::{
-    AppendEntries, Body, Boot, Config, Effect, Entry, EntryKind, Follower, FollowerEvent, Hash, Index, LogId,
-    NextRole, Notice, Position, ReadId, Reader, ReplicationSession, RoleEvent, Round, Sequence, Tail, Term,
-    Terms, Time, VoteKind, VoteRequest,
+    AppendEntries, AppendReply, AppendResult, Body, Boot, Config, Effect, Entry, EntryKind, Follower,
+    FollowerEvent, Hash, Index, LogId, NextRole, Notice, Position, ReadId, Reader, ReplicationSession,
+    RoleEvent, Round, Sequence, Tail, Term, Terms, Time, VoteKind, VoteRequest,
 };
 
 fn follower() -> Follower {
@@ -225,6 +225,50 @@ fn an_append_that_no_leader_sends_changes_nothing() {
         assert_eq!(effects.iter().any(is_bad), !counts, "{what}");
         assert_eq!(effects.iter().any(writes), counts, "{what}");
         assert_eq!(follower.state().tail().last().index, Index(if counts { 3 } else { 2 }), "{what}");
-        assert_eq!(said(&effects).len(), usize::from(counts), "{what}");
+        let [Body::AppendReply(AppendReply { result, .. })] = said(&effects)[..] else {
+            panic!("{what}: one answer: {effects:?}")
+        };
+        let is_refused = matches!(result, AppendResult::Refused { .. });
+        assert_eq!(is_refused, !counts, "{what}: {result:?}");
     }
+}
+
+/// The same entries came ten times a second, each time with a line of log, and the leader was told nothing.
+#[test]
+fn entries_that_do_not_fit_are_refused_each_time_and_said_once() {
+    let (mut follower, _) = Follower::start(state(None), Time(0));
+    let append = |prev: Position, word| {
+        let entries = vec![entry(prev, word)];
+        let (session, round) = (ReplicationSession(1), Round::ZERO);
+        let prev = prev.log_id();
+        Body::AppendEntries(AppendEntries {
+            session,
+            prev,
+            entries,
+            commit: Index(1),
+            round,
+            sent_at: Time(1),
+        })
+    };
+    let last = follower.state().tail().last();
+    let torn = Position { chain: Hash::default(), ..last };
+    let mut refusals = |body: &Body| {
+        let mut effects = follower.step(Time(1), FollowerEvent::Role(message(1, TERM, body.clone())));
+        for sequence in 1..9 {
+            let done = RoleEvent::Persisted(Sequence(sequence));
+            effects.extend(follower.step(Time(1), FollowerEvent::Role(done)));
+        }
+        let refused = |body: &&Body| {
+            matches!(
+                body,
+                Body::AppendReply(AppendReply { result: AppendResult::Refused { at: Index(3) }, .. })
+            )
+        };
+        let notices =
+            effects.iter().filter(|effect| matches!(effect, Effect::Notice(Notice::BadEntries { .. })));
+        (said(&effects).iter().filter(|body| refused(body)).count(), notices.count())
+    };
+    assert_eq!(refusals(&append(torn, "x")), (1, 1));
+    assert_eq!(refusals(&append(torn, "x")), (1, 0), "it is known");
+    assert_eq!(refusals(&append(last, "x")), (0, 0), "what fits is taken");
 }

@@ -124,3 +124,23 @@ fn config() -> Config {
         ..Config::default()
     }
 }
+
+/// They were sent with every heartbeat, ten times a second.
+#[test]
+fn entries_that_a_peer_refuses_are_sent_ever_less_and_at_once_when_it_makes_progress() {
+    let config = config();
+    let mut replicator = streaming(&config);
+    let (mut now, mut sent) = (Time(2), 0);
+    while now < Time(0) + config.election_timeout * 60 {
+        now = now + config.heartbeat_interval;
+        let asked = fetches(&replicator.step(now, ReplicatorEvent::Tick));
+        let asked = asked + fetches(&replicator.step(now, ReplicatorEvent::Matched(AGREED)));
+        if asked > 0 {
+            sent += 1;
+            replicator.step(now, ReplicatorEvent::Refused);
+        }
+    }
+    assert!((3..=7).contains(&sent), "{sent} times in sixty election timeouts");
+    let more = LogId { term: Term(1), index: Index(5) };
+    assert_eq!(fetches(&replicator.step(now, ReplicatorEvent::Matched(more))), 1, "it took one");
+}

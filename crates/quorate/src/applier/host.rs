@@ -12,8 +12,8 @@ use quorate_core::{Index, LogId};
 
 use crate::error::{ProposeError, QueryError};
 use crate::machine::{
-    ApplyContext, CaptureError, Envelope, Executor, QueryFailed, Ran, RestoreError, SnapshotReader,
-    SnapshotZero, StateMachine, caught, decode, encode, kept_reply, run_command, run_query,
+    ApplyContext, CaptureError, Envelope, Executor, OnUnreadable, QueryFailed, Ran, RestoreError,
+    SnapshotReader, SnapshotZero, StateMachine, caught, decode, encode, kept_reply, run_command, run_query,
 };
 use crate::ports::{Answered, Applied, ProposalPort, QueryPort, TypedPort, TypedQuery};
 use crate::protocol::Response;
@@ -42,6 +42,10 @@ pub(crate) trait MachineHost: Send {
 
 /// Makes a group's machine, as often as its applier is started; owned above the group's actor.
 pub(crate) trait MachineFactory: Send + Sync {
+    /// Whether the machine of this build can read the payload of a command. A leader appends no other: a replica that meets
+    /// one in its log stops there.
+    fn check_command(&self, payload: &Bytes) -> Result<(), String>;
+
     /// The machine before its first entry, with no client sessions.
     fn restore(&self) -> Result<Executor<Box<dyn MachineHost>>, RestoreError>;
 }
@@ -58,10 +62,20 @@ struct Factory<M> {
 }
 
 impl<M: StateMachine> MachineFactory for Factory<M> {
+    fn check_command(&self, payload: &Bytes) -> Result<(), String> {
+        let envelope = Envelope::decode(payload).map_err(|error| error.to_string())?;
+        match caught(|| envelope.command::<M::Command>().map(drop)) {
+            Ok(read) => read.map_err(|error| error.to_string()),
+            Err(panic) => Err(format!("its deserialiser panicked: {panic}")),
+        }
+    }
+
     fn restore(&self) -> Result<Executor<Box<dyn MachineHost>>, RestoreError> {
         let host =
             |reader: SnapshotReader<'_>| Ok(Box::new(Host(M::restore(reader)?)) as Box<dyn MachineHost>);
+        // Every command was checked by the leader that appended it, so what cannot be read here is of a newer build.
         Executor::restore_with(self.zero.clone(), None, host)
+            .map(|executor| executor.on_unreadable(OnUnreadable::Halt))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::applier::waiters::Waiters;
 use crate::context::GroupContext;
 use crate::error::ProposeError;
 use crate::gauge::Gauge;
-use crate::machine::{Executor, QueryFailed, Taken};
+use crate::machine::{ApplyError, Executor, QueryFailed, Taken};
 use crate::ports::{ProposalPort, QueryPort};
 
 /// So long the answer to one command may wait for the commands behind it, to leave with theirs.
@@ -77,6 +77,9 @@ impl Work {
                 Err(error) => {
                     let (node, group, index) = (&self.cx.node, &self.cx.name, entry.index);
                     tracing::error!(%node, %group, %index, %error, "the state machine cannot take an entry");
+                    if matches!(error, ApplyError::Newer { .. } | ApplyError::Unreadable { .. }) {
+                        self.gauge.halt();
+                    }
                     self.poison.store(index.0, Ordering::Release);
                     return Batch::Poisoned(error.to_string());
                 }

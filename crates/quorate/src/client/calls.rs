@@ -159,7 +159,7 @@ impl GroupCalls {
             inner.learn_from(&node, &self.exposed, deadline).await;
         }
         if round_is_over {
-            attempt::pause(deadline).await;
+            attempt::pause(deadline, 0).await;
         }
         result
     }

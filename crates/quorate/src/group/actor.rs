@@ -71,6 +71,7 @@ impl Actor for GroupActor {
             }
             GroupMessage::Loaded { epoch, result } => state.loaded(&me, epoch, result).await,
             GroupMessage::ApplierReady { applied } => state.applier_ready(&me, applied).await,
+            GroupMessage::EntriesUnreadable(reason) => state.entries_unreadable(&me, reason),
             GroupMessage::PeerFaulted { peer, index } => state.faulted(&me, peer, index),
             GroupMessage::Link { peer, up } => state.tell_leader(LeaderMessage::Link { peer, up }),
             GroupMessage::PeerKnown { peer, incarnation } => state.peer_known(peer, incarnation),

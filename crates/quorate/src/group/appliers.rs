@@ -59,6 +59,7 @@ impl GroupState {
         self.failed_starts += 1;
         if self.failed_starts > self.start.machine_restarts_max {
             // The machine cannot even be restored: this replica goes on without it (index zero: no entry).
+            self.halted = Some(error.into());
             self.stays_down(me, 0).await;
         } else {
             self.restart_applier_later(me);
@@ -78,7 +79,9 @@ impl GroupState {
         if poison == NOT_RESTORED {
             return self.applier_not_started(me, reason).await;
         }
-        if poison != 0 && self.faults.machine_ended(poison, self.start.machine_restarts_max) {
+        let restarts_max = if self.gauge.has_halted() { 0 } else { self.start.machine_restarts_max };
+        if poison != 0 && self.faults.machine_ended(poison, restarts_max) {
+            self.halted = Some(reason.into());
             self.stays_down(me, poison).await;
             return;
         }
@@ -90,13 +93,29 @@ impl GroupState {
     /// voting.
     async fn stays_down(&mut self, me: &ActorRef<GroupMessage>, index: u64) {
         let node = self.start.cx.node.clone();
-        tracing::error!(%node, group = %self.start.cx.name, index, "state machine stays down on this node");
+        let reason = self.halted.as_deref().unwrap_or_default();
+        tracing::error!(%node, group = %self.start.cx.name, index, reason, "state machine stays down on this node");
         self.fault_here = Some(index);
         self.tell_role(RoleEvent::MachineDown);
         self.publish(me);
         self.repeat_fault(me);
         self.faulted(me, node, index);
         self.start_follower(me).await;
+    }
+
+    /// A peer sends entries that this build cannot read, or, with `None`, entries that it can read again.
+    pub(super) fn entries_unreadable(&mut self, me: &ActorRef<GroupMessage>, reason: Option<String>) {
+        if self.fault_here.is_some() || self.halted.as_deref() == reason.as_deref() {
+            return;
+        }
+        let (node, group) = (&self.start.cx.node, &self.start.cx.name);
+        if let Some(reason) = &reason {
+            tracing::error!(%node, %group, reason, "this replica takes no more entries");
+        } else {
+            tracing::info!(%node, %group, "this replica takes entries again");
+        }
+        self.halted = reason.map(Into::into);
+        self.publish(me);
     }
 
     fn restart_applier_later(&mut self, me: &ActorRef<GroupMessage>) {

@@ -4,14 +4,15 @@
 //! While no role runs, Raft messages are dropped and callers are refused. The name stays exposed: whatever is restarted
 //! is reached by the same name.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use quorate_bridge::{Exposed, Inbound, PeerInfo, PeerKind, ReplyPort};
-use quorate_core::{Proposal, RoleEvent};
+use quorate_core::{Message, Proposal, RoleEvent};
 
+use crate::applier::host::MachineFactory;
 use crate::error::{NotReadyReason, ProposeError};
-use crate::machine::Envelope;
 use crate::messages::group::GroupMessage;
 use crate::messages::role::Submission;
 use crate::ports::{ProposalPort, QueryPort};
@@ -21,70 +22,93 @@ use crate::route::{Condition, Route};
 use crate::route_watch::RouteReceiver;
 
 /// What the bridge exposes under the group's name.
-pub(crate) fn open_door(routes: RouteReceiver) -> Exposed {
-    let unreadable = AtomicU64::new(0);
+pub(crate) fn open_door(routes: RouteReceiver, machine: Arc<dyn MachineFactory>) -> Exposed {
+    let door = Door { machine, unreadable: AtomicU64::new(0), entries_unreadable: AtomicBool::new(false) };
     Exposed::sink::<GroupProtocol>(move |batch| {
         let route = routes.borrow().clone();
-        receive_batch(&route, batch, &unreadable);
+        door.receive_batch(&route, batch);
         Ok(())
     })
 }
 
-/// Sends each message of a batch on its way.
-fn receive_batch(route: &Route, batch: Vec<Inbound<GroupProtocol>>, unreadable: &AtomicU64) {
-    for Inbound { from, message, reply } in batch {
-        match (message, reply) {
-            // Only peers agree with each other: what a client sends is not even decoded.
-            (Request::Consensus { .. }, _) if from.kind != PeerKind::Peer => {}
-            (Request::Consensus { protocol, message }, _) => match decode_message(protocol, &message) {
-                // The handshake established the sender. A message that names another node is dropped.
-                Ok(message) if message.from.as_str() == from.node => {
-                    route.tell_role(RoleEvent::Message(message));
+struct Door {
+    machine: Arc<dyn MachineFactory>,
+    /// Messages that could not be read.
+    unreadable: AtomicU64,
+    /// The newest entries that came could not be read.
+    entries_unreadable: AtomicBool,
+}
+
+impl Door {
+    /// Sends each message of a batch on its way.
+    fn receive_batch(&self, route: &Route, batch: Vec<Inbound<GroupProtocol>>) {
+        for Inbound { from, message, reply } in batch {
+            match (message, reply) {
+                // Only peers agree with each other: what a client sends is not even decoded.
+                (Request::Consensus { .. }, _) if from.kind != PeerKind::Peer => {}
+                (Request::Consensus { protocol, message }, _) => match decode_message(protocol, &message) {
+                    // The handshake established the sender. A message that names another node is dropped.
+                    Ok(message) if message.from.as_str() == from.node => {
+                        self.entries_are_readable(route, &message);
+                        route.tell_role(RoleEvent::Message(message));
+                    }
+                    Ok(_) => {}
+                    Err(error) => self.report_unreadable(route, &from, &error),
+                },
+                (Request::Propose { payload }, Some(reply)) => self.receive_proposal(route, payload, reply),
+                (Request::Query { query, consistency }, Some(port)) => {
+                    route.send_query(consistency, QueryPort::Remote { query, port });
                 }
-                Ok(_) => {}
-                Err(error) => report_unreadable(&from, &error, unreadable),
-            },
-            (Request::Propose { payload }, Some(reply)) => receive_proposal(route, payload, reply),
-            (Request::Query { query, consistency }, Some(port)) => {
-                route.send_query(consistency, QueryPort::Remote { query, port });
-            }
-            (Request::Members, Some(port)) => {
-                let (leader, members) = (route.leader_id.clone(), route.members.to_vec());
-                drop(port.send(&Response::Members { leader, members }));
-            }
-            (Request::Faulted { node, index }, _) => {
-                if node.as_str() == from.node {
-                    route.tell_group(GroupMessage::PeerFaulted { peer: node, index });
+                (Request::Members, Some(port)) => {
+                    let (leader, members) = (route.leader_id.clone(), route.members.to_vec());
+                    drop(port.send(&Response::Members { leader, members }));
                 }
+                (Request::Faulted { node, index }, _) => {
+                    if node.as_str() == from.node {
+                        route.tell_group(GroupMessage::PeerFaulted { peer: node, index });
+                    }
+                }
+                // A call that was sent as a cast has no port to answer.
+                (Request::Propose { .. } | Request::Query { .. } | Request::Members, None) => {}
             }
-            // A call that was sent as a cast has no port to answer.
-            (Request::Propose { .. } | Request::Query { .. } | Request::Members, None) => {}
         }
     }
-}
 
-/// Logs the first, second, fourth, eighth .. message that cannot be read: a peer of another build sends one per heartbeat, and
-/// this runs on the connection's reading task. Control characters in the error, which repeats the peer's bytes, are escaped.
-fn report_unreadable(from: &PeerInfo, error: &ConsensusError, unreadable: &AtomicU64) {
-    let dropped = unreadable.fetch_add(1, Ordering::Relaxed) + 1;
-    if dropped.is_power_of_two() {
-        let error = error.to_string();
-        tracing::warn!(from = from.node, dropped, error = %error.escape_debug(), "dropped messages that cannot be read");
+    fn entries_are_readable(&self, route: &Route, message: &Message) {
+        let has_entries = message.has_entries();
+        if has_entries && self.entries_unreadable.swap(false, Ordering::Relaxed) {
+            route.tell_group(GroupMessage::EntriesUnreadable(None));
+        }
     }
-}
 
-/// Sends a proposal that came as bytes to the leader on this node. A payload that is not a command envelope of this build
-/// is refused: in the log, every replica would have to stop at it.
-fn receive_proposal(route: &Route, payload: Bytes, reply: ReplyPort<Response>) {
-    let port = ProposalPort::Remote(reply);
-    if let Err(error) = Envelope::decode(&payload) {
-        port.fail(ProposeError::Unencodable { detail: error.to_string() });
-        return;
+    /// Logs the first, second, fourth, eighth .. message that cannot be read: a peer of another build sends one per heartbeat,
+    /// and this runs on the connection's reading task. Control characters in the error, which repeats the peer's bytes, are
+    /// escaped. Entries of a newer build halt the replica: its log would lack them for good.
+    fn report_unreadable(&self, route: &Route, from: &PeerInfo, error: &ConsensusError) {
+        let dropped = self.unreadable.fetch_add(1, Ordering::Relaxed) + 1;
+        if error.is_newer() && !self.entries_unreadable.swap(true, Ordering::Relaxed) {
+            let reason = format!("{error}; it came from {}", from.node);
+            route.tell_group(GroupMessage::EntriesUnreadable(Some(reason)));
+        }
+        if dropped.is_power_of_two() {
+            let error = error.to_string();
+            tracing::warn!(from = from.node, dropped, error = %error.escape_debug(), "dropped messages that cannot be read");
+        }
     }
-    if let Condition::Stopped(_) = &route.condition {
-        // *Not ready* and not *stopped*: the caller's own node goes on, and waits for the next leader.
-        port.fail(ProposeError::not_ready(NotReadyReason::Stopping));
-        return;
+
+    /// Sends a proposal that came as bytes to the leader on this node. A command that the machine of this build cannot read is
+    /// refused: in the log, every replica of this build would have to stop at it.
+    fn receive_proposal(&self, route: &Route, payload: Bytes, reply: ReplyPort<Response>) {
+        let port = ProposalPort::Remote(reply);
+        if let Condition::Stopped(_) = &route.condition {
+            // *Not ready* and not *stopped*: the caller's own node goes on, and waits for the next leader.
+            port.fail(ProposeError::not_ready(NotReadyReason::Stopping));
+            return;
+        }
+        if let Err(detail) = self.machine.check_command(&payload) {
+            port.fail(ProposeError::NotReadHere { detail });
+            return;
+        }
+        route.send_proposal(Submission { proposal: Proposal::new(payload), port });
     }
-    route.send_proposal(Submission { proposal: Proposal::new(payload), port });
 }

@@ -23,7 +23,9 @@ impl GroupState {
     /// Handles what came back from a stale route, or found no role.
     pub(super) fn for_role(&mut self, event: RoleEvent) {
         match event {
-            RoleEvent::DiskFull(full) if self.role.is_none() => self.disk_full = full,
+            // What comes by way of Group may be older than what a role has heard since: what holds now is told.
+            RoleEvent::DiskFull(_) => self.tell_disk_full(),
+            RoleEvent::StoreAway if self.start.cx.store().is_some() => {}
             // May come from a previous applier; the current one shows where it is.
             RoleEvent::Applied(_) if self.applier_ready => {
                 self.tell_role(RoleEvent::Applied(self.gauge.applied()));
@@ -62,12 +64,21 @@ impl GroupState {
         }
     }
 
+    /// Tells the role whether the disk is full, and again if that has changed meanwhile, for the store may have told it first.
+    fn tell_disk_full(&self) {
+        loop {
+            let full = self.start.cx.disk.is_full();
+            self.tell_role(RoleEvent::DiskFull(full));
+            if self.start.cx.disk.is_full() == full {
+                return;
+            }
+        }
+    }
+
     /// Begins a new epoch: the store drops what an older role ordered and is not yet under way.
     pub(super) fn load(&mut self, me: &ActorRef<GroupMessage>) {
         self.epoch = Epoch(self.start.epoch.fetch_add(1, Ordering::Relaxed) + 1);
         self.loaded = None;
-        // The store reports a full disk with every load.
-        self.disk_full = false;
         self.leader.0 = None;
         self.publish(me);
         let (group, epoch) = (self.start.cx.id, self.epoch);
@@ -155,11 +166,11 @@ impl GroupState {
             Ok((actor, join)) => {
                 let cell = actor.cell();
                 self.role = Some(Child { actor, cell, join });
-                // Before the route is published: the store tells the role itself of any later change.
-                if std::mem::take(&mut self.disk_full) {
-                    self.tell_role(RoleEvent::DiskFull(true));
-                }
                 self.publish(me);
+                // After the route is published: the store tells the role itself of any later change.
+                if cx.disk.is_full() {
+                    self.tell_disk_full();
+                }
                 for (peer, incarnation) in self.start.known.clone() {
                     self.tell_leader(LeaderMessage::PeerKnown { peer, incarnation });
                 }

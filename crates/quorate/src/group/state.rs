@@ -59,12 +59,12 @@ pub(crate) struct GroupState {
     pub(super) applier_number: u64,
     /// Set by the current applier to the index of an entry its machine cannot take, before it ends. Zero: none.
     pub(super) poison: Arc<AtomicU64>,
-    /// Free space is below the reserve and no role has been told. The store tells a role that runs by itself.
-    pub(super) disk_full: bool,
     /// Appliers that did not start or restore their machine, counted from the last one that did.
     pub(super) failed_starts: u32,
     pub(super) faults: Faults,
     pub(super) fault_here: Option<u64>,
+    /// Why this replica takes no more entries, or its machine none.
+    pub(super) halted: Option<Arc<str>>,
     pub(super) membership: Option<Membership>,
     /// Its members, as clients are told of them.
     pub(super) members: Arc<[MemberAddress]>,
@@ -96,10 +96,10 @@ impl GroupState {
             gauge,
             applier_number: 0,
             poison: Arc::default(),
-            disk_full: false,
             failed_starts: 0,
             faults,
             fault_here: before.fault_here,
+            halted: before.halted.filter(|_| before.fault_here.is_some()),
             membership: None,
             members: before.members,
             leader: (None, Term::ZERO),
@@ -135,6 +135,7 @@ impl GroupState {
             gauge: Some(self.gauge.clone()),
             fault_here: self.fault_here,
             replay: cx.replay.clone(),
+            halted: self.halted.clone(),
             leader,
             leader_id: self.leader.0.clone(),
             members: self.members.clone(),

@@ -54,7 +54,7 @@ impl HandleInner {
     ) -> Result<Applied<R>, ProposeError> {
         let started = Instant::now();
         let proposal = Proposal::new(payload.clone());
-        let mut routes = self.route.clone();
+        let (mut routes, mut attempts) = (self.route.clone(), 0);
         loop {
             let route = open_route(&mut routes)?;
             let attempt = match &route.leader {
@@ -67,7 +67,8 @@ impl HandleInner {
             };
             match attempt {
                 Err(refused @ (ProposeError::NotReady { .. } | ProposeError::NoSuchGroup { .. })) => {
-                    wait_to_retry(&mut routes, refused, started, deadline).await?;
+                    wait_to_retry(&mut routes, refused, (started, attempts), deadline).await?;
+                    attempts += 1;
                 }
                 other => return other,
             }
@@ -117,7 +118,7 @@ impl HandleInner {
         deadline: Instant,
     ) -> Result<Answered<A>, QueryError> {
         let started = Instant::now();
-        let mut routes = self.route.clone();
+        let (mut routes, mut attempts) = (self.route.clone(), 0);
         loop {
             let route = routes.borrow_and_update().clone();
             if let Condition::Stopped(detail) = &route.condition {
@@ -125,7 +126,8 @@ impl HandleInner {
             }
             match self.query_once(&route, query.clone(), consistency, deadline).await {
                 Err(QueryError::NotReady { .. }) if Instant::now() < deadline => {
-                    wait_for_change(&mut routes, deadline).await;
+                    wait_for_change(&mut routes, deadline, attempts).await;
+                    attempts += 1;
                 }
                 Err(QueryError::NotReady { .. }) if consistency == Consistency::Linearizable => {
                     let waited_ms = waited_ms(started);
@@ -182,7 +184,7 @@ fn unreachable_leader(route: &Route) -> Option<(String, String)> {
 fn wait_to_retry(
     routes: &mut RouteReceiver,
     refused: ProposeError,
-    started: Instant,
+    (started, attempts): (Instant, u32),
     deadline: Instant,
 ) -> Wait<'_, (), ProposeError> {
     debug_assert_eq!(refused.outcome(), Outcome::Refused);
@@ -197,16 +199,16 @@ fn wait_to_retry(
                 None => ProposeError::NoLeader { waited_ms },
             });
         }
-        wait_for_change(routes, deadline).await;
+        wait_for_change(routes, deadline, attempts).await;
         Ok(())
     })
 }
 
 /// Waits until the route changes, or a pause has passed: what caused a refusal may also end without a change of route.
-async fn wait_for_change(routes: &mut RouteReceiver, deadline: Instant) {
-    let changed = tokio::time::timeout_at(attempt::next_attempt(deadline), routes.changed()).await;
+async fn wait_for_change(routes: &mut RouteReceiver, deadline: Instant, attempts: u32) {
+    let changed = tokio::time::timeout_at(attempt::next_attempt(deadline, attempts), routes.changed()).await;
     if matches!(changed, Ok(Err(_))) {
         // The node has ended and the route never changes again. Without the pause the caller would spin.
-        attempt::pause(deadline).await;
+        attempt::pause(deadline, attempts).await;
     }
 }

@@ -30,6 +30,9 @@ pub struct GroupStatus {
     pub role: Option<RoleStatus>,
     /// The entry at which this node's machine faulted.
     pub fault_here: Option<u64>,
+    /// Why this node's replica takes no more entries, or its machine none: with the entry, its version or kind, and what to do.
+    #[serde(default)]
+    pub halted: Option<String>,
     /// The entry at which a majority's machines faulted.
     pub faulted: Option<u64>,
     /// Restarts of the role from disk since the group was opened.
@@ -67,6 +70,7 @@ pub(crate) fn status<'a>(
             applying_for_ms,
             role,
             fault_here: route.fault_here,
+            halted: route.halted.as_deref().map(str::to_owned),
             faulted,
             role_restarts: route.role_restarts,
             applier_restarts: route.applier_restarts,

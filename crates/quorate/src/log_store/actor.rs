@@ -30,6 +30,9 @@ const JOB_READS_MAX: usize = 8;
 #[derive(Debug)]
 pub struct LogStore;
 
+/// A job is looked at so often, at least, within the time in which it must show a sign of life.
+const LOOKS_PER_DEADLINE: u32 = 4;
+
 /// What waits, and the job in progress.
 pub struct LogStoreState {
     handle: StoreHandle,
@@ -44,6 +47,8 @@ pub struct LogStoreState {
     jobs: u64,
     /// The requests of the job in progress, if a slow simulated disk deferred it.
     deferred: Vec<StoreRequest>,
+    /// The store's signs of life at the last look.
+    signs: u64,
     /// A watch timer is set.
     watching: bool,
     /// A settle timer is set.
@@ -92,10 +97,11 @@ impl Actor for LogStore {
             busy: Some((0, Instant::now())),
             jobs: 0,
             deferred: Vec::new(),
+            signs: 0,
             watching: false,
             settling: false,
         };
-        state.arm(&me, state.handle.deadline());
+        state.arm(&me, state.handle.deadline() / LOOKS_PER_DEADLINE);
         Ok(state)
     }
 
@@ -151,8 +157,10 @@ impl LogStoreState {
                 }
             }
             InternalKind::Progress(Progress::Done(number)) => {
-                if self.busy.is_some_and(|(current, _)| current == number) {
-                    self.busy = None;
+                if let Some((_, since)) = self.busy.take_if(|(current, _)| *current == number) {
+                    let took = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+                    let job_us = &self.handle.stats().job_us;
+                    job_us.store(took.max(job_us.load(Ordering::Relaxed) / 2), Ordering::Relaxed);
                 }
             }
             InternalKind::Watch(number) => {
@@ -209,7 +217,7 @@ impl LogStoreState {
             me.send_after(pause, move || StoreMessage::Internal(Internal(InternalKind::Inline(number))));
         }
         self.busy.get_or_insert((number, Instant::now()));
-        self.arm(me, self.handle.deadline());
+        self.arm(me, self.handle.deadline() / LOOKS_PER_DEADLINE);
     }
 
     fn next_job(&mut self) -> Vec<StoreRequest> {
@@ -231,6 +239,11 @@ impl LogStoreState {
 
     /// Only one watch timer is set at a time. It checks the job it was set for, then is set again for the job in progress.
     fn watch(&mut self, me: &ActorRef<StoreMessage>, number: u64) {
+        let signs = self.handle.signs_of_life();
+        if std::mem::replace(&mut self.signs, signs) != signs {
+            // A commit waits for a compaction that goes on. That of all nodes may do so at the same time.
+            self.busy = self.busy.map(|(current, _)| (current, Instant::now()));
+        }
         let Some((current, since)) = self.busy else { return };
         let deadline = self.handle.deadline();
         let silent = since.elapsed();
@@ -238,7 +251,7 @@ impl LogStoreState {
             self.handle.fail_silent(silent);
             self.queue.clear();
         } else {
-            self.arm(me, deadline.saturating_sub(silent));
+            self.arm(me, deadline.saturating_sub(silent).min(deadline / LOOKS_PER_DEADLINE));
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) enum GroupMessage {
     ApplierReady { applied: Index },
     /// From the group on another node: its machine faulted and stays down.
     PeerFaulted { peer: NodeId, index: u64 },
+    /// From the door: a peer sends entries that this build cannot read; `None` when it can read some again.
+    EntriesUnreadable(Option<String>),
     /// From Node: the link to this peer rose or fell.
     Link { peer: NodeId, up: bool },
     /// From Node: the link to this peer is up, so each of the two has the other's incarnation on its disk.

@@ -6,27 +6,39 @@
 //! this node is kept as well: a node that never took part takes part only when every founding member has.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use quorate_bridge::{Admission, Admitting, Direction, Hello, PeerKind, Refusal, RefusalCode};
 use quorate_core::{Incarnation, NodeId};
-use quorate_store::{PeerSource, StoreRequest};
+use quorate_store::{PeerSource, StoreHandle, StoreRequest};
 
 use crate::context::StoreRoute;
 use crate::messages::store::port_answer;
+
+/// An admission waits for the job in progress and is in the next one; both may have become twice as slow.
+const JOBS_PER_ADMISSION: u32 = 4;
 
 pub(crate) struct Gate {
     me: NodeId,
     fingerprint: u64,
     members: Vec<NodeId>,
     store: StoreRoute,
+    disk: StoreHandle,
     /// The newest boot heard of each incarnation. The lock is never held across an await.
     boots: Mutex<BTreeMap<(NodeId, Incarnation), u64>>,
 }
 
 impl Gate {
-    pub(crate) fn new(me: NodeId, fingerprint: u64, members: Vec<NodeId>, store: StoreRoute) -> Self {
-        Self { me, fingerprint, members, store, boots: Mutex::new(BTreeMap::new()) }
+    pub(crate) fn new(
+        me: NodeId,
+        fingerprint: u64,
+        members: Vec<NodeId>,
+        store: StoreRoute,
+        disk: StoreHandle,
+    ) -> Self {
+        Self { me, fingerprint, members, store, disk, boots: Mutex::new(BTreeMap::new()) }
     }
 
     async fn decide(&self, hello: &Hello, direction: Direction) -> Result<(), Refusal> {
@@ -87,8 +99,11 @@ impl Gate {
             return Ok(());
         }
         // The wiped node reads this: see `NodeFailure::Replaced`.
-        let what =
-            format!("node {peer} is known to {} as incarnation {known}, this is {incarnation}", self.me);
+        // Not which incarnation is known: with that, any node that reads the refusal could claim it.
+        let what = format!(
+            "node {peer} is known to {} with another data directory than that of incarnation {incarnation}",
+            self.me
+        );
         let remedy = "its data directory was wiped or replaced: put the old one back. Without it the node cannot come back, since \
                       this build cannot replace a member; leave it off, the others go on while they are a majority. If this \
                       cluster never had a leader, nothing is stored in it: delete the data directories of all its nodes and \
@@ -116,5 +131,10 @@ fn not_now(what: &str) -> Refusal {
 impl Admission for Gate {
     fn admit<'a>(&'a self, hello: &'a Hello, direction: Direction) -> Admitting<'a> {
         Box::pin(self.decide(hello, direction))
+    }
+
+    fn may_take(&self) -> Duration {
+        let job = Duration::from_micros(self.disk.stats().job_us.load(Ordering::Relaxed));
+        job * JOBS_PER_ADMISSION
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use quorate_bridge::{Net, TokioNet};
 use quorate_core::{Member, NodeId};
@@ -220,7 +221,11 @@ impl NodeBuilder {
         let given = Given { members, is_list: !self.peers.is_empty(), token: self.token, fingerprint };
         let entropy = self.entropy.unwrap_or_else(clock::entropy);
         let disk: Box<dyn Disk> = match self.storage {
-            Storage::Directory(directory) => Box::new(FjallDisk::lock(&directory, FjallOptions::default())?),
+            Storage::Directory(directory) => {
+                let room_idle_max = Duration::from_millis(self.config.node.store_silence_ms_max);
+                let options = FjallOptions { room_idle_max, ..FjallOptions::default() };
+                Box::new(FjallDisk::lock(&directory, options)?)
+            }
             Storage::Given(disk) => disk,
         };
         let spec = NodeSpec {

@@ -54,7 +54,7 @@ impl NodeState {
             return;
         }
         let route = RouteSender::new();
-        let (routes, door) = (route.subscribe(), open_door(route.subscribe()));
+        let (routes, door) = (route.subscribe(), open_door(route.subscribe(), machine.clone()));
         let owner = &self.owner;
         let cx = Arc::new(GroupContext {
             id,

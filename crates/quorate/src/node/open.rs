@@ -18,8 +18,8 @@ use crate::node::owner::Owner;
 use crate::node::spec::NodeSpec;
 use crate::node::stop::close_store;
 use quorate_store::{
-    ByteCount, Disk, FatalSink, GroupReport, Identity, OpenNotice, Store, StoreFatal, StoreHandle,
-    StoreOptions, StoreThread, TornTail,
+    ByteCount, Disk, FatalSink, GroupReport, OpenNotice, Store, StoreFatal, StoreHandle, StoreOptions,
+    StoreThread, TornTail,
 };
 
 pub(super) async fn open(spec: NodeSpec, disk: Box<dyn Disk>) -> Result<Arc<Owner>, StartError> {
@@ -32,7 +32,7 @@ pub(super) async fn open(spec: NodeSpec, disk: Box<dyn Disk>) -> Result<Arc<Owne
         Some(listen) => {
             let options = BridgeOptions {
                 listen: Some(listen_at(&spec, &cluster, listen)),
-                ..bridge_options(&spec, &cluster, &name_prefix, store.identity(), store_seen)
+                ..bridge_options(&spec, &cluster, &name_prefix, &store, store_seen)
             };
             match Bridge::start(options, None).await {
                 Ok(bridge) => Some(bridge),
@@ -91,9 +91,10 @@ fn bridge_options(
     spec: &NodeSpec,
     cluster: &Cluster,
     name_prefix: &str,
-    identity: &Identity,
+    disk: &StoreHandle,
     store: StoreRoute,
 ) -> BridgeOptions {
+    let identity = disk.identity();
     let fingerprint = spec.config.cluster.fingerprint();
     let members = cluster.members.keys().cloned().collect();
     let usual = BridgeOptions::new(String::new(), quorate_bridge::Identity::client());
@@ -112,7 +113,7 @@ fn bridge_options(
             api_address: spec.api.clone(),
             members: cluster.founded_as.clone(),
         },
-        admission: Arc::new(Gate::new(spec.id.clone(), fingerprint, members, store)),
+        admission: Arc::new(Gate::new(spec.id.clone(), fingerprint, members, store, disk.clone())),
         net: spec.net.clone(),
         seed: spec.entropy,
         control_bytes_max: CONTROL_BYTES_MAX,

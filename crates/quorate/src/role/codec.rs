@@ -17,6 +17,13 @@ pub(crate) enum ConsensusError {
     Message(#[from] MessageError),
 }
 
+impl ConsensusError {
+    /// Whether it is about entries of a build that knows more than this one.
+    pub(crate) fn is_newer(&self) -> bool {
+        matches!(self, Self::Message(MessageError::Entries { error, .. }) if error.is_newer())
+    }
+}
+
 /// A message as a request to the group on another node.
 pub(crate) fn encode_message(message: &Message) -> Request {
     Request::Consensus { protocol: RAFT, message: message.encode() }

@@ -175,10 +175,14 @@ impl LeaderState {
 
     fn append_queued(&mut self) -> Effects {
         self.flushing = false;
+        let waits_for_room = self.runner.cx.disk.waits_for_room();
         let mut proposals = Vec::with_capacity(self.queued.len());
         for Submission { proposal, port } in self.queued.drain(..) {
             if self.runner.role.is_none() {
                 port.fail(ProposeError::not_ready(NotReadyReason::SteppedDown));
+            } else if waits_for_room {
+                // Flushes and compactions are behind. Whatever is appended now would wait for them, too.
+                port.fail(ProposeError::Busy { in_flight: self.stepped.len() });
             } else {
                 proposals.push(proposal);
                 self.stepped.push_back(port);

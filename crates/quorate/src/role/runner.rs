@@ -314,6 +314,9 @@ impl<R: CoreRole> Runner<R> {
             Notice::ApplyLag { to, entries } => {
                 tracing::warn!(%node, %group, %to, entries, "this node's state machine is far behind, giving leadership away");
             }
+            Notice::PeerRefuses { peer, at } => {
+                tracing::error!(%node, %group, %peer, index = %at, "a peer refuses entries; its log says why");
+            }
             Notice::PeerNoSpace { peer } => tracing::warn!(%node, %group, %peer, "disk of a peer is full"),
             Notice::TimeJump { ahead_ms } => tracing::warn!(%node, %group, ahead_ms, "wall clock jumped"),
             Notice::Founded => {

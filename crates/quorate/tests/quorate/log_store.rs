@@ -395,6 +395,30 @@ async fn bug_20_a_silent_disk_is_noticed() {
     bench.handle.stop();
 }
 
+/// A commit waits for a compaction that takes long, on all nodes alike: each would have ended.
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_works_off_what_was_put_off_is_not_silent() {
+    let bench = Bench::start("backlog", None).await;
+    let group = bench.group().await;
+    let (_, mut events) = bench.load(group, 1).await;
+    bench.disk.stall(true);
+    bench.persist(group, 1, order(1, 1, None, entries(Position::ORIGIN, 1, 1)));
+    let is_told = || !bench.fatal.lock().expect("not poisoned").is_empty();
+    let (began, backlog) = (tokio::time::Instant::now(), bench.disk.backlog());
+    eventually("more than twice the time has passed that it may be silent", || {
+        assert!(!is_told(), "after {:?}: {:?}", began.elapsed(), bench.fatal);
+        backlog.progressed();
+        began.elapsed() > Duration::from_secs(25)
+    })
+    .await;
+    bench.disk.stall(false);
+    until(&mut events, 1).await;
+    bench.disk.stall(true);
+    bench.persist(group, 1, order(2, 1, None, entries(entries(Position::ORIGIN, 1, 1)[0].position(), 1, 1)));
+    eventually("without progress it is told", is_told).await;
+    bench.handle.stop();
+}
+
 #[tokio::test]
 async fn rule_03_an_idle_store_brings_the_anchor_up_to_date() {
     for (name, deadline) in [("idle-thread", SECONDS), ("idle-inline", None)] {

@@ -83,6 +83,8 @@ codes! {
     UnknownHost "unknown_host" MISDIRECTED_REQUEST Refused
         "the node is not known by the name in `Host`"
         "call it by its address, or start it with that name in `--allowed-hosts`";
+    NotReadByLeader "not_read_by_leader" UNPROCESSABLE_ENTITY Refused
+        "the leader's build cannot read the command" "bring all nodes to the same version";
     Unreadable "unreadable" UNPROCESSABLE_ENTITY Failed
         "the state machine could not read the command" "bring all nodes to the same version";
     Busy "busy" TOO_MANY_REQUESTS Refused

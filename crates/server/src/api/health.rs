@@ -57,8 +57,12 @@ pub(crate) async fn readyz(State(state): State<AppState>, query: AnyQuery) -> Re
         },
         Check {
             name: "machine",
-            passed: fault.is_none(),
-            detail: fault.map_or_else(|| "runs".to_owned(), |index| format!("faulted at index {index}")),
+            passed: fault.is_none() && status.halted.is_none(),
+            detail: match (fault, status.halted) {
+                (_, Some(why)) => why,
+                (Some(index), None) => format!("faulted at index {index}"),
+                (None, None) => "runs".to_owned(),
+            },
         },
         room(&state),
         Check {

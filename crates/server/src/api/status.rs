@@ -113,6 +113,10 @@ pub struct NodeView {
     /// Bytes that must stay free on its disk: with less it takes no entries.
     #[schema(required)]
     pub disk_reserve_bytes: Option<u64>,
+    /// Why its replica takes no more entries, or its state machine none: with the entry and what to do; null while it takes them.
+    #[serde(default)]
+    #[schema(required)]
+    pub halted: Option<String>,
     /// Whether it is about to end.
     #[schema(required)]
     pub draining: Option<bool>,
@@ -185,6 +189,7 @@ pub(crate) async fn this_node(state: &AppState) -> (NodeView, Vec<(String, Strin
         faulted_at: status.fault_here.or(status.faulted),
         disk_free_bytes: Some(space.free_bytes),
         disk_reserve_bytes: Some(space.reserve_bytes),
+        halted: status.halted,
         draining: Some(state.is_draining()),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
     };

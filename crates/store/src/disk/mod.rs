@@ -1,10 +1,12 @@
 //! The disk under the store: the seam, fjall and the anchor's file behind it in production, and a simulated one.
 
+mod backlog;
 mod error;
 mod fjall;
 mod seam;
 mod sim;
 
+pub use self::backlog::Backlog;
 pub use self::error::DiskError;
 pub use self::fjall::{FjallDisk, FjallOptions};
 #[cfg(test)]

@@ -11,10 +11,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::backlog::Backlog;
 use super::error::DiskError;
 
 /// Bytes of one sector of the anchor: the unit a disk writes without changing its neighbours.
@@ -118,6 +120,10 @@ pub trait Disk: Send {
     /// Closes the database, open or not, and renames it so that it can be examined later. Returns its new place.
     fn set_database_aside(&mut self) -> Result<String, DiskError>;
 
+    /// What a commit that waits shows of itself. The same as long as the disk lives.
+    fn backlog(&self) -> Arc<Backlog> {
+        Arc::default()
+    }
     /// Applies the batch, atomically and synced.
     fn commit(&mut self, batch: &Batch) -> Result<(), DiskError>;
     /// Reads one row.

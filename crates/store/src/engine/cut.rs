@@ -19,6 +19,8 @@ pub(super) struct Cut {
     pub(super) rest: Option<(Index, Bytes)>,
     /// Keys of the rows removed.
     pub(super) rows: Vec<Index>,
+    /// The boundary from which the rows were walked, and the bytes that remain after it.
+    pub(super) kept: Option<(Index, u64)>,
 }
 
 impl Cut {
@@ -28,14 +30,16 @@ impl Cut {
             let detail = format!("truncation at {from}, below its first entry");
             return Err(StoreError::Order { group: group.group, detail });
         }
-        let mut cut = Self { from, before: group.start, rest: None, rows: Vec::new() };
+        let mut cut = Self { from, before: group.start, rest: None, rows: Vec::new(), kept: None };
         let Some(boundary) = group.runs.find(from) else { return Ok(cut) };
         cut.before = boundary.previous;
+        let mut kept_bytes = 0;
         walk(disk, group.group, (boundary.key, boundary.previous), &mut |run| {
             if run.key >= from {
                 cut.rows.push(run.key);
             } else if run.last().index < from {
                 cut.before = run.last();
+                kept_bytes += run.bytes;
             } else {
                 let keep = run.entries.partition_point(|entry| entry.index < from);
                 let kept = &run.entries[..keep];
@@ -44,12 +48,14 @@ impl Cut {
                 // otherwise its key moves up to the first live entry.
                 let key = kept.first().map(|first| first.index);
                 cut.rest = key.map(|key| (key, encode_run(kept)));
+                kept_bytes += cut.rest.as_ref().map_or(0, |(_, bytes)| bytes.len() as u64);
                 if key != Some(run.key) {
                     cut.rows.push(run.key);
                 }
             }
             ControlFlow::Continue(())
         })?;
+        cut.kept = Some((boundary.key, kept_bytes));
         Ok(cut)
     }
 

@@ -15,6 +15,7 @@ use super::event::{FatalSink, StoreEvent, StoreFatal, StoreSink};
 use super::request::{Answer, PeerSource, StoreRequest};
 use super::space::SpaceGauge;
 use super::write::GroupWrite;
+use crate::disk::Backlog;
 use crate::error::{GroupError, StoreError};
 use crate::space::{ByteCount, Space};
 use crate::store::Store;
@@ -30,6 +31,8 @@ pub struct StoreStats {
     pub batches: AtomicU64,
     /// Entries written to disk.
     pub entries: AtomicU64,
+    /// How long a job takes, in microseconds: the last one, or half of what an earlier one took if that is more.
+    pub job_us: AtomicU64,
     /// Writes dropped because their epoch was over, or their sequence left a gap.
     pub dropped: AtomicU64,
 }
@@ -40,12 +43,13 @@ pub(crate) struct Shared {
     fatal: FatalSink,
     pub(super) stats: StoreStats,
     pub(super) space: SpaceGauge,
+    pub(super) backlog: Arc<Backlog>,
 }
 
 impl Shared {
-    pub(crate) fn new(fatal: FatalSink) -> Self {
+    pub(crate) fn new(fatal: FatalSink, backlog: Arc<Backlog>) -> Self {
         let (stats, space) = (StoreStats::default(), SpaceGauge::new());
-        Self { failed: AtomicBool::new(false), fatal, stats, space }
+        Self { failed: AtomicBool::new(false), fatal, stats, space, backlog }
     }
 
     pub(super) fn has_failed(&self) -> bool {

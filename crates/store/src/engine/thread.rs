@@ -101,7 +101,7 @@ impl StoreThread {
     /// the disk failed or has been silent for `deadline` (minutes: storage may stall for a while).
     pub fn start(store: Store, deadline: Duration, fatal: FatalSink) -> Result<StoreHandle, DiskError> {
         let identity = store.identity().clone();
-        let shared = Arc::new(Shared::new(fatal));
+        let shared = Arc::new(Shared::new(fatal, store.disk.backlog()));
         let engine = Engine::new(store, Arc::clone(&shared));
         let (thread, inbox) = channel();
         let name = format!("{}/io", identity.node);
@@ -124,7 +124,7 @@ impl StoreThread {
     /// simulated disk that stalls.
     pub fn inline(store: Store, deadline: Duration, fatal: FatalSink) -> StoreHandle {
         let identity = store.identity().clone();
-        let shared = Arc::new(Shared::new(fatal));
+        let shared = Arc::new(Shared::new(fatal, store.disk.backlog()));
         let engine = Box::new(Engine::new(store, Arc::clone(&shared)));
         StoreHandle::new(Mode::Inline { engine: Mutex::new(Some(engine)) }, shared, deadline, identity)
     }
@@ -193,6 +193,16 @@ impl StoreHandle {
     /// How long the thread may be silent.
     pub fn deadline(&self) -> Duration {
         self.0.deadline
+    }
+
+    /// Counts what was done while a commit waits for work that was put off. Each step is a sign of life.
+    pub fn signs_of_life(&self) -> u64 {
+        self.0.shared.backlog.steps()
+    }
+
+    /// Whether a commit has waited for such work for a while.
+    pub fn waits_for_room(&self) -> bool {
+        self.0.shared.backlog.is_waiting()
     }
 
     /// Whether there is no thread, and jobs are carried out by the caller.

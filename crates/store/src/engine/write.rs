@@ -148,10 +148,14 @@ impl Store {
         if let Some(cut) = cut {
             if cut.before == group.start {
                 group.runs.clear();
-            } else if let Some(last) = group.runs.truncate(cut.from)
-                && cut.moves_first(group.start.index.next())
-            {
-                last.key = group.start.index.next();
+            } else if let Some(last) = group.runs.truncate(cut.from) {
+                // Without this the sum would grow with every conflict.
+                if let Some((_, bytes)) = cut.kept.filter(|(key, _)| *key == last.key) {
+                    last.bytes = bytes;
+                }
+                if cut.moves_first(group.start.index.next()) {
+                    last.key = group.start.index.next();
+                }
             }
             group.truncated(cut.from, cut.before);
         }

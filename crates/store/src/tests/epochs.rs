@@ -40,7 +40,7 @@ fn load(epoch: u64, heard: Sender<StoreEvent>) -> (StoreRequest, Loading) {
 fn late_order() -> (Vec<StoreEvent>, Index) {
     let (store, _) = open(&SimDisk::new()).expect("it opens");
     let failed = |fatal| panic!("the disk is healthy: {fatal:?}");
-    let mut engine = Engine::new(store, Arc::new(Shared::new(Arc::new(failed))));
+    let mut engine = Engine::new(store, Arc::new(Shared::new(Arc::new(failed), Arc::default())));
     let reply = Answer::new(drop);
     engine.execute(vec![StoreRequest::OpenGroup { name: "a".into(), founding: founding(), reply }]);
     let (second, heard) = channel();
@@ -67,7 +67,7 @@ fn rule_16_free_space_that_cannot_be_measured_changes_nothing() {
     let disk = SimDisk::new();
     let (store, _) = open(&disk).expect("it opens");
     let failed = |fatal| panic!("no disk failed: {fatal:?}");
-    let shared = Arc::new(Shared::new(Arc::new(failed)));
+    let shared = Arc::new(Shared::new(Arc::new(failed), Arc::default()));
     let mut engine = Engine::new(store, Arc::clone(&shared));
     let reply = Answer::new(drop);
     engine.execute(vec![StoreRequest::OpenGroup { name: "a".into(), founding: founding(), reply }]);

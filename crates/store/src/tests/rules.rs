@@ -272,3 +272,20 @@ fn rule_01_a_misdirected_sector_is_seen() {
         assert_eq!(held(&store, other).as_ref(), world.get(&other), "nor is the other group's vote lost");
     }
 }
+
+/// Each conflict added what it removed to the sum, and the reserve grew with it.
+#[test]
+fn rule_16_the_live_log_is_what_is_left_after_truncations() {
+    let (mut store, _) = Store::open(Box::new(SimDisk::new()), options()).expect("it opens");
+    store.open_group("a", &founding()).expect("it opens");
+    let log = entries(quorate_core::Position::ORIGIN, 1, 20, 10);
+    for at in [20, 5, 7, 13, 7, 1, 20, 19] {
+        let truncate_from = (store.space().expect("it answers").live_bytes > 0).then_some(Index(at));
+        let from = truncate_from.map_or(0, |from| from.0 as usize - 1);
+        let new = log[from..].to_vec();
+        let write = GroupWrite { group: group(), hard_state: hard(1, None), truncate_from, entries: new };
+        store.write(vec![write]).expect("it writes");
+        let live = log.iter().map(|entry| entry.encoded_bytes() as u64).sum::<u64>();
+        assert_eq!(store.space().expect("it answers").live_bytes, live, "cut at {at}");
+    }
+}

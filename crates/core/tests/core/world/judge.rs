@@ -84,6 +84,7 @@ pub(crate) fn is_harmless(notice: &Notice) -> bool {
         | Notice::BadEntries { .. }
         | Notice::Diverged { .. }
         | Notice::RolledBack { .. }
+        | Notice::PeerRefuses { .. }
         | Notice::TermJump { .. } => false,
         Notice::DiskStalled
         | Notice::TransferFailed { .. }

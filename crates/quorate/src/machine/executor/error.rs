@@ -49,7 +49,7 @@ pub enum ApplyError {
     },
     /// It does not decode, and the executor was told to halt at such: [`OnUnreadable::Halt`](super::OnUnreadable::Halt).
     #[error(
-        "command at index {index} cannot be read: {detail}; this build is older than the one that proposed it"
+        "command at index {index} cannot be read: {detail}; a newer build proposed it: upgrade this node"
     )]
     Unreadable {
         /// The index of the entry.

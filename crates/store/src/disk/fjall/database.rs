@@ -4,13 +4,14 @@ use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 use fjall::{CompressionType, Database, KeyspaceCreateOptions, LsmError};
 
 use super::file::{sync_directory, sync_tree};
-use super::room::{self, Limit, NoRoom};
+use super::room::{self, Limit, NoRoom, Wait};
 use super::tables;
-use crate::disk::{DiskError, Keyspace};
+use crate::disk::{Backlog, DiskError, Keyspace};
 
 /// A keyspace keeps the options it was made with permanently, so another set of options gets another name. In these fjall
 /// never seals a memtable by itself.
@@ -37,6 +38,8 @@ pub struct FjallOptions {
     pub log_memtable_bytes: u64,
     /// Memtable limit for `hard`: small, so that it flushes often and pins no journal.
     pub hard_memtable_bytes: u64,
+    /// A commit that waits for flushes and compactions fails once nothing of them was done for this long.
+    pub room_idle_max: Duration,
 }
 
 impl Default for FjallOptions {
@@ -46,6 +49,7 @@ impl Default for FjallOptions {
             worker_threads: 1,
             log_memtable_bytes: 16 << 20,
             hard_memtable_bytes: 64 << 10,
+            room_idle_max: Duration::from_secs(180),
         }
     }
 }
@@ -57,6 +61,7 @@ pub(super) struct OpenDatabase {
     hard: fjall::Keyspace,
     log_limit: Limit,
     hard_limit: Limit,
+    room_idle_max: Duration,
 }
 
 impl OpenDatabase {
@@ -78,13 +83,15 @@ impl OpenDatabase {
     }
 
     /// Waits until fjall has room for another batch.
-    pub(super) fn make_room(&self, path: &Path) -> Result<(), DiskError> {
+    pub(super) fn make_room(&self, path: &Path, backlog: &Backlog) -> Result<(), DiskError> {
+        let idle_max = self.room_idle_max;
         for (keyspace, limit) in [(&self.log, self.log_limit), (&self.hard, self.hard_limit)] {
-            room::make(&self.database, keyspace, limit).map_err(|error| match error {
+            let wait = Wait { path, idle_max, backlog };
+            room::make(&self.database, keyspace, limit, &wait).map_err(|error| match error {
                 NoRoom::Failed(error) => failed("write", path)(error),
                 NoRoom::Idle => DiskError::io("write", path)(io::Error::new(
                     io::ErrorKind::TimedOut,
-                    "fjall's thread did nothing for two minutes",
+                    format!("the disk did nothing of what was put off for {} s", idle_max.as_secs()),
                 )),
             })?;
         }
@@ -141,6 +148,7 @@ fn open_keyspaces(
         hard: open(hard, hard_bytes)?,
         log_limit: limit(log_bytes),
         hard_limit: limit(hard_bytes),
+        room_idle_max: options.room_idle_max,
         database,
     })
 }

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use fjall::PersistMode;
@@ -14,7 +15,7 @@ use super::database::{FjallOptions, OpenDatabase, failed, proven};
 use super::drop_tables::{self, NotDropped};
 use super::in_place::InPlace;
 use super::{file, manifest, names, preflight};
-use crate::disk::{Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
+use crate::disk::{Backlog, Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
 
 /// A locked data directory.
 pub struct FjallDisk {
@@ -30,6 +31,7 @@ pub struct FjallDisk {
     in_place: Option<InPlace>,
     /// Files in the database's directory that are no part of it.
     unknown: Vec<PathBuf>,
+    backlog: Arc<Backlog>,
     /// Held until the disk is dropped.
     lock: File,
 }
@@ -67,6 +69,7 @@ impl FjallDisk {
             open: None,
             in_place: None,
             unknown: Vec::new(),
+            backlog: Arc::default(),
             lock,
         })
     }
@@ -101,7 +104,7 @@ impl FjallDisk {
 
     fn write(&self, batch: &Batch) -> Result<(), DiskError> {
         let open = self.open()?;
-        open.make_room(&self.path)?;
+        open.make_room(&self.path, &self.backlog)?;
         let mut write = open.database.batch().durability(Some(PersistMode::SyncData));
         for (keyspace, key, value) in batch.rows() {
             match value {
@@ -212,6 +215,10 @@ impl Disk for FjallDisk {
         std::fs::rename(&self.path, &to).map_err(DiskError::io("rename", &self.path))?;
         file::sync_directory(&self.directory)?;
         Ok(to.display().to_string())
+    }
+
+    fn backlog(&self) -> Arc<Backlog> {
+        self.backlog.clone()
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), DiskError> {

@@ -5,9 +5,12 @@
 //! for itself permanently: journals and memory grow without a bound, and no error is reported. Also, a commit that finds four
 //! sealed memtables waits inside fjall, in steps of 100 ms, and goes on waiting after the thread has ended by an error.
 
+use std::path::Path;
 use std::time::Duration;
 
 use fjall::{AbstractTree, Database, Keyspace, PersistMode};
+
+use crate::disk::Backlog;
 
 /// Sealed memtables of one keyspace that may wait to be written to tables. Opening or fjall's thread may leave more; from
 /// four on a commit would wait inside fjall.
@@ -16,8 +19,10 @@ const SEALED_MAX: usize = 2;
 const RUNS_MAX: usize = 20;
 /// Pause between two looks at fjall's progress.
 const LOOK: Duration = Duration::from_millis(1);
-/// Looks without any progress, two minutes, after which fjall's thread is taken for ended.
-const LOOKS_MAX: u32 = 120_000;
+/// After so many looks others are told that a commit waits.
+const LOOKS_TOLD: u64 = 1_000;
+/// At each of so many looks the files are looked at, too: a compaction may take minutes until it is counted.
+const LOOKS_PER_FILES: u64 = 500;
 
 /// When a memtable is sealed.
 #[derive(Debug, Clone, Copy)]
@@ -37,10 +42,36 @@ pub(super) enum NoRoom {
     Idle,
 }
 
-/// Seals the memtable if it is full, and waits while too much work waits for fjall's thread.
-pub(super) fn make(database: &Database, keyspace: &Keyspace, limit: Limit) -> Result<(), NoRoom> {
-    let mut idle = 0;
-    let mut seen = None;
+/// How a commit waits.
+pub(super) struct Wait<'a> {
+    /// The database's directory.
+    pub(super) path: &'a Path,
+    /// Without progress for so long fjall's thread is taken for ended.
+    pub(super) idle_max: Duration,
+    /// Where the wait, and each step of the work, is shown.
+    pub(super) backlog: &'a Backlog,
+}
+
+/// Ends what is shown, however the wait ends.
+struct Shown<'a>(&'a Backlog);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        self.0.set_waiting(false);
+    }
+}
+
+/// Seals the memtable if it is full, and waits while too much work waits for fjall's thread. However long that takes: what is
+/// done of it is a sign of life (decision 0017).
+pub(super) fn make(
+    database: &Database,
+    keyspace: &Keyspace,
+    limit: Limit,
+    wait: &Wait<'_>,
+) -> Result<(), NoRoom> {
+    let _shown = Shown(wait.backlog);
+    let (mut looks, mut idle_since) = (0, 0);
+    let (mut seen, mut files) = (None, 0);
     loop {
         let (sealed, runs) = (keyspace.tree.sealed_memtable_count(), keyspace.tree.l0_run_count());
         let bytes = keyspace.tree.active_memtable().size();
@@ -53,11 +84,20 @@ pub(super) fn make(database: &Database, keyspace: &Keyspace, limit: Limit) -> Re
         }
         // Writes nothing, since every commit was synced. It fails if the thread has ended by an error.
         database.persist(PersistMode::Buffer).map_err(NoRoom::Failed)?;
-        let done = Some((sealed, runs, database.compactions_completed()));
-        idle = if done == seen { idle + 1 } else { 0 };
-        seen = done;
-        if idle == LOOKS_MAX {
+        if looks % LOOKS_PER_FILES == 0 {
+            files = table_bytes(wait.path);
+        }
+        let done = Some((sealed, runs, database.compactions_completed(), files));
+        if done != seen {
+            (seen, idle_since) = (done, looks);
+            wait.backlog.progressed();
+        }
+        if LOOK.saturating_mul(u32::try_from(looks - idle_since).unwrap_or(u32::MAX)) >= wait.idle_max {
             return Err(NoRoom::Idle);
+        }
+        looks += 1;
+        if looks == LOOKS_TOLD {
+            wait.backlog.set_waiting(true);
         }
         #[expect(
             clippy::disallowed_methods,
@@ -65,6 +105,15 @@ pub(super) fn make(database: &Database, keyspace: &Keyspace, limit: Limit) -> Re
         )]
         std::thread::sleep(LOOK);
     }
+}
+
+/// Bytes of the tables of all keyspaces, those being written included. What cannot be read counts as nothing: that it changes
+/// is all that matters.
+fn table_bytes(database: &Path) -> u64 {
+    let entries = |directory: &Path| std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let tables =
+        entries(&database.join("keyspaces")).flat_map(|keyspace| entries(&keyspace.path().join("tables")));
+    tables.filter_map(|table| table.metadata().ok()).map(|table| table.len()).sum()
 }
 
 /// Keeps fjall's thread from writing tables of `keyspace` until the result is dropped.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use quorate_core::SplitMix64;
 
 use super::image::{Crash, Database, Journaled, Reached, Rows, SectorState, SimImage, apply};
-use crate::disk::{Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
+use crate::disk::{Backlog, Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
 use crate::lock::lock;
 
 /// A disk in use.
@@ -35,6 +35,7 @@ struct State {
     latency: Option<Latency>,
     misdirect: bool,
     unmeasurable: bool,
+    backlog: Arc<Backlog>,
 }
 
 /// How long a job is delayed.
@@ -92,6 +93,7 @@ impl SimDisk {
             latency: None,
             misdirect: false,
             unmeasurable: false,
+            backlog: Arc::default(),
         };
         Self { state: Arc::new((Mutex::new(state), Condvar::new())) }
     }
@@ -392,6 +394,10 @@ impl Disk for SimDisk {
         view.retain(|key, _| stays(key));
         state.set_view(view);
         Ok(())
+    }
+
+    fn backlog(&self) -> Arc<Backlog> {
+        self.lock().backlog.clone()
     }
 
     fn free_bytes(&self) -> Result<u64, DiskError> {

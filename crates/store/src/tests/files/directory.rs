@@ -35,6 +35,7 @@ fn lock_with(path: &Path, memtable_bytes: u64) -> Result<FjallDisk, DiskError> {
         worker_threads: 1,
         log_memtable_bytes: memtable_bytes,
         hard_memtable_bytes: memtable_bytes,
+        ..FjallOptions::default()
     };
     FjallDisk::lock(path, options)
 }

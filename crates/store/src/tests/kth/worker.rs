@@ -73,6 +73,7 @@ pub(crate) fn lock(path: &Path) -> Result<Box<dyn Disk>, DiskError> {
         worker_threads: 1,
         log_memtable_bytes: 8 << 10,
         hard_memtable_bytes: 4 << 10,
+        ..FjallOptions::default()
     };
     Ok(Box::new(FjallDisk::lock(path, options)?))
 }

@@ -125,6 +125,7 @@ pub(crate) fn notice(notice: &Notice, coverage: &mut Coverage) {
         | Notice::BadEntries { .. }
         | Notice::Diverged { .. }
         | Notice::RolledBack { .. }
+        | Notice::PeerRefuses { .. }
         | Notice::TermJump { .. } => {}
     }
 }
