@@ -111,7 +111,7 @@ impl Owner {
     }
 }
 
-/// The members as they are now. Its leader writes the incarnations into it: every node must begin with the same.
+/// The members as they are now, without incarnations: the leader of the group writes those into its membership.
 fn new_group(members: &Members, fingerprint: u64) -> Membership {
     let nameless = |(id, member): (&NodeId, &Member)| {
         (id.clone(), Member { incarnation: Incarnation::default(), ..member.clone() })
