@@ -377,17 +377,21 @@ async fn a_retry_under_the_same_key_is_applied_once() -> Result<()> {
         assert_eq!(add(uuid).await?.ok(), first, "{uuid}");
     }
     assert_eq!(servers.get(0, "/v1/counters/c").await?.ok()["value"], 5);
-    // The last sequence is followed by the first.
-    for (sequence, value) in [(u64::MAX, 6), (0, 7), (7, 8)] {
-        assert_eq!(add(&format!("till-7/{sequence}")).await?.ok()["value"], value, "{sequence}");
-    }
-    for wrong in ["till-4/+8", "till-4/08", "till-4/-8", "till-4/", "/8", &"k".repeat(256)] {
+    for wrong in [
+        "till-4/+8",
+        "till-4/08",
+        "till-4/-8",
+        "till-4/",
+        "/8",
+        "till-4/18446744073709551615",
+        &"k".repeat(256),
+    ] {
         assert_eq!(add(wrong).await?.problem(), problem(400, "bad_parameter", "refused"), "{wrong}");
     }
     let two = servers.request(0, Method::POST, "/v1/counters/c:add").header("idempotency-key", "till-6/1");
     let two = two.header("idempotency-key", "till-6/2").json(&json!({"amount": 1}));
     assert_eq!(Answer::of(two).await?.problem(), problem(400, "bad_parameter", "refused"));
-    assert_eq!(servers.get(0, "/v1/counters/c").await?.ok()["value"], 8);
+    assert_eq!(servers.get(0, "/v1/counters/c").await?.ok()["value"], 5);
     servers.stop_all().await
 }
 

@@ -275,3 +275,65 @@ async fn a_node_stops_although_its_machine_does_not_return() -> Result<()> {
     assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
     Ok(())
 }
+
+/// Callers on other nodes waited for every command behind theirs that was applied in the same batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_reply_to_a_quick_command_does_not_wait_for_a_slow_one_behind_it() -> Result<()> {
+    static BEFORE: Gate = Gate::new();
+    static BEHIND: Gate = Gate::new();
+    #[derive(Default)]
+    struct Two;
+    impl StateMachine for Two {
+        type Command = u8;
+        type Reply = u8;
+        type Query = ();
+        type Answer = ();
+        fn apply(&mut self, _cx: &mut ApplyContext<'_>, at: u8) -> u8 {
+            match at {
+                1 => BEFORE.pass(),
+                2 => BEHIND.pass(),
+                _ => {}
+            }
+            at
+        }
+        fn query(&self, (): ()) {}
+        fn snapshot(&self) -> Snapshot {
+            Snapshot::from_value(())
+        }
+        fn restore(reader: SnapshotReader<'_>) -> Result<Self, RestoreError> {
+            reader.only_value::<()>().map(|()| Self)
+        }
+    }
+    quiet_panics();
+    let mut config = quick();
+    // Whatever follows the first is handed over in one batch, once that is applied.
+    config.node.tail_bytes_max = 0;
+    let cluster = Cluster::start(3, config).await?;
+    let _open = (OpenAtTheEnd(&BEFORE), OpenAtTheEnd(&BEHIND));
+    let groups = cluster.group("two", Two::default).await?;
+    let leader = cluster.leader(&groups).await?;
+    let follower = groups[(leader + 1) % 3].clone();
+    follower.propose(0).await?;
+    let propose = |at: u8| {
+        let follower = follower.clone();
+        tokio::spawn(async move { follower.propose_by(at, 2 * PATIENCE).await })
+    };
+    let first = propose(1);
+    eventually("every machine is at the first", async || (BEFORE.waiting() == 3).then_some(())).await?;
+    let commit = async || groups[leader].status().await.role.map_or(0, |role| role.commit);
+    let before = commit().await;
+    let quick: Vec<_> = (0..20).map(|_| propose(0)).collect();
+    eventually("twenty are committed", async || (commit().await == before + 20).then_some(())).await?;
+    let slow = propose(2);
+    eventually("and the slow one", async || (commit().await == before + 21).then_some(())).await?;
+    BEFORE.open();
+    assert_eq!(first.await??.reply, 1);
+    eventually("every machine is at the slow one", async || (BEHIND.waiting() == 3).then_some(())).await?;
+    for quick in quick {
+        tokio::time::timeout(PATIENCE, quick).await???;
+    }
+    BEHIND.open();
+    assert_eq!(slow.await??.reply, 2);
+    cluster.stop_all().await;
+    Ok(())
+}

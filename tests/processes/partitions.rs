@@ -1,7 +1,7 @@
 //! Partitions: packets between nodes in network namespaces of their own are dropped on their way, without a word to
 //! either end. Clients reach every node throughout.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use quorate_tests::wait::{PATIENCE, until};
 
 use crate::cluster::ANSWERS_WITHIN;
@@ -76,4 +76,29 @@ fn a_minority_of_two_serves_nothing_and_three_go_on() -> Result<()> {
         println!("the majority answered after {took:?}; healed, a write after {healed:?}");
         (0..5).try_for_each(|at| cluster.ready(at))
     })
+}
+
+/// The check itself, end to end: a node that is cut off says what it holds, which is old; that is seen.
+#[test]
+fn an_old_answer_is_seen_in_the_history() -> Result<()> {
+    let Some((net, mut cluster)) = nodes_apart(3)? else { return Ok(()) };
+    cluster.start_all()?;
+    let checked = Load::during(&cluster.apis(), |load| {
+        load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+        let alone = (cluster.leader()?.at + 1) % 3;
+        let others: Vec<usize> = (0..3).filter(|at| *at != alone).collect();
+        for other in &others {
+            net.cut(*other, alone)?;
+            net.cut(alone, *other)?;
+        }
+        let apis: Vec<_> = others.iter().map(|at| cluster.api(*at)).collect();
+        load.answers(&apis, ANSWERS_WITHIN)?;
+        load.writes(20)?;
+        until("it answers", PATIENCE, || load.reads_stale_at(cluster.api(alone), "probe").then_some(()))?;
+        net.heal_all()
+    });
+    let why = checked.err().context("the old answer was taken for a new one")?;
+    ensure!(format!("{why:#}").contains("key \"probe\" is not linearizable"), "{why:#}");
+    println!("as it should be: {why:#}");
+    Ok(())
 }

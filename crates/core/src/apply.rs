@@ -121,7 +121,8 @@ impl ApplyCursor {
     /// Bytes of the entries up to `commit` that are not applied: those that were handed over from memory, or still are in
     /// memory. What waits on disk alone is not counted.
     pub(crate) fn lag_bytes(&self, tail: &Tail, commit: Index) -> usize {
-        let ahead = (self.handed.0 + 1..=commit.0).map(Index);
+        let first = self.handed.next().max(tail.base().index.next());
+        let ahead = (first.0..=commit.0).map(Index);
         self.bytes + ahead.filter_map(|index| tail.get(index)).map(Entry::encoded_bytes).sum::<usize>()
     }
 

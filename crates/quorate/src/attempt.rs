@@ -27,6 +27,9 @@ pub(crate) fn encode_command<C: Serialize + DeserializeOwned>(
     key: Option<CommandKey>,
     bytes_max: usize,
 ) -> Result<Bytes, ProposeError> {
+    if let Some(Err(detail)) = key.map(|key| key.check()) {
+        return Err(ProposeError::Unencodable { detail });
+    }
     let payload = Envelope::encode(command, key, bytes_max).map_err(|error| match error {
         CodecError::TooLarge { bytes, .. } => ProposeError::TooLarge { bytes, bytes_max },
         error => ProposeError::Unencodable { detail: error.to_string() },

@@ -37,11 +37,9 @@ impl Gauge {
         }
     }
 
-    /// The machine gets the next entry; returns the time.
-    pub(crate) fn begin(&self) -> Time {
-        let now = self.clock.now();
-        self.began.store(now.0, Ordering::Relaxed);
-        now
+    /// The machine gets the next entry.
+    pub(crate) fn begin(&self) {
+        self.began.store(self.clock.now().0, Ordering::Relaxed);
     }
 
     /// It has taken this one.

@@ -321,6 +321,7 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         within: &["crates/quorate/src"],
         except: &[
+            "crates/quorate/src/applier/held.rs",
             "crates/quorate/src/applier/workers.rs",
             "crates/quorate/src/client/session_pool.rs",
             "crates/quorate/src/client/nodes.rs",

@@ -128,12 +128,16 @@ impl Drop for RawReply {
 }
 
 /// Answers that leave together: one lock and one wake for each connection, however many there are. Those that are still in it
-/// when it is dropped are sent. Bound: what its user puts in before it is sent.
+/// when it is dropped are sent. Bound: a megabyte and one answer; above that they are sent as they come.
 #[derive(Default)]
 pub struct Replies {
     /// In the order in which the calls' connections were first met. There are few.
     connections: Vec<OfConnection>,
+    bytes: usize,
 }
+
+/// Above this they are sent at once, so that the bounds of their connections are asked.
+const REPLIES_BYTES_MAX: usize = 1 << 20;
 
 struct OfConnection {
     connection: Arc<Connection>,
@@ -142,6 +146,7 @@ struct OfConnection {
 
 impl Replies {
     fn add(&mut self, raw: RawReply, frame: Bytes) {
+        self.bytes += frame.len();
         let known = self.connections.iter_mut().find(|of| Arc::ptr_eq(&of.connection, &raw.connection));
         if let Some(of) = known {
             of.replies.push((raw, frame));
@@ -149,12 +154,17 @@ impl Replies {
             let connection = raw.connection.clone();
             self.connections.push(OfConnection { connection, replies: vec![(raw, frame)] });
         }
+        if self.bytes > REPLIES_BYTES_MAX {
+            // Whose answer could not be queued has been told.
+            let _ = self.send();
+        }
     }
 
     /// Sends them all, and leaves none. A call whose answer could not be queued ends as `Died`, or as `LinkLost`; the first
     /// such error is returned.
     pub fn send(&mut self) -> Result<(), ReplyError> {
         let mut first = Ok(());
+        self.bytes = 0;
         for OfConnection { connection, replies } in self.connections.drain(..) {
             let (raws, frames): (Vec<_>, Vec<_>) = replies.into_iter().unzip();
             let refused = connection.send_replies(raws.iter().map(|raw| raw.class).zip(frames));

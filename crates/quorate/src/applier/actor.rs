@@ -9,14 +9,16 @@
 //! permits.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use quorate_bridge::Replies;
 use quorate_core::{Entry, Index, RoleEvent};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 use tokio::task::JoinHandle;
 
+use crate::applier::held::HeldReplies;
 use crate::applier::host::MachineFactory;
 use crate::applier::waiters::Waiters;
 use crate::applier::work::{Batch, Work};
@@ -35,6 +37,10 @@ pub(crate) struct ApplierStart {
     pub(crate) poison: Arc<AtomicU64>,
     pub(crate) gauge: Arc<Gauge>,
 }
+
+/// So long a reply waits for those of the commands behind it at first, and in a job that lasts.
+const REPLIES_HELD: Duration = Duration::from_millis(1);
+const REPLIES_HELD_MAX: Duration = Duration::from_millis(8);
 
 /// What `poison` says from before the machine is restored until it is: that it could not be.
 pub(crate) const NOT_RESTORED: u64 = u64::MAX;
@@ -146,18 +152,25 @@ impl ApplierState {
     /// Runs a job on a worker thread, and sends its replies from here: one wake for the connections' tasks and this one.
     async fn run<T: Send + 'static>(
         &mut self,
-        job: impl FnOnce(&mut Work, &mut Replies) -> T + Send + 'static,
+        job: impl FnOnce(&mut Work, &HeldReplies) -> T + Send + 'static,
     ) -> Result<T, ActorProcessingErr> {
         let mut work = self.work.take().expect("it is restored, and no job runs");
+        let replies = HeldReplies::default();
+        let of_job = replies.clone();
         let run = move || {
-            let mut replies = Replies::default();
-            let result = job(&mut work, &mut replies);
-            (work, replies, result)
+            let result = job(&mut work, &of_job);
+            (work, result)
         };
-        let (work, mut replies, result) = self.cx.workers.run(run).await?;
+        let (mut done, mut held) = (pin!(self.cx.workers.run(run)), REPLIES_HELD);
+        let (work, result) = loop {
+            match tokio::time::timeout(held, done.as_mut()).await {
+                Ok(done) => break done?,
+                Err(_) => held = (held * 2).min(REPLIES_HELD_MAX),
+            }
+            replies.send();
+        };
         self.work = Some(work);
-        // Whose call could not be answered has been told.
-        let _ = replies.send();
+        replies.send();
         Ok(result)
     }
 

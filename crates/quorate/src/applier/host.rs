@@ -7,9 +7,9 @@
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use quorate_bridge::Replies;
 use quorate_core::{Index, LogId};
 
+use crate::applier::held::HeldReplies;
 use crate::error::{ProposeError, QueryError};
 use crate::machine::{
     ApplyContext, CaptureError, Envelope, Executor, OnUnreadable, QueryFailed, Ran, RestoreError,
@@ -30,14 +30,14 @@ pub(crate) trait MachineHost: Send {
         cx: &mut ApplyContext<'_>,
         envelope: &Envelope,
         port: &mut Option<ProposalPort>,
-        replies: &mut Replies,
+        replies: &HeldReplies,
     ) -> Result<Ran<()>, String>;
 
     /// Answers a retry with the reply that was kept.
     fn repeat_reply(&self, port: ProposalPort, at: LogId, reply: Option<Bytes>);
 
     /// Answers a query; `applied` is the last index the machine has taken. What goes to another node goes with `replies`.
-    fn answer_query(&self, port: QueryPort, applied: Index, replies: &mut Replies);
+    fn answer_query(&self, port: QueryPort, applied: Index, replies: &HeldReplies);
 }
 
 /// Makes a group's machine, as often as its applier is started; owned above the group's actor.
@@ -88,7 +88,7 @@ impl<M: StateMachine> MachineHost for Host<M> {
         cx: &mut ApplyContext<'_>,
         envelope: &Envelope,
         port: &mut Option<ProposalPort>,
-        replies: &mut Replies,
+        replies: &HeldReplies,
     ) -> Result<Ran<()>, String> {
         let at = cx.log_id();
         Ok(run_command(&mut self.0, cx, envelope)?.map(|(reply, kept)| {
@@ -105,10 +105,10 @@ impl<M: StateMachine> MachineHost for Host<M> {
         let applied =
             kept_reply::<M::Reply>(reply).map(|reply| Applied { reply, index: index.0, term: term.0 });
         let result = applied.ok_or(ProposeError::ReplyNotKept { index: index.0 });
-        send_reply(port, result, None, &mut Replies::default());
+        send_reply(port, result, None, &HeldReplies::default());
     }
 
-    fn answer_query(&self, port: QueryPort, applied: Index, replies: &mut Replies) {
+    fn answer_query(&self, port: QueryPort, applied: Index, replies: &HeldReplies) {
         match port {
             QueryPort::Local(query) => {
                 let typed = query.into_any().downcast::<TypedQuery<M::Query, M::Answer>>();
@@ -128,7 +128,7 @@ impl<M: StateMachine> MachineHost for Host<M> {
                     Ok(answer) => Response::Answered { answer },
                     Err(error) => Response::NotAnswered(error),
                 };
-                drop(port.send_with(&response, replies));
+                replies.add(port, &response);
             }
         }
     }
@@ -158,7 +158,7 @@ fn send_reply<R: serde::Serialize + Send + 'static>(
     port: ProposalPort,
     result: Result<Applied<R>, ProposeError>,
     kept: Option<&Bytes>,
-    replies: &mut Replies,
+    replies: &HeldReplies,
 ) {
     match port {
         ProposalPort::Local(port) => {
@@ -174,7 +174,7 @@ fn send_reply<R: serde::Serialize + Send + 'static>(
                 })?;
                 Ok(Response::Applied { reply, index, term })
             });
-            drop(port.send_with(&response.unwrap_or_else(Response::NotApplied), replies));
+            replies.add(port, &response.unwrap_or_else(Response::NotApplied));
         }
     }
 }

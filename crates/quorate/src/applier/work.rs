@@ -6,11 +6,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use quorate_bridge::Replies;
 use quorate_core::{Entry, Index, LogId};
 
+use crate::applier::held::HeldReplies;
 use crate::applier::host::{MachineHost, query_error};
 use crate::applier::waiters::Waiters;
 use crate::context::GroupContext;
@@ -18,9 +17,6 @@ use crate::error::ProposeError;
 use crate::gauge::Gauge;
 use crate::machine::{ApplyError, Executor, QueryFailed, Taken};
 use crate::ports::{ProposalPort, QueryPort};
-
-/// So long the answer to one command may wait for the commands behind it, to leave with theirs.
-const REPLIES_HELD_MAX: Duration = Duration::from_millis(1);
 
 /// How far a batch of entries was applied.
 pub(super) enum Batch {
@@ -48,8 +44,7 @@ impl Work {
     }
 
     /// Applies the entries that follow the last one applied and skips earlier ones.
-    pub(super) fn apply_committed(&mut self, entries: &[Entry], replies: &mut Replies) -> Batch {
-        let mut held_since = self.cx.clock.now();
+    pub(super) fn apply_committed(&mut self, entries: &[Entry], replies: &HeldReplies) -> Batch {
         for entry in entries {
             if entry.index <= self.applied() {
                 continue;
@@ -57,12 +52,7 @@ impl Work {
             if entry.index != self.applied().next() {
                 return Batch::Gap;
             }
-            let now = self.gauge.begin();
-            if now.since(held_since) >= REPLIES_HELD_MAX {
-                // Whose call could not be answered has been told.
-                let _ = replies.send();
-                held_since = now;
-            }
+            self.gauge.begin();
             let mut port = self.waiters.take(entry.log_id());
             let run = self.executor.take_entry(entry, |machine, cx, envelope| {
                 machine.apply_command(cx, envelope, &mut port, replies)
@@ -89,7 +79,7 @@ impl Work {
     }
 
     /// Answers queries whose index is applied.
-    pub(super) fn answer_queries(&self, ports: Vec<QueryPort>, replies: &mut Replies) {
+    pub(super) fn answer_queries(&self, ports: Vec<QueryPort>, replies: &HeldReplies) {
         for port in ports.into_iter().filter(|port| !port.is_abandoned()) {
             match self.executor.running() {
                 Ok(machine) => machine.answer_query(port, self.applied(), replies),

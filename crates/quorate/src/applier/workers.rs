@@ -144,7 +144,11 @@ impl Workers {
     ) -> Result<T, String> {
         let Self::Own(Threads(queue)) = self else { return caught(job) };
         let (done, result) = oneshot::channel();
-        queue.push(Box::new(move || drop(done.send(caught(job)))));
+        queue.push(Box::new(move || {
+            let result = caught(job);
+            // It is dropped here if no one waits for it any more, and a machine's destructor may panic.
+            drop(caught(move || drop(done.send(result))));
+        }));
         result.await.unwrap_or_else(|_| Err("the node has ended".to_owned()))
     }
 }
@@ -172,5 +176,32 @@ mod tests {
         assert_eq!(slow.await, Ok(true));
         drop(threads);
         assert!(workers.run(|| ()).await.is_err(), "no thread is left");
+    }
+
+    struct Panics;
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("in the destructor of a machine");
+        }
+    }
+
+    /// An applier was killed while its machine was in a job: what the job returns is dropped on the worker thread.
+    #[tokio::test]
+    async fn a_result_that_no_one_waits_for_ends_no_thread() {
+        let threads = WorkerThreads::start("node", 2).expect("they start");
+        let workers = threads.workers();
+        for _ in 0..4 {
+            let (open, waits) = std::sync::mpsc::channel::<()>();
+            let mut given_up = Box::pin(workers.run(move || {
+                let _ = waits.recv();
+                Panics
+            }));
+            let first =
+                std::future::poll_fn(|cx| std::task::Poll::Ready(given_up.as_mut().poll(cx).is_pending()));
+            assert!(first.await, "it waits");
+            drop((given_up, open));
+        }
+        assert_eq!(workers.run(|| 7).await, Ok(7), "every thread is still there");
     }
 }

@@ -137,7 +137,7 @@ impl ClientSessions {
                 Some(_) | None => Lookup::New,
             };
         };
-        if key.is_later(session.sequence) {
+        if key.sequence > session.sequence {
             return Lookup::New;
         }
         let reply = self.take_use(session.used_at);

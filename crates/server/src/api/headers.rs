@@ -64,11 +64,12 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<CommandKey>,
             _ => Err(too_long()),
         };
     };
-    let Some(sequence) = decimal(sequence).filter(|_| !client.is_empty()) else {
+    let is_accepted = |sequence: &u64| !client.is_empty() && *sequence <= SessionKey::SEQUENCE_MAX;
+    let Some(sequence) = decimal(sequence).filter(is_accepted) else {
         return Err(wrong(format!(
             "Idempotency-Key {text:?} is no <client>/<sequence>, for example till-4/17: the sequence is 0 to {}, without a \
              sign or leading zeros; a key without a slash, such as a UUID, stands for one command",
-            u64::MAX
+            SessionKey::SEQUENCE_MAX
         )));
     };
     if client.len() > KEY_CHARACTERS_MAX {
@@ -119,13 +120,13 @@ mod tests {
         let opaque = |text| Ok(Some(CommandKey::from(IdempotencyKey::of_text(text))));
         assert_eq!(read("till-4/17"), session("till-4", 17));
         assert_eq!(read("a/b/0"), session("a/b", 0));
-        assert_eq!(read("till-4/18446744073709551615"), session("till-4", u64::MAX));
+        assert_eq!(read("till-4/9223372036854775807"), session("till-4", SessionKey::SEQUENCE_MAX));
         let long = "k".repeat(255);
         for text in ["17", "8e03978e-40d5-43dd-bc93-6894a57f9324", "\"quoted\"", "till-4/x", "a/1b", &long] {
             assert_eq!(read(text), opaque(text), "{text}");
         }
         assert_eq!(read(&format!("{long}/1")), session(&long, 1));
-        let refused = ["", "/17", "till-4/", "till-4/-1", "till-4/+1", "till-4/01", "a/18446744073709551616"];
+        let refused = ["", "/17", "till-4/", "till-4/-1", "till-4/+1", "till-4/01", "a/9223372036854775808"];
         for wrong in refused.into_iter().map(str::to_owned).chain([format!("{long}k"), format!("{long}k/1")])
         {
             assert_eq!(read(&wrong).expect_err(&wrong).code, Code::BadParameter);
