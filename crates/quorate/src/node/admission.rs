@@ -105,7 +105,7 @@ impl Gate {
             self.me
         );
         let remedy = "its data directory was wiped or replaced: put the old one back. Without it the node cannot come back, since \
-                      this build cannot replace a member; leave it off, the others go on while they are a majority. If this \
+                      this build cannot replace a member; leave it off, the others go on while a majority of them is not founding (`quorate status`). If this \
                       cluster never had a leader, nothing is stored in it: delete the data directories of all its nodes and \
                       start them again";
         Err(Refusal::new(RefusalCode::WrongIncarnation, what, remedy))
