@@ -134,12 +134,12 @@ pub fn bench_costed(
     let mut command = bench_command(binary, endpoints, what, clients, s);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let cpu_s = |child: &Child| anyhow::Ok((nodes.cpu_s()?, cpu_of(child)?));
-    let mut notes = BufReader::new(child.stderr.take().context("piped")?);
+    let mut messages = BufReader::new(child.stderr.take().context("piped")?);
     let begins = format!("{clients} clients {}", what.0);
     let mut line = String::new();
     while !line.starts_with(&begins) {
         line.clear();
-        ensure!(notes.read_line(&mut line)? > 0, "quorate bench ended before it began");
+        ensure!(messages.read_line(&mut line)? > 0, "quorate bench ended before it began");
     }
     let before = cpu_s(&child)?;
     let mut printed = BufReader::new(child.stdout.take().context("piped")?);
@@ -151,9 +151,9 @@ pub fn bench_costed(
         }
     };
     let after = cpu_s(&child)?;
-    let mut rest = String::new();
-    notes.read_to_string(&mut rest)?;
-    ensure!(child.wait()?.success(), "quorate bench failed: {rest}");
+    let mut last_words = String::new();
+    messages.read_to_string(&mut last_words)?;
+    ensure!(child.wait()?.success(), "quorate bench failed: {last_words}");
     Ok(Costed { report, servers_s: after.0 - before.0, client_s: after.1 - before.1 })
 }
 
