@@ -9,17 +9,23 @@ use anyhow::Result;
 use crate::repository::{files, from_top, list, metadata, text, top};
 use crate::source::modules::Target;
 
-/// A workspace of its own, with its own lock file: its root is named here.
-const BESIDE: &str = "crates/testkit/compare/src/main.rs";
+/// Workspaces of their own, each with its own lock file: their roots are named here.
+const BESIDE: [&str; 4] = [
+    CHECKERS,
+    "crates/bench/compare/src/lib.rs",
+    "crates/bench/compare/src/etcd/main.rs",
+    "crates/bench/compare/src/in_process/main.rs",
+];
+const CHECKERS: &str = "crates/testkit/compare/src/main.rs";
 
 /// Files that include another by its path, each with its reason.
 const PATH_ATTRIBUTES: &[(&str, &str)] =
-    &[(BESIDE, "it takes the checker by its sources, to build nothing else of this workspace")];
+    &[(CHECKERS, "it takes the checker by its sources, to build nothing else of this workspace")];
 
 /// Every target of the workspace, read from its root.
 fn targets() -> Result<Vec<Target>> {
     let metadata = metadata(&["--no-deps"])?;
-    let mut roots: BTreeSet<PathBuf> = BTreeSet::from([top().join(BESIDE)]);
+    let mut roots: BTreeSet<PathBuf> = BESIDE.iter().map(|root| top().join(root)).collect();
     for package in list(&metadata, "packages") {
         roots.extend(list(package, "targets").map(|target| PathBuf::from(text(target, "src_path"))));
     }

@@ -1,6 +1,6 @@
 //! Three processes of the binary on loopback, and `quorate bench` against them.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -29,7 +29,8 @@ impl Drop for Nodes {
     }
 }
 
-fn free_ports(count: usize) -> Result<Vec<u16>> {
+/// Ports of loopback that were free just now.
+pub fn free_ports(count: usize) -> Result<Vec<u16>> {
     let bound = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0"));
     let bound = bound.collect::<std::io::Result<Vec<_>>>()?;
     bound.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
@@ -64,32 +65,96 @@ impl Nodes {
 
     /// Processor time of all nodes so far, in seconds.
     pub fn cpu_s(&self) -> Result<f64> {
-        let each = self.children.iter().map(|child| cpu_s(&child.id().to_string(), 13));
-        each.sum()
+        self.children.iter().map(cpu_of).sum()
+    }
+
+    /// Where the leader's API is.
+    pub fn leader(&self, binary: &Path) -> Result<String> {
+        let told =
+            Command::new(binary).args(["status", "-o", "json", "--endpoints", &self.endpoints]).output()?;
+        ensure!(told.status.success(), "quorate status failed");
+        let status: Value = serde_json::from_slice(&told.stdout)?;
+        let leader = status["leader"].as_str().with_context(|| format!("no leader: {status}"))?;
+        let at: usize = leader.trim_start_matches("node").parse()?;
+        Ok(self.endpoints.split(',').nth(at).context("one of the three")?.to_owned())
     }
 }
 
+/// Processor time of a process that this one has started, in seconds.
+pub fn cpu_of(child: &Child) -> Result<f64> {
+    cpu_s(&child.id().to_string(), 13)
+}
+
+/// Processor time of this process, in seconds.
+pub fn own_cpu_s() -> Result<f64> {
+    cpu_s("self", 13)
+}
+
 /// One run of `quorate bench`: its report in JSON.
-pub fn bench(
+pub fn bench(binary: &Path, endpoints: &str, what: (&str, &str), clients: &str, s: &str) -> Result<Value> {
+    let output = bench_command(binary, endpoints, what, clients, s).stderr(Stdio::null()).output()?;
+    ensure!(output.status.success(), "quorate bench {} --via {} --clients {clients} failed", what.0, what.1);
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn bench_command(
     binary: &Path,
     endpoints: &str,
     (verb, via): (&str, &str),
     clients: &str,
     s: &str,
-) -> Result<Value> {
+) -> Command {
     let value = VALUE_BYTES.to_string();
-    let output = Command::new(binary)
-        .args(["bench", verb, "--clients", clients, "--seconds", s, "--value", &value, "--via", via])
-        .args(["-o", "json", "--endpoints", endpoints, "--timeout", "10s"])
-        .stderr(Stdio::null())
-        .output()?;
-    ensure!(output.status.success(), "quorate bench {verb} --via {via} --clients {clients} failed");
-    Ok(serde_json::from_slice(&output.stdout)?)
+    let mut command = Command::new(binary);
+    command.args(["bench", verb, "--clients", clients, "--seconds", s, "--value", &value, "--via", via]);
+    command.args(["-o", "json", "--endpoints", endpoints, "--timeout", "10s"]).stdin(Stdio::null());
+    command
 }
 
-/// Processor time of all processes that this one has started and that have ended, in seconds.
-pub fn ended_children_cpu_s() -> Result<f64> {
-    cpu_s("self", 15)
+/// One run of `quorate bench` with the processor time that it cost, in seconds.
+#[derive(Debug)]
+pub struct Costed {
+    /// The report in JSON.
+    pub report: Value,
+    /// Of all nodes.
+    pub servers_s: f64,
+    /// Of `quorate bench`.
+    pub client_s: f64,
+}
+
+/// As [`bench`]. The keys that it writes before a get and deletes at the end cost nothing here: counted is from the line with
+/// which it begins to the report with which it ends.
+pub fn bench_costed(
+    binary: &Path,
+    (nodes, endpoints): (&Nodes, &str),
+    what: (&str, &str),
+    clients: &str,
+    s: &str,
+) -> Result<Costed> {
+    let mut command = bench_command(binary, endpoints, what, clients, s);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let cpu_s = |child: &Child| anyhow::Ok((nodes.cpu_s()?, cpu_of(child)?));
+    let mut messages = BufReader::new(child.stderr.take().context("piped")?);
+    let begins = format!("{clients} clients {}", what.0);
+    let mut line = String::new();
+    while !line.starts_with(&begins) {
+        line.clear();
+        ensure!(messages.read_line(&mut line)? > 0, "quorate bench ended before it began");
+    }
+    let before = cpu_s(&child)?;
+    let mut printed = BufReader::new(child.stdout.take().context("piped")?);
+    let mut text = String::new();
+    let report: Value = loop {
+        ensure!(printed.read_line(&mut text)? > 0, "quorate bench printed no report: {text}");
+        if let Ok(report) = serde_json::from_str(&text) {
+            break report;
+        }
+    };
+    let after = cpu_s(&child)?;
+    let mut last_words = String::new();
+    messages.read_to_string(&mut last_words)?;
+    ensure!(child.wait()?.success(), "quorate bench failed: {last_words}");
+    Ok(Costed { report, servers_s: after.0 - before.0, client_s: after.1 - before.1 })
 }
 
 /// User and system time from `/proc/PROCESS/stat`, of which `field` (from 0) is the first.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use quorate_bench::median;
-use quorate_bench::served::{CLIENTS, Nodes, VALUE_BYTES, bench, ended_children_cpu_s};
+use quorate_bench::served::{CLIENTS, Nodes, VALUE_BYTES, bench, bench_costed};
 
 /// One measurement.
 #[derive(Debug, Clone, Copy)]
@@ -25,13 +25,10 @@ struct Measured {
 fn round(binary: &Path, seconds: &str) -> Result<Vec<Measured>> {
     let directory = tempfile::tempdir()?;
     let nodes = Nodes::start(binary, directory.path())?;
-    let put =
-        |clients: &str, seconds: &str| bench(binary, &nodes.endpoints, ("put", "bridge"), clients, seconds);
-    put("8", "1").context("the warm-up")?;
+    bench(binary, &nodes.endpoints, ("put", "bridge"), "8", "1").context("the warm-up")?;
     let measure = |clients: &&str| {
-        let before = (nodes.cpu_s()?, ended_children_cpu_s()?);
-        let report = put(clients, seconds)?;
-        let after = (nodes.cpu_s()?, ended_children_cpu_s()?);
+        let costed = bench_costed(binary, (&nodes, &nodes.endpoints), ("put", "bridge"), clients, seconds)?;
+        let report = &costed.report;
         let of = |field: &str| report[field].as_f64().with_context(|| format!("no {field}: {report}"));
         let us_per_put = |cpu_s: f64, done: f64| cpu_s * 1e6 / done;
         let done = of("done")?;
@@ -39,8 +36,8 @@ fn round(binary: &Path, seconds: &str) -> Result<Vec<Measured>> {
             per_second: of("per_second")?,
             p50_us: of("p50_us")?,
             p99_us: of("p99_us")?,
-            servers_us_per_put: us_per_put(after.0 - before.0, done),
-            client_us_per_put: us_per_put(after.1 - before.1, done),
+            servers_us_per_put: us_per_put(costed.servers_s, done),
+            client_us_per_put: us_per_put(costed.client_s, done),
             not_ok: of("refused")? + of("failed")? + of("unknown")?,
         })
     };
