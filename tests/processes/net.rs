@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, ensure};
 use quorate_tests::skip::skipped;
@@ -36,8 +37,10 @@ impl Net {
     /// The middle has, to each namespace, a link with an address pair in 10.213.`third`.x; to the test, one more.
     fn new(count: usize) -> Result<Self> {
         // Two tests of one process take turns only once a cluster runs: each has a net of its own.
-        let (process, third) = (std::process::id(), (std::process::id() as usize * 8 + count) % 250);
-        let made = Self { name: format!("q{process}n{count}"), third: third as u8, count };
+        static NETS: AtomicUsize = AtomicUsize::new(0);
+        let (process, net) = (std::process::id(), NETS.fetch_add(1, Ordering::Relaxed));
+        let third = (process as usize * 8 + net) % 250;
+        let made = Self { name: format!("q{process}n{net}"), third: third as u8, count };
         made.make()?;
         Ok(made)
     }

@@ -9,6 +9,11 @@ mod settings;
 
 use std::process::ExitCode;
 
+/// A loaded node spent a fifth of its time in glibc's allocator, much of it waiting for other threads' arenas
+/// (`docs/decisions/0037-allocator.md`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cli::main()
 }
