@@ -228,10 +228,12 @@ async fn rule_09_an_older_epoch_writes_nothing_more() {
     // The role dies with writes in the queue; its successor is started, and then the dead one's last words arrive.
     bench.disk.stall(true);
     bench.persist(group, 1, order(2, 1, None, all[1..2].to_vec()));
+    // Sent together they might become one job: the thread answers before it says that it has done its last one.
+    eventually("one is in flight", || bench.disk.holds_a_write()).await;
     bench.persist(group, 1, order(3, 1, None, all[2..3].to_vec()));
-    // The first is with the thread, so the second waits in the actor, until the load takes its place.
+    // So the second waits in the actor, until the load takes its place.
     let queued = || bench.handle.stats().queued_requests.load(Ordering::Relaxed);
-    eventually("one is in flight and one waits", || queued() == 1).await;
+    eventually("and one waits", || queued() == 1).await;
     let loading = bench.load(group, 2);
     let release = async {
         let dropped = || bench.handle.stats().dropped.load(Ordering::Relaxed);

@@ -32,6 +32,8 @@ struct State {
     poisoned: bool,
     capacity: u64,
     stalled: bool,
+    /// Whether a step has begun to wait since.
+    held: bool,
     latency: Option<Latency>,
     misdirect: bool,
     unmeasurable: bool,
@@ -90,6 +92,7 @@ impl SimDisk {
             poisoned: false,
             capacity: 1 << 40,
             stalled: false,
+            held: false,
             latency: None,
             misdirect: false,
             unmeasurable: false,
@@ -135,8 +138,15 @@ impl SimDisk {
 
     /// While stalled, every write waits: an I/O thread blocks in the call, an inline store defers its job.
     pub fn stall(&self, stalled: bool) {
-        self.lock().stalled = stalled;
+        let mut state = self.lock();
+        (state.stalled, state.held) = (stalled, false);
+        drop(state);
         self.state.1.notify_all();
+    }
+
+    /// Whether a write waits since the disk was stalled.
+    pub fn holds_a_write(&self) -> bool {
+        self.lock().held
     }
 
     /// For an inline store: each job is delayed by `min_ms` to `max_ms` ms, drawn with `seed`. A delayed job is lost with its
@@ -171,6 +181,7 @@ impl SimDisk {
     fn step(&self) -> Result<MutexGuard<'_, State>, DiskError> {
         let mut state = self.lock();
         while state.stalled {
+            state.held = true;
             state = self.state.1.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.stopped {
