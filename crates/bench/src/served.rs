@@ -122,7 +122,7 @@ pub struct Costed {
     pub client_s: f64,
 }
 
-/// As [`bench`]. The keys that it writes before a get and deletes at the end cost nothing here: counted is from the line with
+/// As [`bench()`]. The keys that it writes before a get and deletes at the end cost nothing here: counted is from the line with
 /// which it begins to the report with which it ends.
 pub fn bench_costed(
     binary: &Path,
