@@ -34,9 +34,9 @@ async fn main() -> Result<()> {
 
     // Under a session key a command may be sent again after an unknown outcome: it is applied once.
     let key = SessionKey::new(ClientId::of_name("example/kv"), 1);
-    let retry =
+    let once =
         |value: &'static str| kv.propose_once(key, KvCommand::set("retry", value), Duration::from_secs(5));
-    let (first, second) = (retry("first").await?, retry("second").await?);
+    let (first, second) = (once("first").await?, once("first").await?);
     println!(
         "the same key twice: entry {} and entry {}, value {:?}",
         first.index,
@@ -47,7 +47,10 @@ async fn main() -> Result<()> {
         first.index == second.index && first.reply == second.reply,
         "the retry is answered as the first was"
     );
-    ensure!(get(&kv, "retry").await?.as_deref() == Some("first"), "and changes nothing");
+    // Another command under the same key is no retry: it is not applied, and its caller is told so.
+    let other = once("other").await.err().context("another command was taken for a retry")?;
+    println!("another command under that key: {other}");
+    ensure!(get(&kv, "retry").await?.as_deref() == Some("first"), "and neither changes anything");
     Ok(())
 }
 

@@ -60,6 +60,11 @@ pub(crate) fn resolve(settings: &Settings) -> Result<Cluster, SettingError> {
     let port: Option<u16> = settings.number("port")?;
     let entries = parse(&settings.list("cluster")).map_err(|error| settings.wrong("cluster", &error))?;
     if entries.is_empty() {
+        // A script whose variable is not set would found a cluster of one, for good.
+        if settings.is_given("cluster") {
+            let detail = "it names no node; list the nodes, or leave it out for a cluster of one";
+            return Err(settings.wrong("cluster", detail));
+        }
         let dialled = if is_wildcard(&host) { "localhost".to_owned() } else { host };
         let own = Listed { id, host: dialled, port: port.unwrap_or(7000) };
         return Ok(Cluster { entries: vec![own.clone()], port: own.port, own });
@@ -153,6 +158,10 @@ mod tests {
         let list = "--cluster=localhost:7000,localhost:7001";
         let own = cluster(&[list, "--id=node1"]).expect("found").own;
         assert_eq!(own.port, 7001);
+        for empty in ["--cluster=", "--cluster= , "] {
+            let message = cluster(&[empty]).expect_err("no node");
+            assert!(message.contains("it names no node"), "{message}");
+        }
         let message = cluster(&[list, "--id=node2"]).expect_err("not there");
         assert!(message.contains("not in the cluster list, which has node0, node1"), "{message}");
         let message = cluster(&[list, "--port=7001"]).expect_err("another port");
