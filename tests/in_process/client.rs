@@ -4,10 +4,16 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use quorate::machine::{Add, CLIENTS_MAX, Counter, Kv, KvCommand, KvReply, Total};
-use quorate::{Client, ClientError, ClientOptions, Consistency, Outcome, ProposeError};
+use quorate::machine::{
+    Add, ApplyContext, CLIENTS_MAX, Counter, Kv, KvCommand, KvReply, RestoreError, Snapshot, SnapshotReader,
+    Total,
+};
+use quorate::{
+    Client, ClientError, ClientOptions, Consistency, Outcome, ProposeError, QueryError, StateMachine,
+};
 use quorate_tests::cluster::{Cluster, free_ports, quick};
 use quorate_tests::wait::PATIENCE;
+use serde::{Deserialize, Serialize, Serializer, ser};
 use tokio::task::JoinSet;
 
 /// How many propose at once.
@@ -139,6 +145,47 @@ async fn rule_12_bug_76_a_forgotten_client_goes_on_and_a_new_one_begins() -> Res
         client.close().await;
     }
     cluster.stop_all().await;
+    Ok(())
+}
+
+/// A counter whose query cannot be written.
+struct Mute;
+
+impl StateMachine for Mute {
+    type Command = u8;
+    type Reply = ();
+    type Query = Wordless;
+    type Answer = ();
+
+    fn apply(&mut self, _cx: &mut ApplyContext<'_>, _: u8) {}
+
+    fn query(&self, _: Wordless) {}
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::from_value(())
+    }
+
+    fn restore(_: SnapshotReader<'_>) -> Result<Self, RestoreError> {
+        Ok(Self)
+    }
+}
+
+#[derive(Deserialize)]
+struct Wordless;
+
+impl Serialize for Wordless {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(ser::Error::custom("no words"))
+    }
+}
+
+/// A retry, which *not ready* asks for, would end the same way.
+#[tokio::test]
+async fn a_query_that_cannot_be_written_is_called_unreadable() -> Result<()> {
+    let client = Client::connect(["127.0.0.1:1"], options()).await?;
+    let error = client.group::<Mute>("mute").query(Wordless, Consistency::Stale).await.expect_err("no words");
+    assert!(matches!(error, QueryError::Unreadable { .. }), "{error}");
+    client.close().await;
     Ok(())
 }
 

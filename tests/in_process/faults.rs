@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use quorate::machine::{Add, ApplyContext, Counter, RestoreError, Snapshot, SnapshotReader, Total};
 use quorate::store::{Disk, DiskError, SimDisk};
 use quorate::{
-    Config, Consistency, Injury, Node, NodeFailure, Outcome, ProposeError, QueryError, Standing, StartError,
-    StateMachine, TransferError, TransferRefusal,
+    Client, ClientOptions, Config, Consistency, Injury, Node, NodeFailure, Outcome, ProposeError, QueryError,
+    Standing, StartError, StateMachine, TransferError, TransferRefusal,
 };
 use quorate_bridge::{Bridge, BridgeOptions, Identity, LinkState, PeerAddress, PeerKind};
 use quorate_core::NodeId;
@@ -56,6 +56,13 @@ impl StateMachine for Superstitious {
     }
 }
 
+/// A client that waits an hour, so that a test which waits for its deadline never ends.
+async fn client_of(ports: impl IntoIterator<Item = u16>) -> Result<Client> {
+    let options = ClientOptions { timeout: Duration::from_secs(3_600), ..ClientOptions::default() };
+    let addresses = ports.into_iter().map(|port| format!("127.0.0.1:{port}"));
+    Ok(Client::connect(addresses, options).await?)
+}
+
 #[tokio::test]
 async fn rule_11_a_machine_that_panics_stops_its_own_group_only_with_the_index() -> Result<()> {
     quiet_panics();
@@ -75,6 +82,10 @@ async fn rule_11_a_machine_that_panics_stops_its_own_group_only_with_the_index()
         let asked = group.query((), Consistency::Linearizable).await.expect_err("no machine");
         assert_eq!(asked, QueryError::Faulted { index });
     }
+    let client = client_of([0, 1, 2].map(|at| cluster.port(at))).await?;
+    let asked = client.group::<Superstitious>("poisoned").query((), Consistency::Stale).await;
+    assert!(matches!(asked, Err(QueryError::Faulted { .. })), "no node is left to ask: {asked:?}");
+    client.close().await;
     for (at, count) in counts.iter().enumerate() {
         assert_eq!(count.propose(Add(1)).await?, at as i64 + 1, "the other group serves");
     }
@@ -107,6 +118,14 @@ async fn rule_11_a_leader_without_a_machine_gives_leadership_away_and_gets_it_no
     eventually("node0 has no machine", async || groups[0].status().await.fault_here).await?;
     let serves = async |at: usize| groups[at].propose_by(2, Duration::from_secs(3)).await.ok();
     eventually("another leads, and serves", async || serves(1).await).await?;
+    let client = client_of([cluster.port(0)]).await?;
+    let asked = client.group::<Superstitious>("afraid").query((), Consistency::Linearizable).await;
+    assert_eq!(
+        asked,
+        groups[1].query((), Consistency::Linearizable).await,
+        "another node answers its client"
+    );
+    client.close().await;
     let faulted = Err(TransferError::Refused(TransferRefusal::Faulted { node: ids[0].clone() }));
     eventually("leadership is not handed back", async || hand_over(0).await.contains(&faulted).then_some(()))
         .await?;
@@ -341,7 +360,8 @@ async fn a_leader_whose_disk_is_behind_with_its_work_refuses_commands() -> Resul
     assert_eq!(count.propose(Add(1)).await?, 1);
     disk.backlog().set_waiting(true);
     let refused = count.propose(Add(1)).await.expect_err("the disk is behind");
-    assert!(matches!(refused, ProposeError::Busy { .. }), "{refused}");
+    assert!(matches!(refused, ProposeError::Busy { in_flight: 1, .. }), "{refused}");
+    assert!(refused.to_string().contains("compactions"), "{refused}");
     disk.backlog().set_waiting(false);
     assert_eq!(count.propose(Add(1)).await?, 2);
     node.stop().await;

@@ -22,13 +22,18 @@ fn quoted(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
-/// The numbered lists of the page. A list ends where the next one begins with 1.
+/// The numbered lists of the page. Text stands between two: with a blank line alone, they are one list in Markdown.
 fn chains(page: &str) -> Result<Vec<Vec<Step>>> {
     let mut chains: Vec<Vec<Step>> = Vec::new();
-    let mut lines = page.lines().peekable();
+    let mut lines = page.lines().filter(|line| !line.is_empty()).peekable();
+    let mut after_text = true;
     while let Some(line) = lines.next() {
-        let Some((number, text)) = line.split_once(". `") else { continue };
-        let Ok(number) = number.parse::<usize>() else { continue };
+        let step =
+            line.split_once(". `").and_then(|(number, text)| Some((number.parse::<usize>().ok()?, text)));
+        let Some((number, text)) = step else {
+            after_text = true;
+            continue;
+        };
         let mut text = format!("`{text}");
         while let Some(more) = lines.next_if(|line| line.starts_with("   ")) {
             text.push(' ');
@@ -43,11 +48,13 @@ fn chains(page: &str) -> Result<Vec<Vec<Step>>> {
             sends: sends.map(ToOwned::to_owned),
         };
         if number == 1 {
+            ensure!(after_text, "no text stands before this list: {line}");
             chains.push(Vec::new());
         }
         let chain = chains.last_mut().context("a list begins with 1")?;
         ensure!(chain.len() + 1 == number, "a number is missing before: {line}");
         chain.push(step);
+        after_text = false;
     }
     Ok(chains)
 }
@@ -113,6 +120,14 @@ fn each_function_of_the_data_path_calls_the_next() -> Result<()> {
         }
     }
     assert!(all.is_empty(), "docs/data-path.md differs from the code: {all:#?}");
+    Ok(())
+}
+
+#[test]
+fn the_check_sees_two_lists_that_are_one() -> Result<()> {
+    let page = "1. `a.rs` `a` begins.\n2. `b.rs` `b`.\n\nThen:\n\n1. `c.rs` `c`.\n";
+    assert_eq!(chains(page)?.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+    assert!(chains(&page.replace("Then:\n\n", "")).is_err());
     Ok(())
 }
 

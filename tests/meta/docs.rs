@@ -1,13 +1,16 @@
 //! What the pages claim is looked up: the README's example is an example, the tables are those of the code, and every
 //! function, file, test and link that a page names is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use quorate::RESTART_RULES;
 
+use crate::bodies::bodies;
 use crate::repository::{files, from_top, read, top};
+use crate::source::lexer::{Lexeme, Token, tokens};
 
 /// All Rust of the crates and of this directory, file by file.
 fn sources() -> Result<Vec<String>> {
@@ -21,9 +24,61 @@ fn quoted(page: &str) -> Vec<&str> {
     outside.flat_map(|text| text.split('`').skip(1).step_by(2)).collect()
 }
 
-/// Words that are defined: after `fn`, `struct`, `enum`, `trait`, `const`, `type`, as fields, variants or modules.
 fn words(text: &str) -> BTreeSet<&str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').collect()
+}
+
+/// `NotReady` as it is called on the wire.
+fn snake(variant: &str) -> String {
+    let mut text = String::new();
+    for c in variant.chars() {
+        if c.is_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.extend(c.to_lowercase());
+    }
+    text
+}
+
+/// The names that a file defines: items, modules, fields, variants with their names on the wire, and what is a text by itself.
+fn defined(text: &str) -> BTreeSet<String> {
+    const ITEMS: [&str; 8] = ["fn", "struct", "enum", "trait", "const", "static", "type", "mod"];
+    let (tokens, mut found) = (tokens(text), BTreeSet::new());
+    let mut enums: Vec<usize> = Vec::new();
+    let mut depth = 0;
+    let mut enum_follows = false;
+    for (at, token) in tokens.iter().enumerate() {
+        let before = at.checked_sub(1).map(|at| &tokens[at]);
+        match &token.lexeme {
+            Lexeme::Other('{' | '(' | '[') => {
+                depth += 1;
+                if std::mem::take(&mut enum_follows) {
+                    enums.push(depth);
+                }
+            }
+            Lexeme::Other('}' | ')' | ']') => {
+                enums.pop_if(|open| *open == depth);
+                depth -= 1;
+            }
+            Lexeme::Word(word) => {
+                enum_follows |= word == "enum";
+                let is_item = before.and_then(Token::word).is_some_and(|word| ITEMS.contains(&word));
+                let is_field = tokens.get(at + 1).is_some_and(|token| token.is(':'));
+                let is_variant = enums.last() == Some(&depth);
+                if is_item || is_field || is_variant {
+                    found.insert(word.clone());
+                }
+                if is_variant {
+                    found.insert(snake(word));
+                }
+            }
+            Lexeme::Literal(text) => {
+                found.insert(text.trim_matches('"').to_owned());
+            }
+            Lexeme::Other(_) | Lexeme::Join => {}
+        }
+    }
+    found
 }
 
 fn functions(text: &str) -> BTreeSet<&str> {
@@ -81,8 +136,50 @@ fn the_restart_rules_are_printed_as_they_are() -> Result<()> {
     Ok(())
 }
 
+/// The names behind `Self::` in `ProposeError::outcome`, by the outcome behind them.
+fn outcomes() -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let source = read("crates/quorate/src/error.rs")?;
+    let body = *bodies(&source, "ProposeError::outcome").first().context("it is there")?;
+    let (mut outcomes, mut errors) = (BTreeMap::new(), BTreeSet::new());
+    for path in body.split_whitespace() {
+        if let Some(error) = path.strip_prefix("Self::") {
+            errors.insert(error.to_owned());
+        } else if let Some(outcome) = path.strip_prefix("Outcome::") {
+            let outcome = outcome.trim_end_matches(',').to_lowercase();
+            outcomes.insert(outcome, std::mem::take(&mut errors));
+        }
+    }
+    Ok(outcomes)
+}
+
+#[test]
+fn the_outcomes_of_a_proposal_are_printed_as_they_are() -> Result<()> {
+    let page = read("docs/ARCHITECTURE.md")?;
+    let outcomes = outcomes()?;
+    assert_eq!(outcomes.len(), 3);
+    for (outcome, errors) in outcomes {
+        let row = page.lines().find(|line| line.starts_with(&format!("| {outcome} |")));
+        let listed = row.and_then(|row| row.split(" | ").last()).context("it has a row")?;
+        assert_eq!(
+            quoted(listed).into_iter().map(str::to_owned).collect::<BTreeSet<_>>(),
+            errors,
+            "{outcome}"
+        );
+    }
+    Ok(())
+}
+
 /// Names of other projects.
-const FOREIGN: [&str; 4] = ["ArgMatches::value_source", "clock_gettime", "parking_lot", "ractor_cluster"];
+const FOREIGN: [&str; 8] = [
+    "ArgMatches::value_source",
+    "clap_complete",
+    "clock_gettime",
+    "parking_lot",
+    "ractor_cluster",
+    "serde_bytes",
+    "spawn_blocking",
+    "tokio_runtime",
+];
 
 /// Whether the file defines a struct with this field.
 fn has_field(file: &str, of: &str, field: &str) -> bool {
@@ -99,7 +196,7 @@ fn renamed(page: &str) -> BTreeSet<&str> {
 /// What the sources define, read once for all pages.
 struct Names<'a> {
     sources: &'a [String],
-    words: BTreeSet<&'a str>,
+    defined: BTreeSet<String>,
     /// Of each file: the words of its `impl` lines, and its functions.
     methods: Vec<(BTreeSet<&'a str>, BTreeSet<&'a str>)>,
 }
@@ -110,12 +207,33 @@ impl<'a> Names<'a> {
             file.lines().filter(|line| line.trim_start().starts_with("impl")).flat_map(words).collect()
         };
         let methods = sources.iter().map(|file| (impls(file), functions(file))).collect();
-        Self { sources, words: sources.iter().flat_map(|file| words(file)).collect(), methods }
+        Self { sources, defined: sources.iter().flat_map(|file| defined(file)).collect(), methods }
     }
 }
 
+/// Names with the file in which the page says that they are: "`name` in `crates/../file.rs`".
+fn placed(page: &str) -> Vec<(&str, &str)> {
+    let parts: Vec<&str> = page.split("```").step_by(2).flat_map(|text| text.split('`')).collect();
+    let pairs = parts.windows(3).filter(|part| {
+        part[1].trim() == "in" && Path::new(part[2]).extension().is_some_and(|ending| ending == "rs")
+    });
+    pairs.map(|part| (part[0], part[2])).collect()
+}
+
+/// What a file does not define although the page says so.
+fn misplaced(page: &str) -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    for (name, file) in placed(page) {
+        let name = name.rsplit("::").next().unwrap_or(name);
+        if !defined(&read(file)?).contains(name) {
+            wrong.push(format!("{name} in {file}"));
+        }
+    }
+    Ok(wrong)
+}
+
 /// A path is there, a type has the function or field that is named with it, and other names are in the sources.
-fn missing(page: &str, Names { sources, words, methods }: &Names<'_>) -> Vec<String> {
+fn missing(page: &str, Names { sources, defined, methods }: &Names<'_>) -> Vec<String> {
     let renamed = renamed(page);
     let mut missing = Vec::new();
     for name in quoted(page).into_iter().filter(|name| !renamed.contains(name) && !FOREIGN.contains(name)) {
@@ -132,14 +250,19 @@ fn missing(page: &str, Names { sources, words, methods }: &Names<'_>) -> Vec<Str
                 methods.iter().any(|(impls, functions)| impls.contains(of) && functions.contains(function))
                     || sources.iter().any(|file| has_field(file, of, function))
             } else {
-                words.contains(of) && words.contains(function)
+                defined.contains(of) && defined.contains(function)
             };
             if is_word(of) && is_word(function) && !defined {
                 missing.push(name.to_owned());
             }
         } else {
             let snake = is_word(name) && name.contains('_') && name.chars().all(|c| !c.is_uppercase());
-            if snake && !words.contains(name) && !top().join(format!("examples/{name}.rs")).exists() {
+            let targets = [
+                format!("examples/{name}.rs"),
+                format!("tests/{name}"),
+                format!("crates/bench/src/bin/{name}.rs"),
+            ];
+            if snake && !defined.contains(name) && !targets.iter().any(|path| top().join(path).exists()) {
                 missing.push(name.to_owned());
             }
         }
@@ -158,7 +281,8 @@ fn what_the_pages_name_is_there() -> Result<()> {
     pages.push(top().join("README.md"));
     let mut wrong = Vec::new();
     for page in pages {
-        let missing = missing(&fs::read_to_string(&page)?, &names).into_iter();
+        let text = fs::read_to_string(&page)?;
+        let missing = missing(&text, &names).into_iter().chain(misplaced(&text)?);
         wrong.extend(missing.map(|name| format!("{} names {name}", from_top(&page))));
     }
     assert!(wrong.is_empty(), "what is not there: {wrong:#?}");
@@ -174,6 +298,10 @@ fn the_check_for_names_sees_what_is_missing() {
     assert_eq!(missing(page, &Names::new(&sources)), expected);
     let page = "# A decision\n\nSince then: `Leader::old` is `Leader::gone`; `old_one` is `propose_it`.\n\n`Leader::old`, `old_one`";
     assert_eq!(missing(page, &Names::new(&sources)), ["Leader::gone"]);
+    let page = "`cluster_id` in\n`crates/quorate/src/node/founding.rs`; `cluster_id` in `crates/quorate/src/clock.rs`";
+    assert_eq!(misplaced(page).expect("both files are there"), ["cluster_id in crates/quorate/src/clock.rs"]);
+    let text = "enum E { One, Two(u8) } struct S { field: u8 } fn f() { let x = called(); } // fn told";
+    assert_eq!(defined(text), ["E", "One", "S", "Two", "f", "field", "one", "two"].map(str::to_owned).into());
 }
 
 /// The numbers behind `word` in a test's name: `bug_28_55_no_x` has 28 and 55, `rule_07_bug_61_x` has rule 7 and bug 61.

@@ -10,8 +10,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use bytes::{Bytes, BytesMut};
 use quorate_core::{
-    AppendEntries, AppendReply, AppendResult, Applied, Body, Boot, Entry, EntryKind, HEADER_BYTES, Hash,
-    Incarnation, Index, LogId, Member, Membership, Message, NodeId, Position, ReadIndexReply,
+    AppendEntries, AppendReply, AppendResult, Body, Boot, Entry, EntryKind, HEADER_BYTES, Hash, Incarnation,
+    Index, LogId, MachineProgress, Member, Membership, Message, NodeId, Position, ReadIndexReply,
     ReadIndexRequest, ReplicationSession, Round, Term, Time, VoteKind, VoteReply, VoteRequest, decode_run,
     encode_run, verify_run,
 };
@@ -112,7 +112,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
         applied: None,
     };
     let conflict = AppendResult::Conflict { hint: log_id(6, 255), last: Index(256) };
-    let of_machine = Some(Applied { index: Index(290), stuck: true });
+    let of_machine = Some(MachineProgress { index: Index(290), stuck: true });
     let yields = VoteRequest { applied: of_machine, ..request(VoteKind::Pre, false) };
     let better = VoteReply { leads_better: true, ..reply(VoteKind::Pre, false) };
     let matched = answer(AppendResult::Matched { index: Index(3) });

@@ -15,8 +15,6 @@ pub enum Sent {
 /// The step of a call that found a malformed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallStep {
-    /// The request was not encoded here: it does not serialise, or is too large.
-    Encode,
     /// The receiver could not decode the request; no actor saw it.
     Request,
     /// The reply could not be decoded here; the actor has handled the request.
@@ -26,7 +24,6 @@ pub enum CallStep {
 impl fmt::Display for CallStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            CallStep::Encode => "request not sent",
             CallStep::Request => "request not understood by the receiver",
             CallStep::Reply => "reply not understood",
         })
@@ -77,21 +74,16 @@ pub enum CallError {
         /// Whether the actor may have seen it.
         sent: Sent,
     },
-    /// A queue is full, here or (inbound calls of the connection) there. `NotSent`; try again later.
+    /// It was not queued, like a cast. `NotSent`.
+    #[error(transparent)]
+    NotQueued(#[from] CastError),
+    /// Too many inbound calls of the connection wait there, or a newer message displaced it here. `NotSent`; try again later.
     #[error("node {node} is busy: {detail}")]
     Busy {
         /// The node it was for.
         node: String,
         /// The bound that was reached.
         detail: String,
-    },
-    /// The link is not up. `NotSent`.
-    #[error("no link to node {node}: {reason}")]
-    NotConnected {
-        /// The node it was for.
-        node: String,
-        /// Why the link is not up.
-        reason: String,
     },
     /// The receiver speaks another protocol, or not this version of it. `NotSent`.
     #[error("actor {name} on node {node} does not understand this: {detail}")]
@@ -118,10 +110,10 @@ impl CallError {
     pub fn outcome(&self) -> Sent {
         match self {
             CallError::NoSuchActor { .. }
+            | CallError::NotQueued(_)
             | CallError::Busy { .. }
-            | CallError::NotConnected { .. }
             | CallError::Unsupported { .. }
-            | CallError::Malformed { step: CallStep::Encode | CallStep::Request, .. } => Sent::NotSent,
+            | CallError::Malformed { step: CallStep::Request, .. } => Sent::NotSent,
             CallError::Died { .. } | CallError::Malformed { step: CallStep::Reply, .. } => Sent::Unknown,
             CallError::TimedOut { sent, .. } | CallError::LinkLost { sent, .. } => *sent,
         }
@@ -160,16 +152,6 @@ impl CastError {
     /// Always [`Sent::NotSent`].
     pub fn outcome(&self) -> Sent {
         Sent::NotSent
-    }
-}
-
-impl From<CastError> for CallError {
-    fn from(error: CastError) -> Self {
-        match error {
-            CastError::Busy { node, detail } => CallError::Busy { node, detail },
-            CastError::NotConnected { node, reason } => CallError::NotConnected { node, reason },
-            CastError::Malformed { detail } => CallError::Malformed { step: CallStep::Encode, detail },
-        }
     }
 }
 

@@ -34,7 +34,7 @@
 //! let echo = b.remote::<Echo>("a", "echo")?;
 //! let reply = loop {
 //!     match echo.call(&"hello".to_owned(), Duration::from_secs(1)).await {
-//!         Err(quorate_bridge::CallError::NotConnected { .. }) => tokio::task::yield_now().await,
+//!         Err(quorate_bridge::CallError::NotQueued(_)) => tokio::task::yield_now().await,
 //!         end => break end?,
 //!     }
 //! };

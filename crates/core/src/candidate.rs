@@ -5,13 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::effect::{Effect, Effects, NextRole, ReadId, Refusal, RoleEvent};
+use crate::effect::{Effect, Effects, NextRole, ReadId, RoleEvent};
 use crate::ids::{NodeId, Term, Time};
-use crate::message::{Applied, Body, Message, ReadIndexReply, VoteKind, VoteReply, VoteRequest};
+use crate::message::{Body, MachineProgress, Message, ReadIndexReply, VoteKind, VoteReply, VoteRequest};
 use crate::state::{ReplicaState, Standing, become_role};
 
-/// So many campaigns in a row yield to voters whose machines have come much further; in the next one the candidate insists.
-/// Those who could lead better have stood by then, or cannot.
+/// Campaigns in a row that yield to voters whose machines have come much further; in the next one the candidate insists. By
+/// then, better nodes have campaigned or cannot.
 const CAMPAIGNS_THAT_YIELD: u32 = 4;
 
 /// What a candidate is told.
@@ -51,7 +51,7 @@ impl Candidate {
     /// Starts a campaign; `forced` (a leadership transfer) skips the pre-vote.
     pub fn start(state: ReplicaState, now: Time, forced: bool) -> (Self, Effects) {
         let mut candidate = Self {
-            state: state.hand_over(),
+            state: state.without_held_replies(),
             phase: Phase::PreVote,
             forced,
             granted: BTreeSet::new(),
@@ -70,7 +70,7 @@ impl Candidate {
         let mut effects = Effects::new();
         match event {
             CandidateEvent::Read(reads) => {
-                effects.push(Effect::ReadRefused { reads, reason: Refusal::NotLeader });
+                effects.push(Effect::ReadRefused { reads });
             }
             CandidateEvent::Role(event) => {
                 self.state.step_common(now, &event, &mut effects);
@@ -155,7 +155,13 @@ impl Candidate {
         self.check_won(now, effects);
     }
 
-    fn request(&mut self, kind: VoteKind, campaign: Term, applied: Option<Applied>, effects: &mut Effects) {
+    fn request(
+        &mut self,
+        kind: VoteKind,
+        campaign: Term,
+        applied: Option<MachineProgress>,
+        effects: &mut Effects,
+    ) {
         let (last, forced) = (self.state.last(), self.forced);
         let me = &self.state.me;
         let voters: Vec<NodeId> =

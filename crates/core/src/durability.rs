@@ -108,7 +108,7 @@ impl Durability {
             self.durable = self.durable.max(done.makes_durable.unwrap_or(Index::ZERO));
         }
         let mut released = Vec::new();
-        while self.held.front().is_some_and(|(after, _)| *after <= sequence && *after <= self.last_issued) {
+        while self.held.front().is_some_and(|(after, _)| *after <= sequence) {
             released.push(self.held.pop_front().expect("just seen").1);
         }
         released
@@ -139,7 +139,7 @@ impl Durability {
     }
 
     /// Drops the messages held: the role that promised them has ended.
-    pub(crate) fn release_nothing(&mut self) {
+    pub(crate) fn drop_held_replies(&mut self) {
         self.held.clear();
     }
 

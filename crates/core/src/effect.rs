@@ -90,8 +90,6 @@ pub enum Effect {
     ReadRefused {
         /// As given with the reads.
         reads: Vec<ReadId>,
-        /// Why they were refused.
-        reason: Refusal,
     },
     /// This replica knows another leader than before, or none.
     LeaderChanged {
@@ -154,15 +152,15 @@ pub enum Reader {
     Role,
 }
 
-/// Why a proposal or read never entered the log.
+/// Why a proposal never entered the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Refusal {
-    /// This replica does not lead.
-    NotLeader,
     /// A leadership transfer is under way.
     Transferring,
-    /// Too many bytes are appended and not committed yet, or too much is committed and not applied yet.
-    Busy,
+    /// Too many bytes are appended and not committed yet.
+    Uncommitted,
+    /// Too much is committed and not applied yet.
+    Unapplied,
     /// Free disk space is below the reserve.
     NoSpace,
     /// The payload is larger than this leader takes.
@@ -172,8 +170,6 @@ pub enum Refusal {
         /// The largest that it takes.
         bytes_max: usize,
     },
-    /// A membership change is under way, or this leader has not committed in its term yet.
-    ChangeInProgress,
 }
 
 /// Why leadership is not handed to a node.
@@ -335,7 +331,7 @@ pub enum RoleEvent {
     MachineDown,
     /// The store's answer to [`Reader::Role`].
     Located(Position),
-    /// The store failed: nothing is persisted until [`Self::StoreBack`].
+    /// The store's actor is down: nothing is persisted until [`Self::StoreBack`].
     StoreAway,
     /// The store was restarted: the role resends the writes that were not completed.
     StoreBack,

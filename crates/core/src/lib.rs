@@ -48,7 +48,7 @@ pub use ids::{
 pub use leader::{Leader, LeaderEvent, PeerStatus, Proposal};
 pub use membership::{Member, Membership, MembershipLog};
 pub use message::{
-    AppendEntries, AppendReply, AppendResult, Applied, Body, Message, MessageError, ReadIndexReply,
+    AppendEntries, AppendReply, AppendResult, Body, MachineProgress, Message, MessageError, ReadIndexReply,
     ReadIndexRequest, VoteKind, VoteReply, VoteRequest,
 };
 pub use random::SplitMix64;

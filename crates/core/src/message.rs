@@ -70,12 +70,12 @@ pub struct VoteRequest {
     /// In a pre-vote: how far the candidate's machine has come, for voters whose machine has come much further and who could
     /// lead as well. Absent in what a node says that insists, and in a vote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub applied: Option<Applied>,
+    pub applied: Option<MachineProgress>,
 }
 
 /// How far the state machine of a node has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Applied {
+pub struct MachineProgress {
     /// The last index that it applied.
     pub index: Index,
     /// It has been given entries and has applied none of them for several election timeouts, or it is down.

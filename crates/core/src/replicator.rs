@@ -13,7 +13,7 @@ use crate::ids::{Index, NodeId, ReplicationSession, Round, Time};
 use crate::message::AppendEntries;
 use crate::window::Window;
 
-/// A pause after refusals doubles so often: about a minute, with an election timeout of a second.
+/// Refusals that still lengthen the pause: 2^6 election timeouts at most.
 const REFUSALS_MAX: u32 = 7;
 
 /// What a replicator is told. Everything comes from its leader, except that [`ReplicatorEvent::Fetched`] may come from the
@@ -327,8 +327,8 @@ impl Replicator {
         }
         self.sent_at = now;
         (self.told_commit, self.untold_since) = (self.commit, None);
-        // With nothing of this group in flight there is nothing to keep its place behind, and other groups may have megabytes
-        // on their way to this peer. Otherwise it goes behind what is in flight, and finds out what of it was lost.
+        // Nothing of this group is in flight, so the heartbeat may overtake other groups' bytes. Otherwise it queues behind them,
+        // and the reply shows what was lost.
         let ahead = entries.is_empty() && self.window.is_empty();
         let append = AppendEntries {
             session: self.session,

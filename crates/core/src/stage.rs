@@ -1,9 +1,6 @@
 //! The seven stages of the data path, from a caller's command to its reply (`docs/data-path.md`).
 //!
-//! One enum names them for traces, metric labels, the dashboard and the chapters of the page, so that all of them use
-//! the same word. The header of every module on the path says which stage it is.
-
-use std::fmt;
+//! The words for them, with the functions at which each begins. A test compares the chapters of the page with this list.
 
 /// A stage of the data path, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,36 +32,4 @@ impl Stage {
         Self::Applied,
         Self::Replied,
     ];
-
-    /// Its name in lower case: a metric label, a trace name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Proposed => "proposed",
-            Self::Appended => "appended",
-            Self::Persisted => "persisted",
-            Self::Replicated => "replicated",
-            Self::Committed => "committed",
-            Self::Applied => "applied",
-            Self::Replied => "replied",
-        }
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stages_are_listed_in_order_and_named_by_their_variant() {
-        assert!(Stage::ALL.windows(2).all(|pair| pair[0] < pair[1]));
-        for stage in Stage::ALL {
-            assert_eq!(stage.to_string(), format!("{stage:?}").to_lowercase());
-        }
-    }
 }

@@ -1,8 +1,9 @@
 //! The state of a replica in every role. A role that ends passes it by value to the next one: nothing is shared, nothing
 //! locked.
 
+pub(crate) mod campaign;
+
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use crate::apply::ApplyCursor;
 use crate::config::Config;
@@ -12,17 +13,12 @@ use crate::entry::{Entry, LogId};
 use crate::hard_state::HardState;
 use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Term, Time};
 use crate::membership::{Membership, MembershipLog};
-use crate::message::{AppendReply, AppendResult, Applied, Body, Message, VoteRequest};
+use crate::message::{AppendReply, AppendResult, Body, Message};
 use crate::random::SplitMix64;
 use crate::tail::Tail;
 
-/// A message may be of a term so much above this replica's: more than any number of elections, and so little of what a term
-/// can be that no number of messages uses that up.
+/// Largest accepted jump of the term. No series of elections reaches it; even repeated, it cannot exhaust a u64.
 const TERM_JUMP_MAX: u64 = 1 << 32;
-
-/// A machine that has entries to apply and applies none for so many election timeouts counts as stuck, and a leader whose
-/// machine is that much behind gives leadership away.
-pub(crate) const APPLY_STALL_ELECTION_TIMEOUTS: u32 = 3;
 
 /// What a replica starts with: what was read from disk, and what the process knows beside it.
 #[derive(Debug, Clone)]
@@ -216,50 +212,6 @@ impl ReplicaState {
         Message { from: self.me.clone(), to, boot: self.boot, term: self.term(), body }
     }
 
-    /// How far the machine has come, and whether it has stopped there.
-    pub(crate) fn machine_at(&self, now: Time) -> Applied {
-        let limit = self.config.election_timeout * APPLY_STALL_ELECTION_TIMEOUTS;
-        Applied { index: self.applied(), stuck: self.apply.is_stuck(now, limit) }
-    }
-
-    /// Only a voter with a working disk campaigns: a node that cannot persist a vote for itself would only disturb.
-    pub(crate) fn may_campaign(&self, now: Time) -> bool {
-        let stalled = self.durability.oldest_issued_at();
-        let limit = self.config.election_timeout.max(self.vote_time());
-        self.standing() == Standing::Voter && stalled.is_none_or(|at| now.since(at) < limit)
-    }
-
-    /// A machine that is far behind answers no write until it has replayed. So a candidate with such a one waits for a voter
-    /// that could lead in its place: whose machine has come a whole window further, or past the entry in which the candidate's
-    /// is stuck, whose log wins as well, and which may stand itself.
-    pub(crate) fn leads_better(&self, now: Time, request: &VoteRequest) -> bool {
-        let (Some(theirs), ours) = (request.applied, self.machine_at(now)) else { return false };
-        let ahead = if theirs.stuck { 0 } else { self.apply.window_entries() };
-        let is_ahead = ours.index.0 > theirs.index.0.saturating_add(ahead) && !ours.stuck;
-        is_ahead && self.last() >= request.last && self.may_campaign(now) && !self.disk_full
-    }
-
-    /// Whether the machine is so far behind that another voter may lead better: more than a window before the end of the log
-    /// (after a restart the commit index is not known), or stuck.
-    pub(crate) fn may_be_behind(&self, now: Time) -> bool {
-        let Applied { index, stuck } = self.machine_at(now);
-        stuck || self.last().index.0 > index.0.saturating_add(self.apply.window_entries())
-    }
-
-    /// What a vote takes: the candidate's own write and then that of a voter, twice, since another write may be before each. An
-    /// election that is given up before its votes can be on disk is followed by another one. At most ten election timeouts.
-    pub(crate) fn vote_time(&self) -> Duration {
-        (4 * self.durability.write_time()).min(10 * self.config.election_timeout)
-    }
-
-    /// Draws a new election timeout, from the configured one to twice that (`known-bugs.md` 8), and what a vote takes on a disk
-    /// like this one. So a node with a quicker disk stands first.
-    pub(crate) fn draw_election_timeout(&mut self) -> Duration {
-        let base = u64::try_from(self.config.election_timeout.as_micros())
-            .expect("a timeout fits 64 bits of microseconds");
-        Duration::from_micros(base + self.random.below(base)) + self.vote_time()
-    }
-
     /// An id that no read index request of this node carried before. The boot number in its upper bits tells it from ids of
     /// earlier processes, whose clocks began at the same value; the clock tells it from ids of a role that panicked.
     pub(crate) fn request_id(&mut self, now: Time) -> u64 {
@@ -391,8 +343,8 @@ impl ReplicaState {
     }
 
     /// Ends a role: the replies it held back were promises of that role, and are dropped.
-    pub(crate) fn hand_over(mut self) -> Self {
-        self.durability.release_nothing();
+    pub(crate) fn without_held_replies(mut self) -> Self {
+        self.durability.drop_held_replies();
         self
     }
 }

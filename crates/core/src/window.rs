@@ -18,11 +18,11 @@ use crate::ids::{Index, Time};
 const START_BYTES: usize = 256 << 10;
 /// The limit does not shrink below this.
 const LEAST_BYTES: usize = 64 << 10;
-/// So many messages fill a window.
+/// Messages that fill a window.
 const MESSAGES_PER_WINDOW: usize = 4;
-/// A window at its least runs empty so often at most.
+/// Shortest time between two probes of the smallest window.
 const BETWEEN_PROBES: Duration = Duration::from_secs(10);
-/// Patience doubles so often, while nothing is acknowledged.
+/// Most doublings of the timeout while nothing is acknowledged.
 const DOUBLINGS_MAX: u32 = 6;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -136,11 +136,11 @@ impl Window {
         self.shrunk_at = Some(now);
     }
 
-    /// Whether the oldest message has waited longer than patience allows, counted from when the peer last made progress: a
+    /// Whether the oldest message has waited longer than a timeout, counted from when the peer last made progress: a
     /// peer that takes one message after the other loses none.
     pub(crate) fn is_lost(&self, now: Time, config: &Config) -> bool {
-        let patience = config.election_timeout * 2_u32.pow(self.doublings);
-        let waits = |oldest: &InFlight| now.since(oldest.sent_at.max(self.progressed_at)) >= patience;
+        let timeout = config.election_timeout * 2_u32.pow(self.doublings);
+        let waits = |oldest: &InFlight| now.since(oldest.sent_at.max(self.progressed_at)) >= timeout;
         self.in_flight.front().is_some_and(waits)
     }
 
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_counts_from_progress_and_doubles_without_it() {
+    fn the_timeout_counts_from_progress_and_doubles_without_it() {
         let config = Config::default();
         let timeout = config.election_timeout.as_micros() as u64;
         let mut window = Window::new(&config, Time(0));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_bridge::{CallError, CallStep, RemoteRef, Sent};
+use quorate_bridge::{CallError, CastError, RemoteRef, Sent};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use crate::protocol::{GroupProtocol, Request, Response};
 
 /// How long a refusal that may pass is waited out before the second attempt. Each further pause is twice as long.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
-/// The pause is doubled so often. Most waits end earlier, by a change of the route: with a fixed pause, callers without a leader
+/// Most doublings of the pause. Most waits end earlier, by a change of the route: with a fixed pause, callers without a leader
 /// woke their node 200,000 times a second.
 const DOUBLINGS_MAX: u32 = 5;
 
@@ -81,7 +81,7 @@ pub(crate) async fn call_group(
         (CallError::NoSuchActor { .. }, Sent::NotSent) => {
             CallFailure::NoSuchGroup { node: remote.node().to_owned(), detail: error.to_string() }
         }
-        (CallError::Malformed { step: CallStep::Encode, .. }, _) => {
+        (CallError::NotQueued(CastError::Malformed { .. }), _) => {
             CallFailure::CannotBeSent(error.to_string())
         }
         (_, Sent::NotSent) => CallFailure::NotSent(error.to_string()),
@@ -125,6 +125,28 @@ pub(crate) fn query_result(response: Result<Response, CallFailure>) -> Result<By
             | CallFailure::NotSent(detail)
             | CallFailure::Unknown(detail),
         ) => Err(QueryError::not_ready(detail)),
+    }
+}
+
+impl ProposeError {
+    /// As the caller is told it at the deadline. Where the node that is taken for the leader does not lead, no leader is known.
+    pub(crate) fn after(self, started: Instant) -> Self {
+        match self {
+            Self::NotReady { reason: NotReadyReason::NoLeader | NotReadyReason::NotLeader, .. } => {
+                Self::NoLeader { waited_ms: waited_ms(started) }
+            }
+            other => other,
+        }
+    }
+}
+
+impl QueryError {
+    /// As the caller is told it at the deadline.
+    pub(crate) fn after(self, started: Instant) -> Self {
+        match self {
+            Self::NoLeader { .. } => Self::NoLeader { waited_ms: waited_ms(started) },
+            other => other,
+        }
     }
 }
 

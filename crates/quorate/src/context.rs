@@ -57,7 +57,7 @@ impl GroupContext {
 }
 
 /// The remote groups a role talks to, looked up once each. What a role itself says is short (votes, answers, orders to
-/// stand), and travels ahead of the entries that replicators send: behind megabytes it would come too late.
+/// campaign), and travels ahead of the entries that replicators send: behind megabytes it would come too late.
 #[derive(Default)]
 pub(crate) struct Remotes {
     known: BTreeMap<NodeId, RemoteRef<GroupProtocol>>,

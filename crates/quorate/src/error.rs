@@ -17,7 +17,7 @@ pub enum Outcome {
     Refused,
     /// It entered and will never happen, or the machine could not read it.
     Failed,
-    /// It may have happened or may yet happen; trying again is safe only with the same session key.
+    /// It may have happened or may yet happen; trying again is safe only under the key that it was first proposed with.
     Unknown,
 }
 
@@ -25,11 +25,14 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ProposeError {
-    /// Refused: as many proposals as the asked node or the leader admits are under way.
-    #[error("busy: {in_flight} proposals of this group are under way; slow down and retry")]
+    /// Refused: as much is under way as the asked node or the leader admits.
+    #[error("busy: {in_flight} {cause}; slow down and retry")]
     Busy {
-        /// How many are under way; at the leader, how many entries wait for a majority or for the log.
+        /// How many there are of what `cause` names.
         in_flight: usize,
+        /// What there is too much of. A node of an earlier build sends none: `UnderWay`.
+        #[serde(default)]
+        cause: BusyCause,
     },
     /// Refused: no leader was found before the deadline.
     #[error("no leader known for {waited_ms} ms; retry once a majority of the group's nodes is reachable")]
@@ -165,7 +168,9 @@ pub enum ProposeError {
         index: u64,
     },
     /// Unknown: it may have happened or may yet happen.
-    #[error("outcome unknown: {detail}; retry only with a session")]
+    #[error(
+        "outcome unknown: {detail}; a retry is safe only under the key that it was first proposed with; without one, read first"
+    )]
     Unknown {
         /// Why there is no answer.
         detail: String,
@@ -195,6 +200,11 @@ impl ProposeError {
         }
     }
 
+    /// As many proposals as have permits.
+    pub(crate) fn busy(in_flight: usize) -> Self {
+        Self::Busy { in_flight, cause: BusyCause::UnderWay }
+    }
+
     pub(crate) fn unknown(detail: impl Into<String>) -> Self {
         Self::Unknown { detail: detail.into() }
     }
@@ -202,6 +212,27 @@ impl ProposeError {
     pub(crate) fn not_ready(reason: NotReadyReason) -> Self {
         Self::NotReady { reason, detail: reason.to_string() }
     }
+}
+
+/// What there is too much of for another proposal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum BusyCause {
+    /// Entries that are not committed.
+    #[error("entries of the leader's log wait for a majority")]
+    Uncommitted,
+    /// Entries that are committed and not applied.
+    #[error("committed entries wait for the leader's state machine")]
+    Unapplied,
+    /// Entries that wait for the flushes and compactions of the leader's disk.
+    #[error("commands wait for the leader's disk, which is behind with its compactions")]
+    Disk,
+    /// Proposals that wait for their answer.
+    #[default]
+    #[serde(other)]
+    #[error("proposals of this group are under way")]
+    UnderWay,
 }
 
 /// Why a replica takes no proposals now.

@@ -31,6 +31,7 @@ mod gauge;
 mod group;
 mod handle;
 mod instance;
+mod lock;
 mod log_store;
 pub mod machine;
 mod messages;
@@ -55,7 +56,8 @@ pub mod store {
 pub use client::{Client, ClientError, ClientOptions, RemoteGroup};
 pub use config::Config;
 pub use error::{
-    BROKEN_TARGET, GroupError, NodeFailure, NotReadyReason, Outcome, ProposeError, QueryError, TransferError,
+    BROKEN_TARGET, BusyCause, GroupError, NodeFailure, NotReadyReason, Outcome, ProposeError, QueryError,
+    TransferError,
 };
 pub use handle::facade::FacadeMessage;
 pub use handle::group::GroupHandle;

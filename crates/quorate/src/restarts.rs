@@ -1,8 +1,8 @@
 //! The restart rules, as one table: what restarts with what, how often, how fast, and why.
 //!
 //! `ra` of RabbitMQ once lost a thousand queues because one I/O fault climbed `one_for_all` to the root. Here a supervisor
-//! never gives up on a child, and a child's end never ends its siblings. Three things end the node: a failed disk, a peer
-//! that knows its name with another data directory, and a root supervisor that cannot be started again.
+//! gives up on no child but an applier whose machine panics at one entry again and again, and a child's end never ends its
+//! siblings. What ends the node is [`NodeFailure`](crate::NodeFailure).
 
 use std::time::Duration;
 

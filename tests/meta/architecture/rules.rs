@@ -167,6 +167,7 @@ pub(crate) const RULES: &[Rule] = &[
         except: &[],
         forbidden: &[
             Path("crate::store"),
+            Path("crate::log_store"),
             Path("crate::messages::store"),
             Path("quorate_store"),
             Path("crate::applier"),
@@ -184,6 +185,7 @@ pub(crate) const RULES: &[Rule] = &[
         except: &[],
         forbidden: &[
             Path("crate::store"),
+            Path("crate::log_store"),
             Path("crate::messages::store"),
             Path("quorate_store"),
             Path("crate::node"),
@@ -247,6 +249,7 @@ pub(crate) const RULES: &[Rule] = &[
             Path("crate::applier"),
             Path("crate::node"),
             Path("crate::store"),
+            Path("crate::log_store"),
             Path("quorate_store"),
             Path("crate::protocol"),
             Path("crate::clock"),
@@ -284,6 +287,20 @@ pub(crate) const RULES: &[Rule] = &[
         why: "Group is a switchboard: it starts roles and passes state on, it steps none and touches no disk",
     },
     Rule {
+        within: &["crates/quorate/src/messages"],
+        except: &["crates/quorate/src/messages/node.rs"],
+        forbidden: &[
+            Path("crate::applier"),
+            Path("crate::client"),
+            Path("crate::group"),
+            Path("crate::handle"),
+            Path("crate::log_store"),
+            Path("crate::node"),
+            Path("crate::role"),
+        ],
+        why: "a message is known without the actor that hears it",
+    },
+    Rule {
         within: &["crates/quorate/src/client"],
         except: &[],
         forbidden: &[
@@ -291,6 +308,7 @@ pub(crate) const RULES: &[Rule] = &[
             Path("crate::role"),
             Path("crate::applier"),
             Path("crate::store"),
+            Path("crate::log_store"),
             Path("quorate_store"),
             Path("quorate_core::Leader"),
             Path("quorate_core::Follower"),
@@ -325,6 +343,7 @@ pub(crate) const RULES: &[Rule] = &[
             "crates/quorate/src/applier/workers.rs",
             "crates/quorate/src/client/session_pool.rs",
             "crates/quorate/src/client/nodes.rs",
+            "crates/quorate/src/lock.rs",
             "crates/quorate/src/node/owner.rs",
             "crates/quorate/src/node/admission.rs",
         ],

@@ -60,7 +60,7 @@ pub(crate) struct Handshake {
     places: Places,
 }
 
-/// Longer than this no admission is waited for, however long it says that it may take.
+/// Upper bound on [`Admission::may_take`](crate::Admission::may_take).
 const ADMISSION_MS_MAX: u64 = 30_000;
 
 impl Handshake {

@@ -84,7 +84,7 @@ struct NotAdmitted {
     strangers: u64,
 }
 
-/// So many refused nodes are told apart, and peers always: names that others make up do not keep a peer's line from the log.
+/// Refused names tracked at once; peers are always tracked, so made-up names cannot silence a peer's log line.
 const NODES_TOLD_APART: usize = 64;
 
 #[derive(Debug, PartialEq, Eq)]

@@ -155,7 +155,7 @@ impl Replies {
             self.connections.push(OfConnection { connection, replies: vec![(raw, frame)] });
         }
         if self.bytes > REPLIES_BYTES_MAX {
-            // Whose answer could not be queued has been told.
+            // The caller was told if its answer could not be queued.
             let _ = self.send();
         }
     }
@@ -178,7 +178,7 @@ impl Replies {
 
 impl Drop for Replies {
     fn drop(&mut self) {
-        // Whose answer could not be queued has been told.
+        // The caller was told if its answer could not be queued.
         let _ = self.send();
     }
 }

@@ -23,7 +23,11 @@ async fn answers(remote: &RemoteRef<Echo>) {
     for _ in 0..5_000 {
         match call(remote, Say::Number(1)).await {
             Ok(_) => return,
-            Err(CallError::NotConnected { .. } | CallError::LinkLost { .. } | CallError::Died { .. }) => {
+            Err(
+                CallError::NotQueued(CastError::NotConnected { .. })
+                | CallError::LinkLost { .. }
+                | CallError::Died { .. },
+            ) => {
                 tokio::time::timeout(SECOND / 500, std::future::pending::<()>()).await.unwrap_err();
             }
             Err(error) => panic!("{error}"),

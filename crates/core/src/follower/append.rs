@@ -10,6 +10,15 @@ use crate::ids::{Index, NodeId, Term, Time};
 use crate::membership::Membership;
 use crate::message::{AppendEntries, AppendReply, AppendResult, Body};
 
+/// An AppendEntries message on its way through the checks.
+#[derive(Clone, Copy)]
+struct Incoming<'a> {
+    now: Time,
+    from: &'a NodeId,
+    term: Term,
+    append: &'a AppendEntries,
+}
+
 impl Follower {
     pub(super) fn append_entries(
         &mut self,
@@ -32,22 +41,15 @@ impl Follower {
         self.state.campaigns = 0;
         self.set_leader(Some(from.clone()), effects);
         self.ask_recovery_index(now, &from, effects);
-        self.accept_entries(now, from, term, append, effects);
+        self.accept_entries(Incoming { now, from: &from, term, append }, effects);
     }
 
     /// The consistency check and what follows from it (Raft paper, section 5.3).
-    fn accept_entries(
-        &mut self,
-        now: Time,
-        from: NodeId,
-        term: Term,
-        append: &AppendEntries,
-        effects: &mut Effects,
-    ) {
-        if let Err(error) = is_well_formed(term, append) {
-            self.state.persist(now, None, Vec::new(), effects);
+    fn accept_entries(&mut self, incoming: Incoming<'_>, effects: &mut Effects) {
+        let Incoming { from, term, append, .. } = incoming;
+        if let Err(error) = check_well_formed(term, append) {
             let at = append.entries.first().map_or(append.prev.index, |first| first.index);
-            self.refuse_entries(append, at, Notice::BadEntries { from, error }, effects);
+            self.refuse_entries(incoming, at, Notice::BadEntries { from: from.clone(), error }, effects);
             return;
         }
         let start = self.state.tail.start().index;
@@ -55,8 +57,7 @@ impl Follower {
         {
             let hint = self.state.tail.terms().last_not_above(append.prev);
             let result = AppendResult::Conflict { hint, last: self.state.last().index };
-            self.state.persist(now, None, Vec::new(), effects);
-            self.reply(from, append, result, effects);
+            self.reply(incoming, result, effects);
             return;
         }
         // What this node has compacted was committed: the leader has the same entries there (`known-bugs.md` 25).
@@ -64,8 +65,7 @@ impl Follower {
         let new = match self.find_conflict(append, start) {
             Ok(at) => &append.entries[at..],
             Err(at) => {
-                self.state.persist(now, None, Vec::new(), effects);
-                self.refuse_entries(append, at, Notice::Diverged { from, at }, effects);
+                self.refuse_entries(incoming, at, Notice::Diverged { from: from.clone(), at }, effects);
                 return;
             }
         };
@@ -74,23 +74,21 @@ impl Follower {
         // reserve.
         let takes_room = new.iter().any(|entry| entry.kind != EntryKind::Noop);
         if takes_room && self.state.disk_full {
-            self.state.persist(now, None, Vec::new(), effects);
-            self.reply(from, append, AppendResult::NoSpace, effects);
+            self.reply(incoming, AppendResult::NoSpace, effects);
             return;
         }
-        if !new.is_empty() && !self.append_new(now, &from, append, new, effects) {
+        if !new.is_empty() && !self.append_new(incoming, new, effects) {
             return;
         }
         if !append.entries.is_empty() {
             self.refused = None;
         }
-        self.state.persist(now, None, Vec::new(), effects);
         // Only what this message has verified is known to match the leader's log (`known-bugs.md` 29).
         let commit = append.commit.min(verified).min(self.state.last().index);
         self.state.commit = self.state.commit.max(commit);
         let claim = if append.entries.is_empty() { verified.min(self.state.durable()) } else { verified };
         let claim = claim.min(self.state.last().index);
-        self.reply(from, append, AppendResult::Matched { index: claim }, effects);
+        self.reply(incoming, AppendResult::Matched { index: claim }, effects);
     }
 
     /// The place in the message of the first entry that this log lacks or has with another term. A message without such an
@@ -114,26 +112,18 @@ impl Follower {
     }
 
     /// Removes what conflicts, then appends `new`. False if nothing was done.
-    fn append_new(
-        &mut self,
-        now: Time,
-        from: &NodeId,
-        append: &AppendEntries,
-        new: &[Entry],
-        effects: &mut Effects,
-    ) -> bool {
+    fn append_new(&mut self, incoming: Incoming<'_>, new: &[Entry], effects: &mut Effects) -> bool {
+        let from = incoming.from.clone();
         let first = new[0].index;
         let Some(before) = self.position_before(first, effects) else { return false };
         let memberships = match verify_run(before, new).map(|_| memberships_in(new)) {
             Ok(Ok(memberships)) => memberships,
             Ok(Err(at)) => {
-                self.state.persist(now, None, Vec::new(), effects);
-                self.refuse_entries(append, at, Notice::Diverged { from: from.clone(), at }, effects);
+                self.refuse_entries(incoming, at, Notice::Diverged { from, at }, effects);
                 return false;
             }
             Err(error) => {
-                self.state.persist(now, None, Vec::new(), effects);
-                self.refuse_entries(append, first, Notice::BadEntries { from: from.clone(), error }, effects);
+                self.refuse_entries(incoming, first, Notice::BadEntries { from, error }, effects);
                 return false;
             }
         };
@@ -159,7 +149,7 @@ impl Follower {
         if self.state.memberships.current_index() != before || truncated_membership {
             effects.push(Effect::MembershipChanged(self.state.membership().clone()));
         }
-        self.state.persist(now, truncate, new.to_vec(), effects);
+        self.state.persist(incoming.now, truncate, new.to_vec(), effects);
         true
     }
 
@@ -179,28 +169,28 @@ impl Follower {
     }
 
     /// Answers, so that the leader does not take the message for lost and resend it at once; says why, once for each place.
-    fn refuse_entries(&mut self, append: &AppendEntries, at: Index, why: Notice, effects: &mut Effects) {
-        let (Notice::BadEntries { from, .. } | Notice::Diverged { from, .. }) = &why else { return };
-        let place = Some((from.clone(), at));
-        let (from, is_known) = (from.clone(), self.refused == place);
-        if !is_known {
+    fn refuse_entries(&mut self, incoming: Incoming<'_>, at: Index, why: Notice, effects: &mut Effects) {
+        let place = Some((incoming.from.clone(), at));
+        if self.refused != place {
             self.refused = place;
             effects.push(Effect::Notice(why));
         }
-        self.reply(from, append, AppendResult::Refused { at }, effects);
+        self.reply(incoming, AppendResult::Refused { at }, effects);
     }
 
-    fn reply(&mut self, to: NodeId, append: &AppendEntries, result: AppendResult, effects: &mut Effects) {
+    /// Answers once what this step changed is on disk.
+    fn reply(&mut self, incoming: Incoming<'_>, result: AppendResult, effects: &mut Effects) {
+        self.state.persist(incoming.now, None, Vec::new(), effects);
         let claim = match result {
             AppendResult::Matched { index } => Some(index),
             AppendResult::Conflict { .. } | AppendResult::NoSpace | AppendResult::Refused { .. } => None,
         };
-        let AppendEntries { session, round, sent_at, .. } = *append;
+        let AppendEntries { session, round, sent_at, .. } = *incoming.append;
         let (disk_full, machine_down) = (self.state.disk_full, self.state.apply.is_down());
         let (recovering, applied) = (self.state.hard_state.recovering, Some(self.state.applied()));
         let reply =
             AppendReply { session, round, sent_at, result, disk_full, recovering, machine_down, applied };
-        let message = self.state.message(to, Body::AppendReply(reply));
+        let message = self.state.message(incoming.from.clone(), Body::AppendReply(reply));
         match claim {
             Some(index) => self.state.send_after_log(index, message, effects),
             None => self.state.send_after_hard_state(message, effects),
@@ -208,9 +198,9 @@ impl Follower {
     }
 }
 
-/// Whether the entries follow `prev`, and none is of a later term than the leader's. A message for which that does not hold
-/// shows a bug of its sender, and is dropped whole.
-fn is_well_formed(term: Term, append: &AppendEntries) -> Result<(), EntryError> {
+/// Checks that the entries follow `prev`, and that none is of a later term than the leader's. Otherwise the sender has a bug: none
+/// of its entries is taken, and the leader is told.
+fn check_well_formed(term: Term, append: &AppendEntries) -> Result<(), EntryError> {
     let before = append.prev;
     let Some((first, last)) = append.entries.first().zip(append.entries.last()) else { return Ok(()) };
     let follows = first.index.0.checked_sub(1) == Some(before.index.0) && first.term >= before.term;

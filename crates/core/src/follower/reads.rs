@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::effect::{Effect, Effects, ReadId, Refusal};
+use crate::effect::{Effect, Effects, ReadId};
 use crate::follower::role::{AskedReads, Follower, Recovery};
 use crate::ids::{NodeId, Term, Time};
 use crate::message::{Body, ReadIndexReply, ReadIndexRequest};
@@ -11,7 +11,7 @@ use crate::state::Standing;
 impl Follower {
     pub(super) fn ask_read_index(&mut self, now: Time, reads: Vec<ReadId>, effects: &mut Effects) {
         let Some(leader) = self.leader.clone().filter(|_| self.state.standing() != Standing::Awaiting) else {
-            effects.push(Effect::ReadRefused { reads, reason: Refusal::NotLeader });
+            effects.push(Effect::ReadRefused { reads });
             return;
         };
         let id = self.state.request_id(now);
@@ -35,7 +35,7 @@ impl Follower {
         let reads = self.asked_reads.remove(at).reads;
         effects.push(match reply.index {
             Some(index) => Effect::ReadReady { reads, index },
-            None => Effect::ReadRefused { reads, reason: Refusal::NotLeader },
+            None => Effect::ReadRefused { reads },
         });
     }
 
@@ -57,13 +57,13 @@ impl Follower {
         let timeout: Duration = self.state.config.election_timeout;
         let late = self.asked_reads.iter().take_while(|asked| now.since(asked.asked_at) >= timeout).count();
         for asked in self.asked_reads.drain(..late) {
-            effects.push(Effect::ReadRefused { reads: asked.reads, reason: Refusal::NotLeader });
+            effects.push(Effect::ReadRefused { reads: asked.reads });
         }
     }
 
     pub(super) fn refuse_reads(&mut self, effects: &mut Effects) {
         for asked in self.asked_reads.drain(..) {
-            effects.push(Effect::ReadRefused { reads: asked.reads, reason: Refusal::NotLeader });
+            effects.push(Effect::ReadRefused { reads: asked.reads });
         }
     }
 }

@@ -53,7 +53,7 @@ impl Follower {
     pub fn start(state: ReplicaState, now: Time) -> (Self, Effects) {
         let mut effects = Effects::new();
         let mut follower = Self {
-            state: state.hand_over(),
+            state: state.without_held_replies(),
             leader: None,
             leader_heard_at: None,
             election_deadline: now,

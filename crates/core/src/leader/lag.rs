@@ -2,7 +2,7 @@
 //!
 //! A leader answers a write once its own machine has applied it. One whose machine is slow or stuck gives leadership to a voter
 //! whose machine keeps up (`docs/decisions/0025-apply-threads.md`). Far behind is more than a window of entries, or an entry
-//! that has been committed for three election timeouts. What takes long on every node is ahead on none, so leadership stays.
+//! that has been committed for three election timeouts. If every machine is slow, no peer is ahead, and leadership stays.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::effect::{Effect, Effects, Notice};
 use crate::ids::{Index, Time};
 use crate::leader::progress::Progress;
 use crate::leader::role::Leader;
-use crate::state::APPLY_STALL_ELECTION_TIMEOUTS;
+use crate::state::campaign::APPLY_STALL_ELECTION_TIMEOUTS;
 
 impl Leader {
     pub(super) fn note_commit(&mut self, now: Time) {
@@ -40,7 +40,7 @@ impl Leader {
         progress.said.applied.is_some_and(far)
     }
 
-    /// Whether a peer has said that its machine is by far not as much behind as would count as far.
+    /// Whether a peer is less than half as far behind as the limit.
     fn keeps_up(&self, now: Time, progress: &Progress) -> bool {
         let near = |applied| {
             let entries = self.entries_behind(applied);

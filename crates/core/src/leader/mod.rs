@@ -15,8 +15,8 @@ mod proposal;
 mod propose;
 mod reads;
 mod role;
-mod rounds;
 mod transfer;
+mod waiting_reads;
 
 pub use progress::PeerStatus;
 pub use proposal::Proposal;

@@ -38,10 +38,10 @@ impl Leader {
             let bytes_max = self.state.config.payload_bytes_max;
             let reason = if size > bytes_max {
                 Some(Refusal::TooLarge { bytes: size, bytes_max })
-            } else if bytes >= self.state.config.uncommitted_bytes_max
-                || self.state.apply.is_behind(self.state.commit)
-            {
-                Some(Refusal::Busy)
+            } else if bytes >= self.state.config.uncommitted_bytes_max {
+                Some(Refusal::Uncommitted)
+            } else if self.state.apply.is_behind(self.state.commit) {
+                Some(Refusal::Unapplied)
             } else {
                 None
             };

@@ -4,10 +4,10 @@
 //! arrived. Rounds are numbered within the term and never used twice, so an old acknowledgement confirms no new read
 //! (`known-bugs.md` 55). Reads that arrive during a round wait for the next one.
 
-use crate::effect::{Effect, Effects, ReadId, Refusal};
+use crate::effect::{Effect, Effects, ReadId};
 use crate::ids::{Index, NodeId, Round, Time};
 use crate::leader::role::Leader;
-use crate::leader::rounds::{Asker, Waiting};
+use crate::leader::waiting_reads::{Asker, Waiting};
 use crate::message::{Body, ReadIndexReply, ReadIndexRequest};
 use crate::replicator::ReplicatorEvent;
 
@@ -124,7 +124,7 @@ impl Leader {
         if !here.is_empty() {
             effects.push(match index {
                 Some(index) => Effect::ReadReady { reads: here, index },
-                None => Effect::ReadRefused { reads: here, reason: Refusal::NotLeader },
+                None => Effect::ReadRefused { reads: here },
             });
         }
     }

@@ -9,7 +9,7 @@ use crate::ids::{Incarnation, Index, NodeId, ReplicationSession, Round, Time};
 use crate::leader::commit_times::CommitTimes;
 use crate::leader::progress::Progress;
 use crate::leader::proposal::Proposal;
-use crate::leader::rounds::Reads;
+use crate::leader::waiting_reads::Reads;
 use crate::message::{Body, Message, VoteKind, VoteReply, VoteRequest};
 use crate::replicator::ReplicatorEvent;
 use crate::state::{ReplicaState, become_role};
@@ -106,7 +106,7 @@ impl Leader {
     /// Begins to lead: starts a replicator for each peer and appends the no-op of the term.
     pub fn start(state: ReplicaState, now: Time, wall_ms: u64) -> (Self, Effects) {
         let mut effects = Effects::new();
-        let state = state.hand_over();
+        let state = state.without_held_replies();
         let mut leader = Self {
             first_of_term: state.last().index.next(),
             uncommitted_bytes: state.tail.bytes_after(state.commit),

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::alone::{LAST, TERM, becomes, configured, message, node, said, state};
 use quorate_core::{
-    AppendReply, AppendResult, Applied, Body, Candidate, CandidateEvent, Config, Effect, Effects, Follower,
-    FollowerEvent, Index, Leader, LeaderEvent, LogId, NextRole, Notice, Phase, ReplicationSession, RoleEvent,
-    Round, Sequence, Term, Time, TransferRefusal, VoteKind, VoteReply, VoteRequest,
+    AppendReply, AppendResult, Body, Candidate, CandidateEvent, Config, Effect, Effects, Follower,
+    FollowerEvent, Index, Leader, LeaderEvent, LogId, MachineProgress, NextRole, Notice, Phase,
+    ReplicationSession, RoleEvent, Round, Sequence, Term, Time, TransferRefusal, VoteKind, VoteReply,
+    VoteRequest,
 };
 
 fn ms(ms: u64) -> Time {
@@ -185,7 +186,7 @@ fn follower(applied: u64) -> Follower {
     follower
 }
 
-fn asks(applied: Option<Applied>, last: LogId) -> RoleEvent {
+fn asks(applied: Option<MachineProgress>, last: LogId) -> RoleEvent {
     let request = VoteRequest { kind: VoteKind::Pre, campaign: Term(4), last, forced: false, applied };
     message(1, TERM, Body::VoteRequest(request))
 }
@@ -199,7 +200,7 @@ fn answer(effects: &Effects) -> (bool, bool) {
 
 #[test]
 fn a_voter_that_could_lead_with_a_machine_far_ahead_refuses_the_pre_vote() {
-    let at = |index, stuck| Some(Applied { index: Index(index), stuck });
+    let at = |index, stuck| Some(MachineProgress { index: Index(index), stuck });
     let newer = LogId { term: TERM, index: Index(3) };
     for (applied, last, granted, why) in [
         (at(0, false), LAST, false, "two entries behind"),

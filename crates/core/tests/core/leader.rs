@@ -202,7 +202,10 @@ fn bug_32_what_is_not_committed_is_bounded_by_bytes() {
     let config = Config { uncommitted_bytes_max: before + noop + of_100 + 1, ..Config::default() };
     let mut leader = Leader::start(configured(Some(0), config), Time(0), 1_000).0;
     let effects = propose(&mut leader, 1_000, &[100, 100, 100, 100]);
-    assert_eq!(answers(&effects), [(2, None), (1, Some(Refusal::Busy)), (1, Some(Refusal::Busy))]);
+    assert_eq!(
+        answers(&effects),
+        [(2, None), (1, Some(Refusal::Uncommitted)), (1, Some(Refusal::Uncommitted))]
+    );
     // One of the two is committed: the other one still counts.
     leader.step(Time(6), LeaderEvent::Role(RoleEvent::Persisted(Sequence(2))));
     let matched = |index| AppendReply {
@@ -217,7 +220,7 @@ fn bug_32_what_is_not_committed_is_bounded_by_bytes() {
     };
     hears(&mut leader, Time(7), 1, TERM, Body::AppendReply(matched(4)));
     assert_eq!(leader.state().commit(), Index(4));
-    let busy = (1, Some(Refusal::Busy));
+    let busy = (1, Some(Refusal::Uncommitted));
     assert_eq!(answers(&propose(&mut leader, 1_000, &[100; 3])), [(1, None), busy, busy]);
     leader.step(Time(8), LeaderEvent::Role(RoleEvent::Persisted(Sequence(3))));
     hears(&mut leader, Time(9), 1, TERM, Body::AppendReply(matched(6)));
@@ -257,7 +260,7 @@ fn what_is_committed_and_not_applied_is_bounded_in_entries_and_in_bytes() {
         handed += heard(&mut leader, 7, LeaderEvent::Role(message(1, TERM, Body::AppendReply(reply))));
         assert_eq!(leader.state().commit(), Index(6), "{name}");
         assert!(handed < 6, "{name}: {handed} entries were handed over");
-        assert_eq!(answers(&propose(&mut leader, 1_000, &[1])), [(1, Some(Refusal::Busy))], "{name}");
+        assert_eq!(answers(&propose(&mut leader, 1_000, &[1])), [(1, Some(Refusal::Unapplied))], "{name}");
         heard(&mut leader, 8, LeaderEvent::Role(RoleEvent::Applied(Index(6))));
         assert_eq!(answers(&propose(&mut leader, 1_000, &[1])), [(1, None)], "{name}");
     }

@@ -38,7 +38,7 @@ pub(crate) struct ApplierStart {
     pub(crate) gauge: Arc<Gauge>,
 }
 
-/// So long a reply waits for those of the commands behind it at first, and in a job that lasts.
+/// First and longest time a reply is held to be sent with later ones.
 const REPLIES_HELD: Duration = Duration::from_millis(1);
 const REPLIES_HELD_MAX: Duration = Duration::from_millis(8);
 

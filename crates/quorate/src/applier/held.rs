@@ -5,10 +5,11 @@
 //! Shared by one applier and its job. The lock is held to put one reply in, or to take all out. Bound: [`Replies`] sends what
 //! is above a megabyte by itself.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use quorate_bridge::{Replies, ReplyPort};
 
+use crate::lock::lock;
 use crate::protocol::Response;
 
 #[derive(Clone, Default)]
@@ -16,13 +17,13 @@ pub(crate) struct HeldReplies(Arc<Mutex<Replies>>);
 
 impl HeldReplies {
     pub(crate) fn add(&self, port: ReplyPort<Response>, response: &Response) {
-        let mut replies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whose reply cannot be sent has been told.
+        let mut replies = lock(&self.0);
+        // The caller was told if its answer could not be queued.
         let _ = port.send_with(response, &mut replies);
     }
 
     pub(crate) fn send(&self) {
-        let taken = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let taken = std::mem::take(&mut *lock(&self.0));
         // They are sent as they are dropped, outside the lock.
         drop(taken);
     }

@@ -102,8 +102,11 @@ impl<M: StateMachine> MachineHost for Host<M> {
 
     fn repeat_reply(&self, port: ProposalPort, at: LogId, reply: Option<Bytes>) {
         let LogId { index, term } = at;
-        let applied =
-            kept_reply::<M::Reply>(reply).map(|reply| Applied { reply, index: index.0, term: term.0 });
+        let applied = reply.and_then(|reply| kept_reply::<M::Reply>(&reply)).map(|reply| Applied {
+            reply,
+            index: index.0,
+            term: term.0,
+        });
         let result = applied.ok_or(ProposeError::ReplyNotKept { index: index.0 });
         send_reply(port, result, None, &HeldReplies::default());
     }

@@ -15,7 +15,7 @@ use crate::applier::waiters::Waiters;
 use crate::context::GroupContext;
 use crate::error::ProposeError;
 use crate::gauge::Gauge;
-use crate::machine::{ApplyError, Executor, QueryFailed, Taken};
+use crate::machine::{ApplyError, Execution, Executor, Lookup, QueryFailed, Taken};
 use crate::ports::{ProposalPort, QueryPort};
 
 /// How far a batch of entries was applied.
@@ -91,19 +91,21 @@ impl Work {
     /// Answers the proposer of an entry that the machine did not apply now.
     fn answer_unapplied(&self, port: ProposalPort, entry: &Entry, taken: Taken<()>) {
         let error = match taken {
-            Taken::Repeated { index, reply } => {
+            Execution::Found(Lookup::Repeated { index, reply }) => {
                 let machine = self.executor.running().expect("it took the entry");
                 let at = LogId { term: entry.term, index };
                 return machine.repeat_reply(port, at, reply);
             }
-            Taken::Mismatch { index } => ProposeError::KeyReused { index: index.0 },
-            Taken::Stale { last, index } => ProposeError::StaleSequence { last, index: index.0 },
-            Taken::Expired { forgotten_through } => {
+            Execution::Found(Lookup::Mismatch { index }) => ProposeError::KeyReused { index: index.0 },
+            Execution::Found(Lookup::Stale { last, index }) => {
+                ProposeError::StaleSequence { last, index: index.0 }
+            }
+            Execution::Found(Lookup::Expired { forgotten_through }) => {
                 let index = entry.index.0;
                 ProposeError::SessionExpired { forgotten_through: forgotten_through.0, index }
             }
-            Taken::Unreadable { detail } => ProposeError::Unreadable { detail },
-            Taken::NotCommand | Taken::Replied(()) => {
+            Execution::Unreadable { detail } => ProposeError::Unreadable { detail },
+            Execution::NotCommand | Execution::Replied(()) => {
                 ProposeError::unknown("the entry at its index is not a command")
             }
         };

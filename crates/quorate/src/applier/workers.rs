@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use crate::lock::lock;
 use crate::machine::caught;
 
 /// Threads that are started if the setting names no number: so many, or one for each core if these are fewer.
@@ -21,7 +22,7 @@ const THREADS_LEAST: usize = 2;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The jobs that wait, and the threads that do.
+/// Waiting jobs and idle threads.
 struct Queue {
     state: Mutex<State>,
     /// One for each thread: the one that is woken is chosen.
@@ -47,7 +48,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// The next job for this thread; `None` once the node has ended.

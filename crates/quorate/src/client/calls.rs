@@ -9,10 +9,10 @@ use bytes::Bytes;
 use quorate_core::GroupId;
 use tokio::time::Instant;
 
-use crate::attempt::{self, CallFailure, EncodedReply, call_group, proposal_result, query_result, waited_ms};
+use crate::attempt::{self, CallFailure, EncodedReply, call_group, proposal_result, query_result};
 use crate::client::connection::Client;
 use crate::client::session_pool::ClientSessionPool;
-use crate::error::{NotReadyReason, Outcome, ProposeError, QueryError};
+use crate::error::{Outcome, ProposeError, QueryError};
 use crate::machine::SessionKey;
 use crate::protocol::{self, Consistency, GroupProtocol, Request, Response};
 
@@ -86,22 +86,30 @@ impl GroupCalls {
 
     pub(super) fn query(&self, query: Bytes, consistency: Consistency) -> Calling<'_, Bytes, QueryError> {
         Box::pin(async move {
-            let deadline = self.deadline();
+            let (started, deadline, mut rounds, mut hopeful) = (Instant::now(), self.deadline(), 0, 0);
             let in_flight = self.client.inner.options.in_flight_max;
             let permit = tokio::time::timeout_at(deadline, self.client.inner.permits.acquire()).await;
             let Ok(Ok(_permit)) = permit else { return Err(QueryError::Busy { in_flight }) };
             loop {
                 let request = Request::Query { query: query.clone(), consistency };
-                let error = match query_result(self.ask_node(&request, deadline).await) {
+                let error = match query_result(self.ask_node(&request, &mut rounds, deadline).await) {
                     Ok(answer) => return Ok(answer),
                     Err(error) => error,
                 };
-                let may_pass = matches!(
-                    error,
-                    QueryError::NotReady { .. } | QueryError::NoLeader { .. } | QueryError::Stopped { .. }
-                );
+                let may_pass = match error {
+                    QueryError::NotReady { .. }
+                    | QueryError::NoLeader { .. }
+                    | QueryError::Stopped { .. } => {
+                        hopeful = rounds;
+                        true
+                    }
+                    // Another node's machine may run, unless each said in a full round that its own has faulted. A round may have
+                    // been begun by another call, so it is the second one that asks them all.
+                    QueryError::Faulted { .. } => rounds < hopeful + 2,
+                    _ => false,
+                };
                 if !may_pass || Instant::now() >= deadline {
-                    return Err(error);
+                    return Err(error.after(started));
                 }
             }
         })
@@ -109,16 +117,15 @@ impl GroupCalls {
 
     /// Tries one node after the other. Once an attempt may have been seen, the result is not called refused or failed.
     async fn attempts(&self, payload: Bytes, has_session: bool, deadline: Instant) -> Attempts {
-        let (started, options) = (Instant::now(), &self.client.inner.options);
+        let (started, options, mut rounds) = (Instant::now(), &self.client.inner.options, 0);
         let permit = tokio::time::timeout_at(deadline, self.client.inner.permits.acquire()).await;
         let Ok(Ok(_permit)) = permit else {
-            let busy = ProposeError::Busy { in_flight: options.in_flight_max };
-            return Attempts { result: Err(busy), in_doubt: false };
+            return Attempts { result: Err(ProposeError::busy(options.in_flight_max)), in_doubt: false };
         };
         let mut doubt: Option<String> = None;
         let error = loop {
             let request = Request::Propose { payload: payload.clone() };
-            let response = self.ask_node(&request, deadline).await;
+            let response = self.ask_node(&request, &mut rounds, deadline).await;
             let error = match proposal_result(response, &self.name) {
                 Ok(replied) => return Attempts { result: Ok(replied), in_doubt: doubt.is_some() },
                 Err(error) => error,
@@ -127,7 +134,7 @@ impl GroupCalls {
                 doubt = Some(detail.clone());
             }
             if Instant::now() >= deadline || !may_retry(&error, has_session) {
-                break leaderless(error, started);
+                break error.after(started);
             }
         };
         match doubt {
@@ -140,7 +147,12 @@ impl GroupCalls {
 
     /// One attempt, at the node that answered last. On failure, rotate to the next node, or to the leader if the one that
     /// answered knows it; back off after a full round.
-    async fn ask_node(&self, request: &Request, deadline: Instant) -> Result<Response, CallFailure> {
+    async fn ask_node(
+        &self,
+        request: &Request,
+        rounds: &mut u32,
+        deadline: Instant,
+    ) -> Result<Response, CallFailure> {
         let inner = &self.client.inner;
         let node = inner.nodes.current();
         let remote = inner
@@ -159,7 +171,8 @@ impl GroupCalls {
             inner.learn_from(&node, &self.exposed, deadline).await;
         }
         if round_is_over {
-            attempt::pause(deadline, 0).await;
+            attempt::pause(deadline, *rounds).await;
+            *rounds += 1;
         }
         result
     }
@@ -192,19 +205,53 @@ fn is_of_node(error: &ProposeError) -> bool {
     )
 }
 
-/// A command that was refused or superseded did not happen and may be sent again; one that is unknown, under a session
-/// only.
+/// A command that was refused is sent again; one that was superseded or is unknown, under a session only.
 fn may_retry(error: &ProposeError, has_session: bool) -> bool {
     let doubtful = matches!(error, ProposeError::Superseded { .. } | ProposeError::Unknown { .. });
     is_of_node(error) || (has_session && doubtful)
 }
 
-/// Seen from outside, a node that does not lead is a group without a leader.
-fn leaderless(error: ProposeError, started: Instant) -> ProposeError {
-    match error {
-        ProposeError::NotReady { reason: NotReadyReason::NotLeader, .. } => {
-            ProposeError::NoLeader { waited_ms: waited_ms(started) }
-        }
-        other => other,
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
+    use quorate_bridge::{Bridge, BridgeOptions, Exposed, Identity, Inbound};
+
+    use crate::client::{Client, ClientOptions};
+    use crate::error::NotReadyReason;
+    use crate::machine::{Add, Counter};
+
+    use super::*;
+
+    /// More than 50 times a second, with each of them, whatever its number of nodes.
+    #[tokio::test]
+    async fn a_client_without_a_leader_asks_ever_less() {
+        let asked = Arc::new(AtomicU32::new(0));
+        let mut options = BridgeOptions::new("node0", Identity::peer([7; 32], "node0", 1, 1));
+        options.listen = Some("127.0.0.1:0".to_owned());
+        let node = Bridge::start(options, None).await.expect("a free port");
+        let count = asked.clone();
+        let leaderless = Exposed::sink::<GroupProtocol>(move |batch| {
+            for Inbound { message, reply, .. } in batch {
+                if let (Request::Propose { .. }, Some(reply)) = (message, reply) {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    let refused = ProposeError::not_ready(NotReadyReason::NotLeader);
+                    drop(reply.send(&Response::NotApplied(refused)));
+                }
+            }
+            Ok(())
+        });
+        node.expose(&protocol::exposed_name(GroupId::of_name("counter")), leaderless).expect("a free name");
+        let address = node.local_addr().expect("it listens").to_string();
+        let options = ClientOptions { timeout: Duration::from_secs(2), ..ClientOptions::default() };
+        let client = Client::connect([address], options).await.expect("an address");
+        let refused = client.group::<Counter>("counter").propose(Add(1)).await.expect_err("no leader");
+        assert!(matches!(refused, ProposeError::NoLeader { .. }), "{refused}");
+        // The pauses of eight rounds are longer than two seconds.
+        let asked = asked.load(Ordering::Relaxed);
+        assert!((1..=8).contains(&asked), "asked {asked} times in two seconds");
+        client.close().await;
+        node.stop().await;
     }
 }

@@ -3,15 +3,16 @@
 //! Owns the order in which they are asked. Never dials: it says which links to make and to drop. What was given stays, so that
 //! a client finds its cluster again when all that it learned is gone. Bound: [`LEARNED_MAX`] beside those given.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use quorate_bridge::PeerAddress;
 use tokio::time::Instant;
 
+use crate::lock::lock;
 use crate::protocol::MemberAddress;
 
-/// So many members are learned, at most.
+/// Members learned, at most.
 const LEARNED_MAX: usize = 64;
 
 /// How often the members are asked for, at most.
@@ -19,7 +20,7 @@ const LEARN_EVERY: Duration = Duration::from_millis(100);
 
 /// A node that may be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct KnownNode {
     /// The name of the link.
     label: String,
     address: String,
@@ -34,7 +35,7 @@ pub(super) struct Nodes(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    places: Vec<Place>,
+    known: Vec<KnownNode>,
     current: usize,
     has_learned: bool,
     learn_not_before: Option<Instant>,
@@ -49,33 +50,32 @@ pub(super) struct Changes {
 
 impl Nodes {
     pub(super) fn given(peers: &[PeerAddress]) -> Self {
-        let place = |peer: &PeerAddress| Place {
+        let node = |peer: &PeerAddress| KnownNode {
             label: peer.node.clone(),
             address: peer.address.clone(),
             id: None,
             given: true,
         };
-        let places = peers.iter().map(place).collect();
-        Self(Mutex::new(State { places, current: 0, has_learned: false, learn_not_before: None }))
+        let known = peers.iter().map(node).collect();
+        Self(Mutex::new(State { known, current: 0, has_learned: false, learn_not_before: None }))
     }
 
     /// The link of the node that is asked.
     pub(super) fn current(&self) -> String {
         let state = self.lock();
-        state.places[state.current].label.clone()
+        state.known[state.current].label.clone()
     }
 
     /// Asks the next node from now on, unless another call has rotated already. True after a full round.
     pub(super) fn rotate_from(&self, label: &str) -> bool {
         let mut state = self.lock();
-        if state.places[state.current].label == label {
-            state.current = (state.current + 1) % state.places.len();
+        if state.known[state.current].label == label {
+            state.current = (state.current + 1) % state.known.len();
         }
         state.current == 0
     }
 
-    /// Whether the members are to be asked for now, of a node that has answered: usefully, or that it cannot serve. If so, no
-    /// other call asks for a while.
+    /// Whether to ask this node for the member list now; if so, no other call asks for a while.
     pub(super) fn learns_now(&self, useful: bool) -> bool {
         let (mut state, now) = (self.lock(), Instant::now());
         let due = state.learn_not_before.is_none_or(|at| now >= at) && (!useful || !state.has_learned);
@@ -96,36 +96,36 @@ impl Nodes {
         if members.is_empty() {
             return Changes::default();
         }
-        let asked = state.places[state.current].label.clone();
+        let asked = state.known[state.current].label.clone();
         let mut changes = Changes::default();
-        let mut places: Vec<Place> = state.places.iter().filter(|place| place.given).cloned().collect();
-        for place in &mut places {
-            let by_address = members.iter().find(|member| member.raft == place.address);
+        let mut known: Vec<KnownNode> = state.known.iter().filter(|node| node.given).cloned().collect();
+        for node in &mut known {
+            let by_address = members.iter().find(|member| member.raft == node.address);
             let by_address = by_address.map(|member| member.id.to_string());
-            place.id = answers(&place.label).or(by_address);
+            node.id = answers(&node.label).or(by_address);
         }
         for member in members.iter().filter(|member| !member.raft.is_empty()).take(LEARNED_MAX) {
             let (id, address) = (member.id.to_string(), member.raft.clone());
-            if places.iter().any(|place| place.id.as_ref() == Some(&id)) {
+            if known.iter().any(|node| node.id.as_ref() == Some(&id)) {
                 continue;
             }
-            let place = Place { label: id.clone(), address: address.clone(), id: Some(id), given: false };
-            if !state.places.contains(&place) {
-                changes.add.push(PeerAddress::new(place.label.clone(), address));
+            let node = KnownNode { label: id.clone(), address: address.clone(), id: Some(id), given: false };
+            if !state.known.contains(&node) {
+                changes.add.push(PeerAddress::new(node.label.clone(), address));
             }
-            places.push(place);
+            known.push(node);
         }
-        let is_gone = |old: &&Place| places.iter().all(|place| place.label != old.label);
-        changes.remove = state.places.iter().filter(is_gone).map(|place| place.label.clone()).collect();
-        let at = |found: &dyn Fn(&Place) -> bool| places.iter().position(found);
-        let of_leader = leader.and_then(|leader| at(&|place| place.id.as_deref() == Some(leader)));
-        state.current = of_leader.or_else(|| at(&|place| place.label == asked)).unwrap_or(0);
-        (state.places, state.has_learned) = (places, true);
+        let is_gone = |old: &&KnownNode| known.iter().all(|node| node.label != old.label);
+        changes.remove = state.known.iter().filter(is_gone).map(|node| node.label.clone()).collect();
+        let at = |found: &dyn Fn(&KnownNode) -> bool| known.iter().position(found);
+        let of_leader = leader.and_then(|leader| at(&|node| node.id.as_deref() == Some(leader)));
+        state.current = of_leader.or_else(|| at(&|node| node.label == asked)).unwrap_or(0);
+        (state.known, state.has_learned) = (known, true);
         changes
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -66,10 +66,10 @@ impl<M: StateMachine> RemoteGroup<M> {
     ) -> Result<M::Answer, QueryError> {
         let query = query.into();
         let encoded = machine::encode(&query, usize::MAX)
-            .map_err(|error| QueryError::not_ready(format!("query cannot be encoded: {error}")))?;
+            .map_err(|error| QueryError::Unreadable { detail: error.to_string() })?;
         drop(query);
         let answer = self.calls.query(encoded, consistency).await?;
         machine::decode(&answer)
-            .map_err(|error| QueryError::not_ready(format!("the answer cannot be read: {error}")))
+            .map_err(|error| QueryError::Unreadable { detail: format!("the answer: {error}") })
     }
 }

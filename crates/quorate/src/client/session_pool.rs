@@ -2,10 +2,11 @@
 //! one before it, with an index that was applied before it was sent. Without that index, a cluster that has forgotten
 //! the client would take its retry for a new command and apply it twice (`machine/sessions.rs`).
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use quorate_core::Index;
 
+use crate::lock::lock;
 use crate::machine::{ClientId, SessionKey};
 
 /// One session between two commands.
@@ -39,7 +40,7 @@ struct Pool {
 impl ClientSessionPool {
     /// A free session, or a new one.
     pub(super) fn take(&self, new: impl FnOnce() -> ClientId) -> PooledSession {
-        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = lock(&self.0);
         let since = pool.applied;
         let free = pool.free.pop().map(|session| PooledSession { since, ..session });
         free.unwrap_or_else(|| PooledSession { client: new(), sequence: 0, since })
@@ -47,12 +48,12 @@ impl ClientSessionPool {
 
     /// Gives a session back, once its command will not be sent again.
     pub(super) fn give(&self, session: PooledSession) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).free.push(session);
+        lock(&self.0).free.push(session);
     }
 
     /// A reply showed that this index is applied.
     pub(super) fn applied(&self, index: u64) {
-        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = lock(&self.0);
         pool.applied = pool.applied.max(Index(index));
     }
 }

@@ -1,5 +1,5 @@
-//! The door of a group: what a Session delivers for it, one batch per socket read, sent on along the route without a hop
-//! through Group.
+//! The door of a group: what an inbound connection delivers for it, one batch per socket read, sent on along the
+//! route without a hop through Group.
 //!
 //! While no role runs, Raft messages are dropped and callers are refused. The name stays exposed: whatever is restarted
 //! is reached by the same name.

@@ -5,7 +5,7 @@
 //! - `faults`: which nodes' machines faulted.
 //! - `state`: what the actor owns, and the route it publishes.
 //! - `leader_log`: what the log says of roles and leaders.
-//! - `said`: its lines.
+//! - `log_lines`: its lines.
 //! - `roles`, `appliers`: how the role and the applier are started, lost and restarted.
 //! - `actor`: the actor.
 
@@ -15,6 +15,6 @@ mod completion;
 pub(crate) mod door;
 mod faults;
 mod leader_log;
+mod log_lines;
 mod roles;
-mod said;
 pub(crate) mod state;

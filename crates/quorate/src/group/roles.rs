@@ -23,7 +23,7 @@ impl GroupState {
     /// Handles what came back from a stale route, or found no role.
     pub(super) fn for_role(&mut self, event: RoleEvent) {
         match event {
-            // What comes by way of Group may be older than what a role has heard since: what holds now is told.
+            // An event that came through Group may be stale; send the current value.
             RoleEvent::DiskFull(_) => self.tell_disk_full(),
             RoleEvent::StoreAway if self.start.cx.store().is_some() => {}
             // May come from a previous applier; the current one shows where it is.
@@ -115,9 +115,8 @@ impl GroupState {
         }
     }
 
-    /// Starts a follower once the disk's state is known and the applier has restored its machine (`docs/safety.md` 10). Where
-    /// the applier is, it shows by itself: it may be at an entry for as long as the machine takes, and what it has applied by
-    /// then reaches the role as ever.
+    /// Starts a follower once the disk's state is known and the applier has restored its machine (`docs/safety.md` 10). The
+    /// applier's position is read from its gauge; later progress reaches the role as usual.
     pub(super) async fn start_follower(&mut self, me: &ActorRef<GroupMessage>) {
         let applied = match (self.applier_ready, self.fault_here) {
             (true, _) => self.gauge.applied(),

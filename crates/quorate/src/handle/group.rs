@@ -121,8 +121,8 @@ impl<M: StateMachine> GroupHandle<M> {
     }
 
     /// As [`propose_by`](Self::propose_by), once only: however often the same key is proposed, the command is applied
-    /// once, and each time answered with the first reply. The one way to retry after *unknown*. Another command under the
-    /// same key is [`KeyReused`](ProposeError::KeyReused), and is not applied.
+    /// once, and each time answered with the first reply. After *unknown* a retry is safe only if the first attempt had the same
+    /// key. Another command under the same key is [`KeyReused`](ProposeError::KeyReused), and is not applied.
     pub async fn propose_once(
         &self,
         key: impl Into<CommandKey>,

@@ -107,7 +107,7 @@ impl HandleInner {
 
     fn proposal_permit(&self) -> Result<OwnedSemaphorePermit, ProposeError> {
         let permit = self.proposals.clone().try_acquire_owned();
-        permit.map_err(|_| ProposeError::Busy { in_flight: self.live.proposals_max })
+        permit.map_err(|_| ProposeError::busy(self.live.proposals_max))
     }
 
     /// Asks the machine of this node; tries again until the deadline, because a query changes nothing.
@@ -125,16 +125,12 @@ impl HandleInner {
                 return Err(QueryError::Stopped { detail: detail.clone() });
             }
             match self.query_once(&route, query.clone(), consistency, deadline).await {
-                Err(QueryError::NotReady { .. }) if Instant::now() < deadline => {
+                Err(refused @ (QueryError::NotReady { .. } | QueryError::NoLeader { .. })) => {
                     wait_for_change(&mut routes, deadline, attempts).await;
                     attempts += 1;
-                }
-                Err(QueryError::NotReady { .. }) if consistency == Consistency::Linearizable => {
-                    let waited_ms = waited_ms(started);
-                    return Err(match unreachable_leader(&route) {
-                        Some((leader, detail)) => QueryError::LeaderUnreachable { leader, detail, waited_ms },
-                        None => QueryError::NoLeader { waited_ms },
-                    });
+                    if Instant::now() >= deadline {
+                        return Err(query_refused(refused, &routes.borrow(), started));
+                    }
                 }
                 other => return other,
             }
@@ -157,8 +153,11 @@ impl HandleInner {
         match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(QueryError::not_ready("an actor ended during the query")),
+            Err(_) if consistency == Consistency::Linearizable && lacks_leader(&self.route.borrow()) => {
+                Err(QueryError::NoLeader { waited_ms: 0 })
+            }
             Err(_) => Err(QueryError::not_ready(
-                "the deadline passed before this node had applied enough of its log",
+                "the deadline passed before this node knew that it had applied enough of its log",
             )),
         }
     }
@@ -180,6 +179,20 @@ fn unreachable_leader(route: &Route) -> Option<(String, String)> {
     leader.why_not_connected().map(|detail| (leader.node().to_owned(), detail))
 }
 
+fn lacks_leader(route: &Route) -> bool {
+    matches!(route.leader, LeaderRoute::Unknown) || unreachable_leader(route).is_some()
+}
+
+/// What a caller is told at the deadline: why it was refused last.
+fn query_refused(refused: QueryError, route: &Route, started: Instant) -> QueryError {
+    match (refused, unreachable_leader(route)) {
+        (QueryError::NoLeader { .. }, Some((leader, detail))) => {
+            QueryError::LeaderUnreachable { leader, detail, waited_ms: waited_ms(started) }
+        }
+        (refused, _) => refused.after(started),
+    }
+}
+
 /// Waits after a refusal, or returns the final error when the deadline has passed.
 fn wait_to_retry(
     routes: &mut RouteReceiver,
@@ -189,18 +202,17 @@ fn wait_to_retry(
 ) -> Wait<'_, (), ProposeError> {
     debug_assert_eq!(refused.outcome(), Outcome::Refused);
     Box::pin(async move {
-        if Instant::now() >= deadline {
-            if let ProposeError::NoSuchGroup { .. } = refused {
-                return Err(refused);
-            }
-            let (leader, waited_ms) = (unreachable_leader(&routes.borrow()), waited_ms(started));
-            return Err(match leader {
-                Some((leader, detail)) => ProposeError::LeaderUnreachable { leader, detail, waited_ms },
-                None => ProposeError::NoLeader { waited_ms },
-            });
-        }
         wait_for_change(routes, deadline, attempts).await;
-        Ok(())
+        if Instant::now() < deadline {
+            return Ok(());
+        }
+        let leader = unreachable_leader(&routes.borrow());
+        Err(match (refused, leader) {
+            (ProposeError::NotReady { .. }, Some((leader, detail))) => {
+                ProposeError::LeaderUnreachable { leader, detail, waited_ms: waited_ms(started) }
+            }
+            (refused, _) => refused.after(started),
+        })
     })
 }
 
@@ -210,5 +222,60 @@ async fn wait_for_change(routes: &mut RouteReceiver, deadline: Instant, attempts
     if matches!(changed, Ok(Err(_))) {
         // The node has ended and the route never changes again. Without the pause the caller would spin.
         attempt::pause(deadline, attempts).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+    use crate::messages::role::LeaderMessage;
+    use crate::route_watch::RouteSender;
+
+    use super::*;
+
+    struct Silent;
+
+    impl Actor for Silent {
+        type Msg = LeaderMessage;
+        type State = ();
+        type Arguments = ();
+
+        async fn pre_start(&self, _: ActorRef<LeaderMessage>, (): ()) -> Result<(), ActorProcessingErr> {
+            Ok(())
+        }
+    }
+
+    fn handle(routes: &RouteSender) -> HandleInner {
+        HandleInner {
+            name: "counter".to_owned(),
+            node: NodeId::new("node0").expect("a legal name"),
+            route: routes.subscribe(),
+            live: LiveConfig::default(),
+            command_bytes_max: 1 << 20,
+            proposals: Arc::new(Semaphore::new(1)),
+            queries: Arc::new(Semaphore::new(1)),
+            keep_alive: OnceLock::new(),
+        }
+    }
+
+    /// Told that no leader is known, an operator looks for a majority that is there.
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_is_told_why_it_was_refused_last() {
+        let routes = RouteSender::new();
+        let handle = handle(&routes);
+        let deadline = || Instant::now() + Duration::from_secs(1);
+        let refused = handle.propose_with_retry::<()>(Bytes::new(), deadline()).await;
+        assert_eq!(refused.err(), Some(ProposeError::NoLeader { waited_ms: 1_000 }));
+
+        let (leader, ended) = Actor::spawn(None, Silent, ()).await.expect("it has no name");
+        let halted = Some(Arc::from("upgrade this node"));
+        routes.send_replace(Route { leader: LeaderRoute::Here(leader.clone()), halted, ..Route::empty() });
+        let refused = handle.propose_with_retry::<()>(Bytes::new(), deadline()).await;
+        assert_eq!(refused.err(), Some(ProposeError::not_ready(NotReadyReason::MachineRestarting)));
+        let refused = handle.query_with_retry::<(), ()>((), Consistency::Linearizable, deadline()).await;
+        assert_eq!(refused.err(), Some(QueryError::not_ready("upgrade this node")));
+        leader.stop(None);
+        ended.await.expect("it ends");
     }
 }

@@ -241,7 +241,7 @@ impl LogStoreState {
     fn watch(&mut self, me: &ActorRef<StoreMessage>, number: u64) {
         let signs = self.handle.signs_of_life();
         if std::mem::replace(&mut self.signs, signs) != signs {
-            // A commit waits for a compaction that goes on. That of all nodes may do so at the same time.
+            // A commit waits for a compaction that goes on. All nodes may compact at once, so this is not a silent disk.
             self.busy = self.busy.map(|(current, _)| (current, Instant::now()));
         }
         let Some((current, since)) = self.busy else { return };

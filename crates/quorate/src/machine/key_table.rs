@@ -36,7 +36,7 @@ impl Default for KeyTable {
 
 impl KeyTable {
     /// Looks up the key of the entry at `at`.
-    pub(super) fn look_up(&mut self, key: CommandKey, command: CommandHash, at: Index) -> Lookup {
+    pub(super) fn look_up(&mut self, key: CommandKey, command: CommandHash, at: Index) -> Option<Lookup> {
         let (table, key) = self.table_of(key);
         table.look_up(key, command, at)
     }
@@ -88,7 +88,7 @@ mod tests {
     const COMMAND: CommandHash = CommandHash(7);
 
     fn applied(table: &mut KeyTable, key: CommandKey, at: u64) {
-        assert_eq!(table.look_up(key, COMMAND, Index(at)), Lookup::New, "at {at}");
+        assert_eq!(table.look_up(key, COMMAND, Index(at)), None, "at {at}");
         table.record(key, COMMAND, Index(at), None);
     }
 
@@ -97,11 +97,11 @@ mod tests {
         let mut table = KeyTable::default();
         applied(&mut table, opaque(1), 1);
         applied(&mut table, session(1, 0), 2);
-        let repeated = |index| Lookup::Repeated { index: Index(index), reply: None };
+        let repeated = |index| Some(Lookup::Repeated { index: Index(index), reply: None });
         assert_eq!(table.look_up(opaque(1), COMMAND, Index(3)), repeated(1));
         assert_eq!(table.look_up(session(1, 0), COMMAND, Index(4)), repeated(2));
         let other = table.look_up(opaque(1), CommandHash(8), Index(5));
-        assert_eq!(other, Lookup::Mismatch { index: Index(1) });
+        assert_eq!(other, Some(Lookup::Mismatch { index: Index(1) }));
     }
 
     #[test]
@@ -113,9 +113,9 @@ mod tests {
             applied(&mut table, opaque(key.into()), key);
         }
         let at = Index(full + 3);
-        assert!(matches!(table.look_up(session(0, 1), COMMAND, at), Lookup::Repeated { .. }));
-        assert_eq!(table.look_up(opaque(2), COMMAND, at.next()), Lookup::New, "the oldest is forgotten");
-        assert!(matches!(table.look_up(opaque(3), COMMAND, at.next()), Lookup::Repeated { .. }));
+        assert!(matches!(table.look_up(session(0, 1), COMMAND, at), Some(Lookup::Repeated { .. })));
+        assert_eq!(table.look_up(opaque(2), COMMAND, at.next()), None, "the oldest is forgotten");
+        assert!(matches!(table.look_up(opaque(3), COMMAND, at.next()), Some(Lookup::Repeated { .. })));
         let (sessions, keys) = table.images();
         let back = KeyTable::of_images(sessions, keys, Index(full + 4)).expect("an image is valid");
         assert_eq!(back, table);

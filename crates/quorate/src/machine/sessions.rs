@@ -30,17 +30,15 @@ pub const REPLY_BYTES_MAX: usize = 2 << 20;
 /// All kept replies together, in bytes, at most.
 pub const KEPT_REPLIES_BYTES_MAX: usize = 32 << 20;
 
-/// What is known about a session key.
+/// What is known about a session key under which a command was applied, or may have been. `K` is a reply that was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lookup {
-    /// Not seen: apply it, then [`ClientSessions::record`] it.
-    New,
+pub enum Lookup<K = Bytes> {
     /// Applied before, at `index`.
     Repeated {
         /// The index of the entry that was applied.
         index: Index,
-        /// The reply, if it was kept.
-        reply: Option<Bytes>,
+        /// The reply; `None` if it was too long to keep, or can no longer be read.
+        reply: Option<K>,
     },
     /// Another command was applied under this key, at `index`; this one was not, and never will be.
     Mismatch {
@@ -59,6 +57,18 @@ pub enum Lookup {
         /// Clients last active at or below this index may have been forgotten.
         forgotten_through: Index,
     },
+}
+
+impl<K> Lookup<K> {
+    /// The same with another form of the reply; none if that is not possible.
+    pub(crate) fn with_reply<L>(self, reply_of: impl FnOnce(K) -> Option<L>) -> Lookup<L> {
+        match self {
+            Self::Repeated { index, reply } => Lookup::Repeated { index, reply: reply.and_then(reply_of) },
+            Self::Mismatch { index } => Lookup::Mismatch { index },
+            Self::Stale { last, index } => Lookup::Stale { last, index },
+            Self::Expired { forgotten_through } => Lookup::Expired { forgotten_through },
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,20 +135,18 @@ impl ClientSessions {
         self.clients.is_empty()
     }
 
-    /// Looks up the key of the entry at `at`. A client that is known counts as used there, whatever the answer.
-    pub fn look_up(&mut self, key: SessionKey, command: CommandHash, at: Index) -> Lookup {
+    /// Looks up the key of the entry at `at`; `None` if it is new: apply the command, then [`record`](Self::record) it. A client
+    /// that is known counts as used there, whatever the answer.
+    pub fn look_up(&mut self, key: SessionKey, command: CommandHash, at: Index) -> Option<Lookup> {
         let Some(session) = self.clients.get(&key.client).copied() else {
             // A client forgotten had its last use, hence its first, at or below `forgotten_through`; one whose first use
             // lies above was never forgotten.
-            return match key.since {
-                Some(since) if since < self.forgotten_through => {
-                    Lookup::Expired { forgotten_through: self.forgotten_through }
-                }
-                Some(_) | None => Lookup::New,
-            };
+            let forgotten_through = self.forgotten_through;
+            let is_expired = key.since.is_some_and(|since| since < forgotten_through);
+            return is_expired.then_some(Lookup::Expired { forgotten_through });
         };
         if key.sequence > session.sequence {
-            return Lookup::New;
+            return None;
         }
         let reply = self.take_use(session.used_at);
         if let Some(reply) = &reply {
@@ -146,13 +154,13 @@ impl ClientSessions {
         }
         self.put_use(key.client, ClientSession { used_at: at, ..session });
         let index = session.applied_at;
-        if key.sequence != session.sequence {
+        Some(if key.sequence != session.sequence {
             Lookup::Stale { last: session.sequence, index }
         } else if session.command.is_some_and(|applied| applied != command) {
             Lookup::Mismatch { index }
         } else {
             Lookup::Repeated { index, reply }
-        }
+        })
     }
 
     /// Records what the entry at `at` did under `key`; `None` where the reply could not be encoded.

@@ -6,8 +6,8 @@
 //! this node is kept as well: a node that never took part takes part only when every founding member has.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use quorate_bridge::{Admission, Admitting, Direction, Hello, PeerKind, Refusal, RefusalCode};
@@ -15,6 +15,7 @@ use quorate_core::{Incarnation, NodeId};
 use quorate_store::{PeerSource, StoreHandle, StoreRequest};
 
 use crate::context::StoreRoute;
+use crate::lock::lock;
 use crate::messages::store::port_answer;
 
 /// An admission waits for the job in progress and is in the next one; both may have become twice as slow.
@@ -112,7 +113,7 @@ impl Gate {
     }
 
     fn check_boot(&self, peer: &NodeId, hello: &Hello) -> Result<(), Refusal> {
-        let mut boots = self.boots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut boots = lock(&self.boots);
         let newest = boots.entry((peer.clone(), Incarnation(hello.incarnation))).or_default();
         if hello.boot < *newest {
             let what = format!("node {peer} was at boot {newest} and is now at {}", hello.boot);

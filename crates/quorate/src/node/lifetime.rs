@@ -81,18 +81,9 @@ async fn live(
     mut ending: watch::Receiver<Option<Ending>>,
     ended: watch::Sender<bool>,
 ) {
-    let owner = match open(spec, disk).await {
-        Ok(owner) => owner,
+    let (owner, join) = match begin(spec, disk).await {
+        Ok(begun) => begun,
         Err(error) => {
-            let _ = started.send(Err(error));
-            return;
-        }
-    };
-    let first = spawn_node(&owner).await;
-    let mut join = match first {
-        Ok(join) => join,
-        Err(error) => {
-            take_down(&owner, Ending::Killed).await;
             let _ = started.send(Err(error));
             return;
         }
@@ -101,31 +92,10 @@ async fn live(
         take_down(&owner, Ending::Killed).await;
         return;
     }
-    let (mut failure, mut restarts) = (owner.failure.subscribe(), Restarts::new(NODE));
-    let how = loop {
-        tokio::select! {
-            biased;
-            asked = ending.wait_for(Option::is_some) => {
-                // An error means that every clone of the node was dropped: it ends in order, too.
-                break asked.ok().and_then(|asked| *asked).unwrap_or(Ending::Graceful);
-            }
-            failed = failure.wait_for(Option::is_some) => {
-                drop(failed);
-                break Ending::Killed;
-            }
-            _ = &mut join => {}
-        }
-        tracing::warn!(node = %owner.id, "restarting root supervisor");
-        match respawn_node(&owner, &mut restarts).await {
-            Ok(next) => join = next,
-            Err(error) => {
-                owner.fail(NodeFailure::Actor { actor: "Node".into(), detail: error.to_string() });
-                break Ending::Killed;
-            }
-        }
-    };
+    let how = watch_over(&owner, join, &mut ending).await;
     if how == Ending::Graceful {
         // A second order to end, at once this time, or a failed disk cuts it short.
+        let mut failure = owner.failure.subscribe();
         tokio::select! {
             biased;
             hurried = ending.wait_for(|asked| *asked == Some(Ending::Killed)) => drop(hurried),
@@ -135,6 +105,48 @@ async fn live(
     }
     take_down(&owner, how).await;
     ended.send_replace(true);
+}
+
+async fn begin(spec: NodeSpec, disk: Box<dyn Disk>) -> Result<(Arc<Owner>, JoinHandle<()>), StartError> {
+    let owner = open(spec, disk).await?;
+    match spawn_node(&owner).await {
+        Ok(join) => Ok((owner, join)),
+        Err(error) => {
+            take_down(&owner, Ending::Killed).await;
+            Err(error)
+        }
+    }
+}
+
+/// Starts the root supervisor again whenever it ends, until the node is to end: how.
+async fn watch_over(
+    owner: &Arc<Owner>,
+    mut join: JoinHandle<()>,
+    ending: &mut watch::Receiver<Option<Ending>>,
+) -> Ending {
+    let (mut failure, mut restarts) = (owner.failure.subscribe(), Restarts::new(NODE));
+    loop {
+        tokio::select! {
+            biased;
+            asked = ending.wait_for(Option::is_some) => {
+                // An error means that every clone of the node was dropped: it ends in order, too.
+                return asked.ok().and_then(|asked| *asked).unwrap_or(Ending::Graceful);
+            }
+            failed = failure.wait_for(Option::is_some) => {
+                drop(failed);
+                return Ending::Killed;
+            }
+            _ = &mut join => {}
+        }
+        tracing::warn!(node = %owner.id, "restarting root supervisor");
+        match respawn_node(owner, &mut restarts).await {
+            Ok(next) => join = next,
+            Err(error) => {
+                owner.fail(NodeFailure::Actor { actor: "Node".into(), detail: error.to_string() });
+                return Ending::Killed;
+            }
+        }
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the pause before a restart, in the task above all actors")]

@@ -84,7 +84,7 @@ fn open_store(
     Ok((StoreThread::start(store, deadline, fatal)?, cluster))
 }
 
-/// What roles say to a peer may be so much at a time: the answers to all reads that one round confirms are several thousand.
+/// Bytes queued on the control lane, at most: one confirmed round may answer thousands of reads.
 const CONTROL_BYTES_MAX: usize = 4 << 20;
 
 fn bridge_options(

@@ -2,8 +2,8 @@
 //! the specification of each group.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, PoisonError};
 
 use quorate_bridge::BridgeHandle;
 use quorate_core::{Boot, Incarnation, Member, Membership, NodeId};
@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::NodeFailure;
 use crate::group::state::GroupStart;
+use crate::lock::lock;
 use crate::messages::node::NodeRef;
 use crate::messages::store::StoreMessage;
 use crate::node::founding::Members;
@@ -76,11 +77,11 @@ impl Owner {
     }
 
     pub(crate) fn groups(&self) -> BTreeMap<String, GroupStart> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.groups).clone()
     }
 
     pub(crate) fn add_group(&self, start: GroupStart) {
-        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut groups = lock(&self.groups);
         groups.insert(start.cx.name.clone(), start);
     }
 

@@ -21,7 +21,7 @@ use quorate_core::{
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
-use crate::error::{NotReadyReason, ProposeError};
+use crate::error::{BusyCause, NotReadyReason, ProposeError};
 use crate::messages::applier::ApplierMessage;
 use crate::messages::replicator::{ReplicatorMessage, ReplicatorRef};
 use crate::messages::role::{LeaderMessage, RoleStatus, Submission, TransferPort};
@@ -30,7 +30,7 @@ use crate::role::replicator::{ReplicatorActor, ReplicatorStart};
 use crate::role::runner::{RoleStart, Runner};
 use crate::supervision::ended;
 
-/// So long a proposal waits for an earlier write to end. Where disks take longer, followers shall get it meanwhile.
+/// Longest time a proposal is held for the write before it; after that it goes to the followers without waiting for the disk.
 const HOLD_MAX: Duration = Duration::from_millis(2);
 
 pub(crate) struct LeaderState {
@@ -41,7 +41,7 @@ pub(crate) struct LeaderState {
     flushing: bool,
     /// Ports of proposals that core has stepped and neither accepted nor refused yet, in order.
     stepped: VecDeque<ProposalPort>,
-    /// Who asked for the transfer that is being stepped. Dropped if this role has ended: it led no more.
+    /// Who asked for the transfer that is being stepped. Dropped if this role has stepped down.
     transfer_port: Option<TransferPort>,
     replicators: BTreeMap<NodeId, (ReplicationSession, ReplicatorRef)>,
 }
@@ -155,20 +155,20 @@ impl LeaderState {
             return;
         }
         self.queued.push(submission);
-        if self.writes() && self.queued.len() == 1 {
+        if self.write_under_way() && self.queued.len() == 1 {
             drop(me.send_after(HOLD_MAX, || LeaderMessage::Flush));
         }
         self.flush_unless_held(me);
     }
 
     /// Whether a write of this log is under way.
-    fn writes(&self) -> bool {
+    fn write_under_way(&self) -> bool {
         let state = self.runner.role.as_ref().map(Leader::state);
         state.is_some_and(|state| state.durable() < state.tail().last().index)
     }
 
     fn flush_unless_held(&mut self, me: &ActorRef<LeaderMessage>) {
-        if !self.queued.is_empty() && !self.flushing && !self.writes() {
+        if !self.queued.is_empty() && !self.flushing && !self.write_under_way() {
             self.flushing = me.cast(LeaderMessage::Flush).is_ok();
         }
     }
@@ -176,13 +176,14 @@ impl LeaderState {
     fn append_queued(&mut self) -> Effects {
         self.flushing = false;
         let waits_for_room = self.runner.cx.disk.waits_for_room();
+        let in_flight = self.uncommitted() + self.queued.len();
         let mut proposals = Vec::with_capacity(self.queued.len());
         for Submission { proposal, port } in self.queued.drain(..) {
             if self.runner.role.is_none() {
                 port.fail(ProposeError::not_ready(NotReadyReason::SteppedDown));
             } else if waits_for_room {
                 // Flushes and compactions are behind. Whatever is appended now would wait for them, too.
-                port.fail(ProposeError::Busy { in_flight: self.stepped.len() });
+                port.fail(ProposeError::Busy { in_flight, cause: BusyCause::Disk });
             } else {
                 proposals.push(proposal);
                 self.stepped.push_back(port);
@@ -241,11 +242,18 @@ impl LeaderState {
     }
 
     fn refuse_ports(&mut self, count: usize, reason: Refusal) {
-        let in_flight = self.uncommitted() + self.stepped.len();
+        let uncommitted = self.uncommitted();
+        let state = self.runner.role.as_ref().map(Leader::state);
+        let unapplied = state.map_or(0, |state| state.apply_lag().0 as usize);
         let space = self.runner.cx.disk.space();
         for port in self.stepped.drain(..count) {
             port.fail(match reason {
-                Refusal::Busy => ProposeError::Busy { in_flight },
+                Refusal::Uncommitted => {
+                    ProposeError::Busy { in_flight: uncommitted, cause: BusyCause::Uncommitted }
+                }
+                Refusal::Unapplied => {
+                    ProposeError::Busy { in_flight: unapplied, cause: BusyCause::Unapplied }
+                }
                 Refusal::NoSpace => ProposeError::NoSpace {
                     node: self.runner.cx.node.to_string(),
                     free_bytes: space.free_bytes,
@@ -253,8 +261,6 @@ impl LeaderState {
                 },
                 Refusal::TooLarge { bytes, bytes_max } => ProposeError::TooLarge { bytes, bytes_max },
                 Refusal::Transferring => ProposeError::not_ready(NotReadyReason::Transferring),
-                Refusal::NotLeader => ProposeError::not_ready(NotReadyReason::SteppedDown),
-                Refusal::ChangeInProgress => ProposeError::not_ready(NotReadyReason::ChangeInProgress),
             });
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use quorate_core::{
     Become, Candidate, CandidateEvent, Effect, Effects, Entry, Epoch, Follower, FollowerEvent, Index, Leader,
-    LeaderEvent, Message, Notice, ReadId, Reader, Refusal, ReplicaState, ReplicationSession, ReplicatorEvent,
+    LeaderEvent, Message, Notice, ReadId, Reader, ReplicaState, ReplicationSession, ReplicatorEvent,
     RoleEvent, Time,
 };
 use quorate_store::{StoreError, StoreRequest};
@@ -149,12 +149,9 @@ impl<R: CoreRole> Runner<R> {
                 let ports = reads.iter().filter_map(|id| self.reads.remove(id)).collect();
                 self.to_applier(ApplierMessage::Queries { index, ports });
             }
-            Effect::ReadRefused { reads, reason } => {
+            Effect::ReadRefused { reads } => {
                 for port in reads.iter().filter_map(|id| self.reads.remove(id)) {
-                    port.fail(QueryError::not_ready(format!(
-                        "leadership not confirmed: {}",
-                        refusal_words(reason)
-                    )));
+                    port.fail(QueryError::NoLeader { waited_ms: 0 });
                 }
             }
             Effect::LeaderChanged { leader, term } => {
@@ -326,16 +323,5 @@ impl<R: CoreRole> Runner<R> {
                 tracing::info!(%node, %group, %index, "recovered, this node votes again");
             }
         }
-    }
-}
-
-fn refusal_words(reason: Refusal) -> &'static str {
-    match reason {
-        Refusal::NotLeader => "this replica does not lead",
-        Refusal::Transferring => "leadership is being handed over",
-        Refusal::Busy => "too many entries are not committed or not applied yet",
-        Refusal::NoSpace => "the disk is full",
-        Refusal::TooLarge { .. } => "the entry is too large",
-        Refusal::ChangeInProgress => "a membership change is in progress",
     }
 }

@@ -110,15 +110,15 @@ impl<P: CallParams> ReadCall<P> {
 }
 
 impl ReadCall<ListParams> {
-    /// Asks the state machine for a page, which is the caller's to put together while it holds its place.
+    /// Queries a page; hold the permit while building the response.
     pub(crate) async fn page(
         &self,
         query: StoreQuery,
     ) -> Result<(Answered<StoreAnswer>, SemaphorePermit<'_>), Problem> {
         let (state, asked) = (&self.call.state, Instant::now());
-        let place = state.page_place(self.call.timeout).await?;
+        let permit = state.page_permit(self.call.timeout).await?;
         let left = self.call.timeout.saturating_sub(asked.elapsed());
-        Ok((ask(state, query, self.consistency, left).await?, place))
+        Ok((ask(state, query, self.consistency, left).await?, permit))
     }
 }
 

@@ -53,7 +53,7 @@ codes! {
         "send it without a browser, or start the node with the page's host in `--allowed-hosts`";
     ActionsOff "actions_off" FORBIDDEN Refused
         "this node lets no one stop its actors" "start the node with `--ui-actions`";
-    NotFound "not_found" NOT_FOUND Failed "the key has no value" "none is needed: it is the answer";
+    NotFound "not_found" NOT_FOUND Failed "the key has no value" "nothing; the key is absent";
     NoSuchPath "no_such_path" NOT_FOUND Refused "nothing answers at this path" "see `/openapi.json`";
     NoSuchGroup "no_such_group" NOT_FOUND Refused
         "the node that leads has not opened the group" "wait until it has started";

@@ -150,7 +150,7 @@ pub enum CommandDone {
 /// headers `Quorate-Index` and `Quorate-Term`.
 #[utoipa::path(
     post, path = "/command", tag = "command",
-    params(ReadParams, ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`, or any other text of up to 255 characters")),
+    params(ReadParams),
     request_body = CommandBody,
     responses((status = 200, description = "What the command came to", body = CommandDone), Problems)
 )]

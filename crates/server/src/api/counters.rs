@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use quorate::Answered;
+use quorate::{Answered, Applied};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -105,8 +105,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AddedTo {
     post, path = "/v1/counters/{name}:add", tag = "counters",
     params(
         ("name" = String, Path, description = "The counter; it may hold slashes"),
-        WriteParams,
-        ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`, or any other text of up to 255 characters")
+        WriteParams
     ),
     request_body = AddBody,
     responses((status = 200, description = "The counter after the addition", body = CounterValue), Problems)
@@ -118,18 +117,11 @@ pub(crate) async fn add(
 ) -> Result<Response, Problem> {
     let AddBody { amount } = body.parse()?;
     let applied = call.propose(StoreCommand::add(name, amount)).await?;
-    let (index, term) = (applied.index, applied.term);
-    match &applied.reply {
-        StoreReply::Counter(CounterReply::Now { value }) => {
-            let now = CounterValue { ok: true, value: *value, index };
-            Ok((entry_headers(index, term), Json(now)).into_response())
-        }
-        StoreReply::Counter(CounterReply::Overflow { value }) => {
-            let detail = format!("the counter stays at {value}: adding {amount} would overflow it");
-            Err(Problem::new(Code::Overflow, detail))
-        }
-        reply => Err(unexpected_reply(reply)),
+    if let StoreReply::Counter(CounterReply::Overflow { value }) = applied.reply {
+        let detail = format!("the counter stays at {value}: adding {amount} would overflow it");
+        return Err(Problem::new(Code::Overflow, detail));
     }
+    counter_now(&applied)
 }
 
 /// Sets a counter, whatever it is.
@@ -137,8 +129,7 @@ pub(crate) async fn add(
     put, path = "/v1/counters/{name}", tag = "counters",
     params(
         ("name" = String, Path, description = "The counter; it may hold slashes"),
-        WriteParams,
-        ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`, or any other text of up to 255 characters")
+        WriteParams
     ),
     request_body = SetBody,
     responses((status = 200, description = "The counter is set", body = CounterValue), Problems)
@@ -149,15 +140,15 @@ pub(crate) async fn set_counter(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let SetBody { value } = body.parse()?;
-    let applied = call.propose(StoreCommand::Counter(CounterCommand::Set { name, value })).await?;
-    let (index, term) = (applied.index, applied.term);
-    match &applied.reply {
-        StoreReply::Counter(CounterReply::Now { value }) => {
-            let now = CounterValue { ok: true, value: *value, index };
-            Ok((entry_headers(index, term), Json(now)).into_response())
-        }
-        reply => Err(unexpected_reply(reply)),
-    }
+    counter_now(&call.propose(StoreCommand::Counter(CounterCommand::Set { name, value })).await?)
+}
+
+/// What a counter is after a write.
+fn counter_now(applied: &Applied<StoreReply>) -> Result<Response, Problem> {
+    let Applied { reply, index, term } = applied;
+    let StoreReply::Counter(CounterReply::Now { value }) = reply else { return Err(unexpected_reply(reply)) };
+    let now = CounterValue { ok: true, value: *value, index: *index };
+    Ok((entry_headers(*index, *term), Json(now)).into_response())
 }
 
 /// Deletes a counter: it is 0 then, and not listed. One that is not there may be deleted too.
@@ -165,8 +156,7 @@ pub(crate) async fn set_counter(
     delete, path = "/v1/counters/{name}", tag = "counters",
     params(
         ("name" = String, Path, description = "The counter; it may hold slashes"),
-        WriteParams,
-        ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`, or any other text of up to 255 characters")
+        WriteParams
     ),
     responses((status = 200, description = "There is no counter of this name", body = CounterDeleted), Problems)
 )]
@@ -205,7 +195,7 @@ pub(crate) async fn get_counter(PathName(name): PathName, call: ReadCall) -> Res
 )]
 pub(crate) async fn list_counters(call: ReadCall<ListParams>) -> Result<Response, Problem> {
     let (prefix, after, limit) = call.params().page()?;
-    let (Answered { answer, applied }, _place) =
+    let (Answered { answer, applied }, _permit) =
         call.page(StoreQuery::Counters { prefix, after, limit }).await?;
     match answer {
         StoreAnswer::Counters { items, next: cursor } => {

@@ -20,31 +20,64 @@ const WORDS: [(&str, &str, &[&str]); 6] = [
 /// Adds it to a description.
 pub(super) fn complete(api: &mut Value) {
     let paths = api["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
-    for operation in paths.filter_map(Value::as_object_mut).flat_map(|methods| methods.values_mut()) {
-        complete_operation(operation);
+    for (method, operation) in paths.filter_map(Value::as_object_mut).flatten() {
+        complete_operation(method, operation);
     }
     if let Some(schemas) = api["components"]["schemas"].as_object_mut() {
         complete_schemas(schemas);
     }
 }
 
-fn complete_operation(operation: &mut Value) {
+/// What a call has in common with others.
+#[derive(Clone, Copy)]
+struct Traits {
+    reads: bool,
+    /// `POST /command` reads or writes.
+    writes: bool,
+    of_key: bool,
+}
+
+fn complete_operation(method: &str, operation: &mut Value) {
     let has = |name: &str| names(operation).any(|named| named == name);
-    let (timed, redirects, reads, writes) =
-        (has("timeout_ms"), has("redirect"), has("consistency"), has("Idempotency-Key"));
-    let versions = reads && has("key");
+    let is_of_machine = ["command", "counters", "keys"].iter().any(|tag| operation["tags"][0] == *tag);
+    let (timed, redirects) = (has("timeout_ms"), has("redirect"));
+    let traits =
+        Traits { reads: has("consistency"), writes: is_of_machine && method != "get", of_key: has("key") };
+    complete_parameters(operation, timed, traits);
+    let responses = operation["responses"].as_object_mut().expect("every call has answers");
+    complete_responses(responses, redirects, traits);
+    if let Some(body) = operation.get_mut("requestBody") {
+        complete_content(body);
+    }
+}
+
+fn complete_parameters(operation: &mut Value, timed: bool, Traits { reads, writes, .. }: Traits) {
     for parameter in parameters(operation) {
         complete_parameter(parameter, timed);
+        if writes && !reads && parameter["name"] == "If-None-Match" {
+            parameter["schema"] = json!({"type": "string", "enum": ["*"]});
+        }
     }
-    if timed {
-        let described = json!({
-            "name": "Quorate-Timeout-Ms", "in": "header", "required": false,
-            "description": "The deadline, where no parameter gives it",
-            "schema": {"type": "integer", "format": "int64", "minimum": 1}
-        });
-        operation["parameters"].as_array_mut().expect("it has parameters").push(described);
+    let key = json!({
+        "name": "Idempotency-Key", "in": "header", "required": false,
+        "description": "`<client>/<sequence>`, or any other text of up to 255 characters",
+        "schema": {
+            "type": "string", "minLength": 1, "maxLength": 276,
+            "examples": ["8e03978e-40d5-43dd-bc93-6894a57f9324", "till-4/17"]
+        }
+    });
+    let timeout = json!({
+        "name": "Quorate-Timeout-Ms", "in": "header", "required": false,
+        "description": "The deadline, where no parameter gives it",
+        "schema": {"type": "integer", "format": "int64", "minimum": 1}
+    });
+    let added = writes.then_some(key).into_iter().chain(timed.then_some(timeout));
+    if let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) {
+        parameters.extend(added);
     }
-    let responses = operation["responses"].as_object_mut().expect("every call has answers");
+}
+
+fn complete_responses(responses: &mut Map<String, Value>, redirects: bool, traits: Traits) {
     for response in responses.values_mut() {
         complete_content(response);
     }
@@ -54,44 +87,37 @@ fn complete_operation(operation: &mut Value) {
         let described = json!({"description": "Another node leads: `redirect=true`", "headers": headers});
         responses.insert("307".to_owned(), described);
     }
-    let index = json!({"type": "integer", "format": "int64", "minimum": 0});
-    for (status, response) in responses.iter_mut() {
-        let mut headers = Map::new();
-        let (is_done, is_problem) = (status == "200", status == "default");
-        if reads && ["200", "304", "404", "412"].contains(&status.as_str()) {
-            // `POST /command` reads or writes.
-            let text = "The last index of the log that the answer shows";
-            headers.insert("Quorate-Applied-Index".to_owned(), header(text, &index, !writes));
-        }
-        if writes && is_done {
-            let text = "The index of the command's entry, or of the one that set the value";
-            headers.insert("Quorate-Index".to_owned(), header(text, &index, false));
-            let text = "The term of the command's entry";
-            headers.insert("Quorate-Term".to_owned(), header(text, &index, !reads));
-        } else if versions && ["200", "304"].contains(&status.as_str()) {
-            let text = "The version: the index of the entry that set it";
-            headers.insert("Quorate-Index".to_owned(), header(text, &index, true));
-            let tag = json!({"type": "string", "pattern": "^\"[0-9]+\"$"});
-            headers.insert("ETag".to_owned(), header("The version in quotes", &tag, true));
-        }
-        if is_problem {
-            let text = "Seconds after which it is worth trying again";
-            headers.insert("Retry-After".to_owned(), header(text, &index, false));
-        }
+    for (status, response) in responses {
+        let headers = headers_of(status, traits);
         if !headers.is_empty() {
             response["headers"] = Value::Object(headers);
         }
     }
-    if writes && !reads {
-        for parameter in parameters(operation) {
-            if parameter["name"] == "If-None-Match" {
-                parameter["schema"] = json!({"type": "string", "enum": ["*"]});
-            }
-        }
+}
+
+/// The headers of an answer.
+fn headers_of(status: &str, Traits { reads, writes, of_key, .. }: Traits) -> Map<String, Value> {
+    let index = json!({"type": "integer", "format": "int64", "minimum": 0});
+    let mut headers = Map::new();
+    let mut add = |name: &str, text: &str, schema: &Value, required: bool| {
+        headers.insert(name.to_owned(), header(text, schema, required));
+    };
+    if reads && ["200", "304", "404", "412"].contains(&status) {
+        add("Quorate-Applied-Index", "The last index of the log that the answer shows", &index, !writes);
     }
-    if let Some(body) = operation.get_mut("requestBody") {
-        complete_content(body);
+    if writes && status == "200" {
+        let text = "The index of the command's entry, or of the one that set the value";
+        add("Quorate-Index", text, &index, false);
+        add("Quorate-Term", "The term of the command's entry", &index, !reads);
+    } else if reads && of_key && ["200", "304"].contains(&status) {
+        add("Quorate-Index", "The version: the index of the entry that set it", &index, true);
+        let tag = json!({"type": "string", "pattern": "^\"[0-9]+\"$"});
+        add("ETag", "The version in quotes", &tag, true);
     }
+    if status == "default" {
+        add("Retry-After", "Seconds after which it is worth trying again", &index, false);
+    }
+    headers
 }
 
 /// The index operator would put a null where there are none.
@@ -118,9 +144,6 @@ fn complete_parameter(parameter: &mut Value, of_data: bool) {
         (Some("query"), "from") => json!({"minimum": 0}),
         (Some("query"), "scope") => json!({"enum": ["cluster", "node"]}),
         (Some("path"), _) if of_data => json!({"minLength": 1, "maxLength": 1024}),
-        (Some("header"), "Idempotency-Key") => {
-            json!({"minLength": 1, "maxLength": 276, "examples": ["8e03978e-40d5-43dd-bc93-6894a57f9324", "till-4/17"]})
-        }
         (Some("header"), "If-Match" | "If-None-Match") => json!({"minLength": 1, "examples": ["\"12\""]}),
         _ => return,
     };

@@ -113,8 +113,7 @@ pub(crate) async fn get_key(
         ("key" = String, Path, description = "The key; it may hold slashes"),
         WriteParams,
         ("If-Match" = Option<String>, Header, description = "The version the key must have"),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: the key must have no value"),
-        ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`, or any other text of up to 255 characters")
+        ("If-None-Match" = Option<String>, Header, description = "`*`: the key must have no value")
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
@@ -150,8 +149,7 @@ pub(crate) async fn put_key(
     params(
         ("key" = String, Path, description = "The key; it may hold slashes"),
         WriteParams,
-        ("If-Match" = Option<String>, Header, description = "The version the key must have"),
-        ("Idempotency-Key" = Option<String>, Header, description = "`<client>/<sequence>`, or any other text of up to 255 characters")
+        ("If-Match" = Option<String>, Header, description = "The version the key must have")
     ),
     responses(
         (status = 200, description = "The key has no value", body = KvDeleted),
@@ -188,7 +186,7 @@ pub(crate) async fn delete_key(
 )]
 pub(crate) async fn list_keys(call: ReadCall<ListParams>) -> Result<Response, Problem> {
     let (prefix, after, limit) = call.params().page()?;
-    let (Answered { answer, applied }, _place) =
+    let (Answered { answer, applied }, _permit) =
         call.page(StoreQuery::Kv(KvQuery::List { prefix, after, limit })).await?;
     match answer {
         StoreAnswer::Kv(KvAnswer::List { items, next: cursor }) => {

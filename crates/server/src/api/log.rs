@@ -105,7 +105,7 @@ pub(crate) async fn log(
     let (last_index, commit_index) = (role.durable.min(role.last), role.commit);
     let limit = limited(params.limit.unwrap_or(LOG_ITEMS), LOG_ITEMS_MAX)?;
     let from = params.from.unwrap_or_else(|| (last_index + 1).saturating_sub(limit)).max(1);
-    let _place = state.page_place(state.options().call_timeout).await?;
+    let _permit = state.page_permit(state.options().call_timeout).await?;
     let entries = if from > last_index { Vec::new() } else { state.group().log(from, limit).await? };
     let next = entries.last().map(|entry| entry.index + 1).filter(|next| *next <= last_index);
     let page = LogPage {

@@ -4,7 +4,7 @@
 //! - `command`, `kv`, `counters`: the data. `cluster`, `leader`, `status`, `log`: the cluster. `actors`, `health`,
 //!   `page`: this node.
 //! - `code`, `problem`: every error, as `application/problem+json`, with refused, failed or unknown.
-//! - `door`, `names`: which requests come from a web page and are refused.
+//! - `origin_guard`, `names`: which requests come from a web page and are refused.
 //! - `call`: how a request reaches the state machine. `params`, `headers`, `conditions`, `body`, `text`: what requests say.
 //!   `understood`: headers that a call does not understand, which are refused.
 //! - `answers`: long answers that are not taken yet. `state`, `options`: what handlers share. `peers`: other nodes' APIs. `router`: which handler answers which path.
@@ -23,7 +23,6 @@ mod command;
 mod conditions;
 mod counters;
 mod describe;
-mod door;
 mod headers;
 mod health;
 mod kv;
@@ -32,6 +31,7 @@ mod log;
 mod names;
 pub(crate) mod openapi;
 mod options;
+mod origin_guard;
 mod page;
 mod params;
 mod peers;

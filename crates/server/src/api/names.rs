@@ -1,4 +1,4 @@
-//! The names of a node, and which requests they let in: `door` is the layer that asks.
+//! The names of a node, and which requests they let in: `origin_guard` is the layer that asks.
 //!
 //! Decides by method, `Host` and `Origin` alone; owns nothing but the names, which stay as they were at the start.
 

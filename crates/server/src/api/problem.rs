@@ -237,7 +237,7 @@ mod tests {
     fn rule_13_no_error_changes_its_outcome_on_its_way() {
         let detail = || "said".to_owned();
         let errors = [
-            ProposeError::Busy { in_flight: 1 },
+            ProposeError::Busy { in_flight: 1, cause: quorate::BusyCause::Disk },
             ProposeError::NoLeader { waited_ms: 1 },
             ProposeError::LeaderUnreachable { leader: "node1".into(), detail: detail(), waited_ms: 1 },
             ProposeError::NotReady { reason: quorate::NotReadyReason::Other, detail: detail() },

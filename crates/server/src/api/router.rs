@@ -6,8 +6,8 @@ use axum::routing::{get, post};
 
 use super::state::AppState;
 use super::{
-    actors, answers, cluster, command, counters, door, health, kv, leader, log, openapi, page, params,
-    status, understood,
+    actors, answers, cluster, command, counters, health, kv, leader, log, openapi, origin_guard, page,
+    params, status, understood,
 };
 
 /// Everything the API answers.
@@ -17,7 +17,7 @@ pub fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(params::method_not_allowed)
         .layer(from_fn_with_state(state.clone(), understood::by_all))
         .layer(from_fn_with_state(state.clone(), answers::hold))
-        .layer(from_fn_with_state(state.clone(), door::guard))
+        .layer(from_fn_with_state(state.clone(), origin_guard::guard))
         .with_state(state)
 }
 

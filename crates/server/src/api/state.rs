@@ -114,11 +114,11 @@ impl AppState {
         &self.shared.answers
     }
 
-    /// The place of a page that is put together, once there is one. Requests that wait hold no page in memory.
-    pub(crate) async fn page_place(&self, timeout: Duration) -> Result<SemaphorePermit<'_>, Problem> {
-        let place = tokio::time::timeout(timeout, self.shared.pages.acquire()).await;
+    /// A permit to put a page together, once one is free. Requests that wait hold no page in memory.
+    pub(crate) async fn page_permit(&self, timeout: Duration) -> Result<SemaphorePermit<'_>, Problem> {
+        let permit = tokio::time::timeout(timeout, self.shared.pages.acquire()).await;
         let full = |_| Problem::new(Code::Busy, "too many pages are being put together on this node");
-        Ok(place.map_err(full)?.expect("the semaphore is never closed"))
+        Ok(permit.map_err(full)?.expect("the semaphore is never closed"))
     }
 
     /// The node is about to end: from now on it is not ready.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use quorate_server::http::escape;
 
 use crate::settings::{Place, flags};
 
@@ -139,21 +140,37 @@ pub(crate) enum Kv {
     /// List keys in order
     #[command(visible_alias = "ls")]
     List {
-        /// Keys that begin with this
-        #[arg(long, default_value = "", hide_default_value = true)]
-        prefix: String,
-        /// How many, 1 to 1000
-        #[arg(long, default_value_t = 1000, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1000))]
-        limit: u32,
-        /// Go on where an earlier list ended
-        #[arg(long)]
-        cursor: Option<String>,
+        #[command(flatten)]
+        listing: Listing,
         /// Leave the values out
         #[arg(long)]
         keys_only: bool,
-        #[command(flatten)]
-        reading: Reading,
     },
+}
+
+/// Which part of a list.
+#[derive(Debug, Args)]
+pub(crate) struct Listing {
+    /// Names that begin with this
+    #[arg(long, default_value = "", hide_default_value = true)]
+    prefix: String,
+    /// How many, 1 to 1000
+    #[arg(long, default_value_t = 1000, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Go on where an earlier list ended
+    #[arg(long)]
+    cursor: Option<String>,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+impl Listing {
+    /// `prefix=..&limit=..`
+    pub(crate) fn query(&self) -> String {
+        let cursor = self.cursor.iter().map(|cursor| format!("&cursor={}", escape(cursor)));
+        let (prefix, cursor) = (escape(&self.prefix), cursor.collect::<String>());
+        format!("prefix={prefix}&limit={}{cursor}&{}", self.limit, self.reading.query())
+    }
 }
 
 /// How fresh an answer must be.
@@ -212,17 +229,8 @@ pub(crate) enum Counter {
     /// List counters in order of their names
     #[command(visible_alias = "ls")]
     List {
-        /// Names that begin with this
-        #[arg(long, default_value = "", hide_default_value = true)]
-        prefix: String,
-        /// How many, 1 to 1000
-        #[arg(long, default_value_t = 1000, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1000))]
-        limit: u32,
-        /// Go on where an earlier list ended
-        #[arg(long)]
-        cursor: Option<String>,
         #[command(flatten)]
-        reading: Reading,
+        listing: Listing,
     },
     /// Delete a counter: it is 0 then, and not listed
     #[command(visible_aliases = ["rm", "del"])]

@@ -26,11 +26,8 @@ pub(crate) async fn run(context: &Context, verb: Counter) -> Result<(), Failure>
             let answer = context.api()?.json(&request, Effect::Write).await?;
             took_effect("the write", print(context, &answer))
         }
-        Counter::List { prefix, limit, cursor, reading } => {
-            let cursor = cursor.as_deref().map(|cursor| format!("&cursor={}", escape(cursor)));
-            let cursor = cursor.unwrap_or_default();
-            let path =
-                format!("/v1/counters?prefix={}&limit={limit}{cursor}&{}", escape(prefix), reading.query());
+        Counter::List { listing } => {
+            let path = format!("/v1/counters?{}", listing.query());
             let answer = context.api()?.json(&Request::get(path), Effect::Read).await?;
             let rows = answer["items"].as_array().cloned().unwrap_or_default();
             context.output.rows(&Rows { columns: vec!["name", "value", "index"], rows }, Some(&answer))?;

@@ -41,11 +41,7 @@ pub(crate) async fn run(context: &Context, verb: Kv) -> Result<(), Failure> {
             let (expected, value) = cas_sources(words, given, file.as_deref().map(Source::File), absent)?;
             cas(context, &key, expected, value).await
         }
-        Kv::List { prefix, limit, cursor, keys_only, reading } => {
-            let cursor = cursor.map(|cursor| format!("&cursor={}", escape(&cursor))).unwrap_or_default();
-            let query = format!("prefix={}&limit={limit}{cursor}&{}", escape(&prefix), reading.query());
-            list(context, &query, keys_only).await
-        }
+        Kv::List { listing, keys_only } => list(context, &listing.query(), keys_only).await,
     }
 }
 

@@ -116,7 +116,7 @@ impl Limits {
     }
 }
 
-/// Answers by another router until the work is done. What is connected then is closed.
+/// Serves `router` until `work` is done, then closes its connections.
 pub(super) async fn answer_while_starting<T>(
     listeners: &[Arc<TcpListener>],
     router: &Router,

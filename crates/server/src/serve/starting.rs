@@ -1,5 +1,5 @@
 //! What the API answers while the node starts. Its log is walked then, which may take minutes: a process that did not answer `/livez`
-//! meanwhile would be restarted by who watches it, and begin again.
+//! meanwhile would be restarted by its supervisor, and begin again.
 
 use axum::Router;
 use axum::http::{StatusCode, Uri};

@@ -125,8 +125,8 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
             [Serve: "TEXT" "Keeps apart clusters with the same list"];
         advertise Server Text, None, "host:port other nodes dial: this node's entry. Given, it says that address translation or a proxy leads from there to `host` and `port`, which may differ then."
             [Serve: "HOST:PORT" "What other nodes dial: this node's entry. Given, --host and --port may differ from it"];
-        api_port Server Port, "8000", "Port for REST and the dashboard."
-            [Serve: "PORT" "Port for REST and the dashboard [default: 8000]"]
+        api_port Server Port, "8000", "Port for the REST API."
+            [Serve: "PORT" "Port for the REST API [default: 8000]"]
             [Dev: "PORT" "The first node's port for REST; the next nodes take the next ones [default: 8000]"];
         api_advertise Server Text, None, "host:port told to clients. The host of `advertise` with `api_port` if not given."
             [Serve: "HOST:PORT" "What clients are told to dial [default: the host of the entry with --api-port]"];

@@ -252,9 +252,7 @@ impl Engine {
 
     fn carry_out(&mut self, request: StoreRequest) -> Result<(), StoreError> {
         match request {
-            StoreRequest::Persist { group, epoch, persist } => {
-                self.write_batch(vec![Write { group, epoch, persist }])
-            }
+            StoreRequest::Persist { .. } => unreachable!("`run` gathers the writes"),
             StoreRequest::Read { group, epoch, from, through, bytes_max, reply } => {
                 let current = self.check_epoch(group, epoch);
                 self.answer_unless_fatal(

@@ -24,7 +24,7 @@ impl Store {
             {
                 return Ok(known.incarnation);
             }
-            store.put_peer(peer, PeerRecord { incarnation, admitted_us: false })?;
+            store.put_peer(peer, PeerRecord { incarnation, has_admitted_this_node: false })?;
             Ok(incarnation)
         })
     }
@@ -37,9 +37,11 @@ impl Store {
         incarnation: Incarnation,
     ) -> Result<Incarnation, StoreError> {
         self.change(|store| match store.peers.get(peer) {
-            Some(known) if known.incarnation != incarnation || known.admitted_us => Ok(known.incarnation),
+            Some(known) if known.incarnation != incarnation || known.has_admitted_this_node => {
+                Ok(known.incarnation)
+            }
             Some(_) | None => {
-                store.put_peer(peer, PeerRecord { incarnation, admitted_us: true })?;
+                store.put_peer(peer, PeerRecord { incarnation, has_admitted_this_node: true })?;
                 Ok(incarnation)
             }
         })
@@ -47,7 +49,8 @@ impl Store {
 
     /// The members of a group that have not admitted this node yet.
     pub(crate) fn unmet(&self, members: &Membership) -> BTreeSet<NodeId> {
-        let has_not = |peer: &&NodeId| self.peers.get(*peer).is_none_or(|known| !known.admitted_us);
+        let has_not =
+            |peer: &&NodeId| self.peers.get(*peer).is_none_or(|known| !known.has_admitted_this_node);
         members.peers_of(&self.identity.node).filter(has_not).cloned().collect()
     }
 

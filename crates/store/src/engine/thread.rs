@@ -195,7 +195,7 @@ impl StoreHandle {
         self.0.deadline
     }
 
-    /// Counts what was done while a commit waits for work that was put off. Each step is a sign of life.
+    /// Progress steps of compaction while a commit waits; any change shows that the disk is alive.
     pub fn signs_of_life(&self) -> u64 {
         self.0.shared.backlog.steps()
     }

@@ -99,7 +99,7 @@ impl Store {
     fn anchor_before(&mut self, steps: &[WriteSteps]) -> Result<(), StoreError> {
         for WriteSteps { write, cut, hard_changed, .. } in steps {
             let group = &self.groups[&write.group];
-            // An entry in this database is one that a database set aside before does not have.
+            // Once this database has an entry, the one set aside can no longer prove to be complete.
             let voids = !write.entries.is_empty() && self.anchor.forget_aside(group.slot);
             if *hard_changed || voids {
                 let hard = write.hard_state.clone();
@@ -149,7 +149,7 @@ impl Store {
             if cut.before == group.start {
                 group.runs.clear();
             } else if let Some(last) = group.runs.truncate(cut.from) {
-                // Without this the sum would grow with every conflict.
+                // Correct the run's byte count, or the live-log size grows with each truncation.
                 if let Some((_, bytes)) = cut.kept.filter(|(key, _)| *key == last.key) {
                     last.bytes = bytes;
                 }

@@ -48,8 +48,8 @@ pub(crate) struct Marker {
 pub(crate) struct PeerRecord {
     pub(crate) incarnation: Incarnation,
     /// It has admitted this node: this node's incarnation is on its disk, too. An earlier build did not ask.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) admitted_us: bool,
+    #[serde(rename = "admitted_us", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) has_admitted_this_node: bool,
 }
 
 /// Key of a run in `log`.

@@ -67,7 +67,7 @@ pub enum OpenNotice {
     PutBack {
         /// Its number, counted over the directory's whole life.
         database: u32,
-        /// Whether every log holds all that it held when it was set aside: what was marked Recovering then is not any more. If
+        /// Whether every log holds all that it held when it was set aside: those groups are no longer Recovering. If
         /// not, the node recovers from its peers.
         proven: bool,
     },

@@ -207,7 +207,7 @@ impl Step<'_> {
             Effect::ReadReady { reads, index } => {
                 reads.iter().try_for_each(|id| invariants::read_ready(self, at, *id, index))
             }
-            Effect::ReadRefused { reads, .. } => {
+            Effect::ReadRefused { reads } => {
                 let waiting = &mut Arc::make_mut(&mut self.state.history).reads;
                 waiting.retain(|read| !reads.contains(&ReadId(read.id)));
                 Ok(())

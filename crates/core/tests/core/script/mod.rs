@@ -204,7 +204,7 @@ impl Lab {
                 Effect::ReadReady { reads, index } => {
                     node.reads.extend(reads.into_iter().map(|read| (read.0, Some(index))));
                 }
-                Effect::ReadRefused { reads, .. } => {
+                Effect::ReadRefused { reads } => {
                     node.reads.extend(reads.into_iter().map(|read| (read.0, None)));
                 }
                 Effect::Notice(notice) => node.notices.push(notice),

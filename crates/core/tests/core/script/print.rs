@@ -45,7 +45,7 @@ impl Lab {
             Effect::Refused { count, reason } => format!("refused {count}: {reason:?}"),
             Effect::TransferRefused(refusal) => format!("transfer refused: {refusal}"),
             Effect::ReadReady { reads, index } => format!("reads {reads:?} ready at {index}"),
-            Effect::ReadRefused { reads, reason } => format!("reads {reads:?} refused: {reason:?}"),
+            Effect::ReadRefused { reads } => format!("reads {reads:?} refused"),
             Effect::LeaderChanged { .. } | Effect::TransferBegun { .. } => return,
             Effect::MembershipChanged(membership) => {
                 let members: Vec<String> = (membership.members.iter())

@@ -355,7 +355,7 @@ impl Cluster {
             Effect::Accepted { first, term, count } => self.accepted(at, first, term, count),
             Effect::Refused { count, reason } => self.refused(at, count, reason),
             Effect::ReadReady { reads, index } => self.read_ready(at, &reads, index),
-            Effect::ReadRefused { reads, .. } => self.clients.read_refused(&reads),
+            Effect::ReadRefused { reads } => self.clients.read_refused(&reads),
             Effect::LeaderChanged { leader, term } => {
                 self.trace(|| format!("n{at} leader {leader:?} term {term}"));
                 self.coverage.note("leader changed");

@@ -288,7 +288,11 @@ fn to_leader(event: ReplicaEvent) -> LeaderEvent {
 fn refuse(event: ReplicaEvent) -> Effects {
     match event {
         ReplicaEvent::Propose { proposals, .. } => {
-            vec![Effect::Refused { count: proposals.len(), reason: Refusal::NotLeader }]
+            // Its shell refuses them, with a reason of its own; core has none for it.
+            vec![Effect::Refused {
+                count: proposals.len(),
+                reason: Refusal::TooLarge { bytes: 0, bytes_max: 0 },
+            }]
         }
         ReplicaEvent::Role(_)
         | ReplicaEvent::Read(_)

@@ -28,41 +28,13 @@ pub struct Executed<R> {
     pub events_left_out: u64,
 }
 
-/// The outcomes of an entry that was taken. All replicas come to the same one.
+/// The outcomes of an entry that was taken. All replicas come to the same one. `K` is a reply that was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Execution<R> {
+pub enum Execution<R, K = R> {
     /// Applied now; this is the machine's reply.
     Replied(R),
-    /// A retry: applied before, at `index`, with this reply. Nothing changed now.
-    Repeated {
-        /// Where it was applied.
-        index: Index,
-        /// What it was answered there.
-        reply: R,
-    },
-    /// A retry: applied before, at `index`, but the reply was too long to keep or can no longer be read.
-    RepeatedWithoutReply {
-        /// Where it was applied.
-        index: Index,
-    },
-    /// Not applied now, and never will be: another command was applied under the same key.
-    Mismatch {
-        /// Where that was applied.
-        index: Index,
-    },
-    /// Not applied now, and never will be: its client went on to a later sequence. Whether it was applied before is no
-    /// longer known.
-    Stale {
-        /// The client's newest sequence.
-        last: u64,
-        /// Where that was applied.
-        index: Index,
-    },
-    /// Not applied: its client may have been forgotten, so it may have been applied before. The client needs a new id.
-    Expired {
-        /// Clients last active at or below this index may have been forgotten.
-        forgotten_through: Index,
-    },
+    /// Not applied now: a command was applied under its key, or may have been. Nothing changed.
+    Found(Lookup<K>),
     /// Not applied: it is no command of this machine. Failed: it will never be applied.
     Unreadable {
         /// Why it does not decode.
@@ -119,15 +91,7 @@ pub struct Executor<M> {
 pub(crate) type Ran<R> = Result<(R, Option<Bytes>), CodecError>;
 
 /// The outcome of an entry, while a reply that was kept is still bytes.
-pub(crate) enum Taken<R> {
-    Replied(R),
-    Repeated { index: Index, reply: Option<Bytes> },
-    Mismatch { index: Index },
-    Stale { last: u64, index: Index },
-    Expired { forgotten_through: Index },
-    Unreadable { detail: String },
-    NotCommand,
-}
+pub(crate) type Taken<R> = Execution<R, Bytes>;
 
 /// What does not depend on the machine's type. The applier runs it over a machine behind `dyn`, compiled once.
 impl<M> Executor<M> {
@@ -176,7 +140,7 @@ impl<M> Executor<M> {
     ) -> Result<(Taken<R>, Emitted), ApplyError> {
         self.check_next(entry)?;
         let taken = match entry.kind {
-            EntryKind::Noop | EntryKind::Membership => (Taken::NotCommand, Emitted::default()),
+            EntryKind::Noop | EntryKind::Membership => (Execution::NotCommand, Emitted::default()),
             EntryKind::Command => self.take_command(entry, run)?,
         };
         self.applied = entry.position();
@@ -216,17 +180,10 @@ impl<M> Executor<M> {
             ) => return self.refuse(entry.index, error.to_string()).map(without_events),
         };
         let key = envelope.key.map(|key| (key, CommandHash::of(&envelope.command)));
-        if let Some((key, command)) = key {
-            let taken = match self.keys.look_up(key, command, entry.index) {
-                Lookup::New => None,
-                Lookup::Repeated { index, reply } => Some(Taken::Repeated { index, reply }),
-                Lookup::Mismatch { index } => Some(Taken::Mismatch { index }),
-                Lookup::Stale { last, index } => Some(Taken::Stale { last, index }),
-                Lookup::Expired { forgotten_through } => Some(Taken::Expired { forgotten_through }),
-            };
-            if let Some(taken) = taken {
-                return Ok(without_events(taken));
-            }
+        if let Some((key, command)) = key
+            && let Some(found) = self.keys.look_up(key, command, entry.index)
+        {
+            return Ok(without_events(Execution::Found(found)));
         }
         let machine = self.machine.as_mut().expect("check_next refused a faulted machine");
         let mut cx = ApplyContext::new(entry, &envelope.command, envelope.key);
@@ -235,7 +192,7 @@ impl<M> Executor<M> {
                 if let Some((key, command)) = key {
                     self.keys.record(key, command, entry.index, kept);
                 }
-                Ok((Taken::Replied(reply), Emitted { events: cx.events, left_out: cx.events_left_out }))
+                Ok((Execution::Replied(reply), Emitted { events: cx.events, left_out: cx.events_left_out }))
             }
             Ok(Err(error)) => self.refuse(entry.index, error.to_string()).map(without_events),
             Err(message) => {
@@ -248,7 +205,7 @@ impl<M> Executor<M> {
         match self.on_unreadable {
             OnUnreadable::Refuse => {
                 self.unreadable += 1;
-                Ok(Taken::Unreadable { detail })
+                Ok(Execution::Unreadable { detail })
             }
             OnUnreadable::Halt => Err(ApplyError::Unreadable { index, detail }),
         }
@@ -288,16 +245,10 @@ impl<M: StateMachine> Executor<M> {
     pub fn apply(&mut self, entry: &Entry) -> Result<Executed<M::Reply>, ApplyError> {
         let (taken, emitted) = self.take_entry(entry, run_command)?;
         let outcome = match taken {
-            Taken::Replied(reply) => Execution::Replied(reply),
-            Taken::Repeated { index, reply } => match kept_reply(reply) {
-                Some(reply) => Execution::Repeated { index, reply },
-                None => Execution::RepeatedWithoutReply { index },
-            },
-            Taken::Mismatch { index } => Execution::Mismatch { index },
-            Taken::Stale { last, index } => Execution::Stale { last, index },
-            Taken::Expired { forgotten_through } => Execution::Expired { forgotten_through },
-            Taken::Unreadable { detail } => Execution::Unreadable { detail },
-            Taken::NotCommand => Execution::NotCommand,
+            Execution::Replied(reply) => Execution::Replied(reply),
+            Execution::Found(found) => Execution::Found(found.with_reply(|reply| kept_reply(&reply))),
+            Execution::Unreadable { detail } => Execution::Unreadable { detail },
+            Execution::NotCommand => Execution::NotCommand,
         };
         let Emitted { events, left_out: events_left_out } = emitted;
         Ok(Executed { at: entry.log_id(), outcome, events, events_left_out })
@@ -330,6 +281,6 @@ pub(crate) fn run_query<M: StateMachine>(machine: &M, query: M::Query) -> Result
 }
 
 /// The reply a retry gets. One that no longer decodes was written by another build: only its caller loses by it.
-pub(crate) fn kept_reply<R: serde::de::DeserializeOwned>(reply: Option<Bytes>) -> Option<R> {
-    caught(|| codec::decode(&reply?).ok()).ok().flatten()
+pub(crate) fn kept_reply<R: serde::de::DeserializeOwned>(reply: &Bytes) -> Option<R> {
+    caught(|| codec::decode(reply).ok()).ok().flatten()
 }

@@ -9,7 +9,7 @@ use quorate_core::{EntryKind, Index, Position, Term};
 use super::*;
 use crate::machine::testing::{Log, replied};
 use crate::machine::{
-    Add, ClientId, CommandKey, Counter, IdempotencyKey, Kv, SessionKey, SnapshotReader, Total,
+    Add, ClientId, CommandKey, Counter, IdempotencyKey, Kv, Lookup, SessionKey, SnapshotReader, Total,
 };
 use crate::machine::{ApplyContext, StateMachine};
 
@@ -59,13 +59,13 @@ fn bug_75_a_command_retried_after_unknown_takes_effect_once() {
     assert_eq!(replied(counter.apply(&log.command(&Add(1), None))), 6);
     log.term = Term(2);
     let again = counter.apply(&log.command(&Add(5), session)).expect("applies");
-    let Execution::Repeated { index, reply } = again.outcome else { panic!("{again:?}") };
+    let Execution::Found(Lookup::Repeated { index, reply }) = again.outcome else { panic!("{again:?}") };
     assert_eq!(index, Index(1));
-    assert_eq!(reply, 5, "what it was answered then, not what it would be now");
+    assert_eq!(reply.expect("it was kept"), 5, "what it was answered then, not what it would be now");
     assert_eq!(counter.query(Total.into()), Ok(6));
     assert_eq!(replied(counter.apply(&log.command(&Add(2), Some(key(1, 3))))), 8);
     let late = counter.apply(&log.command(&Add(100), Some(key(1, 2)))).expect("applies");
-    assert_eq!(late.outcome, Execution::Stale { last: 3, index: Index(4) });
+    assert_eq!(late.outcome, Execution::Found(Lookup::Stale { last: 3, index: Index(4) }));
     assert_eq!(counter.query(Total.into()), Ok(8));
 }
 
@@ -77,15 +77,23 @@ fn another_command_under_a_key_that_was_used_is_not_applied_and_gets_no_reply_of
         let first = log.last.index;
         for _ in 0..2 {
             let other = counter.apply(&log.keyed(&Add(7), Some(key))).expect("applies");
-            assert_eq!(other.outcome, Execution::Mismatch { index: first });
+            assert_eq!(other.outcome, Execution::Found(Lookup::Mismatch { index: first }));
         }
         let again = counter.apply(&log.keyed(&Add(5), Some(key))).expect("applies");
-        let Execution::Repeated { index, reply } = again.outcome else { panic!("{again:?}") };
-        assert_eq!((index, reply.total()), (first, total), "the first one's retry is still known");
+        let Execution::Found(Lookup::Repeated { index, reply }) = again.outcome else { panic!("{again:?}") };
+        assert_eq!(
+            (index, reply.expect("it was kept").total()),
+            (first, total),
+            "the first one's retry is still known"
+        );
         assert_eq!(counter.query(Total.into()), Ok(total));
         counter = restored::<Counter>(counter.zero(), &bytes_of(&counter));
         let other = counter.apply(&log.keyed(&Add(7), Some(key))).expect("applies");
-        assert_eq!(other.outcome, Execution::Mismatch { index: first }, "and so it is in a snapshot");
+        assert_eq!(
+            other.outcome,
+            Execution::Found(Lookup::Mismatch { index: first }),
+            "and so it is in a snapshot"
+        );
     }
 }
 
@@ -98,7 +106,7 @@ fn a_sequence_that_is_not_accepted_any_more_counts_in_a_log_as_it_did() {
         assert_eq!(replied(added), total, "{sequence}");
     }
     let late = counter.apply(&log.command(&Add(1), Some(key(1, 5)))).expect("applies");
-    assert_eq!(late.outcome, Execution::Stale { last: u64::MAX, index: Index(2) });
+    assert_eq!(late.outcome, Execution::Found(Lookup::Stale { last: u64::MAX, index: Index(2) }));
 }
 
 #[test]
@@ -112,7 +120,7 @@ fn bug_76_the_session_table_travels_with_the_snapshot() {
     let retry = log.command(&Add(5), session);
     for executor in [&mut counter, &mut back] {
         let outcome = executor.apply(&retry).expect("applies").outcome;
-        assert!(matches!(outcome, Execution::Repeated { index: Index(1), .. }));
+        assert!(matches!(outcome, Execution::Found(Lookup::Repeated { index: Index(1), .. })));
         assert_eq!(executor.query(Total.into()), Ok(5));
     }
     assert_eq!(bytes_of(&counter), bytes_of(&back));
@@ -128,7 +136,7 @@ fn bug_76_a_forgotten_client_is_told_and_not_applied_twice() {
         let _ = replied(counter.apply(&log.command(&Add(0), Some(key(other, 1).since(since)))));
     }
     let retry = counter.apply(&log.command(&Add(1), mine)).expect("applies");
-    assert_eq!(retry.outcome, Execution::Expired { forgotten_through: Index(1) });
+    assert_eq!(retry.outcome, Execution::Found(Lookup::Expired { forgotten_through: Index(1) }));
     assert_eq!(counter.query(Total.into()), Ok(1));
 }
 

@@ -23,24 +23,24 @@ struct Naive {
 }
 
 impl Naive {
-    fn look_up(&mut self, key: SessionKey, command: CommandHash, at: Index) -> Lookup {
+    fn look_up(&mut self, key: SessionKey, command: CommandHash, at: Index) -> Option<Lookup> {
         let forgotten_through = self.forgotten_through;
         let Some(line) = self.lines.iter_mut().find(|line| line.client == key.client) else {
             let expired = key.since.is_some_and(|since| since < forgotten_through);
-            return if expired { Lookup::Expired { forgotten_through } } else { Lookup::New };
+            return expired.then_some(Lookup::Expired { forgotten_through });
         };
         // The small sequences of this test: no one of them is half of all numbers ahead.
         if key.sequence > line.sequence {
-            return Lookup::New;
+            return None;
         }
         line.used_at = at;
         if key.sequence == line.sequence && line.command != command {
-            return Lookup::Mismatch { index: line.applied_at };
+            return Some(Lookup::Mismatch { index: line.applied_at });
         }
         if key.sequence == line.sequence {
-            return Lookup::Repeated { index: line.applied_at, reply: line.reply.clone() };
+            return Some(Lookup::Repeated { index: line.applied_at, reply: line.reply.clone() });
         }
-        Lookup::Stale { last: line.sequence, index: line.applied_at }
+        Some(Lookup::Stale { last: line.sequence, index: line.applied_at })
     }
 
     fn record(&mut self, key: SessionKey, command: CommandHash, at: Index, reply: Option<Bytes>) {
@@ -75,7 +75,7 @@ fn key(client: u128, sequence: u64) -> SessionKey {
 const COMMAND: CommandHash = CommandHash(1);
 
 fn applied(table: &mut ClientSessions, key: SessionKey, at: u64) {
-    assert_eq!(table.look_up(key, COMMAND, Index(at)), Lookup::New, "at {at}");
+    assert_eq!(table.look_up(key, COMMAND, Index(at)), None, "at {at}");
     table.record(key, COMMAND, Index(at), Some(Bytes::from(at.to_string())));
 }
 
@@ -95,7 +95,7 @@ proptest! {
             let command = CommandHash(command);
             let found = table.look_up(key, command, at);
             prop_assert_eq!(&found, &naive.look_up(key, command, at));
-            if found == Lookup::New {
+            if found.is_none() {
                 let reply = (reply > 0).then(|| Bytes::from(vec![7; reply]));
                 table.record(key, command, at, reply.clone());
                 naive.record(key, command, at, reply);
@@ -113,12 +113,18 @@ proptest! {
 fn bug_75_a_retry_gets_the_recorded_reply_and_an_older_sequence_is_stale() {
     let mut table = ClientSessions::default();
     applied(&mut table, key(1, 5), 10);
-    let repeated = Lookup::Repeated { index: Index(10), reply: Some(Bytes::from("10")) };
+    let repeated = Some(Lookup::Repeated { index: Index(10), reply: Some(Bytes::from("10")) });
     assert_eq!(table.look_up(key(1, 5), COMMAND, Index(11)), repeated);
     assert_eq!(table.look_up(key(1, 5), COMMAND, Index(12)), repeated, "as often as it is asked");
     applied(&mut table, key(1, 9), 13);
-    assert_eq!(table.look_up(key(1, 5), COMMAND, Index(14)), Lookup::Stale { last: 9, index: Index(13) });
-    assert_eq!(table.look_up(key(1, 7), COMMAND, Index(15)), Lookup::Stale { last: 9, index: Index(13) });
+    assert_eq!(
+        table.look_up(key(1, 5), COMMAND, Index(14)),
+        Some(Lookup::Stale { last: 9, index: Index(13) })
+    );
+    assert_eq!(
+        table.look_up(key(1, 7), COMMAND, Index(15)),
+        Some(Lookup::Stale { last: 9, index: Index(13) })
+    );
 }
 
 #[test]
@@ -129,21 +135,17 @@ fn bug_76_the_client_used_least_recently_is_forgotten_at_the_bound() {
         applied(&mut table, key(client.into(), 1), client);
     }
     // Client 1 is used again, so client 2 goes when one more comes.
-    assert!(matches!(table.look_up(key(1, 1), COMMAND, Index(full + 1)), Lookup::Repeated { .. }));
+    assert!(matches!(table.look_up(key(1, 1), COMMAND, Index(full + 1)), Some(Lookup::Repeated { .. })));
     applied(&mut table, key(u128::MAX, 1), full + 2);
     assert_eq!(table.len(), CLIENTS_MAX);
-    assert!(matches!(table.look_up(key(1, 1), COMMAND, Index(full + 3)), Lookup::Repeated { .. }));
-    assert!(matches!(table.look_up(key(3, 1), COMMAND, Index(full + 4)), Lookup::Repeated { .. }));
+    assert!(matches!(table.look_up(key(1, 1), COMMAND, Index(full + 3)), Some(Lookup::Repeated { .. })));
+    assert!(matches!(table.look_up(key(3, 1), COMMAND, Index(full + 4)), Some(Lookup::Repeated { .. })));
     // It first came after index 1 and was last here at index 2: it is told, not applied twice.
-    let expired = Lookup::Expired { forgotten_through: Index(2) };
+    let expired = Some(Lookup::Expired { forgotten_through: Index(2) });
     assert_eq!(table.look_up(key(2, 1).since(Index(1)), COMMAND, Index(full + 5)), expired);
     // A client that first came after index 2 was never forgotten.
-    assert_eq!(table.look_up(key(77_777, 1).since(Index(2)), COMMAND, Index(full + 6)), Lookup::New);
-    assert_eq!(
-        table.look_up(key(2, 1), COMMAND, Index(full + 7)),
-        Lookup::New,
-        "without since it is taken for new"
-    );
+    assert_eq!(table.look_up(key(77_777, 1).since(Index(2)), COMMAND, Index(full + 6)), None);
+    assert_eq!(table.look_up(key(2, 1), COMMAND, Index(full + 7)), None, "without since it is taken for new");
 }
 
 #[test]
@@ -152,16 +154,19 @@ fn a_long_reply_costs_the_reply_and_never_the_sequence() {
     table.record(key(1, 1), COMMAND, Index(1), Some(Bytes::from_static(&[0; 11])));
     assert_eq!(
         table.look_up(key(1, 1), COMMAND, Index(2)),
-        Lookup::Repeated { index: Index(1), reply: None }
+        Some(Lookup::Repeated { index: Index(1), reply: None })
     );
     for client in 2..=4 {
         table.record(key(client, 1), COMMAND, Index(client as u64 + 1), Some(Bytes::from_static(&[0; 10])));
     }
     assert_eq!(
         table.look_up(key(2, 1), COMMAND, Index(6)),
-        Lookup::Repeated { index: Index(3), reply: None }
+        Some(Lookup::Repeated { index: Index(3), reply: None })
     );
-    assert!(matches!(table.look_up(key(3, 1), COMMAND, Index(7)), Lookup::Repeated { reply: Some(_), .. }));
+    assert!(matches!(
+        table.look_up(key(3, 1), COMMAND, Index(7)),
+        Some(Lookup::Repeated { reply: Some(_), .. })
+    ));
 }
 
 #[test]
@@ -200,10 +205,10 @@ fn another_command_under_the_sequence_is_told_from_a_retry() {
     let mut table = ClientSessions::default();
     let (first, other) = (CommandHash(1), CommandHash(2));
     table.record(key(1, 5), first, Index(10), None);
-    assert_eq!(table.look_up(key(1, 5), other, Index(11)), Lookup::Mismatch { index: Index(10) });
-    let repeated = Lookup::Repeated { index: Index(10), reply: None };
+    assert_eq!(table.look_up(key(1, 5), other, Index(11)), Some(Lookup::Mismatch { index: Index(10) }));
+    let repeated = Some(Lookup::Repeated { index: Index(10), reply: None });
     assert_eq!(table.look_up(key(1, 5), first, Index(12)), repeated);
     // What was applied under an earlier sequence is not kept, so it may have been this one.
     table.record(key(1, 6), other, Index(13), None);
-    assert_eq!(table.look_up(key(1, 5), other, Index(14)), Lookup::Stale { last: 6, index: Index(13) });
+    assert_eq!(table.look_up(key(1, 5), other, Index(14)), Some(Lookup::Stale { last: 6, index: Index(13) }));
 }

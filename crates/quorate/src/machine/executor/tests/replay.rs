@@ -161,7 +161,7 @@ fn a_snapshot_of_version_1_is_read() {
     assert_eq!(back.query(KvQuery::Digest), kv.query(KvQuery::Digest));
     // Which command was applied is not known: a retry is taken for one, as before.
     let retry = back.apply(&log.command(&KvCommand::set("k", "v"), session)).expect("applies");
-    assert!(matches!(retry.outcome, Execution::Repeated { index: Index(1), .. }), "{retry:?}");
+    assert!(matches!(retry.outcome, Execution::Found(Lookup::Repeated { index: Index(1), .. })), "{retry:?}");
 }
 
 /// The snapshot of the kv machine in a golden file.
