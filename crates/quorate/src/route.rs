@@ -123,59 +123,57 @@ impl Route {
         }
     }
 
-    /// Sends a proposal to the leader's mailbox on this node, or refuses it: a forwarded proposal is never forwarded
+    /// Sends proposals to the leader's mailbox on this node, or refuses them: a forwarded proposal is never forwarded
     /// again.
-    pub(crate) fn send_proposal(&self, submission: Submission) {
+    pub(crate) fn send_proposals(&self, submissions: Vec<Submission>) {
+        let refuse = |submissions: Vec<Submission>, error: &ProposeError| {
+            submissions.into_iter().for_each(|submission| submission.port.fail(error.clone()));
+        };
         if let Condition::Stopped(detail) = &self.condition {
-            submission.port.fail(ProposeError::Stopped { detail: detail.clone() });
-            return;
+            return refuse(submissions, &ProposeError::Stopped { detail: detail.clone() });
         }
         let LeaderRoute::Here(leader) = &self.leader else {
-            submission.port.fail(ProposeError::not_ready(NotReadyReason::NotLeader));
-            return;
+            return refuse(submissions, &ProposeError::not_ready(NotReadyReason::NotLeader));
         };
-        // Without an applier the port would be dropped as soon as the command has its index, and the caller told
-        // *unknown*. Refused now, the caller may retry.
+        // Without an applier the ports would be dropped as soon as the commands have their index, and the callers told
+        // *unknown*. Refused now, they may retry.
         if self.applier.is_none() {
-            submission.port.fail(ProposeError::not_ready(NotReadyReason::MachineRestarting));
-            return;
+            return refuse(submissions, &ProposeError::not_ready(NotReadyReason::MachineRestarting));
         }
         // A message that comes back never reached the role, so its sender refuses it.
-        if let Err(SendErr(LeaderMessage::Propose(back))) = leader.cast(LeaderMessage::Propose(submission)) {
-            back.port.fail(ProposeError::not_ready(NotReadyReason::RoleChanged));
+        if let Err(SendErr(LeaderMessage::Propose(back))) = leader.cast(LeaderMessage::Propose(submissions)) {
+            refuse(back, &ProposeError::not_ready(NotReadyReason::RoleChanged));
         }
     }
 
-    /// Sends a linearizable query to the role, which obtains a read index, and a stale one to the applier, which answers as
-    /// soon as it is not behind what this node has known to be committed.
-    pub(crate) fn send_query(&self, consistency: Consistency, port: QueryPort) {
+    /// Sends linearizable queries to the role, which obtains one read index for them all, and stale ones to the applier, which
+    /// answers as soon as it is not behind what this node has known to be committed.
+    pub(crate) fn send_queries(&self, consistency: Consistency, ports: Vec<QueryPort>) {
+        let refuse = |ports: Vec<QueryPort>, error: &QueryError| {
+            ports.into_iter().for_each(|port| port.fail(error.clone()));
+        };
         if let Some(index) = self.fault_here {
-            port.fail(QueryError::Faulted { index });
-            return;
+            return refuse(ports, &QueryError::Faulted { index });
         }
-        // It would wait for entries that never come.
+        // They would wait for entries that never come.
         if let (Consistency::Linearizable, Some(reason)) = (consistency, &self.halted) {
-            port.fail(QueryError::not_ready(&**reason));
-            return;
+            return refuse(ports, &QueryError::not_ready(&**reason));
         }
         let undelivered = match (consistency, &self.role, &self.applier) {
             (Consistency::Stale, _, Some(applier)) => {
                 let Some(index) = self.replay.floor() else {
-                    port.fail(QueryError::not_ready(NOT_REPLAYED));
-                    return;
+                    return refuse(ports, &QueryError::not_ready(NOT_REPLAYED));
                 };
-                match applier.cast(ApplierMessage::Queries { index, ports: vec![port] }) {
-                    Err(SendErr(ApplierMessage::Queries { mut ports, .. })) => {
-                        ports.pop().map_or(Ok(()), Err)
-                    }
+                match applier.cast(ApplierMessage::Queries { index, ports }) {
+                    Err(SendErr(ApplierMessage::Queries { ports, .. })) => Err(ports),
                     _ => Ok(()),
                 }
             }
-            (Consistency::Linearizable, Some(role), _) => role.read(port),
-            (Consistency::Linearizable | Consistency::Stale, _, _) => Err(port),
+            (Consistency::Linearizable, Some(role), _) => role.read(ports),
+            (Consistency::Linearizable | Consistency::Stale, _, _) => Err(ports),
         };
-        if let Err(port) = undelivered {
-            port.fail(QueryError::not_ready("the replica is being restarted"));
+        if let Err(ports) = undelivered {
+            refuse(ports, &QueryError::not_ready("the replica is being restarted"));
         }
     }
 }

@@ -1,32 +1,30 @@
-//! The applier's actor: owns the state machine and the client sessions, and lends them to a worker thread for each batch of
-//! entries or queries. Stage 6 of 7, Applied.
+//! The applier's actor: owns the state machine and the client sessions, and lends them to a worker thread for each job: entries
+//! and queries. Stage 6 of 7, Applied.
 //!
-//! Owns `Work` (machine, client sessions, position, the ports of proposals that have an index), and the queries that wait for
-//! an index. Hears the role (entries in index order, ports, confirmed reads), the log store (entries read from disk) and
-//! handles (stale queries). Asks the worker threads, one job at a time; what is said to it meanwhile waits in its mailbox. A
-//! crash loses the machine and the ports, which answer *unknown*; Group starts another applier, which is restored from
-//! *snapshot zero* and replays the log without replies. Bound: entries by the role's hand-over window, ports and queries by
-//! permits.
+//! Owns `Work` (machine, client sessions, position, the ports of proposals that have an index), and what waits for the next
+//! job. Hears the role (entries in index order, ports, confirmed reads), the log store (entries read from disk) and handles
+//! (stale queries). Asks the worker threads, one job at a time: all that came while one ran is the next one, so the more there
+//! is to do, the fewer threads are woken for it. A crash loses the machine and the ports, which answer *unknown*; Group
+//! starts another applier, which is restored from *snapshot zero* and replays the log without replies. Bound: entries by
+//! the role's hand-over window, ports and queries by permits.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use quorate_core::{Entry, Index, RoleEvent};
+use quorate_core::{Entry, Index, RoleEvent, Term};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 use tokio::task::JoinHandle;
 
-use crate::applier::held::HeldReplies;
 use crate::applier::host::MachineFactory;
+use crate::applier::job::{Job, JobEnded, RunningJob};
 use crate::applier::waiters::Waiters;
 use crate::applier::work::{Batch, Work};
 use crate::context::GroupContext;
 use crate::gauge::Gauge;
 use crate::messages::applier::{ApplierMessage, ApplierRef};
 use crate::messages::group::{GroupMessage, GroupRef};
-use crate::ports::QueryPort;
+use crate::ports::{ProposalPort, QueryPort};
 
 /// What an applier starts with.
 pub(crate) struct ApplierStart {
@@ -37,10 +35,6 @@ pub(crate) struct ApplierStart {
     pub(crate) poison: Arc<AtomicU64>,
     pub(crate) gauge: Arc<Gauge>,
 }
-
-/// First and longest time a reply is held to be sent with later ones.
-const REPLIES_HELD: Duration = Duration::from_millis(1);
-const REPLIES_HELD_MAX: Duration = Duration::from_millis(8);
 
 /// What `poison` says from before the machine is restored until it is: that it could not be.
 pub(crate) const NOT_RESTORED: u64 = u64::MAX;
@@ -62,8 +56,18 @@ struct ApplierState {
     gauge: Arc<Gauge>,
     /// `None` until the machine is restored, which is before the first message, and while a job has it.
     work: Option<Work>,
-    queries: BTreeMap<Index, Vec<QueryPort>>,
+    /// The job that has it.
+    running: Option<RunningJob>,
+    next: Next,
     when_idle: Vec<RpcReplyPort<()>>,
+}
+
+/// What waits for the next job.
+#[derive(Default)]
+struct Next {
+    entries: Vec<Entry>,
+    ports: Vec<(Index, Term, Vec<ProposalPort>)>,
+    queries: BTreeMap<Index, Vec<QueryPort>>,
 }
 
 struct ApplierActor;
@@ -86,7 +90,8 @@ impl Actor for ApplierActor {
             poison,
             gauge,
             work: None,
-            queries: BTreeMap::new(),
+            running: None,
+            next: Next::default(),
             when_idle: Vec::new(),
         })
     }
@@ -115,32 +120,29 @@ impl Actor for ApplierActor {
         state: &mut ApplierState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            ApplierMessage::Apply { entries } => state.apply(&me, entries).await?,
-            ApplierMessage::Waiters { first, term, ports } => {
-                state.work_mut().waiters.add(first, term, ports);
+            // The usual case, and without a copy.
+            ApplierMessage::Apply { entries } if state.next.entries.is_empty() => {
+                state.next.entries = entries
             }
+            ApplierMessage::Apply { entries } => state.next.entries.extend(entries),
+            ApplierMessage::Waiters { first, term, ports } => state.next.ports.push((first, term, ports)),
             ApplierMessage::Queries { index, ports } => {
-                if index <= state.applied() {
-                    state.answer(ports).await?;
-                } else {
-                    state.queries.entry(index).or_default().extend(ports);
+                state.next.queries.entry(index).or_default().extend(ports);
+            }
+            ApplierMessage::JobEnded => {
+                if let Some(running) = state.running.take() {
+                    state.take_back(&me, running.ended().await?);
                 }
             }
             ApplierMessage::WhenIdle(reply) => state.when_idle.push(reply),
             ApplierMessage::Panic => panic!("told to panic"),
         }
-        if !state.when_idle.is_empty() && state.work_mut().waiters.is_empty() && state.queries.is_empty() {
-            state.when_idle.drain(..).for_each(|reply| drop(reply.send(())));
-        }
+        state.run_next(&me);
         Ok(())
     }
 }
 
 impl ApplierState {
-    fn work_mut(&mut self) -> &mut Work {
-        self.work.as_mut().expect("it is restored, and no job runs")
-    }
-
     fn applied(&self) -> Index {
         self.work.as_ref().expect("it is restored, and no job runs").applied()
     }
@@ -149,46 +151,44 @@ impl ApplierState {
         let _ = self.group.cast(GroupMessage::ApplierReady { applied: self.applied() });
     }
 
-    /// Runs a job on a worker thread, and sends its replies from here: one wake for the connections' tasks and this one.
-    async fn run<T: Send + 'static>(
-        &mut self,
-        job: impl FnOnce(&mut Work, &HeldReplies) -> T + Send + 'static,
-    ) -> Result<T, ActorProcessingErr> {
-        let mut work = self.work.take().expect("it is restored, and no job runs");
-        let replies = HeldReplies::default();
-        let of_job = replies.clone();
-        let run = move || {
-            let result = job(&mut work, &of_job);
-            (work, result)
-        };
-        let (mut done, mut held) = (pin!(self.cx.workers.run(run)), REPLIES_HELD);
-        let (work, result) = loop {
-            match tokio::time::timeout(held, done.as_mut()).await {
-                Ok(done) => break done?,
-                Err(_) => held = (held * 2).min(REPLIES_HELD_MAX),
+    /// Begins the next job, unless one runs or there is nothing to do.
+    fn run_next(&mut self, me: &ActorRef<ApplierMessage>) {
+        let Some(mut work) = self.work.take() else { return };
+        for (first, term, ports) in self.next.ports.drain(..) {
+            work.waiters.add(first, term, ports);
+        }
+        let through = self.next.entries.last().map_or(work.applied(), |last| last.index.max(work.applied()));
+        let later = self.next.queries.split_off(&through.next());
+        let queries = std::mem::replace(&mut self.next.queries, later);
+        let entries = std::mem::take(&mut self.next.entries);
+        if entries.is_empty() && queries.is_empty() {
+            if !self.when_idle.is_empty() && work.waiters.is_empty() && self.next.queries.is_empty() {
+                self.when_idle.drain(..).for_each(|reply| drop(reply.send(())));
             }
-            replies.send();
-        };
-        self.work = Some(work);
-        replies.send();
-        Ok(result)
+            self.work = Some(work);
+            return;
+        }
+        let job = Job { work, entries, queries };
+        self.running = Some(job.start(self.cx.workers.clone(), me.clone()));
     }
 
-    async fn apply(
-        &mut self,
-        me: &ActorRef<ApplierMessage>,
-        entries: Vec<Entry>,
-    ) -> Result<(), ActorProcessingErr> {
-        match self.run(move |work, replies| work.apply_committed(&entries, replies)).await? {
+    /// Takes the machine back, and tells how far it is.
+    fn take_back(&mut self, me: &ActorRef<ApplierMessage>, ended: JobEnded) {
+        let JobEnded { work, batch, unanswered } = ended;
+        self.work = Some(work);
+        for (index, ports) in unanswered {
+            self.next.queries.entry(index).or_default().extend(ports);
+        }
+        match batch {
             Batch::Applied => {}
             // Ask for them from here on. Ports are kept, theirs may be in the gap.
             Batch::Gap => {
                 self.report_ready();
-                return Ok(());
+                return;
             }
             Batch::Poisoned(reason) => {
                 me.stop(Some(reason));
-                return Ok(());
+                return;
             }
         }
         let applied = self.applied();
@@ -196,23 +196,13 @@ impl ApplierState {
         // An applier that was in a job while its group was restarted speaks of a machine that is gone.
         let route = self.cx.route.borrow().clone();
         if route.applier.as_ref().is_none_or(|applier| applier.get_id() != me.get_id()) {
-            return Ok(());
+            return;
         }
         route.tell_role(RoleEvent::Applied(applied));
         // Their permits are free again for callers that still wait: a replay may take long, and callers give up before.
-        self.queries.retain(|_, ports| {
+        self.next.queries.retain(|_, ports| {
             ports.retain(|port| !port.is_abandoned());
             !ports.is_empty()
         });
-        let later = self.queries.split_off(&applied.next());
-        let due: Vec<_> = std::mem::replace(&mut self.queries, later).into_values().flatten().collect();
-        if !due.is_empty() {
-            self.answer(due).await?;
-        }
-        Ok(())
-    }
-
-    async fn answer(&mut self, ports: Vec<QueryPort>) -> Result<(), ActorProcessingErr> {
-        self.run(move |work, replies| work.answer_queries(ports, replies)).await
     }
 }

@@ -1,5 +1,5 @@
 //! The door of a group: what an inbound connection delivers for it, one batch per socket read, sent on along the
-//! route without a hop through Group.
+//! route without a hop through Group: the commands of a batch as one message, and its queries as another.
 //!
 //! While no role runs, Raft messages are dropped and callers are refused. The name stays exposed: whatever is restarted
 //! is reached by the same name.
@@ -16,7 +16,7 @@ use crate::error::{NotReadyReason, ProposeError};
 use crate::messages::group::GroupMessage;
 use crate::messages::role::Submission;
 use crate::ports::{ProposalPort, QueryPort};
-use crate::protocol::{GroupProtocol, Request, Response};
+use crate::protocol::{Consistency, GroupProtocol, Request, Response};
 use crate::role::codec::{ConsensusError, decode_message};
 use crate::route::{Condition, Route};
 use crate::route_watch::RouteReceiver;
@@ -42,6 +42,7 @@ struct Door {
 impl Door {
     /// Sends each message of a batch on its way.
     fn receive_batch(&self, route: &Route, batch: Vec<Inbound<GroupProtocol>>) {
+        let (mut submissions, mut queries) = (Vec::new(), Vec::new());
         for Inbound { from, message, reply } in batch {
             match (message, reply) {
                 // Only peers agree with each other: what a client sends is not even decoded.
@@ -55,9 +56,14 @@ impl Door {
                     Ok(_) => {}
                     Err(error) => self.report_unreadable(route, &from, &error),
                 },
-                (Request::Propose { payload }, Some(reply)) => self.receive_proposal(route, payload, reply),
-                (Request::Query { query, consistency }, Some(port)) => {
-                    route.send_query(consistency, QueryPort::Remote { query, port });
+                (Request::Propose { payload }, Some(reply)) => {
+                    submissions.extend(self.check_proposal(route, payload, reply));
+                }
+                (Request::Query { query, consistency: Consistency::Linearizable }, Some(port)) => {
+                    queries.push(QueryPort::Remote { query, port });
+                }
+                (Request::Query { query, consistency: consistency @ Consistency::Stale }, Some(port)) => {
+                    route.send_queries(consistency, vec![QueryPort::Remote { query, port }]);
                 }
                 (Request::Members, Some(port)) => {
                     let (leader, members) = (route.leader_id.clone(), route.members.to_vec());
@@ -71,6 +77,12 @@ impl Door {
                 // A call that was sent as a cast has no port to answer.
                 (Request::Propose { .. } | Request::Query { .. } | Request::Members, None) => {}
             }
+        }
+        if !submissions.is_empty() {
+            route.send_proposals(submissions);
+        }
+        if !queries.is_empty() {
+            route.send_queries(Consistency::Linearizable, queries);
         }
     }
 
@@ -96,19 +108,24 @@ impl Door {
         }
     }
 
-    /// Sends a proposal that came as bytes to the leader on this node. A command that the machine of this build cannot read is
+    /// A proposal that came as bytes, for the leader on this node. A command that the machine of this build cannot read is
     /// refused: in the log, every replica of this build would have to stop at it.
-    fn receive_proposal(&self, route: &Route, payload: Bytes, reply: ReplyPort<Response>) {
+    fn check_proposal(
+        &self,
+        route: &Route,
+        payload: Bytes,
+        reply: ReplyPort<Response>,
+    ) -> Option<Submission> {
         let port = ProposalPort::Remote(reply);
         if let Condition::Stopped(_) = &route.condition {
             // *Not ready* and not *stopped*: the caller's own node goes on, and waits for the next leader.
             port.fail(ProposeError::not_ready(NotReadyReason::Stopping));
-            return;
+            return None;
         }
         if let Err(detail) = self.machine.check_command(&payload) {
             port.fail(ProposeError::NotReadHere { detail });
-            return;
+            return None;
         }
-        route.send_proposal(Submission { proposal: Proposal::new(payload), port });
+        Some(Submission { proposal: Proposal::new(payload), port })
     }
 }

@@ -84,7 +84,7 @@ impl HandleInner {
         let permit = self.proposal_permit()?;
         let (sender, answer) = oneshot::channel();
         let port = ProposalPort::Local(Box::new(TypedPort { sender, permit }));
-        route.send_proposal(Submission { proposal, port });
+        route.send_proposals(vec![Submission { proposal, port }]);
         match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(ProposeError::unknown("an actor ended while the command was under way")),
@@ -149,7 +149,7 @@ impl HandleInner {
         };
         let (sender, answer) = oneshot::channel();
         let port = QueryPort::Local(Box::new(TypedQuery { query, sender, permit }));
-        route.send_query(consistency, port);
+        route.send_queries(consistency, vec![port]);
         match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(QueryError::not_ready("an actor ended during the query")),

@@ -17,6 +17,8 @@ pub(crate) enum ApplierMessage {
     /// From the role once the read is confirmed, or from a handle with what a stale answer must show: answer once `index` is
     /// applied.
     Queries { index: Index, ports: Vec<QueryPort> },
+    /// From the task that waits for a job: it has ended.
+    JobEnded,
     /// From Group when the node stops: answered once no proposal and no query waits.
     WhenIdle(RpcReplyPort<()>),
     /// From tests and `quorate actors stop --panic`: panic, as a bug would.

@@ -13,8 +13,10 @@ use crate::ports::{ProposalPort, QueryPort};
 pub(crate) enum RoleMessage {
     /// From Sessions, the log store, the applier and Group: what every role hears.
     Event(RoleEvent),
-    /// From a handle or a Session: a linearizable query.
-    Read(QueryPort),
+    /// From a handle or a Session: linearizable queries.
+    Read(Vec<QueryPort>),
+    /// From itself: ask for a read index for the queries that are queued.
+    FlushReads,
     /// From its own timer, with the generation of the timer that fired.
     Tick(u64),
     /// From the node's status.
@@ -36,12 +38,14 @@ pub(crate) type TransferPort = RpcReplyPort<Result<NodeId, TransferRefusal>>;
 pub(crate) enum LeaderMessage {
     /// From Sessions, the log store, the applier and Group: what every role hears.
     Event(RoleEvent),
-    /// From a handle or a Session: a command to append.
-    Propose(Submission),
+    /// From a handle or a Session: commands to append.
+    Propose(Vec<Submission>),
     /// From itself: append the proposals that are queued.
     Flush,
-    /// From a handle or a Session: a linearizable query.
-    Read(QueryPort),
+    /// From a handle or a Session: linearizable queries.
+    Read(Vec<QueryPort>),
+    /// From itself: ask for a read index for the queries that are queued.
+    FlushReads,
     /// From a replicator: entries from `from` on are needed.
     Fetch { peer: NodeId, session: ReplicationSession, from: Index, bytes_max: usize },
     /// From Group: hand leadership over.
@@ -82,16 +86,16 @@ impl RoleRef {
         }
     }
 
-    /// Asks the role to answer a linearizable query; gives the port back if its mailbox is closed.
-    pub(crate) fn read(&self, port: QueryPort) -> Result<(), QueryPort> {
+    /// Asks the role to answer linearizable queries; gives the ports back if its mailbox is closed.
+    pub(crate) fn read(&self, ports: Vec<QueryPort>) -> Result<(), Vec<QueryPort>> {
         use MessagingErr::SendErr;
         match self {
-            Self::Follower(actor) | Self::Candidate(actor) => match actor.cast(RoleMessage::Read(port)) {
-                Err(SendErr(RoleMessage::Read(port))) => Err(port),
+            Self::Follower(actor) | Self::Candidate(actor) => match actor.cast(RoleMessage::Read(ports)) {
+                Err(SendErr(RoleMessage::Read(ports))) => Err(ports),
                 _ => Ok(()),
             },
-            Self::Leader(actor) => match actor.cast(LeaderMessage::Read(port)) {
-                Err(SendErr(LeaderMessage::Read(port))) => Err(port),
+            Self::Leader(actor) => match actor.cast(LeaderMessage::Read(ports)) {
+                Err(SendErr(LeaderMessage::Read(ports))) => Err(ports),
                 _ => Ok(()),
             },
         }

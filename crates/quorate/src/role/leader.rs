@@ -80,12 +80,18 @@ impl Actor for LeaderActor {
     ) -> Result<(), ActorProcessingErr> {
         let effects = match message {
             LeaderMessage::Event(event) => state.runner.step_event(event),
-            LeaderMessage::Propose(submission) => {
-                state.queue_proposal(&me, submission);
+            LeaderMessage::Propose(submissions) => {
+                state.queue_proposals(&me, submissions);
                 return Ok(());
             }
             LeaderMessage::Flush => state.append_queued(),
-            LeaderMessage::Read(port) => state.runner.step_read(port),
+            LeaderMessage::Read(ports) => {
+                if state.runner.queue_reads(ports) {
+                    let _ = me.cast(LeaderMessage::FlushReads);
+                }
+                return Ok(());
+            }
+            LeaderMessage::FlushReads => state.runner.step_reads(),
             LeaderMessage::Fetch { peer, session, from, bytes_max } => {
                 state.step(LeaderEvent::Fetch { peer, session, from, bytes_max })
             }
@@ -149,13 +155,16 @@ impl LeaderState {
         self.runner.role.as_mut().map(|leader| leader.step(now, event)).unwrap_or_default()
     }
 
-    fn queue_proposal(&mut self, me: &ActorRef<LeaderMessage>, submission: Submission) {
+    fn queue_proposals(&mut self, me: &ActorRef<LeaderMessage>, submissions: Vec<Submission>) {
         if self.runner.role.is_none() {
-            submission.port.fail(ProposeError::not_ready(NotReadyReason::SteppedDown));
+            for submission in submissions {
+                submission.port.fail(ProposeError::not_ready(NotReadyReason::SteppedDown));
+            }
             return;
         }
-        self.queued.push(submission);
-        if self.write_under_way() && self.queued.len() == 1 {
+        let is_first = self.queued.is_empty();
+        self.queued.extend(submissions);
+        if self.write_under_way() && is_first {
             drop(me.send_after(HOLD_MAX, || LeaderMessage::Flush));
         }
         self.flush_unless_held(me);

@@ -81,6 +81,8 @@ pub(crate) struct Runner<R> {
     remotes: Remotes,
     outbound: Outbound,
     reads: BTreeMap<ReadId, QueryPort>,
+    /// Those of them that the role has not been asked for.
+    queued_reads: Vec<ReadId>,
     next_read: u64,
 }
 
@@ -95,6 +97,7 @@ impl<R: CoreRole> Runner<R> {
             remotes: Remotes::default(),
             outbound: Outbound::default(),
             reads: BTreeMap::new(),
+            queued_reads: Vec::new(),
             next_read: 0,
         }
     }
@@ -117,17 +120,28 @@ impl<R: CoreRole> Runner<R> {
         Effects::new()
     }
 
-    /// Asks the role for a read index.
-    pub(crate) fn step_read(&mut self, port: QueryPort) -> Effects {
-        let now = self.cx.clock.now();
-        let Some(role) = &mut self.role else {
+    /// Takes queries that need a read index. True if nothing is queued for a step yet: the actor tells itself to `step_reads`,
+    /// so that one step asks for all that is in its mailbox before that.
+    pub(crate) fn queue_reads(&mut self, ports: Vec<QueryPort>) -> bool {
+        let is_first = self.queued_reads.is_empty();
+        for port in ports {
+            self.next_read += 1;
+            self.queued_reads.push(ReadId(self.next_read));
+            self.reads.insert(ReadId(self.next_read), port);
+        }
+        is_first
+    }
+
+    /// Asks the role for one read index for the queries that are queued.
+    pub(crate) fn step_reads(&mut self) -> Effects {
+        let (now, reads) = (self.cx.clock.now(), std::mem::take(&mut self.queued_reads));
+        if let Some(role) = &mut self.role {
+            return role.read(now, reads);
+        }
+        for port in reads.iter().filter_map(|id| self.reads.remove(id)) {
             port.fail(QueryError::not_ready("the replica changed its role"));
-            return Effects::new();
-        };
-        self.next_read += 1;
-        let id = ReadId(self.next_read);
-        self.reads.insert(id, port);
-        role.read(now, vec![id])
+        }
+        Effects::new()
     }
 
     /// Carries out an effect that every role can have; gives back one that only a leader has.

@@ -67,7 +67,13 @@ impl<R: Begin> Actor for WaitingActor<R> {
     ) -> Result<(), ActorProcessingErr> {
         let effects = match message {
             RoleMessage::Event(event) => runner.step_event(event),
-            RoleMessage::Read(port) => runner.step_read(port),
+            RoleMessage::Read(ports) => {
+                if runner.queue_reads(ports) {
+                    let _ = me.cast(RoleMessage::FlushReads);
+                }
+                return Ok(());
+            }
+            RoleMessage::FlushReads => runner.step_reads(),
             RoleMessage::Tick(generation) => runner.step_tick(generation),
             RoleMessage::Inspect(reply) => {
                 // A role that ended has no status, and an asker may have given up.
