@@ -1,4 +1,4 @@
-//! One turn of a machine on a worker thread: entries first, then the queries whose index they reach.
+//! One turn of a machine on a worker thread: queries whose index is reached, entries, and the queries that these reach.
 //!
 //! A task of the applier's waits for it, sends its replies, and says that it has ended. It is aborted with its applier: what a
 //! machine still answers then goes with the machine, on the thread where it runs.
@@ -80,14 +80,17 @@ impl Job {
     }
 
     fn turn(mut self, replies: &HeldReplies) -> JobEnded {
-        let batch = match self.entries.is_empty() {
-            true => Batch::Applied,
-            false => self.work.apply_committed(&self.entries, replies),
-        };
-        let unanswered = self.queries.split_off(&self.work.applied().next());
-        for ports in self.queries.into_values() {
+        self.answer_reached(replies);
+        let batch = self.work.apply_committed(&self.entries, replies);
+        self.answer_reached(replies);
+        JobEnded { work: self.work, batch, unanswered: self.queries }
+    }
+
+    /// Answers the queries whose index is applied.
+    fn answer_reached(&mut self, replies: &HeldReplies) {
+        let later = self.queries.split_off(&self.work.applied().next());
+        for ports in std::mem::replace(&mut self.queries, later).into_values() {
             self.work.answer_queries(ports, replies);
         }
-        JobEnded { work: self.work, batch, unanswered }
     }
 }
