@@ -113,6 +113,13 @@ impl Net {
         Ok(())
     }
 
+    /// Bytes that a node has sent so far, to all others together, with the headers of every layer.
+    pub(crate) fn sent_bytes(&self, at: usize) -> Result<u64> {
+        let (own, inner) = (self.namespace(at), format!("{}i{at}", self.name));
+        let shown = ip(&format!("netns exec {own} cat /sys/class/net/{inner}/statistics/tx_bytes"))?;
+        Ok(shown.parse()?)
+    }
+
     /// Lets everything pass again.
     pub(crate) fn heal_all(&self) -> Result<()> {
         let middle = self.middle();

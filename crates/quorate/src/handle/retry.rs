@@ -53,12 +53,16 @@ impl HandleInner {
         deadline: Instant,
     ) -> Result<Applied<R>, ProposeError> {
         let started = Instant::now();
-        let proposal = Proposal::new(payload.clone());
+        // It hashes the command, which is for nothing where it is forwarded.
+        let mut proposal = None;
         let (mut routes, mut attempts) = (self.route.clone(), 0);
         loop {
             let route = open_route(&mut routes)?;
             let attempt = match &route.leader {
-                LeaderRoute::Here(_) => self.propose_here(&route, proposal.clone(), deadline).await,
+                LeaderRoute::Here(_) => {
+                    let proposal = proposal.get_or_insert_with(|| Proposal::new(payload.clone()));
+                    self.propose_here(&route, proposal.clone(), deadline).await
+                }
                 LeaderRoute::There(leader) => {
                     let replied = self.propose_there(leader, payload.clone(), deadline).await;
                     replied.and_then(EncodedReply::decode)
