@@ -13,5 +13,6 @@ mod rest_described;
 mod rest_door;
 mod rest_http;
 mod slow_machine;
+mod slow_machine_figures;
 mod supervision;
 mod three_nodes;
