@@ -80,7 +80,10 @@ impl Seen {
                 tokio::select! {
                     biased;
                     result = &mut work, if done.is_none() => done = Some(result?),
-                    result = &mut command => break drop(result?.reply.checked()?),
+                    result = &mut command => {
+                        result?.reply.checked()?;
+                        break;
+                    }
                 }
             }
             took.push(began.elapsed());

@@ -139,12 +139,12 @@ fn the_check_sees_a_step_that_is_not_taken() -> Result<()> {
         sends: sends.map(ToOwned::to_owned),
     };
     let (door, sender) =
-        (step("group/door.rs", "receive_batch", None), step("route.rs", "Route::send_proposal", None));
-    assert!(wrong(&door, Some(&step("route.rs", "Route::send_query", None)))?.is_empty());
+        (step("group/door.rs", "receive_batch", None), step("route.rs", "Route::send_proposals", None));
+    assert!(wrong(&door, Some(&step("route.rs", "Route::send_queries", None)))?.is_empty());
     assert_eq!(wrong(&door, Some(&step("clock.rs", "Clock::wall_ms", None)))?.len(), 1);
     assert_eq!(wrong(&step("route.rs", "Route::no_such", None), None)?.len(), 1);
-    assert_eq!(wrong(&step("route.rs", "Elsewhere::send_proposal", None), None)?.len(), 1);
-    assert_eq!(wrong(&step("route.rs", "Route::send_proposal", Some("StoreRequest::Load")), None)?.len(), 1);
+    assert_eq!(wrong(&step("route.rs", "Elsewhere::send_proposals", None), None)?.len(), 1);
+    assert_eq!(wrong(&step("route.rs", "Route::send_proposals", Some("StoreRequest::Load")), None)?.len(), 1);
     assert!(wrong(&sender, None)?.is_empty());
     // `LogStore::handle` calls both; `queue_request`, its neighbour in the file, does not call the other.
     let (handle, submit) = (

@@ -17,7 +17,7 @@ use crate::applier::workers::Workers;
 use crate::messages::applier::ApplierMessage;
 use crate::ports::QueryPort;
 
-/// So long a reply waits for those of the commands behind it at first, and in a job that lasts.
+/// First and longest time a reply is held to be sent with later ones.
 const REPLIES_HELD: Duration = Duration::from_millis(1);
 const REPLIES_HELD_MAX: Duration = Duration::from_millis(8);
 
