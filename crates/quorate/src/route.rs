@@ -127,7 +127,9 @@ impl Route {
     /// again.
     pub(crate) fn send_proposals(&self, submissions: Vec<Submission>) {
         let refuse = |submissions: Vec<Submission>, error: &ProposeError| {
-            submissions.into_iter().for_each(|submission| submission.port.fail(error.clone()));
+            for submission in submissions {
+                submission.port.fail(error.clone());
+            }
         };
         if let Condition::Stopped(detail) = &self.condition {
             return refuse(submissions, &ProposeError::Stopped { detail: detail.clone() });
@@ -150,7 +152,9 @@ impl Route {
     /// answers as soon as it is not behind what this node has known to be committed.
     pub(crate) fn send_queries(&self, consistency: Consistency, ports: Vec<QueryPort>) {
         let refuse = |ports: Vec<QueryPort>, error: &QueryError| {
-            ports.into_iter().for_each(|port| port.fail(error.clone()));
+            for port in ports {
+                port.fail(error.clone());
+            }
         };
         if let Some(index) = self.fault_here {
             return refuse(ports, &QueryError::Faulted { index });

@@ -122,7 +122,7 @@ impl Actor for ApplierActor {
         match message {
             // The usual case, and without a copy.
             ApplierMessage::Apply { entries } if state.next.entries.is_empty() => {
-                state.next.entries = entries
+                state.next.entries = entries;
             }
             ApplierMessage::Apply { entries } => state.next.entries.extend(entries),
             ApplierMessage::Waiters { first, term, ports } => state.next.ports.push((first, term, ports)),

@@ -54,6 +54,10 @@ impl Drop for RunningJob {
 
 impl Job {
     /// Runs it on a worker thread. The applier hears of its end.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it waits for this job alone, and is aborted with its applier"
+    )]
     pub(super) fn start(self, workers: Workers, applier: ActorRef<ApplierMessage>) -> RunningJob {
         RunningJob(tokio::spawn(async move {
             let ended = self.run(&workers).await;
