@@ -201,6 +201,93 @@ async fn rule_14_the_copy_of_a_running_node_is_named_and_ends_and_the_node_goes_
     Ok(())
 }
 
+/// Its boot number is the next one: it was admitted, and the node that it was copied from was cut off.
+#[tokio::test]
+async fn rule_14_the_copy_of_a_running_node_started_elsewhere_ends_and_the_node_goes_on() -> Result<()> {
+    let cluster = Cluster::start(3, quick()).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    assert_eq!(counts[0].propose(Add(1)).await?, 1);
+    let links = async |cluster: &Cluster| {
+        let links = || cluster.nodes().flat_map(|(_, node)| node.links()).collect::<Vec<_>>();
+        eventually("all are linked", async || {
+            (links().iter().filter(|link| link.state == LinkState::Up).count() == 6).then_some(())
+        })
+        .await?;
+        anyhow::Ok(links().iter().map(|link| link.reconnects).sum::<u64>())
+    };
+    let before = links(&cluster).await?;
+    let copy = tempfile::tempdir()?;
+    copy_all(&cluster.data(2), copy.path())?;
+    let twin = Node::builder("node2", copy.path()).listen("127.0.0.1:0").config(quick()).start().await?;
+    assert_eq!(twin.identity().boot.0, cluster.node(2).identity().boot.0 + 1);
+    let failure = tokio::time::timeout(PATIENCE, twin.failed()).await?.context("it stops")?;
+    assert!(matches!(failure, NodeFailure::Twin { .. }), "{failure}");
+    let said = failure.to_string();
+    assert!(
+        said.contains("another process runs as node node2") && said.contains("copied while it ran"),
+        "{said}"
+    );
+    assert_eq!(links(&cluster).await?, before, "the links of the node do not fall");
+    assert_eq!(counts[2].propose(Add(1)).await?, 2);
+    cluster.stop_all().await;
+    Ok(())
+}
+
+/// It was refused at every retry, and ran on.
+#[tokio::test]
+async fn rule_14_a_node_on_an_old_copy_is_told_of_the_later_boot_and_ends() -> Result<()> {
+    let mut cluster = Cluster::start(3, quick()).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    assert_eq!(counts[0].propose(Add(1)).await?, 1);
+    cluster.stop(2).await;
+    let copy = tempfile::tempdir()?;
+    copy_all(&cluster.data(2), copy.path())?;
+    for _ in 0..2 {
+        cluster.start_node(2).await?;
+        eventually("the node is back", async || {
+            let link = cluster.node(0).links().into_iter().find(|link| link.node == "node2")?;
+            let boot = cluster.node(2).identity().boot.0;
+            (link.peer.is_some_and(|peer| peer.boot == boot) && link.state == LinkState::Up).then_some(())
+        })
+        .await?;
+        cluster.stop(2).await;
+    }
+    let old = Node::builder("node2", copy.path()).listen("127.0.0.1:0").config(quick()).start().await?;
+    let failure = tokio::time::timeout(PATIENCE, old.failed()).await?.context("it stops")?;
+    assert!(matches!(failure, NodeFailure::Outdated { .. }), "{failure}");
+    let said = failure.to_string();
+    assert!(said.contains("stale_boot") && said.contains("This process is out of date"), "{said}");
+    cluster.stop_all().await;
+    Ok(())
+}
+
+/// No file could be made although bytes were free: the database failed in its own thread, and the node ended.
+#[tokio::test]
+async fn rule_16_a_disk_without_inodes_refuses_proposals_and_names_them() -> Result<()> {
+    let disk = SimDisk::new();
+    let node = Node::builder("node0", "unused").disk(Box::new(disk.clone())).config(quick()).start().await?;
+    let count = node.group("counter", Counter::default()).await?;
+    assert_eq!(count.propose(Add(1)).await?, 1);
+    disk.set_free_files(12);
+    let full = eventually("proposals are refused", async || count.propose(Add(0)).await.err()).await?;
+    assert!(matches!(full, ProposeError::NoSpace { .. }), "{full}");
+    let said = full.to_string();
+    assert!(
+        said.contains("node0 has 12 inodes free") && said.contains("again with 136 inodes free"),
+        "{said}"
+    );
+    assert_eq!(count.query(Total, Consistency::Linearizable).await?, 1);
+    disk.set_free_files(128);
+    let space =
+        eventually("it is measured", async || Some(node.space()).filter(|space| space.free_files == 128))
+            .await?;
+    assert!(!space.is_full() && node.is_disk_full(), "it is full until there are a few more");
+    disk.set_free_files(136);
+    let _total = eventually("there are some again", async || count.propose(Add(1)).await.ok()).await?;
+    node.stop().await;
+    Ok(())
+}
+
 fn copy_all(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;

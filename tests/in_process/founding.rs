@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use quorate::machine::{Add, Counter, Total};
 use quorate::{Consistency, GroupHandle, Node, NodeBuilder, NodeFailure, Standing};
-use quorate_tests::cluster::{Cluster, quick};
+use quorate_server::{Listed, ServeOptions, serve};
+use quorate_tests::cluster::{Cluster, free_ports, quick};
 use quorate_tests::wait::{PATIENCE, eventually};
 
 /// Waits until the replica says that it is founding and must reach these members.
@@ -149,5 +150,51 @@ async fn rule_14_a_wrong_list_at_the_first_start_can_be_corrected() -> Result<()
     let counts = cluster.group("counter", Counter::default).await?;
     assert_eq!(counts[0].propose_by(Add(1), PATIENCE).await?.reply, 1);
     cluster.stop_all().await;
+    Ok(())
+}
+
+/// One served node of a list, at a port of its own choice.
+fn listed(directory: &std::path::Path, list: &[(&str, u16)], port: u16) -> ServeOptions {
+    let entry = |(id, port): &(&str, u16)| Listed { id: (*id).into(), host: "127.0.0.1".into(), port: *port };
+    ServeOptions {
+        host: "127.0.0.1".into(),
+        port,
+        port_as_founded: true,
+        cluster: list.iter().map(entry).collect(),
+        config: quick(),
+        ..ServeOptions::new("node0", directory.join("node0"))
+    }
+}
+
+/// It was taken for no list at all: a wrong list could not be corrected to it, and it differed without a word.
+#[tokio::test]
+async fn rule_14_a_list_of_one_node_is_a_list() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let ports = free_ports(3)?;
+    let wrong = [("node0", ports[0]), ("node1", ports[1]), ("node2", ports[2])];
+    let waits = serve(listed(directory.path(), &wrong, ports[0])).await?;
+    let status = waits.state().group().status().await;
+    assert!(status.leader.is_none(), "it waits for the others: {status:?}");
+    waits.shutdown(true).await;
+    let alone = serve(listed(directory.path(), &wrong[..1], ports[0])).await?;
+    eventually("the cluster of one is founded", async || {
+        alone.state().group().status().await.leader.filter(|leader| leader == "node0")
+    })
+    .await?;
+    alone.shutdown(true).await;
+    Ok(())
+}
+
+/// It listened where a list said that founded nothing, and its peers dialled the port that the members have.
+#[tokio::test]
+async fn rule_14_a_founded_node_listens_where_the_members_know_it_whatever_the_list_says() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let ports = free_ports(2)?;
+    for port in ports.iter().copied() {
+        let node = serve(listed(directory.path(), &[("node0", port)], port)).await?;
+        assert_eq!(node.raft_addr().port(), ports[0]);
+        eventually("it leads", async || node.state().group().status().await.leader).await?;
+        node.shutdown(true).await;
+    }
     Ok(())
 }

@@ -99,6 +99,48 @@ async fn an_idle_connection_is_kept_for_its_own_time() -> Result<()> {
     servers.stop_all().await
 }
 
+/// Reaches nothing, and blocks the thread that asks, until it is let go.
+struct Hangs(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl Net for Hangs {
+    fn connect<'a>(&'a self, _address: &'a str) -> NetFuture<'a, Stream> {
+        let _gone = self.0.lock().map(|until| until.recv());
+        Box::pin(async { Err(io::Error::other("nothing is reached")) })
+    }
+
+    fn bind<'a>(&'a self, address: &'a str) -> NetFuture<'a, Box<dyn Acceptor>> {
+        Box::pin(async move { TokioNet::default().bind(address).await })
+    }
+}
+
+/// The thread of a node's actors hung, and its status said that the replica was being restarted.
+#[tokio::test]
+async fn actors_whose_thread_hangs_are_silent_and_not_being_restarted() -> Result<()> {
+    let (let_go, held) = std::sync::mpsc::channel();
+    let cluster = Cluster::idle(2, quick())?;
+    let net = Hangs(std::sync::Mutex::new(held));
+    // Its actors dial the other node, which hangs, once it has been let go as often as it takes to open the group.
+    let node = cluster.builder(0).net(Arc::new(net)).start().await?;
+    let opening = node.group("counter", Counter::default());
+    let letting_go = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            ticks.tick().await;
+            let _gone = let_go.send(());
+        }
+    };
+    let count = tokio::select! { count = opening => count?, () = letting_go => unreachable!("it goes on") };
+    let status =
+        eventually("its thread hangs", async || Some(count.status().await).filter(|status| status.silent))
+            .await?;
+    assert!(status.role.is_none(), "{status:?}");
+    drop(let_go);
+    eventually("it goes on", async || count.status().await.role).await?;
+    node.stop().await;
+    cluster.stop_all().await;
+    Ok(())
+}
+
 /// Reaches every address but one.
 struct CutFrom(String);
 

@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result};
 use quorate_server::ApiOptions;
-use quorate_tests::servers::Servers;
-use quorate_tests::wait::eventually;
+use quorate_server::http::{Method, StatusCode};
+use quorate_tests::servers::{Answer, Call, Servers};
+use quorate_tests::wait::{PATIENCE, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -110,4 +111,30 @@ async fn a_client_that_closes_its_side_after_its_request_is_answered() -> Result
     let status = answer.split(' ').nth(1).with_context(|| format!("an answer: {answer:?}"))?;
     assert_eq!(status, "200", "{answer}");
     servers.stop_all().await
+}
+
+/// Idle connections of clients held all places for `idle_timeout`, and the probe of a healthy node was not accepted.
+#[tokio::test]
+async fn an_idle_connection_gives_its_place_to_a_new_one() -> Result<()> {
+    let options = ApiOptions { connections_max: 3, ..ApiOptions::default() };
+    let servers = Servers::start_with(1, options).await?;
+    let mut idle = Vec::new();
+    for _ in 0..3 {
+        let mut stream = connect(&servers, "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
+        let mut answer = [0; 1024];
+        let count = stream.read(&mut answer).await?;
+        assert!(answer[..count].starts_with(b"HTTP/1.1 200"));
+        idle.push(stream);
+    }
+    // One has begun a request that does not go on.
+    idle[1].write_all(b"GET /livez HTTP/1.1\r\n").await?;
+    for _ in 0..4 {
+        let probe = Answer::of(Call::to(Method::GET, &servers.url(0, "/livez"))?).await?;
+        assert_eq!(probe.status, StatusCode::OK);
+    }
+    let mut rest = Vec::new();
+    tokio::time::timeout(PATIENCE, idle[0].read_to_end(&mut rest))
+        .await?
+        .context("it was closed in order")?;
+    Ok(())
 }

@@ -57,6 +57,7 @@ async fn what_is_no_http_is_told_so_in_a_problem() -> Result<()> {
             "bad_request",
         ),
         (format!("GET /v1/kv/{long} HTTP/1.1\r\nhost: a\r\n\r\n"), 414, "uri_too_long"),
+        (format!("GET /v1/kv/{long}{long}{long} HTTP/1.1\r\nhost: a\r\n\r\n"), 414, "uri_too_long"),
         (format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n"), 431, "headers_too_large"),
         (
             format!("GET / HTTP/1.1\r\nhost: a\r\nx: {long}{long}{long}{long}\r\n\r\n"),
@@ -80,6 +81,9 @@ async fn what_is_no_http_is_told_so_in_a_problem() -> Result<()> {
         read.with_context(|| shown.clone())?;
         assert_eq!(problem_of(&rest), refused(status, code), "{shown}");
     }
+    // A client of HTTP/2 was disconnected without an answer.
+    let answer = sent(&servers, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
+    assert_eq!(problem_of(&answer), refused(400, "bad_request"));
     assert_eq!(servers.get(0, "/v1/kv/k").await?.problem().1, "not_found");
     servers.stop_all().await
 }

@@ -39,6 +39,14 @@ fn a_wrong_cluster_list_says_what_contradicts_what() -> Result<()> {
     check(&["--advertise", "localhost:7009"])?.expect(2, "all nodes dial what the list says")?;
     check(&["--advertise", "localhost:7000", "--port", "17000"])?.expect(0, "node0")?;
     check(&["--idle-timeout", "0s"])?.expect(2, "idle_timeout")?;
+    check(&["--data-dir", ""])?.expect(2, "data_dir is \"\" (from flag --data-dir): it is empty")?;
+    let huge =
+        ["proposals_max", "queries_max", "election_timeout_ms", "store_silence_ms_max", "call_timeout_ms"];
+    for setting in huge {
+        let given = format!("{setting}={}", u64::MAX);
+        let said = format!("{setting} is \"{}\" (from flag --set): give a whole number from ", u64::MAX);
+        check(&["--set", &given])?.expect(2, &said)?;
+    }
     quorate(&["config", "check", "--cluster", "[fe80::1%lo]:7000"])?
         .expect(2, "one interface of one machine")?;
     quorate(&["config", "check", "--host", "fe80::1%lo"])?.expect(2, "zone")?;

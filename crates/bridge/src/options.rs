@@ -61,6 +61,8 @@ pub struct BridgeOptions {
 
 /// Oldest protocol version this build speaks.
 const PROTOCOL_MIN: u16 = 1;
+/// A day: what is added to a clock must not pass its end.
+const TIME_MS_MAX: u64 = 86_400_000;
 /// Newest protocol version this build speaks.
 const PROTOCOL_MAX: u16 = 1;
 
@@ -111,6 +113,18 @@ impl BridgeOptions {
         ];
         if let Some((option, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return fail(option, "is 0, must be at least 1");
+        }
+        let times = [
+            ("keepalive_interval_ms", self.keepalive_interval_ms),
+            ("keepalive_timeout_ms", self.keepalive_timeout_ms),
+            ("connect_timeout_ms", self.connect_timeout_ms),
+            ("handshake_timeout_ms", self.handshake_timeout_ms),
+            ("admission_timeout_ms", self.admission_timeout_ms),
+            ("backoff_max_ms", self.backoff_max_ms),
+            ("restart_max_ms", self.restart_max_ms),
+        ];
+        if let Some((option, value)) = times.into_iter().find(|(_, value)| *value > TIME_MS_MAX) {
+            return fail(option, format!("is {value}, must be at most {TIME_MS_MAX}"));
         }
         let (timeout, interval) = (self.keepalive_timeout_ms, self.keepalive_interval_ms);
         if timeout < 2 * interval {

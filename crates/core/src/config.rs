@@ -91,7 +91,7 @@ impl Config {
     /// Checks that a group can run with these settings.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let (heartbeat, election) = (self.heartbeat_interval, self.election_timeout);
-        if heartbeat.is_zero() || heartbeat * 3 > election {
+        if heartbeat.is_zero() || heartbeat.saturating_mul(3) > election {
             return Err(ConfigError::Heartbeat { heartbeat, election });
         }
         if self.payload_bytes_max > PAYLOAD_BYTES_MAX {

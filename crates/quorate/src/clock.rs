@@ -32,8 +32,9 @@ impl Clock {
     }
 }
 
+/// Milliseconds since 1970 by the system's clock, which may be wrong.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
-fn system_wall_ms() -> u64 {
+pub fn system_wall_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use quorate_core::Config as CoreConfig;
+use quorate_core::{Config as CoreConfig, ConfigError as CoreConfigError};
+
+use crate::ranges::SettingRange;
 
 /// The version of what nodes write to disk and to each other. Part of the fingerprint.
 const FORMAT_VERSION: u64 = 1;
@@ -126,54 +128,92 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A timing or limit of Raft is out of its range.
+    /// Heartbeats so rare that followers would campaign beside a healthy leader.
+    #[error(
+        "heartbeat_interval_ms is {heartbeat_interval_ms}, it must be at most a third of election_timeout_ms, which is \
+         {election_timeout_ms}"
+    )]
+    Heartbeat {
+        /// The interval given.
+        heartbeat_interval_ms: u64,
+        /// The election timeout given.
+        election_timeout_ms: u64,
+    },
+    /// A timing or limit of Raft that none of the ranges keeps out.
     #[error(transparent)]
     Core(#[from] quorate_core::ConfigError),
     /// The setting is out of its range.
-    #[error("{name} is {value}, it must be {range}")]
+    #[error("{name} is {value}, it must be {min} to {max}")]
     Range {
         /// The name of the setting.
         name: &'static str,
         /// The value as given.
         value: u64,
-        /// The range it may have.
-        range: &'static str,
+        /// The least value it may have.
+        min: u64,
+        /// The greatest value it may have.
+        max: u64,
     },
 }
 
 impl Config {
-    /// Checks every setting.
+    /// Checks every setting, and those that depend on each other.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        // A message between nodes has at most MESSAGE_BYTES_MAX, and a link's queue twice as much, for all groups.
-        for (name, value, max, range) in [
-            ("command_bytes_max", self.node.command_bytes_max, COMMAND_BYTES_MAX, "1 to 8388608"),
-            ("append_bytes_max", self.node.append_bytes_max, COMMAND_BYTES_MAX, "1 to 8388608"),
-            ("window_bytes_max", self.node.window_bytes_max, MESSAGE_BYTES_MAX, "1 to 16777216"),
-        ] {
-            if value == 0 || value > max {
-                return Err(ConfigError::Range { name, value: value as u64, range });
+        for (name, value) in self.values() {
+            let SettingRange { min, max, .. } = SettingRange::of(name).expect("a test holds one for each");
+            if !(min..=max).contains(&value) {
+                return Err(ConfigError::Range { name, value, min, max });
             }
         }
-        self.core().validate()?;
-        let positive = [
-            ("proposals_max", self.live.proposals_max as u64),
-            ("queries_max", self.live.queries_max as u64),
-            ("call_timeout_ms", self.live.call_timeout_ms),
-            ("store_silence_ms_max", self.node.store_silence_ms_max),
-            ("machine_restarts_max", u64::from(self.node.machine_restarts_max)),
-        ];
-        if let Some((name, value)) = positive.into_iter().find(|(_, value)| *value == 0) {
-            return Err(ConfigError::Range { name, value, range: "at least 1" });
-        }
-        if self.node.apply_threads > APPLY_THREADS_MAX {
-            let value = self.node.apply_threads as u64;
-            return Err(ConfigError::Range { name: "apply_threads", value, range: "0 to 256" });
-        }
-        if self.cluster.clock_drift_ppm_max > 100_000 {
-            let value = self.cluster.clock_drift_ppm_max;
-            return Err(ConfigError::Range { name: "clock_drift_ppm_max", value, range: "0 to 100000" });
-        }
-        Ok(())
+        self.core().validate().map_err(|error| match error {
+            CoreConfigError::Heartbeat { .. } => ConfigError::Heartbeat {
+                heartbeat_interval_ms: self.node.heartbeat_interval_ms,
+                election_timeout_ms: self.cluster.election_timeout_ms,
+            },
+            error @ (CoreConfigError::Payload { .. } | CoreConfigError::Zero { .. }) => error.into(),
+        })
+    }
+
+    /// Every setting with its value. Without `..`, so that a new one is not forgotten.
+    fn values(&self) -> [(&'static str, u64); 18] {
+        let Self { cluster, node, live } = self;
+        let ClusterConfig { election_timeout_ms, clock_drift_ppm_max } = *cluster;
+        let NodeConfig {
+            heartbeat_interval_ms,
+            persist_stall_ms_max,
+            store_silence_ms_max,
+            disk_reserve_bytes,
+            append_entries_max,
+            append_bytes_max,
+            window_messages_max,
+            window_bytes_max,
+            tail_bytes_max,
+            uncommitted_bytes_max,
+            command_bytes_max,
+            apply_threads,
+            machine_restarts_max,
+        } = *node;
+        let LiveConfig { proposals_max, queries_max, call_timeout_ms } = *live;
+        [
+            ("election_timeout_ms", election_timeout_ms),
+            ("clock_drift_ppm_max", clock_drift_ppm_max),
+            ("heartbeat_interval_ms", heartbeat_interval_ms),
+            ("persist_stall_ms_max", persist_stall_ms_max),
+            ("store_silence_ms_max", store_silence_ms_max),
+            ("disk_reserve_bytes", disk_reserve_bytes),
+            ("append_entries_max", append_entries_max as u64),
+            ("append_bytes_max", append_bytes_max as u64),
+            ("window_messages_max", window_messages_max as u64),
+            ("window_bytes_max", window_bytes_max as u64),
+            ("tail_bytes_max", tail_bytes_max as u64),
+            ("uncommitted_bytes_max", uncommitted_bytes_max as u64),
+            ("command_bytes_max", command_bytes_max as u64),
+            ("apply_threads", apply_threads as u64),
+            ("machine_restarts_max", u64::from(machine_restarts_max)),
+            ("proposals_max", proposals_max as u64),
+            ("queries_max", queries_max as u64),
+            ("call_timeout_ms", call_timeout_ms),
+        ]
     }
 
     /// The part of it that core needs.
@@ -198,20 +238,13 @@ impl Config {
 /// About as long as one client takes from one command to the next.
 const UNTOLD_COMMIT_MAX: Duration = Duration::from_millis(2);
 
-/// More threads than any machine needs: a guard against a number that was meant for something else.
-const APPLY_THREADS_MAX: usize = 256;
-
-/// The largest message between nodes, beside its head: the largest entry that can be in a log.
-const MESSAGE_BYTES_MAX: usize = quorate_core::PAYLOAD_BYTES_MAX;
-
-/// The largest `command_bytes_max`: half of the largest entry.
-pub(crate) const COMMAND_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 2;
-
 /// What a message has beside the payload of its largest entry: the entry's header and hash, and the message's own fields.
 pub(crate) const MESSAGE_HEAD_BYTES_MAX: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -227,7 +260,33 @@ mod tests {
         assert!(said.contains("heartbeat_interval"), "{said}");
         let mut config = Config::default();
         config.live.proposals_max = 0;
-        assert!(config.validate().expect_err("no permits").to_string().contains("proposals_max is 0"));
+        let said = config.validate().expect_err("no permits").to_string();
+        assert_eq!(said, "proposals_max is 0, it must be 1 to 1000000");
+    }
+
+    /// One of 2^64-1 was valid, and ended the node at its start.
+    #[test]
+    fn every_setting_has_a_range_and_is_held_to_it() {
+        type Sections = BTreeMap<String, BTreeMap<String, u64>>;
+        let encoded = rmp_serde::to_vec_named(&Config::default()).expect("a struct of numbers");
+        let defaults: Sections = rmp_serde::from_slice(&encoded).expect("it has sections");
+        let all = defaults.iter().flat_map(|(section, values)| values.keys().map(move |key| (section, key)));
+        for (section, key) in all {
+            let found = SettingRange::of(key);
+            let SettingRange { min, max, .. } = found.unwrap_or_else(|| panic!("{key} has no range"));
+            assert!(min <= max, "{key}");
+            for wrong in [u64::MAX, max + 1, min.wrapping_sub(1)] {
+                let mut changed = defaults.clone();
+                changed.get_mut(section).expect("it is there").insert(key.clone(), wrong);
+                let encoded = rmp_serde::to_vec_named(&changed).expect("numbers");
+                // More than its type holds, otherwise.
+                let Ok(config) = rmp_serde::from_slice::<Config>(&encoded) else { continue };
+                let said = config.validate().expect_err(key).to_string();
+                assert_eq!(said, format!("{key} is {wrong}, it must be {min} to {max}"));
+            }
+        }
+        let config = Config::default();
+        assert_eq!(config.values().len(), SettingRange::ALL.len());
     }
 
     /// An entry that cannot leave, or a window that no queue takes, would stop the group.

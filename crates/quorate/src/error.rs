@@ -2,8 +2,10 @@
 //! happen (`docs/ARCHITECTURE.md`, "three outcomes").
 
 use quorate_core::{NodeId, TransferRefusal};
-use quorate_store::{ByteCount, FailureKind};
+use quorate_store::{FailureKind, Shortage, Space};
 use serde::{Deserialize, Serialize};
+
+use crate::machine::{KEPT_REPLIES_BYTES_MAX, REPLY_BYTES_MAX};
 
 /// The log target of lines that only a bug or a damaged disk explains: two leaders in a term, changed or lost entries. The
 /// testkit fails a simulation in which one appears.
@@ -35,7 +37,10 @@ pub enum ProposeError {
         cause: BusyCause,
     },
     /// Refused: no leader was found before the deadline.
-    #[error("no leader known for {waited_ms} ms; retry once a majority of the group's nodes is reachable")]
+    #[error(
+        "no leader known for {waited_ms} ms: a majority of the group's nodes has to reach each other, and all of them once before \
+         that; the group's status on this node says which are missing"
+    )]
     NoLeader {
         /// How long it was waited for, in milliseconds.
         waited_ms: u64,
@@ -86,9 +91,8 @@ pub enum ProposeError {
     },
     /// Refused: the leader's disk is below its reserve.
     #[error(
-        "no space: leader {node} has {free} free on its disk, and {reserve} must stay free there (disk_reserve_bytes, or twice its \
-         log); free or add some, reads go on meanwhile",
-        free = ByteCount(*free_bytes), reserve = ByteCount(*reserve_bytes)
+        "no space: leader {node} has {}; free or add some, reads go on meanwhile",
+        lacks(*free_bytes, *reserve_bytes, *free_files, *reserve_files)
     )]
     NoSpace {
         /// The leader.
@@ -97,6 +101,12 @@ pub enum ProposeError {
         free_bytes: u64,
         /// Bytes that must stay free on it.
         reserve_bytes: u64,
+        /// Files that may still be made on it.
+        #[serde(default)]
+        free_files: u64,
+        /// Files that must be left. Zero where nothing but bytes bounds them, and from a node of an earlier build.
+        #[serde(default)]
+        reserve_files: u64,
     },
     /// Refused: the node that leads does not have this group open.
     #[error("node {node} has not opened group {group}; open it there too")]
@@ -150,8 +160,11 @@ pub enum ProposeError {
         /// The index at which that was applied.
         index: u64,
     },
-    /// Unknown: it was applied before, but its reply was too long to keep.
-    #[error("applied before, at index {index}; its reply was too long to keep")]
+    /// Unknown: it was applied before, but its reply is not kept (`machine::REPLY_BYTES_MAX`, `machine::KEPT_REPLIES_BYTES_MAX`).
+    #[error(
+        "applied before, at index {index}; its reply is not kept: it had more than {} MiB, or the replies kept since fill {} MiB",
+        REPLY_BYTES_MAX >> 20, KEPT_REPLIES_BYTES_MAX >> 20
+    )]
     ReplyNotKept {
         /// The index at which it was applied.
         index: u64,
@@ -209,6 +222,12 @@ impl ProposeError {
         Self::Unknown { detail: detail.into() }
     }
 
+    /// For this leader, with its disk as it was measured last.
+    pub(crate) fn no_space(leader: &NodeId, space: Space) -> Self {
+        let Space { free_bytes, reserve_bytes, free_files, reserve_files, .. } = space;
+        Self::NoSpace { node: leader.to_string(), free_bytes, reserve_bytes, free_files, reserve_files }
+    }
+
     pub(crate) fn not_ready(reason: NotReadyReason) -> Self {
         Self::NotReady { reason, detail: reason.to_string() }
     }
@@ -233,6 +252,16 @@ pub enum BusyCause {
     #[serde(other)]
     #[error("proposals of this group are under way")]
     UnderWay,
+}
+
+/// What a leader's disk lacks, and when it takes entries again.
+fn lacks(free_bytes: u64, reserve_bytes: u64, free_files: u64, reserve_files: u64) -> String {
+    let space =
+        Space { free_bytes, reserve_bytes, live_bytes: 0, total_bytes: u64::MAX, free_files, reserve_files };
+    let Shortage { why, free, reserve, again } = space.shortage();
+    format!(
+        "{free} free on its disk, and {reserve} must stay free there ({why}); it takes entries again with {again} free"
+    )
 }
 
 /// Why a replica takes no proposals now.
@@ -445,6 +474,17 @@ pub enum NodeFailure {
     /// A peer knows another process that runs on a copy of this node's data directory.
     #[error("refused by {peer}: {detail}")]
     Twin {
+        /// The peer's id.
+        peer: String,
+        /// The peer's reason, with the remedy.
+        detail: String,
+    },
+    /// A peer knows a later start of this node's data directory: another process runs on a copy of it, or this one on an old copy.
+    #[error(
+        "refused by {peer}: {detail}. This process is out of date, and what it has acknowledged may not be in the other one: keep its \
+         directory until that is looked into"
+    )]
+    Outdated {
         /// The peer's id.
         peer: String,
         /// The peer's reason, with the remedy.

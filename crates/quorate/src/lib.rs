@@ -38,6 +38,7 @@ mod messages;
 mod node;
 mod ports;
 mod protocol;
+mod ranges;
 mod replay;
 mod restarts;
 mod role;
@@ -54,7 +55,8 @@ pub mod store {
 }
 
 pub use client::{Client, ClientError, ClientOptions, RemoteGroup};
-pub use config::Config;
+pub use clock::system_wall_ms;
+pub use config::{Config, ConfigError};
 pub use error::{
     BROKEN_TARGET, BusyCause, GroupError, NodeFailure, NotReadyReason, Outcome, ProposeError, QueryError,
     TransferError,
@@ -70,5 +72,6 @@ pub use ports::{Answered, Applied};
 pub use protocol::Consistency;
 pub use quorate_bridge::{Acceptor, LinkState, LinkStatus, Net, NetFuture, Stream, TokioNet};
 pub use quorate_core::{Entry, EntryKind, Index, NodeId, PeerStatus, Standing, TransferRefusal};
-pub use quorate_store::{ByteCount, Space};
+pub use quorate_store::{ByteCount, Shortage, Space};
+pub use ranges::SettingRange;
 pub use restarts::{RESTART_RULES, RestartRule};

@@ -145,7 +145,9 @@ async fn end(nodes: &[Running], graceful: bool) {
     let mut ending = JoinSet::new();
     for node in nodes {
         let node = node.clone();
-        ending.spawn(async move { node.shutdown(graceful).await });
+        ending.spawn(async move {
+            if graceful { node.shutdown_with_others().await } else { node.shutdown(false).await }
+        });
     }
     ending.join_all().await;
 }

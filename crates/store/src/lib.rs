@@ -31,8 +31,8 @@ mod store;
 mod tests;
 
 pub use self::disk::{
-    Backlog, Batch, Crash, Disk, DiskError, FjallDisk, FjallOptions, Keyspace, Rot, SECTOR_BYTES, Sector,
-    SimDisk, SimImage, TornTail, Visit,
+    Backlog, Batch, Crash, Disk, DiskError, Files, FjallDisk, FjallOptions, Keyspace, Lacking, Rot,
+    SECTOR_BYTES, Sector, SimDisk, SimImage, TornTail, Visit,
 };
 pub use self::engine::{
     ANCHOR_LAG_MAX, Answer, FailureKind, FatalSink, Founded, GroupWrite, Install, LoadedGroup, PeerSource,
@@ -42,5 +42,5 @@ pub use self::engine::{
 pub use self::error::{GroupError, OpenError, StoreError};
 pub use self::opening::{GroupReport, Offline, OfflineGroup, OfflineReport, OpenNotice, OpenReport, peek};
 pub use self::options::StoreOptions;
-pub use self::space::{ByteCount, Space};
+pub use self::space::{ByteCount, Shortage, Space};
 pub use self::store::{Identity, Store};

@@ -4,6 +4,9 @@ use quorate_core::{Hash, NodeId};
 
 /// The reserve of a volume that is large enough.
 const RESERVE_BYTES: u64 = 256 << 20;
+/// Files that it must stay possible to make: those of a few hundred MiB of entries, of which each table and journal is one, with
+/// what a compaction makes before it deletes.
+const RESERVE_FILES: u64 = 128;
 /// One of so many parts of a smaller volume is its reserve.
 const RESERVE_PARTS: u64 = 4;
 /// One of so many parts of a volume is the ballast at most.
@@ -46,6 +49,11 @@ impl StoreOptions {
     /// What must stay free on a volume of this size, whatever the log has.
     pub(crate) fn reserve_bytes(&self, total_bytes: u64) -> u64 {
         self.reserve_bytes_min.unwrap_or_else(|| RESERVE_BYTES.min(total_bytes / RESERVE_PARTS))
+    }
+
+    /// How many files must be left on a volume that can have so many.
+    pub(crate) fn reserve_files(total: u64) -> u64 {
+        RESERVE_FILES.min(total / RESERVE_PARTS)
     }
 
     /// How large the ballast is on a volume of this size.

@@ -17,18 +17,64 @@ pub struct Space {
     pub live_bytes: u64,
     /// Bytes of the whole volume.
     pub total_bytes: u64,
+    /// Files that may still be made (free inodes); `u64::MAX` where the volume has no bound of its own.
+    pub free_files: u64,
+    /// Files that it must stay possible to make: the database makes some for what it has taken.
+    pub reserve_files: u64,
 }
 
 impl Space {
     /// Whether proposals are refused.
     pub fn is_full(self) -> bool {
-        self.free_bytes < self.reserve_bytes
+        self.free_bytes < self.reserve_bytes || self.free_files < self.reserve_files
     }
 
-    /// Whether a disk that was full has room again: the reserve, and a little more.
-    pub fn has_room_again(self) -> bool {
-        self.free_bytes >= self.reserve_bytes + self.reserve_bytes / AGAIN_PARTS
+    /// Bytes that have to be free before a disk that was full counts as one with room again: the reserve, and a little more.
+    pub fn again_bytes(self) -> u64 {
+        again(self.reserve_bytes)
     }
+
+    /// Whether a disk that was full has room again.
+    pub fn has_room_again(self) -> bool {
+        self.free_bytes >= self.again_bytes() && self.free_files >= again(self.reserve_files)
+    }
+
+    /// What there is too little of, in words: files if there are enough bytes, bytes otherwise.
+    pub fn shortage(self) -> Shortage {
+        if self.free_files < again(self.reserve_files) && self.free_bytes >= self.reserve_bytes {
+            let inodes = |count: u64| format!("{count} inodes");
+            return Shortage {
+                why: "the database makes files for what it has taken",
+                free: inodes(self.free_files),
+                reserve: inodes(self.reserve_files),
+                again: inodes(again(self.reserve_files)),
+            };
+        }
+        let bytes = |count| ByteCount(count).to_string();
+        Shortage {
+            why: "disk_reserve_bytes, or twice its log",
+            free: bytes(self.free_bytes),
+            reserve: bytes(self.reserve_bytes),
+            again: bytes(self.again_bytes()),
+        }
+    }
+}
+
+fn again(reserve: u64) -> u64 {
+    reserve.saturating_add(reserve / AGAIN_PARTS)
+}
+
+/// What a disk has too little of, with its unit: `135 MiB`, or `12 inodes`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortage {
+    /// What sets the reserve.
+    pub why: &'static str,
+    /// What is free.
+    pub free: String,
+    /// What must stay free.
+    pub reserve: String,
+    /// What must be free before a node that was full takes entries again.
+    pub again: String,
 }
 
 /// Bytes for people: `512 B`, `41 MiB`, `1.5 GiB`; never rounded up.
@@ -69,11 +115,33 @@ mod tests {
         }
     }
 
+    const SPACE: Space = Space {
+        free_bytes: 1_700,
+        reserve_bytes: 1_600,
+        live_bytes: 0,
+        total_bytes: 1 << 20,
+        free_files: u64::MAX,
+        reserve_files: 0,
+    };
+
     #[test]
     fn a_disk_at_its_mark_does_not_change_sides_with_every_file() {
-        let space =
-            |free_bytes| Space { free_bytes, reserve_bytes: 1_600, live_bytes: 0, total_bytes: 1 << 20 };
+        let space = |free_bytes| Space { free_bytes, ..SPACE };
         assert!(space(1_599).is_full() && !space(1_600).is_full());
         assert!(!space(1_600).has_room_again() && space(1_700).has_room_again());
+        // The greatest reserve that can be set, and more.
+        assert!(!Space { reserve_bytes: u64::MAX, ..SPACE }.has_room_again());
+    }
+
+    /// A volume with bytes and without inodes: the database could not make a file, and the node ended.
+    #[test]
+    fn a_volume_without_inodes_is_full_and_says_so() {
+        let space = |free_files| Space { free_files, reserve_files: 128, ..SPACE };
+        assert!(space(127).is_full() && !space(128).is_full());
+        assert!(!space(135).has_room_again() && space(136).has_room_again());
+        let Shortage { free, reserve, again, .. } = space(12).shortage();
+        assert_eq!([&*free, &*reserve, &*again], ["12 inodes", "128 inodes", "136 inodes"]);
+        let shortage = Space { free_bytes: 1_599, ..space(12) }.shortage();
+        assert_eq!([&*shortage.free, &*shortage.again], ["1.5 KiB", "1.6 KiB"]);
     }
 }

@@ -184,6 +184,7 @@ async fn run(context: Context, target: Target) -> Option<Duration> {
     };
     let since = Instant::now();
     let connection = Connection::new(info, options.clone(), peer.counters.clone());
+    context.handshake.made(&connection);
     let is_first = peer.counters.ups.get() == 0;
     let gap = if is_first { None } else { Some(peer.last_gap()) };
     let (told, short_before) = peer.flaps.lock().up();

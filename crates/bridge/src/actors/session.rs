@@ -41,6 +41,7 @@ pub(crate) async fn run(arguments: Arguments) -> String {
         }
     };
     let connection = Connection::new(peer, options, inbound.counters.clone());
+    handshake.made(&connection);
     let _entered = inbound.enter(&connection);
     let peer = connection.peer.clone();
     if peer.kind == PeerKind::Client {

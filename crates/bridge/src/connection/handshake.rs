@@ -10,6 +10,8 @@
 //! Hello are ignored, so authentication data can be added; encryption belongs below, in [`crate::Net`].
 
 use super::places::Places;
+use super::present::Present;
+use super::shared::Connection;
 use crate::frame::{
     self, FrameError, FrameKind, HELLO_FRAME_BYTES_MAX, HelloBody, MAGIC, NODE_BYTES_MAX, Refused,
     TEXT_BYTES_MAX, cap_text, read_cold,
@@ -57,6 +59,7 @@ pub(crate) struct Admitted {
 pub(crate) struct Handshake {
     options: Arc<BridgeOptions>,
     pub(crate) boots: Boots,
+    present: Present,
     places: Places,
 }
 
@@ -66,7 +69,12 @@ const ADMISSION_MS_MAX: u64 = 30_000;
 impl Handshake {
     pub(crate) fn new(options: Arc<BridgeOptions>) -> Self {
         let places = Places::new(options.sessions_max);
-        Self { options, boots: Boots::default(), places }
+        Self { options, boots: Boots::default(), present: Present::default(), places }
+    }
+
+    /// The connection that was made of an admitted one.
+    pub(crate) fn made(&self, connection: &Arc<Connection>) {
+        self.present.enter(connection);
     }
 
     fn admission_timeout_ms(&self) -> u64 {
@@ -148,6 +156,7 @@ impl Handshake {
             Direction::Inbound => Some(self.places.decide()?),
             Direction::Outbound => None,
         };
+        self.present.wait_for_earlier(&theirs.hello, &self.options).await?;
         let limit_ms = self.admission_timeout_ms();
         let admitting = self.options.admission.admit(&theirs.hello, direction);
         timeout(Duration::from_millis(limit_ms), admitting).await.unwrap_or_else(|_| {

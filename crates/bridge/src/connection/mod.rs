@@ -11,6 +11,7 @@ mod handshake;
 mod inbound;
 mod keepalive;
 mod places;
+mod present;
 mod queue;
 mod read;
 mod receiver;

@@ -108,6 +108,47 @@ async fn a_second_process_with_the_same_boot_is_refused_and_the_first_stays() {
     }
 }
 
+fn at_boot(node: &str, boot: u64, process: u64) -> BridgeOptions {
+    let mut options = options(node);
+    (options.identity.boot, options.identity.process) = (boot, process);
+    options
+}
+
+/// The copy of a running node has the next boot number: it was admitted, and the node itself refused from then on.
+#[tokio::test]
+async fn a_later_boot_is_refused_while_the_earlier_one_is_connected_and_the_first_stays() {
+    let b = start(at_boot("b", 1, 7)).await;
+    let (first, copy) = (start(at_boot("a", 4, 1)).await, start(at_boot("a", 5, 2)).await);
+    first.add_peer(PeerAddress::new("b", address(&b))).unwrap();
+    up(&first, "b").await;
+    copy.add_peer(PeerAddress::new("b", address(&b))).unwrap();
+    until("the copy was refused", || copy.link("b").unwrap().last_error.is_some()).await;
+    let error = copy.link("b").unwrap().last_error.unwrap();
+    let says = "twin: another process runs as node a, at boot 4 and connected from 127.0.0.1:";
+    assert!(error.contains(says) && error.contains("this is boot 5"), "{error}");
+    assert_eq!((first.link("b").unwrap().state, first.link("b").unwrap().reconnects), (LinkState::Up, 0));
+    // Once the first has ended, the copy is what there is.
+    first.stop().await;
+    up(&copy, "b").await;
+    for bridge in [copy, b] {
+        bridge.stop().await;
+    }
+}
+
+/// A machine that lost its power closes no connection. It comes back within the keepalive's timeout.
+#[tokio::test]
+async fn a_later_boot_is_admitted_once_nothing_is_heard_of_the_earlier_one() {
+    let b = start(at_boot("b", 1, 7)).await;
+    // At boot 1. It answers no ping.
+    let _silent = raw_peer(&b, "a").await;
+    let again = start(at_boot("a", 5, 2)).await;
+    again.add_peer(PeerAddress::new("b", address(&b))).unwrap();
+    up(&again, "b").await;
+    for bridge in [again, b] {
+        bridge.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn another_node_at_the_address_is_refused() {
     let error = refusal(options("a"), options("node2"), "node1").await;

@@ -3,14 +3,15 @@
 use std::pin::Pin;
 
 use quorate_core::NodeId;
+use ractor::RactorErr;
 use serde::{Deserialize, Serialize};
 
 use crate::messages::group::GroupMessage;
 use crate::messages::role::RoleStatus;
 use crate::route::{Condition, Route};
 
-/// How long Group is waited for, in milliseconds.
-const INSPECT_MS_MAX: u64 = 1_000;
+/// How long Group is waited for, in milliseconds: less than a peer waits for a node's status.
+const INSPECT_MS_MAX: u64 = 800;
 
 /// Where a group stands on this node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +27,10 @@ pub struct GroupStatus {
     /// How long the state machine of this node has been at the present command, in milliseconds; absent while it is at none.
     #[serde(default)]
     pub applying_for_ms: Option<u64>,
-    /// The role; absent while it is being restarted.
+    /// The actors of the group did not answer within 800 ms: their thread hangs, or has far too much to do.
+    #[serde(default)]
+    pub silent: bool,
+    /// The role; absent while it is being restarted, and while it is silent.
     pub role: Option<RoleStatus>,
     /// The entry at which this node's machine faulted.
     pub fault_here: Option<u64>,
@@ -48,9 +52,12 @@ pub(crate) fn status<'a>(
     route: Route,
 ) -> Pin<Box<dyn Future<Output = GroupStatus> + Send + 'a>> {
     Box::pin(async move {
-        let mut role = match &route.group {
-            Some(actor) => ractor::call_t!(actor, GroupMessage::Inspect, INSPECT_MS_MAX).ok(),
-            None => None,
+        let (mut role, silent) = match &route.group {
+            Some(actor) => match ractor::call_t!(actor, GroupMessage::Inspect, INSPECT_MS_MAX) {
+                Ok(role) => (Some(role), false),
+                Err(error) => (None, matches!(error, RactorErr::Timeout)),
+            },
+            None => (None, false),
         };
         // Whose command was answered finds it applied, although the role has not heard of it yet.
         if let Some((role, gauge)) = role.as_mut().zip(route.gauge.as_ref()) {
@@ -68,6 +75,7 @@ pub(crate) fn status<'a>(
             leader: route.leader_id.as_ref().map(ToString::to_string),
             term: route.term.0,
             applying_for_ms,
+            silent,
             role,
             fault_here: route.fault_here,
             halted: route.halted.as_deref().map(str::to_owned),

@@ -198,6 +198,10 @@ impl NodeState {
                     LinkRefusal::ByPeer(RefusalCode::Twin) => {
                         self.owner.fail(NodeFailure::Twin { peer, detail });
                     }
+                    // So may one that was started before another, from the same directory.
+                    LinkRefusal::ByPeer(RefusalCode::StaleBoot) => {
+                        self.owner.fail(NodeFailure::Outdated { peer, detail });
+                    }
                     LinkRefusal::ByPeer(_) | LinkRefusal::ByUs(_) | LinkRefusal::Unreachable => {}
                 }
                 return;

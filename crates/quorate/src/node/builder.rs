@@ -35,6 +35,7 @@ pub struct NodeBuilder {
     advertise: Option<String>,
     api: String,
     peers: Vec<(String, String, String)>,
+    is_list: bool,
     token: String,
     config: Config,
     connections_max: Option<usize>,
@@ -77,6 +78,7 @@ impl NodeBuilder {
             advertise: None,
             api: String::new(),
             peers: Vec::new(),
+            is_list: false,
             token: String::new(),
             config: Config::default(),
             connections_max: None,
@@ -134,6 +136,14 @@ impl NodeBuilder {
     #[must_use]
     pub fn peer_with_api(mut self, id: &str, address: &str, api: &str) -> Self {
         self.peers.push((id.to_owned(), address.to_owned(), api.to_owned()));
+        self
+    }
+
+    /// The nodes given are the list of a cluster, although it may have this node alone. Without this call and without peers there
+    /// is no list, and a directory of a larger cluster is taken as it is.
+    #[must_use]
+    pub fn listed(mut self) -> Self {
+        self.is_list = true;
         self
     }
 
@@ -218,7 +228,8 @@ impl NodeBuilder {
         let id = NodeId::new(&self.id)?;
         let members = self.members(&id)?;
         let fingerprint = self.config.cluster.fingerprint();
-        let given = Given { members, is_list: !self.peers.is_empty(), token: self.token, fingerprint };
+        let is_list = self.is_list || !self.peers.is_empty();
+        let given = Given { members, is_list, token: self.token, fingerprint };
         let entropy = self.entropy.unwrap_or_else(clock::entropy);
         let disk: Box<dyn Disk> = match self.storage {
             Storage::Directory(directory) => {

@@ -2,12 +2,14 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use quorate_bridge::LinkStatus;
 use quorate_core::NodeId;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::applier::host::{MachineFactory, factory_of};
+use crate::config::Config;
 use crate::error::{GroupError, NodeFailure};
 use crate::handle::group::GroupHandle;
 use crate::handle::retry::HandleInner;
@@ -69,6 +71,17 @@ impl Node {
     /// Whether it takes no entries because its disk is below its reserve.
     pub fn is_disk_full(&self) -> bool {
         self.running.owner.store.is_full()
+    }
+
+    /// How long its disk has been at the work in progress; `None` while it waits for some. While it hangs nothing is written,
+    /// and no vote is given.
+    pub fn disk_busy_for(&self) -> Option<Duration> {
+        self.running.owner.store.busy_for()
+    }
+
+    /// The settings it was started with.
+    pub fn config(&self) -> &Config {
+        &self.running.owner.config
     }
 
     /// The address its bridge listens at; `None` on a node without peers.
@@ -134,6 +147,11 @@ impl Node {
         self.end(Ending::Graceful).await;
     }
 
+    /// As [`stop`](Self::stop), where the other nodes of its cluster end at the same time: there is none to hand leadership to.
+    pub async fn stop_with_others(&self) {
+        self.end(Ending::Together).await;
+    }
+
     /// Ends as a killed process would, as far as a process can do that to a part of itself: leadership is not handed over
     /// and peers are not told; waiting callers get *unknown*.
     pub async fn kill(&self) {
@@ -169,7 +187,7 @@ impl Node {
     async fn end(&self, how: Ending) {
         self.running.ending.send_if_modified(|ending| {
             // An order to end at once overrides one to end in order.
-            let changes = ending.is_none() || (*ending == Some(Ending::Graceful) && how == Ending::Killed);
+            let changes = ending.is_none() || (*ending != Some(Ending::Killed) && how == Ending::Killed);
             if changes {
                 *ending = Some(how);
             }

@@ -93,14 +93,14 @@ async fn live(
         return;
     }
     let how = watch_over(&owner, join, &mut ending).await;
-    if how == Ending::Graceful {
+    if how != Ending::Killed {
         // A second order to end, at once this time, or a failed disk cuts it short.
         let mut failure = owner.failure.subscribe();
         tokio::select! {
             biased;
             hurried = ending.wait_for(|asked| *asked == Some(Ending::Killed)) => drop(hurried),
             failed = failure.wait_for(Option::is_some) => drop(failed),
-            () = part_in_order(&owner) => {}
+            () = part_in_order(&owner, how) => {}
         }
     }
     take_down(&owner, how).await;

@@ -18,7 +18,7 @@ use crate::node::owner::Owner;
 use crate::node::spec::NodeSpec;
 use crate::node::stop::close_store;
 use quorate_store::{
-    ByteCount, Disk, FatalSink, GroupReport, OpenNotice, Store, StoreFatal, StoreHandle, StoreOptions,
+    Disk, FatalSink, GroupReport, OpenNotice, Shortage, Store, StoreFatal, StoreHandle, StoreOptions,
     StoreThread, TornTail,
 };
 
@@ -149,8 +149,8 @@ fn log_open_notices(node: &NodeId, notices: &[OpenNotice]) {
                 tracing::info!(%node, journal, kept_bytes, cut_bytes, "torn write cut off");
             }
             OpenNotice::NoRoom(space) => {
-                let (free, reserve) = (ByteCount(space.free_bytes), ByteCount(space.reserve_bytes));
-                tracing::warn!(%node, %free, %reserve, "disk below its reserve, this node takes no entries until there is more");
+                let Shortage { free, reserve, again, .. } = space.shortage();
+                tracing::warn!(%node, free, reserve, again, "disk below its reserve, this node takes no entries until there is more");
             }
             OpenNotice::BallastDropped { bytes } => {
                 tracing::info!(%node, bytes, "ballast file deleted, disk full");

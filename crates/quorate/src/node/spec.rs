@@ -24,7 +24,7 @@ pub(crate) enum Placement {
 pub(crate) struct Given {
     /// This node and its peers.
     pub(crate) members: BTreeMap<NodeId, Member>,
-    /// Peers are named: it is a list of the whole cluster. Otherwise a new directory is that of a lone node.
+    /// It is a list of the whole cluster, which may have one node. Otherwise a new directory is that of a lone node.
     pub(crate) is_list: bool,
     /// Keeps apart clusters with the same list.
     pub(crate) token: String,
@@ -63,6 +63,8 @@ pub(crate) struct NodeSpec {
 pub(crate) enum Ending {
     /// Leadership is handed over and waiting callers are answered first.
     Graceful,
+    /// As [`Graceful`](Self::Graceful), without a node to hand leadership to: all end together.
+    Together,
     /// At once.
     Killed,
 }

@@ -16,8 +16,10 @@ use quorate_store::StoreHandle;
 const STOP_STEP: Duration = Duration::from_secs(2);
 
 /// Leadership first, then callers: what the next leader commits is still answered by this node.
-pub(super) async fn part_in_order(owner: &Arc<Owner>) {
-    hand_over(owner).await;
+pub(super) async fn part_in_order(owner: &Arc<Owner>, how: Ending) {
+    if how == Ending::Graceful {
+        hand_over(owner).await;
+    }
     answer_callers(owner, "stopped in order").await;
 }
 
@@ -25,7 +27,7 @@ pub(super) async fn part_in_order(owner: &Arc<Owner>) {
 pub(super) async fn take_down(owner: &Arc<Owner>, how: Ending) {
     let detail = match (&*owner.failure.borrow(), how) {
         (Some(failure), _) => failure.to_string(),
-        (None, Ending::Graceful) => "stopped in order".to_owned(),
+        (None, Ending::Graceful | Ending::Together) => "stopped in order".to_owned(),
         (None, Ending::Killed) => "killed".to_owned(),
     };
     owner.close_routes(&detail);

@@ -263,11 +263,7 @@ impl LeaderState {
                 Refusal::Unapplied => {
                     ProposeError::Busy { in_flight: unapplied, cause: BusyCause::Unapplied }
                 }
-                Refusal::NoSpace => ProposeError::NoSpace {
-                    node: self.runner.cx.node.to_string(),
-                    free_bytes: space.free_bytes,
-                    reserve_bytes: space.reserve_bytes,
-                },
+                Refusal::NoSpace => ProposeError::no_space(&self.runner.cx.node, space),
                 Refusal::TooLarge { bytes, bytes_max } => ProposeError::TooLarge { bytes, bytes_max },
                 Refusal::Transferring => ProposeError::not_ready(NotReadyReason::Transferring),
             });

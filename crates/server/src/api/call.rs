@@ -15,6 +15,7 @@ use super::code::Code;
 use super::headers::{deadline, idempotency_key};
 use super::params::{CallParams, ListParams, Params, ReadParams, WriteParams, consistency, path_and_query};
 use super::problem::{Problem, Rejection};
+use super::ready::explained;
 use super::state::AppState;
 use crate::machine::{CounterReply, StoreAnswer, StoreCommand, StoreQuery, StoreReply};
 
@@ -83,7 +84,11 @@ impl<P: CallParams> FromRequestParts<AppState> for UncheckedCall<P> {
 
 /// With `?redirect=true` on a follower: 307 to the leader.
 async fn redirect_to_leader(state: &AppState, uri: &Uri) -> Result<(), Rejection> {
-    let Some((_, address)) = state.leader_api().await? else { return Ok(()) };
+    let leader = match state.leader_api().await {
+        Ok(leader) => leader,
+        Err(problem) => return Err(explained(state, problem).await.into()),
+    };
+    let Some((_, address)) = leader else { return Ok(()) };
     let location = HeaderValue::try_from(format!("http://{address}{}", path_and_query(uri)));
     let location = location.map_err(|_| {
         Problem::new(Code::LeaderUnreachable, format!("the leader's API address {address:?} is not one"))
@@ -131,8 +136,10 @@ async fn ask(
 ) -> Result<Answered<StoreAnswer>, Problem> {
     // No value can be there under such a name: a client that asks for it has made a mistake.
     query.check()?;
-    let answer = state.group().query_by(query, consistency, timeout).await;
-    answer.map_err(|error| Problem::from(error).led_by(state.leader()))
+    match state.group().query_by(query, consistency, timeout).await {
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(explained(state, Problem::from(error).led_by(state.leader())).await),
+    }
 }
 
 impl<P: CallParams> FromRequestParts<AppState> for ReadCall<P> {
@@ -161,7 +168,10 @@ impl WriteCall {
             Some(key) => group.propose_once(key, command, self.timeout).await,
             None => group.propose_by(command, self.timeout).await,
         };
-        applied.map_err(|error| Problem::from(error).led_by(self.state.leader()))
+        match applied {
+            Ok(applied) => Ok(applied),
+            Err(error) => Err(explained(&self.state, Problem::from(error).led_by(self.state.leader())).await),
+        }
     }
 }
 

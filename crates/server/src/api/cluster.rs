@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::params::{NoParams, Params};
 use super::problem::Problems;
 use super::state::AppState;
+use super::status::role_of;
 
 /// What a node knows of its cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -16,7 +17,7 @@ pub struct ClusterView {
     pub cluster: String,
     /// The node that answers.
     pub node: String,
-    /// Its role: `leader`, `follower`, `candidate`, or `restarting`.
+    /// Its role: `leader`, `follower`, `candidate`, `restarting`, or `silent`: its actors do not answer.
     pub role: String,
     /// The newest term it knows.
     pub term: u64,
@@ -61,7 +62,7 @@ pub(crate) async fn cluster(State(state): State<AppState>, _: Params<NoParams>) 
     Json(ClusterView {
         cluster: state.node().identity().cluster.to_string(),
         node: status.node.clone(),
-        role: status.role.as_ref().map_or_else(|| "restarting".to_owned(), |role| role.role.clone()),
+        role: role_of(&status),
         term: status.role.as_ref().map_or(status.term, |role| role.term.max(status.term)),
         leader: status.leader.clone(),
         members: members.into_iter().map(view).collect(),

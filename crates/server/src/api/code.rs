@@ -97,7 +97,7 @@ codes! {
         "the server did not expect its own machine's reply" "report it; a write may have happened";
     NoLeader "no_leader" SERVICE_UNAVAILABLE Refused
         "no leader was found in time"
-        "send it again once a majority of the nodes is reachable; reads also answer with `consistency=stale`";
+        "mend what the detail names, then send it again; reads also answer with `consistency=stale`";
     LeaderUnreachable "leader_unreachable" SERVICE_UNAVAILABLE Refused
         "the leader is known and cannot be reached from this node, or its API address is not known here"
         "send it to another node, or to the leader itself; leave out `redirect`";
@@ -115,7 +115,7 @@ codes! {
     StaleSequence "stale_sequence" GATEWAY_TIMEOUT Unknown
         "the client went on to a later sequence; this one will not be applied" "read, then decide";
     ReplyNotKept "reply_not_kept" GATEWAY_TIMEOUT Unknown
-        "applied before; its reply was too long to keep" "read what it left";
+        "applied before; its reply is not kept: too long, or too many came after it" "read what it left";
     SessionExpired "session_expired" GATEWAY_TIMEOUT Unknown
         "the client was forgotten; this command will not be applied, but may have been before"
         "read, then go on under a new client name";

@@ -9,8 +9,8 @@ use super::code::Code;
 
 /// Fields that hold one of some words: schema, field, words.
 const WORDS: [(&str, &str, &[&str]); 6] = [
-    ("ClusterView", "role", &["leader", "follower", "candidate", "restarting"]),
-    ("NodeView", "role", &["leader", "follower", "candidate", "restarting"]),
+    ("ClusterView", "role", &["leader", "follower", "candidate", "restarting", "silent"]),
+    ("NodeView", "role", &["leader", "follower", "candidate", "restarting", "silent"]),
     ("NodeView", "standing", &["voter", "learner", "founding", "recovering", "awaiting"]),
     ("LogLine", "kind", &["command", "membership", "noop"]),
     ("LoggedCommand", "operation", &["set", "delete", "cas", "add", "set_counter", "delete_counter"]),

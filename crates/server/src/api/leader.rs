@@ -13,6 +13,7 @@ use super::code::Code;
 use super::params::{WriteParams, path_and_query};
 use super::peers::{FORWARDED_HEADER, Forwarded, forward};
 use super::problem::{Problem, Problems};
+use super::ready::explained;
 use super::state::AppState;
 
 /// To `leader:transfer`.
@@ -48,7 +49,11 @@ pub(crate) async fn transfer(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let TransferBody { to } = if body.bytes.is_empty() { TransferBody::default() } else { body.parse()? };
-    if let Some((leader, address)) = state.leader_api().await? {
+    let leads = match state.leader_api().await {
+        Ok(leads) => leads,
+        Err(problem) => return Err(explained(&state, problem).await),
+    };
+    if let Some((leader, address)) = leads {
         if headers.contains_key(FORWARDED_HEADER) {
             let detail = format!("{leader} leads now; this request was passed on once already");
             return Err(Problem::new(Code::LeaderUnreachable, detail).led_by(Some(leader)));

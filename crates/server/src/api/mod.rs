@@ -2,7 +2,7 @@
 //! linearizable read is confirmed by the leader and answered here; the library does both, so a handler only translates.
 //!
 //! - `command`, `kv`, `counters`: the data. `cluster`, `leader`, `status`, `log`: the cluster. `actors`, `health`,
-//!   `page`: this node.
+//!   `page`: this node. `ready`: what it needs to take work.
 //! - `code`, `problem`: every error, as `application/problem+json`, with refused, failed or unknown.
 //! - `origin_guard`, `names`: which requests come from a web page and are refused.
 //! - `call`: how a request reaches the state machine. `params`, `headers`, `conditions`, `body`, `text`: what requests say.
@@ -36,6 +36,7 @@ mod page;
 mod params;
 mod peers;
 mod problem;
+mod ready;
 mod router;
 mod state;
 mod status;

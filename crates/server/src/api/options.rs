@@ -5,7 +5,8 @@ use std::time::Duration;
 /// Bounds of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiOptions {
-    /// Open connections, at most; more wait to be accepted.
+    /// Open connections, at most. One on which no request is under way then gives its place to a new one; if there is none, the new
+    /// one waits.
     pub connections_max: usize,
     /// Whether an actor may be stopped by `POST /v1/actors/{name}:stop`.
     pub actions: bool,

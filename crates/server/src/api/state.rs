@@ -66,9 +66,9 @@ impl AppState {
         let shared = Shared {
             names: Names::new(own.filter(|name| !name.is_empty()), &options.allowed_hosts),
             peer_calls: Semaphore::new(PEER_CALLS_MAX),
-            bodies: Arc::new(Semaphore::new(options.bodies_bytes_max)),
-            answers: Arc::new(Semaphore::new(options.answers_bytes_max)),
-            pages: Semaphore::new(options.pages_max),
+            bodies: Arc::new(Semaphore::new(options.bodies_bytes_max.min(Semaphore::MAX_PERMITS))),
+            answers: Arc::new(Semaphore::new(options.answers_bytes_max.min(Semaphore::MAX_PERMITS))),
+            pages: Semaphore::new(options.pages_max.min(Semaphore::MAX_PERMITS)),
             node,
             group,
             options,

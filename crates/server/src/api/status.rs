@@ -3,7 +3,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use quorate::Standing;
+use quorate::{GroupStatus, Standing};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use utoipa::{IntoParams, ToSchema};
@@ -55,7 +55,7 @@ pub struct NodeView {
     /// Why it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// `leader`, `follower`, `candidate`, or `restarting`.
+    /// `leader`, `follower`, `candidate`, `restarting`, or `silent`: its actors do not answer.
     #[schema(required)]
     pub role: Option<String>,
     /// `voter`, `learner`, `recovering` (it lost entries that it may have acknowledged), `awaiting` (its log store is being
@@ -113,6 +113,26 @@ pub struct NodeView {
     /// Bytes that must stay free on its disk: with less it takes no entries.
     #[schema(required)]
     pub disk_reserve_bytes: Option<u64>,
+    /// Bytes that must be free before it takes entries again once it was full.
+    #[serde(default)]
+    #[schema(required)]
+    pub disk_again_bytes: Option<u64>,
+    /// Files that may still be made on its disk (free inodes); null where nothing but bytes bounds them.
+    #[serde(default)]
+    #[schema(required)]
+    pub disk_free_files: Option<u64>,
+    /// Files that must be left: with fewer it takes no entries.
+    #[serde(default)]
+    #[schema(required)]
+    pub disk_reserve_files: Option<u64>,
+    /// Whether it takes no entries because its disk is below its reserve, or was and has not enough free again.
+    #[serde(default)]
+    #[schema(required)]
+    pub disk_full: Option<bool>,
+    /// How long its disk has been at the work in progress, in milliseconds; null while it waits for some.
+    #[serde(default)]
+    #[schema(required)]
+    pub disk_busy_for_ms: Option<u64>,
     /// Why its replica takes no more entries, or its state machine none: with the entry and what to do; null while it takes them.
     #[serde(default)]
     #[schema(required)]
@@ -153,9 +173,16 @@ pub(crate) async fn status(
     Ok(Json(StatusView { cluster, node, leader, term, nodes }))
 }
 
+/// The name of its role, or why none is known.
+pub(crate) fn role_of(status: &GroupStatus) -> String {
+    let unknown = if status.silent { "silent" } else { "restarting" };
+    status.role.as_ref().map_or_else(|| unknown.to_owned(), |role| role.role.clone())
+}
+
 /// This node, and the members it knows with the API addresses that the membership has.
 pub(crate) async fn this_node(state: &AppState) -> (NodeView, Vec<(String, String)>) {
     let status = state.group().status().await;
+    let role_name = role_of(&status);
     let role = status.role;
     let standing = role.as_ref().map(|role| match role.standing {
         Standing::Voter => "voter",
@@ -164,14 +191,14 @@ pub(crate) async fn this_node(state: &AppState) -> (NodeView, Vec<(String, Strin
         Standing::Awaiting => "awaiting",
         Standing::Founding => "founding",
     });
-    let space = state.node().space();
+    let (space, busy) = (state.node().space(), state.node().disk_busy_for());
     let members = role.as_ref().map(|role| role.members.clone()).unwrap_or_default();
     let view = NodeView {
         api: state.api_of(&status.node, ""),
         id: status.node,
         reachable: true,
         error: None,
-        role: Some(role.as_ref().map_or_else(|| "restarting".to_owned(), |role| role.role.clone())),
+        role: Some(role_name),
         standing: standing.map(str::to_owned),
         term: Some(role.as_ref().map_or(status.term, |role| role.term.max(status.term))),
         leader: status.leader,
@@ -189,6 +216,11 @@ pub(crate) async fn this_node(state: &AppState) -> (NodeView, Vec<(String, Strin
         faulted_at: status.fault_here.or(status.faulted),
         disk_free_bytes: Some(space.free_bytes),
         disk_reserve_bytes: Some(space.reserve_bytes),
+        disk_again_bytes: Some(space.again_bytes()),
+        disk_free_files: (space.reserve_files > 0).then_some(space.free_files),
+        disk_reserve_files: (space.reserve_files > 0).then_some(space.reserve_files),
+        disk_full: Some(state.node().is_disk_full()),
+        disk_busy_for_ms: busy.map(|busy| u64::try_from(busy.as_millis()).unwrap_or(u64::MAX)),
         halted: status.halted,
         draining: Some(state.is_draining()),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),

@@ -11,9 +11,6 @@ use tracing_subscriber::EnvFilter;
 use super::exit::Failure;
 use crate::settings::{SettingError, Settings, resolve};
 
-/// The most nodes of one process: each has threads and a database.
-const DEV_NODES_MAX: u16 = 9;
-
 /// What a node is started with, with as many connections as the limit of open files leaves it.
 pub(crate) fn options(settings: &Settings) -> Result<ServeOptions, Failure> {
     let mut options = checked_options(settings)?;
@@ -37,7 +34,8 @@ pub(crate) fn checked_options(settings: &Settings) -> Result<ServeOptions, Setti
     let mut options = ServeOptions::new(id, data_dir);
     bind_host(settings).clone_into(&mut options.host);
     options.port = cluster.port;
-    options.port_as_founded = settings.list("cluster").is_empty() && !settings.is_given("port");
+    // That of an entry is no choice either: once it is founded, the list founds nothing more.
+    options.port_as_founded = !settings.is_given("port");
     options.api_port = settings.number("api_port")?.unwrap_or(8000);
     if options.port == options.api_port && options.port != 0 {
         let detail = format!("peers connect to port {} already; give two different ports", options.port);
@@ -77,9 +75,6 @@ fn api_options(settings: &Settings, config: &quorate::Config) -> Result<ApiOptio
     }
     let usual = ApiOptions::default();
     let idle_timeout = settings.span("idle_timeout").unwrap_or(usual.idle_timeout);
-    if idle_timeout.is_zero() {
-        return Err(settings.wrong("idle_timeout", "give more than nothing"));
-    }
     Ok(ApiOptions { call_timeout, idle_timeout, allowed_hosts, ..usual })
 }
 
@@ -139,11 +134,6 @@ pub(crate) fn dev_options(settings: &Settings) -> Result<DevOptions, Failure> {
 
 fn checked_dev_options(settings: &Settings) -> Result<DevOptions, SettingError> {
     let nodes: u16 = settings.number("nodes")?.unwrap_or(3);
-    if !(1..=DEV_NODES_MAX).contains(&nodes) {
-        return Err(
-            settings.wrong("nodes", &format!("a cluster in one process has 1 to {DEV_NODES_MAX} nodes"))
-        );
-    }
     let port: u16 = settings.number("port")?.unwrap_or(7000);
     let api_port: u16 = settings.number("api_port")?.unwrap_or(8000);
     for (key, first) in [("port", port), ("api_port", api_port)] {
@@ -169,4 +159,26 @@ fn checked_dev_options(settings: &Settings) -> Result<DevOptions, SettingError> 
         config,
         ..DevOptions::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Arg, Command};
+
+    use super::*;
+    use crate::settings::{Place, flags};
+
+    #[test]
+    fn the_port_of_an_entry_founds_and_one_that_is_given_holds() {
+        let founded = |arguments: &[&str]| {
+            let command = Command::new("serve").no_binary_name(true).arg(Arg::new("config").long("config"));
+            let matches = command.args(flags(Place::Serve)).get_matches_from(arguments);
+            let options = checked_options(&Settings::gather(&matches).expect("gathered")).expect("valid");
+            (options.port, options.port_as_founded)
+        };
+        assert_eq!(founded(&[]), (7_000, true));
+        assert_eq!(founded(&["--port=7001"]), (7_001, false));
+        assert_eq!(founded(&["--cluster=localhost:7009"]), (7_009, true));
+        assert_eq!(founded(&["--cluster=localhost:7009", "--port=7009"]), (7_009, false));
+    }
 }

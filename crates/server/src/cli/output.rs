@@ -3,7 +3,8 @@
 //! - `table`: for people, aligned, with a heading. A key's value has a newline behind it on a terminal only.
 //! - `json`: one document, indented; field names are those of the REST API.
 //! - `jsonl`: one line of JSON per row.
-//! - `plain`: for scripts: values between tabs, no heading; a single value as its bytes, without a newline.
+//! - `plain`: for scripts: values between tabs, no heading, with `\\`, `\n`, `\t` and `\u{..}` for what would not be one line of
+//!   seen characters; a single value as its bytes, without a newline.
 //!
 //! What was not printed is not what was not done: a command that did its work and cannot print ends with
 //! [`Exit::NotPrinted`], and one that failed ends with its own code. A reader that closes the pipe (`| head`) has what it
@@ -70,7 +71,7 @@ impl Output {
             }
             Format::Jsonl => lines(rows.rows.iter().map(Value::to_string)),
             Format::Table => table(rows),
-            Format::Plain => lines(rows.rows.iter().map(|row| cells(rows, row).join("\t"))),
+            Format::Plain => lines(rows.rows.iter().map(|row| plain_cells(rows, row).join("\t"))),
         };
         Self::bytes(text.as_bytes())
     }
@@ -182,6 +183,15 @@ fn table(rows: &Rows) -> String {
     text
 }
 
+/// As [`cells`], with `\\` for a backslash: what is escaped can be told from what was written so.
+fn plain_cells(rows: &Rows, row: &Value) -> Vec<String> {
+    let whole = |value: &Value| match value {
+        Value::String(text) => cell(&text.replace('\\', "\\\\").into()),
+        other => cell(other),
+    };
+    rows.columns.iter().map(|column| whole(&row[*column])).collect()
+}
+
 fn cells(rows: &Rows, row: &Value) -> Vec<String> {
     rows.columns.iter().map(|column| cell(&row[*column])).collect()
 }
@@ -196,10 +206,38 @@ fn cell(value: &Value) -> String {
     }
 }
 
+/// A word as a shell takes it: what a command tells its user to type next must not run what a client wrote into a key.
+pub(crate) fn shell_quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    if text.chars().all(|c| printable(c).len() == 1) {
+        return format!("'{}'", text.replace('\'', "'\\''"));
+    }
+    let quoted = text.chars().map(|c| match c {
+        '\'' => "\\'".to_owned(),
+        '\\' => "\\\\".to_owned(),
+        '\n' => "\\n".to_owned(),
+        c if printable(c).len() == 1 => c.to_string(),
+        c if u32::from(c) > 0xffff => format!("\\U{:08x}", u32::from(c)),
+        c => format!("\\u{:04x}", u32::from(c)),
+    });
+    format!("$'{}'", quoted.collect::<String>())
+}
+
 fn printable(c: char) -> Vec<char> {
     // The others end a line, or turn the direction in which the rest of it is shown.
-    let moves = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if c.is_control() || moves { c.escape_default().collect() } else { vec![c] }
+    // Others are not seen at all, so that two keys would look alike.
+    let moves =
+        matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_unseen = matches!(
+        c,
+        '\u{00ad}' | '\u{034f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
+    );
+    if c.is_control() || moves || is_unseen { c.escape_default().collect() } else { vec![c] }
 }
 
 /// The begin of a text that takes more columns than `columns_max` on a line.
@@ -263,6 +301,34 @@ mod tests {
         assert_eq!(beginning("fives", 4).as_deref(), Some("five"));
         assert_eq!(beginning("\u{5b57}\u{5b57}\u{5b57}", 5).as_deref(), Some("\u{5b57}\u{5b57}"));
         assert_eq!(beginning("a\nbcd", 4).as_deref(), Some("a\nb"));
-        assert_eq!(printable('\u{202e}').into_iter().collect::<String>(), "\\u{202e}");
+        for c in ['\u{202e}', '\u{61c}', '\u{200b}', '\u{feff}', '\u{ad}', '\u{e0041}'] {
+            let shown: String = printable(c).into_iter().collect();
+            assert_eq!(shown, format!("\\u{{{:x}}}", u32::from(c)), "it is not seen, or moves others");
+        }
+    }
+
+    #[test]
+    fn plain_cells_can_be_read_back() {
+        let rows = |key: &str| Rows { columns: vec!["key"], rows: vec![json!({"key": key})] };
+        let plain = |key: &str| plain_cells(&rows(key), &rows(key).rows[0])[0].clone();
+        assert_eq!(plain("a\nb"), "a\\nb");
+        assert_eq!(plain("a\\nb"), "a\\\\nb", "as it was written");
+        assert_eq!(plain("a\tb"), "a\\tb");
+    }
+
+    #[test]
+    fn what_is_to_be_typed_again_is_quoted_for_the_shell() {
+        for (text, quoted) in [
+            ("plain-1.2/3", "plain-1.2/3"),
+            ("", "''"),
+            ("$(reboot)`x`!", "'$(reboot)`x`!'"),
+            ("it's", "'it'\\''s'"),
+            ("a b", "'a b'"),
+            ("a\nb'\u{202e}", "$'a\\nb\\'\\u202e'"),
+            ("\u{1b}[2J\\", "$'\\u001b[2J\\\\'"),
+            ("\u{e0041}", "$'\\U000e0041'"),
+        ] {
+            assert_eq!(shell_quoted(text), quoted, "{text:?}");
+        }
     }
 }

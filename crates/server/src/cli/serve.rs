@@ -11,7 +11,7 @@ use super::context::Context;
 use super::exit::Failure;
 use super::node_end::{ended, not_served};
 use super::node_options::{dev_options, doubts, log_filter, options};
-use super::output::Rows;
+use super::output::{Rows, shell_quoted};
 use super::runtime::{Threads, cannot_start, run};
 use crate::settings::Settings;
 
@@ -65,10 +65,10 @@ pub(crate) fn dev(context: &Context) -> Result<(), Failure> {
         let first = rows.first().and_then(|row| row["api"].as_str()).unwrap_or_default().to_owned();
         let data_dir = running.data_dir().display();
         let note = format!(
-            "Cluster of {} nodes in this process; data in {data_dir}. Dashboard and API: {first}\n\
+            "Cluster of {} nodes in this process; data in {data_dir}. API, with a page of links for browsers: {first}\n\
              In another terminal: {}. Ctrl-C ends it.",
             running.nodes().len(),
-            first_steps(&first)
+            first_steps(&program(), &first)
         );
         let end = running.until_signal().map_err(|error| not_served(&error, &host, port, api_port))?;
         let (output, queue) = (context.output, console.queue().clone());
@@ -110,11 +110,17 @@ fn wants_colour(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
     is_terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
+/// This program as it was started, which a newcomer has not in the path.
+fn program() -> String {
+    let started_as = std::env::args_os().next().and_then(|name| name.into_string().ok());
+    shell_quoted(started_as.as_deref().filter(|name| !name.is_empty()).unwrap_or("quorate"))
+}
+
 /// What to type next; endpoints are named where they are not the ones that every command asks by itself.
-fn first_steps(api: &str) -> String {
+fn first_steps(program: &str, api: &str) -> String {
     let endpoints =
         if api == "http://localhost:8000" { String::new() } else { format!(" --endpoints {api}") };
-    format!("quorate kv put greeting hello{endpoints}, then quorate status{endpoints}")
+    format!("{program} kv put greeting hello{endpoints}, then {program} status{endpoints}")
 }
 
 /// The host that a client on this machine dials.
@@ -154,9 +160,9 @@ mod tests {
 
     #[test]
     fn what_dev_prints_works_on_the_ports_that_it_has() {
-        let usual = first_steps("http://localhost:8000");
-        assert_eq!(usual, "quorate kv put greeting hello, then quorate status");
-        let chosen = first_steps("http://localhost:39417");
+        let usual = first_steps("target/release/quorate", "http://localhost:8000");
+        assert_eq!(usual, "target/release/quorate kv put greeting hello, then target/release/quorate status");
+        let chosen = first_steps("quorate", "http://localhost:39417");
         assert_eq!(chosen.matches("--endpoints http://localhost:39417").count(), 2, "{chosen}");
     }
 }

@@ -33,6 +33,10 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
     } else {
         columns.extend(["disk_free_bytes", "disk_reserve_bytes"]);
     }
+    // Last, because a reason is long.
+    if context.output.format == Format::Table && rows.iter().any(|row| row["error"].is_string()) {
+        columns.push("error");
+    }
     context.output.rows(&Rows { columns, rows }, Some(&answer))
 }
 
@@ -40,7 +44,19 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
 fn add_disk(row: &mut Value) {
     let bytes = |field: &str| row[field].as_u64().map(ByteCount);
     if let (Some(free), Some(reserve)) = (bytes("disk_free_bytes"), bytes("disk_reserve_bytes")) {
-        let full = if free < reserve { ", full" } else { "" };
-        row["disk"] = format!("{free} free, {reserve} kept{full}").into();
+        // As the node says, which may be full with its reserve free: it takes entries again with a little more.
+        let full = match (row["disk_full"].as_bool(), bytes("disk_again_bytes")) {
+            (Some(true), Some(again)) => format!(", full until {again} are"),
+            (Some(true), None) => ", full".to_owned(),
+            (Some(false) | None, _) => String::new(),
+        };
+        let files = |field: &str| row[field].as_u64();
+        let inodes = match (files("disk_free_files"), files("disk_reserve_files")) {
+            (Some(free), Some(reserve)) if free <= 2 * reserve => {
+                format!("; {free} inodes free, {reserve} kept")
+            }
+            (_, _) => String::new(),
+        };
+        row["disk"] = format!("{free} free, {reserve} kept{full}{inodes}").into();
     }
 }

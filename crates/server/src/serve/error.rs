@@ -54,6 +54,15 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Every answer has a date, and HTTP has none for this one.
+    #[error(
+        "the system's clock is {wall_ms} ms after 1970, which is beyond the year 9999 and cannot be written in an HTTP date: set the \
+         clock"
+    )]
+    Clock {
+        /// What the clock says.
+        wall_ms: u64,
+    },
     /// The process cannot be told to end.
     #[error("cannot listen for signals that end the process: {source}")]
     Signals {

@@ -22,6 +22,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::places::Busy;
 use crate::api::{Code, Problem};
 
 /// How much of a request that is not understood is read and dropped.
@@ -43,11 +44,11 @@ struct Counts {
 
 impl Answers {
     /// Before an answer is given to hyper.
-    pub(super) fn begin(&self, answer: Response) -> Response {
+    pub(super) fn begin(&self, answer: Response, busy: Busy) -> Response {
         self.0.begun.fetch_add(1, Ordering::Relaxed);
         self.0.under_way.fetch_add(1, Ordering::Relaxed);
         let answers = self.clone();
-        answer.map(|body| Body::new(Counted { body, answers }))
+        answer.map(|body| Body::new(Counted { body, answers, _busy: busy }))
     }
 }
 
@@ -55,6 +56,7 @@ impl Answers {
 struct Counted {
     body: Body,
     answers: Answers,
+    _busy: Busy,
 }
 
 impl Drop for Counted {
@@ -91,8 +93,23 @@ pub(super) struct Explaining<S> {
     seen: u64,
     /// Everything that was written is flushed.
     flushed: bool,
+    read: Read,
     explained: Explained,
 }
+
+/// What has been read, as far as it says what is wrong. A guess where requests are sent ahead of their answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// Nothing.
+    Nothing,
+    /// No line's end since the connection began, or since the answer before.
+    FirstLine,
+    /// More.
+    Headers,
+}
+
+/// How a client begins that speaks HTTP/2 without having asked. hyper closes the connection on it without a word.
+const HTTP_2: &[u8] = b"PRI * HTTP/2";
 
 /// Where the answer to what is no HTTP is.
 enum Explained {
@@ -108,7 +125,7 @@ enum Explained {
 
 impl<S> Explaining<S> {
     pub(super) fn new(stream: S, answers: Answers) -> Self {
-        Self { stream, answers, seen: 0, flushed: true, explained: Explained::Not }
+        Self { stream, answers, seen: 0, flushed: true, read: Read::Nothing, explained: Explained::Not }
     }
 
     /// Whether hyper writes a head of its own; a look at every write, so that answers are counted.
@@ -116,6 +133,9 @@ impl<S> Explaining<S> {
         let Counts { begun, under_way } = &*self.answers.0;
         let begun = begun.load(Ordering::Relaxed);
         let ours = std::mem::replace(&mut self.seen, begun) != begun || under_way.load(Ordering::Relaxed) > 0;
+        if ours {
+            self.read = Read::FirstLine;
+        }
         std::mem::replace(&mut self.flushed, false) && !ours
     }
 }
@@ -125,7 +145,7 @@ impl<S: AsyncWrite + Unpin> Explaining<S> {
     fn poll_explain(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
         if matches!(self.explained, Explained::Not)
             && self.is_hypers_own()
-            && let Some(answer) = explained(bytes)
+            && let Some(answer) = explained(bytes, self.read)
         {
             self.explained = Explained::Writing(answer);
         }
@@ -144,12 +164,18 @@ impl<S: AsyncWrite + Unpin> Explaining<S> {
 }
 
 /// hyper's head with a problem behind it; `None` for any other bytes.
-fn explained(head: &[u8]) -> Option<Bytes> {
+fn explained(head: &[u8], read: Read) -> Option<Bytes> {
     let head = std::str::from_utf8(head).ok()?;
+    // hyper looks at the path once it has the whole head, and does not take more than a part of a very long one.
+    let head = match (read, head.strip_prefix("HTTP/1.1 431 Request Header Fields Too Large\r\n")) {
+        (Read::FirstLine, Some(rest)) => format!("HTTP/1.1 414 URI Too Long\r\n{rest}"),
+        (Read::Nothing | Read::FirstLine | Read::Headers, _) => head.to_owned(),
+    };
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?;
     let (code, detail) = match status {
         "400" => {
-            (Code::BadRequest, "the request is not valid HTTP/1.1: its first line or a header is malformed")
+            let detail = "the request is not valid HTTP/1.1, the only version spoken here: its first line or a header is malformed";
+            (Code::BadRequest, detail)
         }
         "414" => (Code::UriTooLong, "the path with its query is longer than 65,534 bytes"),
         "431" => (Code::HeadersTooLarge, "there are more than 100 headers, or more than 128 KiB of them"),
@@ -169,7 +195,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Explaining<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let bytes = &mut buffer.filled_mut()[before..];
+        if self.read == Read::Nothing && bytes.starts_with(HTTP_2) {
+            // So that hyper takes it for what it is to this API: no HTTP.
+            bytes[0] = 0;
+        }
+        if self.read != Read::Headers && !bytes.is_empty() {
+            self.read = if bytes.contains(&b'\n') { Read::Headers } else { Read::FirstLine };
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -239,6 +275,7 @@ mod tests {
     use axum::response::IntoResponse;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    use super::super::places::Places;
     use super::*;
 
     const BARE: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\ndate: today\r\n\r\n";
@@ -272,7 +309,8 @@ mod tests {
     #[tokio::test]
     async fn bytes_of_an_answer_are_sent_as_they_are() {
         let answers = Answers::default();
-        let held = answers.begin("a value".into_response());
+        let busy = Places::new(1).take().await.busy();
+        let held = answers.begin("a value".into_response(), busy);
         assert_eq!(arrived(&answers, &[BARE, BARE, BARE]).await, BARE.repeat(3), "its body is not taken yet");
         drop(held);
         let (mut client, server) = tokio::io::duplex(64 << 10);

@@ -1,7 +1,7 @@
 //! The API's ports: binds every address of a host, accepts connections, and ends in order.
 //!
-//! Bound: connections, by permits taken before a connection is accepted. A connection that is slow to send its request
-//! or to take its answer is closed. Once it drains, no connection is accepted; a request under way is answered, and its connection closed.
+//! Bound: connections, by their [`places`](super::places), and one more for each listener, which waits for a place. A connection
+//! that is slow to send its request or to take its answer is closed. Once it drains, no connection is accepted; a request under way is answered, and its connection closed.
 //!
 //! While the node starts, [`answer_while_starting`] answers the probes at the same ports.
 //!
@@ -20,12 +20,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::error::ServeError;
 use super::explain::{Answers, Explaining};
+use super::places::{Place, Places};
 use super::stall::Stalling;
 use crate::address::join;
 use crate::api::{ApiOptions, AppState, router};
@@ -38,6 +39,8 @@ const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 const ACCEPT_TROUBLE_OVER: Duration = Duration::from_secs(10);
 /// What is read ahead of a connection, at most: a request's headers must fit, with a key of the greatest length.
 const BUFFER_BYTES_MAX: usize = 128 << 10;
+/// How long a connection that gives way, or drains, waits for the rest of a request whose head has begun to arrive.
+const GIVES_WAY_MAX: Duration = Duration::from_secs(1);
 /// Tries to find one free port on all addresses of a host.
 const FREE_PORT_TRIES: usize = 8;
 
@@ -102,7 +105,7 @@ pub(super) struct Limits {
     node: String,
     idle_timeout: Duration,
     write_timeout: Duration,
-    permits: Arc<Semaphore>,
+    places: Places,
 }
 
 impl Limits {
@@ -111,7 +114,7 @@ impl Limits {
             node: node.to_owned(),
             idle_timeout: options.idle_timeout,
             write_timeout: options.write_timeout,
-            permits: Arc::new(Semaphore::new(options.connections_max)),
+            places: Places::new(options.connections_max),
         }
     }
 }
@@ -183,25 +186,28 @@ async fn accept(
 ) {
     let mut connections = JoinSet::new();
     let mut trouble: Option<Trouble> = None;
+    // Accepted, and without a place. It is no part of what is dropped when another branch is taken.
+    let mut waits = None;
     loop {
         let accepted = async {
-            let permit = limits.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-            (permit, listener.accept().await)
+            if waits.is_none() {
+                waits = Some(listener.accept().await?.0);
+            }
+            let place = limits.places.take().await;
+            Ok((waits.take().expect("it was accepted"), place))
         };
         tokio::select! {
             () = until_draining(&mut listening) => break,
             Some(_) = connections.join_next() => {}
-            (permit, accepted) = accepted => match accepted {
-                Ok((stream, _)) => {
+            accepted = accepted => match accepted {
+                Ok((stream, place)) => {
                     if trouble.take_if(|trouble| trouble.failed.elapsed() > ACCEPT_TROUBLE_OVER).is_some() {
                         tracing::info!(node = %limits.node, "API accepts connections again");
                     }
-                    let serve = connection(stream, permit, router.clone(), limits.clone(), listening.clone());
+                    let serve = connection(stream, place, router.clone(), limits.clone(), listening.clone());
                     connections.spawn(serve);
                 }
                 Err(error) => {
-                    // What waits for the next connection takes a permit of its own.
-                    drop(permit);
                     let before = trouble.map(|trouble| trouble.pause);
                     if before.is_none() {
                         let reason = why_not_accepted(&error);
@@ -236,7 +242,7 @@ async fn until_draining(listening: &mut watch::Receiver<Listening>) {
 
 async fn connection(
     stream: TcpStream,
-    permit: OwnedSemaphorePermit,
+    place: Place,
     router: Router,
     limits: Limits,
     mut listening: watch::Receiver<Listening>,
@@ -251,23 +257,27 @@ async fn connection(
     let stream = Stalling::new(stream, limits.write_timeout);
     let stream = Explaining::new(stream, answers.clone());
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request| {
-        let (answer, answers) = (router.call(request), answers.clone());
-        async move { answer.await.map(|answer| answers.begin(answer)) }
+    let service = service_fn(|request| {
+        let (busy, answer, answers) = (place.busy(), router.call(request), answers.clone());
+        async move { answer.await.map(|answer| answers.begin(answer, busy)) }
     });
     let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let mut ended = tokio::select! {
         ended = serving.as_mut() => Some(ended),
         () = until_draining(&mut listening) => None,
+        () = place.gives_way() => None,
     };
     if ended.is_none() {
         serving.as_mut().graceful_shutdown();
+        ended = timeout(GIVES_WAY_MAX, serving.as_mut()).await.ok();
+    }
+    // A request that is under way is answered; the half of a head is none.
+    if ended.is_none() && place.is_busy() {
         ended = Some(serving.await);
     }
     if let Some(Err(error)) = ended {
         tracing::debug!(%error, "API connection broke off");
     }
-    drop(permit);
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod error;
 mod explain;
 mod listen;
 mod options;
+mod places;
 mod running;
 mod signals;
 mod stall;

@@ -20,6 +20,9 @@ use crate::address::{Listed, is_wildcard, join, split};
 use crate::api::{ApiOptions, AppState};
 use crate::machine::{GROUP, Store};
 
+/// The first moment of the year 10000, in milliseconds since 1970.
+const DATES_END_MS: u64 = 253_402_300_800_000;
+
 /// A served node. Clones are the same node; dropping the last one ends it as a killed process would.
 #[derive(Debug, Clone)]
 pub struct Running {
@@ -51,6 +54,7 @@ fn boxed(options: ServeOptions) -> Pin<Box<dyn Future<Output = Result<Running, S
 
 async fn started(options: ServeOptions) -> Result<Running, ServeError> {
     let entry = own_entry(&options)?;
+    check_clock(quorate::system_wall_ms())?;
     make_private(&options.data_dir)
         .map_err(|source| ServeError::DataDir { path: options.data_dir.clone(), source })?;
     let listeners = listen::bind(&options.host, options.api_port).await?;
@@ -86,6 +90,11 @@ async fn opened(builder: NodeBuilder) -> Result<(Node, GroupHandle<Store>), Serv
             Err(node.failed().await.map_or_else(|| error.into(), ServeError::Ended))
         }
     }
+}
+
+/// What writes the date of each answer panics beyond the year 9999.
+fn check_clock(wall_ms: u64) -> Result<(), ServeError> {
+    if wall_ms < DATES_END_MS { Ok(()) } else { Err(ServeError::Clock { wall_ms }) }
 }
 
 /// Makes a directory that no one else can read: keys, values and the cluster's token are in it. One that exists stays as it is.
@@ -137,6 +146,9 @@ fn builder(options: &ServeOptions, entry: Option<&Listed>, api: &str) -> NodeBui
     }
     if options.port_as_founded {
         builder = builder.port_as_founded();
+    }
+    if entry.is_some() {
+        builder = builder.listed();
     }
     for peer in options.cluster.iter().filter(|peer| peer.id != options.id) {
         builder = builder.peer(&peer.id, &peer.address());
@@ -201,17 +213,30 @@ impl Running {
     /// Ends the node and its API. In order: not ready from now on, for as long as the drain delay; then no new connections,
     /// leadership handed over, requests under way answered, the store closed. Otherwise as a killed process would.
     pub async fn shutdown(&self, graceful: bool) {
-        self.inner.state.drain();
         if graceful {
-            // A node that fails meanwhile is not waited for.
-            drop(timeout(self.inner.drain_delay, self.node().failed()).await);
-            self.inner.listening.send_replace(Listening::Draining);
+            self.drained().await;
             self.node().stop().await;
         } else {
+            self.inner.state.drain();
             self.inner.listening.send_replace(Listening::Closed);
             self.node().kill().await;
         }
         self.wait().await;
+    }
+
+    /// In order, together with all other nodes of its cluster.
+    pub(crate) async fn shutdown_with_others(&self) {
+        self.drained().await;
+        self.node().stop_with_others().await;
+        self.wait().await;
+    }
+
+    /// Not ready from now on; no new connections after the drain delay.
+    async fn drained(&self) {
+        self.inner.state.drain();
+        // A node that fails meanwhile is not waited for.
+        drop(timeout(self.inner.drain_delay, self.node().failed()).await);
+        self.inner.listening.send_replace(Listening::Draining);
     }
 
     /// Serves until the node fails, or until a signal (SIGTERM, SIGHUP, Ctrl-C) has ended it in order. A second signal does not
@@ -246,6 +271,13 @@ mod tests {
         let told = serve(options("told")).await.expect("serves");
         told.shutdown(true).await;
         assert_eq!(told.wait().await, Ended::Stopped);
+    }
+
+    #[test]
+    fn a_clock_that_http_cannot_write_is_refused_and_not_met_by_a_panic() {
+        check_clock(DATES_END_MS - 1).expect("the last moment");
+        let said = check_clock(DATES_END_MS).expect_err("beyond it").to_string();
+        assert!(said.contains("beyond the year 9999") && said.contains("set the clock"), "{said}");
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
-//! SIGTERM, SIGHUP and Ctrl-C: the first ends in order, the second at once.
+//! SIGTERM, SIGHUP and Ctrl-C: the first ends in order, a second SIGTERM or Ctrl-C at once.
 //!
-//! SIGHUP comes when a terminal goes away. A node reads no settings again, so there is nothing else that it could mean; where the
+//! SIGHUP comes when a terminal goes away, often twice: from the system and from the shell. So a second one means no more than the
+//! first. A node reads no settings again, so there is nothing else that it could mean; where the
 //! process was started with it ignored (`nohup`), it stays ignored.
 
 use quorate::NodeFailure;
@@ -18,6 +19,15 @@ pub enum Ended {
     Forced,
     /// By a failure of its own.
     Failed(NodeFailure),
+}
+
+/// What a signal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// To end.
+    Order,
+    /// The terminal is gone.
+    HangUp,
 }
 
 /// The signals that end a process, received since this was made.
@@ -52,9 +62,14 @@ impl Signals {
         Ok(Self {})
     }
 
+    /// Waits for the next signal that someone sent: no hang-up.
+    pub(crate) async fn next_order(&mut self) {
+        while self.next().await == Received::HangUp {}
+    }
+
     /// Waits for the next signal.
     #[cfg(unix)]
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> Received {
         let hang_up = async {
             match &mut self.hang_up {
                 Some(signal) => drop(signal.recv().await),
@@ -62,16 +77,17 @@ impl Signals {
             }
         };
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            () = hang_up => {}
+            _ = self.terminate.recv() => Received::Order,
+            _ = self.interrupt.recv() => Received::Order,
+            () = hang_up => Received::HangUp,
         }
     }
 
     /// Waits for the next signal.
     #[cfg(not(unix))]
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> Received {
         drop(tokio::signal::ctrl_c().await);
+        Received::Order
     }
 }
 
@@ -90,7 +106,8 @@ fn ignored_in(status: &str, signal: std::ffi::c_int) -> bool {
     mask.checked_shr((signal - 1).unsigned_abs()).is_some_and(|rest| rest & 1 == 1)
 }
 
-/// Waits for `ended`. A signal runs `shutdown` and then waits for `again`; a second signal ends both waits at once.
+/// Waits for `ended`. A signal runs `shutdown` and then waits for `again`; a second one ends both waits at once, unless it is a
+/// hang-up.
 pub(crate) async fn until_signal(
     mut signals: Signals,
     ended: impl Future<Output = Ended>,
@@ -99,16 +116,16 @@ pub(crate) async fn until_signal(
 ) -> Ended {
     tokio::select! {
         ended = ended => return ended,
-        () = signals.next() => {}
+        _ = signals.next() => {}
     }
-    tracing::info!("ending after a signal; a second one ends at once");
+    tracing::info!("ending after a signal; a second SIGTERM or Ctrl-C ends at once");
     let in_order = async {
         shutdown.await;
         again.await
     };
     tokio::select! {
         ended = in_order => ended,
-        () = signals.next() => Ended::Forced,
+        () = signals.next_order() => Ended::Forced,
     }
 }
 

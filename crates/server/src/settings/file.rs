@@ -64,15 +64,15 @@ fn find(path: &str) -> Result<&'static Setting, String> {
 }
 
 fn text_of(setting: &Setting, value: &Toml) -> Result<String, String> {
-    use SettingType::{List, Number, OneOf, Port, Span, Switch, Text};
+    use SettingType::{List, Number, OneOf, Port, Span, Switch, Text, Word};
     let key = setting.path();
     match (setting.form, value) {
         (List, Toml::Array(items)) => {
             let items: Option<Vec<&str>> = items.iter().map(Toml::as_str).collect();
             items.map(|items| items.join(",")).ok_or_else(|| format!("{key} is a list of strings"))
         }
-        (List | Text | OneOf(_) | Span, Toml::String(text)) => Ok(text.clone()),
-        (Port | Number, Toml::Integer(number)) => Ok(number.to_string()),
+        (List | Text | Word | OneOf(_) | Span { .. }, Toml::String(text)) => Ok(text.clone()),
+        (Port | Number { .. }, Toml::Integer(number)) => Ok(number.to_string()),
         (Switch, Toml::Boolean(on)) => Ok(on.to_string()),
         (form, other) => Err(format!("{key} is of type {}, it must be: {}", other.type_str(), form.name())),
     }

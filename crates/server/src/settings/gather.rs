@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
+use quorate::ConfigError;
 
 use super::error::SettingError;
 use super::flags::{Given, given};
@@ -132,9 +133,17 @@ impl Settings {
         }
         let config: quorate::Config = serde_json::from_value(document.into())
             .map_err(|error| SettingError::new(format!("settings out of range: {error}")))?;
-        let checked = config.validate();
-        checked.map_err(|error| SettingError::new(format!("settings do not go together: {error}")))?;
-        Ok(config)
+        match config.validate() {
+            Ok(()) => Ok(config),
+            Err(ConfigError::Heartbeat { .. }) => {
+                let election = self.value("election_timeout_ms").map(|value| (&value.text, &value.source));
+                let (text, source) = election.expect("it has a default");
+                let detail =
+                    format!("give at most a third of election_timeout_ms, which is {text} (from {source})");
+                Err(self.wrong("heartbeat_interval_ms", &detail))
+            }
+            Err(error) => Err(SettingError::new(format!("settings do not go together: {error}"))),
+        }
     }
 }
 
@@ -220,6 +229,25 @@ mod tests {
     fn settings_that_do_not_go_together_are_refused() {
         let settings = gather(&["--set", "heartbeat_interval_ms=900"]).expect("gathered");
         let message = settings.tuning().expect_err("refused").to_string();
-        assert!(message.contains("heartbeat_interval"), "{message}");
+        assert_eq!(
+            message,
+            "heartbeat_interval_ms is \"900\" (from flag --set): give at most a third of election_timeout_ms, which is 1000 (from \
+             default)"
+        );
+    }
+
+    /// 2^64-1 passed `config check` and ended the node at its start.
+    #[test]
+    fn every_number_is_held_to_its_range_and_told_with_its_source() {
+        for range in quorate::SettingRange::ALL {
+            for wrong in [u64::MAX, range.max + 1] {
+                let message = refused(&["--set", &format!("{}={wrong}", range.name)]);
+                let (name, min, max) = (range.name, range.min, range.max);
+                let said = format!(
+                    "{name} is \"{wrong}\" (from flag --set): give a whole number from {min} to {max}"
+                );
+                assert_eq!(message, said);
+            }
+        }
     }
 }

@@ -45,12 +45,13 @@ pub(crate) fn config_page() -> String {
 fn tuning() -> String {
     let mut page = String::from(
         "\n## Tuning\n\nThe defaults are meant to be left alone. `--set KEY=VALUE` for `serve`, `dev` and `config`, as \
-         often as needed.\n\n| key in the file | `--set` | variable | default | |\n|---|---|---|---|---|\n",
+         often as needed.\n\n| key in the file | `--set` | variable | is | default | |\n|---|---|---|---|---|---|\n",
     );
     for setting in SETTINGS.iter().filter(|setting| setting.is_tuning()) {
         let (path, key, about) = (setting.path(), setting.key, setting.about);
         let (variable, default) = (setting.variable(), setting.default.as_deref().unwrap_or_default());
-        writeln!(page, "| `{path}` | `{key}` | `{variable}` | {default} | {about} |")
+        let range = setting.form.name();
+        writeln!(page, "| `{path}` | `{key}` | `{variable}` | {range} | {default} | {about} |")
             .expect("writing to a string does not fail");
     }
     page

@@ -3,7 +3,9 @@
 
 use std::sync::LazyLock;
 
-use super::types::SettingType::{self, List, Number, OneOf, Port, Span, Switch, Text};
+use quorate::SettingRange;
+
+use super::types::SettingType::{self, List, Number, OneOf, Port, Span, Switch, Text, Word};
 
 /// The commands that read a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +74,9 @@ impl Setting {
     }
 }
 
+/// The most nodes of one process: each has threads and a database.
+const DEV_NODES_MAX: u64 = 9;
+
 /// Formats of output.
 const FORMATS: &[&str] = &["table", "json", "jsonl", "plain"];
 
@@ -94,25 +99,25 @@ macro_rules! rows {
 /// The table.
 pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let rows = rows! {
-        config Any Text, None, "The TOML file with settings. No file is read unless named."
+        config Any Word, None, "The TOML file with settings. No file is read unless named."
             [Global: "FILE" "The TOML file with settings"];
         endpoints Client List, "http://localhost:8000",
             "REST addresses of the cluster. A read asks the next one when the one before has failed or is slow; a write goes to the first that is reached, and to another only if it was refused."
             [Global: "URL,..." "REST addresses of the cluster, between commas; one that is slow or down does not hold up the others"];
         output Client OneOf(FORMATS), "table", "How data is printed."
             [Global: "FORMAT" "How data is printed: table, json, jsonl or plain"];
-        timeout Client Span, "5s", "How long a command may take."
+        timeout Client Span { min_ms: 1 }, "5s", "How long a command may take."
             [Global: "TIME" "How long a command may take, as 5s or 300ms"];
         quiet Client Switch, "false", "No messages but errors."
             [Global: "" "No messages but errors"];
-        id Server Text, "node0", "This node: selects its entry of the cluster list."
+        id Server Word, "node0", "This node: selects its entry of the cluster list."
             [Serve: "ID" "This node: selects its entry of --cluster [default: node0]"]
             [Log: "ID" "The node, if its directory is the default one"];
-        host Server Text, "localhost",
+        host Server Word, "localhost",
             "Name or interface to bind for both ports; may be a wildcard. localhost means all its addresses."
             [Serve: "HOST" "Name or interface to bind for both ports; may be a wildcard [default: localhost, all its addresses]"]
             [Dev: "HOST" "Name or interface to bind [default: localhost]"];
-        port Server Port, None, "Port for the other nodes. That of this node's entry if not given, of the membership in its directory, or 7000."
+        port Server Port, None, "Port for the other nodes. If not given, that of the membership in its directory once it was founded, before that of this node's entry, or 7000."
             [Serve: "PORT" "Port for the other nodes [default: that of the entry, or of the membership, or 7000]"]
             [Dev: "PORT" "The first node's port for the others; the next nodes take the next ones [default: 7000]"];
         cluster Server List, None,
@@ -123,12 +128,12 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
                 membership is the truth; the list may be left out, and one that differs is warned of and not used."];
         cluster_token Server Text, "", "Keeps apart clusters with the same list."
             [Serve: "TEXT" "Keeps apart clusters with the same list"];
-        advertise Server Text, None, "host:port other nodes dial: this node's entry. Given, it says that address translation or a proxy leads from there to `host` and `port`, which may differ then."
+        advertise Server Word, None, "host:port other nodes dial: this node's entry. Given, it says that address translation or a proxy leads from there to `host` and `port`, which may differ then."
             [Serve: "HOST:PORT" "What other nodes dial: this node's entry. Given, --host and --port may differ from it"];
         api_port Server Port, "8000", "Port for the REST API."
             [Serve: "PORT" "Port for the REST API [default: 8000]"]
             [Dev: "PORT" "The first node's port for REST; the next nodes take the next ones [default: 8000]"];
-        api_advertise Server Text, None, "host:port told to clients. The host of `advertise` with `api_port` if not given."
+        api_advertise Server Word, None, "host:port told to clients. The host of `advertise` with `api_port` if not given."
             [Serve: "HOST:PORT" "What clients are told to dial [default: the host of the entry with --api-port]"];
         allowed_hosts Server List, None,
             "Names by which clients reach the API beside those the node knows itself, as that of a load balancer. `*`: any name."
@@ -139,13 +144,13 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         ui_actions Server Switch, "false",
             "Allows actors to be stopped by `actors stop` and `POST /v1/actors/{name}:stop`; `dev` always does."
             [Serve: "" "Allow actors to be stopped by `actors stop` [dev: always]"];
-        drain_delay Server Span, "0s",
+        drain_delay Server Span { min_ms: 0 }, "0s",
             "How long the API goes on while `/readyz` says 503, after SIGTERM and before the node ends, so that load balancers see it."
             [Serve: "TIME" "How long the API goes on after SIGTERM while /readyz says 503, as 5s [default: 0s]"];
-        idle_timeout Server Span, "90s",
+        idle_timeout Server Span { min_ms: 1 }, "90s",
             "How long a client's connection to the API is kept while no request arrives on it; longer than its pool keeps it."
             [Serve Dev: "TIME" "How long a client's idle connection to the API is kept [default: 90s]"];
-        data_dir Server Text, None,
+        data_dir Server Word, None,
             "Where this node keeps its data. quorate-data/<id> if not given; for `dev`, a temporary directory."
             [Serve: "DIR" "Where this node keeps its data [default: quorate-data/<id>]"]
             [Dev: "DIR" "Keep the data here [default: a temporary directory, deleted at the end]"]
@@ -155,7 +160,7 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
             [Serve Dev: "FILTER" "Which messages are logged [default: info for serve, warn for dev]"];
         log_format Server OneOf(&["text", "json"]), "text", "How messages are logged."
             [Serve Dev: "FORMAT" "How messages are logged: text or json"];
-        nodes Server Number, "3", "Nodes of `dev`."
+        nodes Server Number { min: 1, max: DEV_NODES_MAX }, "3", "Nodes of `dev`."
             [Dev: "NUMBER" "How many nodes [default: 3]"];
     };
     rows.into_iter().chain(tuning()).collect()
@@ -176,12 +181,12 @@ const TUNING: &[(&str, &str)] = pairs! {
     store_silence_ms_max "A disk that is silent for this long counts as failed and stops the node; until then nothing is acknowledged.";
     disk_reserve_bytes "Bytes that must stay free on the disk: below that, or below twice the log if that is more, the node takes no entries. 0: 256 MiB, or a quarter of a volume smaller than 1 GiB.";
     append_entries_max "Entries in one message to a peer, at most.";
-    append_bytes_max "Bytes of entries in one message to a peer, at most; up to 8 MiB.";
+    append_bytes_max "Bytes of entries in one message to a peer, at most.";
     window_messages_max "Unacknowledged messages to one peer, at most.";
-    window_bytes_max "Unacknowledged bytes to one peer, at most; up to 16 MiB.";
+    window_bytes_max "Unacknowledged bytes to one peer, at most.";
     tail_bytes_max "Bytes of entries a replica keeps in memory beyond what it needs.";
     uncommitted_bytes_max "Bytes appended and not committed above which a leader answers busy.";
-    command_bytes_max "The largest command that this node takes as the leader or from its own callers, in bytes of MessagePack; up to 8 MiB.";
+    command_bytes_max "The largest command that this node takes as the leader or from its own callers, in bytes of MessagePack.";
     apply_threads "Threads on which state machines run; 0: as many as there are cores, but two at least and four at most.";
     machine_restarts_max "Restarts of the state machine at the same entry before the replica counts as faulted.";
     proposals_max "Proposals that may be under way from this node.";
@@ -198,7 +203,10 @@ fn tuning() -> Vec<Setting> {
             let about = TUNING.iter().find(|(name, _)| name == key);
             // Once per process, for a table that lives as long as the process.
             let (key, about) = about.copied().unwrap_or_else(|| (&*key.clone().leak(), ""));
-            let (scope, form, default) = (Scope::Tuning(section), Number, Some(default.to_string()));
+            // A test of the library holds its ranges against its settings.
+            let range = SettingRange::of(key).expect("a range for each setting");
+            let form = Number { min: range.min, max: range.max };
+            let (scope, default) = (Scope::Tuning(section), Some(default.to_string()));
             settings.push(Setting { key, scope, form, default, about, flags: &[] });
         }
     }

@@ -9,16 +9,18 @@ use super::nearest;
 pub(crate) enum SettingType {
     /// Any text.
     Text,
+    /// Any text but an empty one: a variable of a script that is not set is a mistake.
+    Word,
     /// A TCP port.
     Port,
-    /// A whole number.
-    Number,
+    /// A whole number, both ends included.
+    Number { min: u64, max: u64 },
     /// Texts between commas; an array of strings in the file.
     List,
     /// true or false.
     Switch,
-    /// `5s`, `300ms`, `2m`.
-    Span,
+    /// `5s`, `300ms`, `2m`; at most a day.
+    Span { min_ms: u64 },
     /// One of these words.
     OneOf(&'static [&'static str]),
 }
@@ -27,18 +29,22 @@ impl SettingType {
     /// What is wrong with a text, and what it may be.
     pub(crate) fn check(self, text: &str) -> Result<(), String> {
         match self {
-            Self::Text | Self::List => Ok(()),
+            Self::Word if text.is_empty() => Err("it is empty; give one, or leave it out".to_owned()),
+            Self::Text | Self::Word | Self::List => Ok(()),
             Self::Port => match text.parse::<u16>() {
                 Ok(_) => Ok(()),
                 Err(_) => Err("a port is a number from 0 to 65535 (0: any free one)".to_owned()),
             },
-            Self::Number => match text.parse::<u64>() {
-                Ok(_) => Ok(()),
-                Err(_) => Err("give a whole number".to_owned()),
+            Self::Number { min, max } => match text.parse::<u64>() {
+                Ok(number) if (min..=max).contains(&number) => Ok(()),
+                Ok(_) | Err(_) => Err(format!("give a whole number from {min} to {max}")),
             },
             Self::Switch if ["true", "false"].contains(&text) => Ok(()),
             Self::Switch => Err("give true or false".to_owned()),
-            Self::Span => parse_span(text).map(|_| ()),
+            Self::Span { min_ms } => match parse_span(text)? {
+                span if span.as_millis() >= u128::from(min_ms) => Ok(()),
+                _ => Err(format!("at least {min_ms}ms")),
+            },
             Self::OneOf(words) if words.contains(&text) => Ok(()),
             Self::OneOf(words) => Err(nearest::unknown("word", text, words.iter().copied())),
         }
@@ -47,12 +53,13 @@ impl SettingType {
     /// As docs/reference/config.md has it.
     pub(crate) fn name(self) -> String {
         match self {
-            Self::Text => "text".to_owned(),
+            Self::Text | Self::Word => "text".to_owned(),
             Self::Port => "port".to_owned(),
-            Self::Number => "number".to_owned(),
+            Self::Number { min, max } => format!("{min} to {max}"),
             Self::List => "list".to_owned(),
             Self::Switch => "true, false".to_owned(),
-            Self::Span => "time, as 5s or 300ms".to_owned(),
+            Self::Span { min_ms: 0 } => "time up to 24h, as 5s or 300ms".to_owned(),
+            Self::Span { min_ms } => format!("time from {min_ms}ms to 24h, as 5s or 300ms"),
             Self::OneOf(words) => words.join(", "),
         }
     }

@@ -1,5 +1,6 @@
 //! Why a disk did not do what it was asked.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 
@@ -30,11 +31,13 @@ pub enum DiskError {
         /// The database.
         place: String,
     },
-    /// No space.
-    #[error("no space left for {place}: free some, then start the node again")]
+    /// No space, no inode, or a quota that is used up.
+    #[error("no {what} left for {place}: {}, then start the node again", what.remedy())]
     Full {
         /// What was being written.
         place: String,
+        /// What is used up.
+        what: Lacking,
     },
     /// Another process, or another node of this process, has it open.
     #[error("{place} is in use by another process: give each node its own data directory")]
@@ -97,6 +100,46 @@ pub enum DiskError {
     },
 }
 
+/// What a disk has none left of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lacking {
+    /// Bytes.
+    Bytes,
+    /// Inodes, while there are bytes.
+    Inodes,
+    /// What this user may have of either.
+    Quota,
+}
+
+impl Lacking {
+    /// What is used up on the volume of `path`, which may not be there yet; the system says the same for both.
+    fn of(path: &Path) -> Self {
+        let volume = path.ancestors().find_map(|path| rustix::fs::statvfs(path).ok());
+        match volume {
+            Some(volume) if volume.f_files > 0 && volume.f_favail == 0 => Self::Inodes,
+            Some(_) | None => Self::Bytes,
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Bytes => "free some",
+            Self::Inodes => "delete files (`df -i` counts them)",
+            Self::Quota => "free some, or raise the quota",
+        }
+    }
+}
+
+impl fmt::Display for Lacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bytes => "space",
+            Self::Inodes => "inode",
+            Self::Quota => "quota",
+        })
+    }
+}
+
 impl DiskError {
     /// Whether what is there is wrong, so that reading again does not help.
     pub fn is_damage(&self) -> bool {
@@ -107,10 +150,10 @@ impl DiskError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| {
             let place = path.display().to_string();
-            if source.kind() == io::ErrorKind::StorageFull {
-                Self::Full { place }
-            } else {
-                Self::Io { action, place, source }
+            match source.kind() {
+                io::ErrorKind::StorageFull => Self::Full { place, what: Lacking::of(path) },
+                io::ErrorKind::QuotaExceeded => Self::Full { place, what: Lacking::Quota },
+                _ => Self::Io { action, place, source },
             }
         }
     }

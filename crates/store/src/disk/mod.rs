@@ -7,9 +7,9 @@ mod seam;
 mod sim;
 
 pub use self::backlog::Backlog;
-pub use self::error::DiskError;
+pub use self::error::{DiskError, Lacking};
 pub use self::fjall::{FjallDisk, FjallOptions};
 #[cfg(test)]
 pub(crate) use self::fjall::{Journal, check_journal, guarded, journal_written, write_last_batch};
-pub use self::seam::{Batch, Disk, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
+pub use self::seam::{Batch, Disk, Files, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
 pub use self::sim::{Crash, Rot, SimDisk, SimImage};

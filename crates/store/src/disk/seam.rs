@@ -83,6 +83,15 @@ pub struct TornTail {
     pub cut_bytes: u64,
 }
 
+/// The files of a volume (its inodes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Files {
+    /// Those that may still be made.
+    pub free: u64,
+    /// Those that it takes in all.
+    pub total: u64,
+}
+
 /// What [`Disk::scan`] calls with every row: key and value, until it breaks.
 pub type Visit<'a> = dyn FnMut(&[u8], Bytes) -> ControlFlow<()> + 'a;
 
@@ -137,6 +146,10 @@ pub trait Disk: Send {
     fn free_bytes(&self) -> Result<u64, DiskError>;
     /// Bytes of the whole volume.
     fn total_bytes(&self) -> Result<u64, DiskError>;
+    /// How many files the volume takes; `None` where only its bytes bound them.
+    fn files(&self) -> Result<Option<Files>, DiskError> {
+        Ok(None)
+    }
     /// Bytes of the ballast, a file that exists only to be deleted when the disk is full.
     fn ballast_bytes(&self) -> Result<u64, DiskError>;
     /// Sets the size of the ballast; zero deletes it.

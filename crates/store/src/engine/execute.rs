@@ -14,10 +14,11 @@ use quorate_core::{Epoch, GroupId, Persist, Sequence};
 use super::event::{FatalSink, StoreEvent, StoreFatal, StoreSink};
 use super::request::{Answer, PeerSource, StoreRequest};
 use super::space::SpaceGauge;
+use super::work::WorkGauge;
 use super::write::GroupWrite;
 use crate::disk::Backlog;
 use crate::error::{GroupError, StoreError};
-use crate::space::{ByteCount, Space};
+use crate::space::{Shortage, Space};
 use crate::store::Store;
 
 /// Counters and gauges of the store, for metrics.
@@ -44,12 +45,14 @@ pub(crate) struct Shared {
     pub(super) stats: StoreStats,
     pub(super) space: SpaceGauge,
     pub(super) backlog: Arc<Backlog>,
+    pub(super) work: WorkGauge,
 }
 
 impl Shared {
     pub(crate) fn new(fatal: FatalSink, backlog: Arc<Backlog>) -> Self {
         let (stats, space) = (StoreStats::default(), SpaceGauge::new());
-        Self { failed: AtomicBool::new(false), fatal, stats, space, backlog }
+        let work = WorkGauge::new();
+        Self { failed: AtomicBool::new(false), fatal, stats, space, backlog, work }
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -181,11 +184,11 @@ impl Engine {
     /// One line each way: what an operator sees of a full disk beside the refusals.
     fn log_crossing(&self, space: Space) {
         let node = &self.store.identity().node;
-        let (free, reserve) = (ByteCount(space.free_bytes), ByteCount(space.reserve_bytes));
+        let Shortage { free, reserve, again, .. } = space.shortage();
         if self.full {
-            tracing::warn!(%node, %free, %reserve, "disk below its reserve, this node takes no more entries");
+            tracing::warn!(%node, free, reserve, again, "disk below its reserve, this node takes no more entries");
         } else {
-            tracing::info!(%node, %free, %reserve, "disk has room again");
+            tracing::info!(%node, free, reserve, "disk has room again");
         }
     }
 

@@ -12,6 +12,7 @@ mod reclaim;
 mod request;
 mod space;
 mod thread;
+mod work;
 mod write;
 
 pub use self::event::{FailureKind, FatalSink, StoreEvent, StoreFatal, StoreSink};

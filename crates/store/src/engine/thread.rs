@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::event::{FatalSink, StoreFatal};
 use super::execute::{Engine, Shared, StoreStats};
 use super::request::StoreRequest;
+use super::work::now;
 use crate::disk::DiskError;
 use crate::error::StoreError;
 use crate::lock::lock;
@@ -190,6 +191,11 @@ impl StoreHandle {
         self.0.shared.fail(StoreFatal::Silent(silent));
     }
 
+    /// How long the thread has been at the work in progress; `None` while it waits for some, and where there is no thread.
+    pub fn busy_for(&self) -> Option<Duration> {
+        self.0.shared.work.busy_for()
+    }
+
     /// How long the thread may be silent.
     pub fn deadline(&self) -> Duration {
         self.0.deadline
@@ -289,15 +295,6 @@ impl StoreHandle {
     }
 }
 
-/// The I/O thread's clock, which no simulation sees: it only decides when the anchor is written.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a real thread beside the paused runtime; simulation is inline"
-)]
-fn now() -> Instant {
-    Instant::now()
-}
-
 fn run(mut engine: Engine, inbox: &Receiver<ThreadMessage>, shared: &Shared) {
     let mut behind_since: Option<Instant> = None;
     let mut settled = now();
@@ -309,17 +306,17 @@ fn run(mut engine: Engine, inbox: &Receiver<ThreadMessage>, shared: &Shared) {
                 actor(Progress::Attached(store_epoch));
             }
             Ok(ThreadMessage::Job { number, requests, actor }) => {
-                engine.execute(requests);
+                shared.work.during(|| engine.execute(requests));
                 if !shared.has_failed() {
                     actor(Progress::Done(number));
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
-                engine.settle();
+                shared.work.during(|| engine.settle());
                 (behind_since, settled) = (None, now());
             }
             Ok(ThreadMessage::Stop) | Err(RecvTimeoutError::Disconnected) => {
-                engine.settle();
+                shared.work.during(|| engine.settle());
                 return;
             }
         }
@@ -327,14 +324,14 @@ fn run(mut engine: Engine, inbox: &Receiver<ThreadMessage>, shared: &Shared) {
             && now().duration_since(*behind_since.get_or_insert_with(now)) >= ANCHOR_LAG_MAX;
         // Also under jobs without a pause, so that roles hear soon that space is back.
         if lags || now().duration_since(settled) >= SPACE_INTERVAL {
-            engine.settle();
+            shared.work.during(|| engine.settle());
             (behind_since, settled) = (None, now());
         }
         if !engine.is_behind() {
             behind_since = None;
         }
         if now().duration_since(checked) >= FILES_INTERVAL {
-            engine.watch_files();
+            shared.work.during(|| engine.watch_files());
             checked = now();
         }
     }

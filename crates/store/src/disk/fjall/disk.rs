@@ -13,9 +13,12 @@ use fjall::PersistMode;
 
 use super::database::{FjallOptions, OpenDatabase, failed, proven};
 use super::drop_tables::{self, NotDropped};
+use super::file::Volume;
 use super::in_place::InPlace;
 use super::{file, manifest, names, preflight};
-use crate::disk::{Backlog, Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
+use crate::disk::{
+    Backlog, Batch, Disk, DiskError, Files, Keyspace, Lacking, SECTOR_BYTES, Sector, TornTail, Visit,
+};
 
 /// A locked data directory.
 pub struct FjallDisk {
@@ -113,6 +116,17 @@ impl FjallDisk {
             }
         }
         write.commit().map_err(failed("write", &self.path))
+    }
+
+    /// The same error, or what is used up on the volume: fjall's thread met that first, and tells only that it has ended.
+    fn exhausted(&self, error: DiskError) -> DiskError {
+        let DiskError::Poisoned { place } = &error else { return error };
+        let what = match file::volume(&self.directory) {
+            Ok(Volume { files: Some(Files { free: 0, .. }), .. }) => Lacking::Inodes,
+            Ok(Volume { free_bytes: 0, .. }) => Lacking::Bytes,
+            Ok(_) | Err(_) => return error,
+        };
+        DiskError::Full { place: place.clone(), what }
     }
 
     /// Waits until fjall's thread has ended. If that thread panicked while it held a lock, closing panics, too.
@@ -228,7 +242,7 @@ impl Disk for FjallDisk {
         if let Some(in_place) = &mut self.in_place {
             if written.is_ok() { in_place.check_lock()? } else { in_place.check()? }
         }
-        written
+        written.map_err(|error| self.exhausted(error))
     }
 
     fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Bytes>, DiskError> {
@@ -264,6 +278,10 @@ impl Disk for FjallDisk {
 
     fn total_bytes(&self) -> Result<u64, DiskError> {
         Ok(file::volume(&self.directory)?.total_bytes)
+    }
+
+    fn files(&self) -> Result<Option<Files>, DiskError> {
+        Ok(file::volume(&self.directory)?.files)
     }
 
     fn ballast_bytes(&self) -> Result<u64, DiskError> {

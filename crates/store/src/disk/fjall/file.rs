@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-use crate::disk::DiskError;
+use crate::disk::{DiskError, Files};
 
 /// Whether a file exists. One that cannot be examined is not a missing one: the remedy for a missing one would lose data.
 pub(super) fn exists(path: &Path) -> Result<bool, DiskError> {
@@ -68,6 +68,8 @@ pub(super) struct Volume {
     pub(super) free_bytes: u64,
     /// Bytes of all of it.
     pub(super) total_bytes: u64,
+    /// Its inodes, where it has a table of them.
+    pub(super) files: Option<Files>,
 }
 
 /// The volume that `directory` is on.
@@ -75,7 +77,8 @@ pub(super) fn volume(directory: &Path) -> Result<Volume, DiskError> {
     let found = rustix::fs::statvfs(directory).map_err(io::Error::from);
     let found = found.map_err(DiskError::io("measure", directory))?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-    Ok(Volume { free_bytes: bytes(found.f_bavail), total_bytes: bytes(found.f_blocks) })
+    let files = (found.f_files > 0).then_some(Files { free: found.f_favail, total: found.f_files });
+    Ok(Volume { free_bytes: bytes(found.f_bavail), total_bytes: bytes(found.f_blocks), files })
 }
 
 /// Allocates a file of `bytes` at `path`, or removes it again if there is no room: a partial ballast would be deleted when it

@@ -13,7 +13,9 @@ use bytes::Bytes;
 use quorate_core::SplitMix64;
 
 use super::image::{Crash, Database, Journaled, Reached, Rows, SectorState, SimImage, apply};
-use crate::disk::{Backlog, Batch, Disk, DiskError, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
+use crate::disk::{
+    Backlog, Batch, Disk, DiskError, Files, Keyspace, Lacking, SECTOR_BYTES, Sector, TornTail, Visit,
+};
 use crate::lock::lock;
 
 /// A disk in use.
@@ -31,6 +33,7 @@ struct State {
     sync_failed: bool,
     poisoned: bool,
     capacity: u64,
+    files: Option<Files>,
     stalled: bool,
     /// Whether a step has begun to wait since.
     held: bool,
@@ -91,6 +94,7 @@ impl SimDisk {
             sync_failed: false,
             poisoned: false,
             capacity: 1 << 40,
+            files: None,
             stalled: false,
             held: false,
             latency: None,
@@ -129,6 +133,11 @@ impl SimDisk {
     /// Sets how many bytes the disk holds.
     pub fn set_capacity(&self, bytes: u64) {
         self.lock().capacity = bytes;
+    }
+
+    /// Sets how many files may still be made, of 65,536.
+    pub fn set_free_files(&self, free: u64) {
+        self.lock().files = Some(Files { free, total: 65_536 });
     }
 
     /// While set, free space cannot be measured.
@@ -360,7 +369,7 @@ impl Disk for SimDisk {
         }
         if state.used() + batch.bytes() as u64 > state.capacity {
             state.poisoned = true;
-            return Err(DiskError::Full { place: PLACE.to_owned() });
+            return Err(DiskError::Full { place: PLACE.to_owned(), what: Lacking::Bytes });
         }
         let entry = Journaled { batch: batch.clone(), reached: Reached::Dirty, rotten: false };
         state.image.database.as_mut().ok_or_else(stopped)?.journal.push(entry);
@@ -423,6 +432,10 @@ impl Disk for SimDisk {
 
     fn total_bytes(&self) -> Result<u64, DiskError> {
         Ok(self.lock().capacity)
+    }
+
+    fn files(&self) -> Result<Option<Files>, DiskError> {
+        Ok(self.lock().files)
     }
 
     fn ballast_bytes(&self) -> Result<u64, DiskError> {

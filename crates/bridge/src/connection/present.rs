@@ -1,0 +1,90 @@
+//! Which nodes are connected, and since which of their starts: a start is not admitted while an earlier one of the same node is
+//! heard of.
+//!
+//! The copy of a running node's data directory is started with the next boot number. By the number alone it looks like that node
+//! after a restart, and the node itself like one that is out of date: it would be cut off by its copy. But a node that was
+//! restarted has ended before, and its connections with it; at the latest once nothing was heard on them for the keepalive's
+//! timeout. So the newcomer is kept waiting for that long. If the earlier start is still heard of, there are two processes.
+//!
+//! Owns: nothing but weak references. Bound: the connections of nodes, which have places.
+
+use super::shared::Connection;
+use crate::identity::{Hello, PeerKind, Refusal, RefusalCode};
+use crate::lock::Lock;
+use crate::options::BridgeOptions;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// A peer that is there says something at each interval of the keepalive; what it said may be three of them old.
+const INTERVALS_HEARD: u32 = 3;
+
+/// The connections of nodes, by node id.
+#[derive(Default)]
+pub(crate) struct Present(Lock<BTreeMap<String, Vec<Weak<Connection>>>>);
+
+impl Present {
+    pub(super) fn enter(&self, connection: &Arc<Connection>) {
+        if connection.peer.kind != PeerKind::Peer {
+            return;
+        }
+        let mut present = self.0.lock();
+        let of_node = present.entry(connection.peer.node.clone()).or_default();
+        of_node.retain(|known| known.upgrade().is_some_and(|known| !known.is_closed()));
+        of_node.push(Arc::downgrade(connection));
+    }
+
+    /// Waits until no earlier start of the node is connected. Refuses this one if one is still heard of then.
+    ///
+    /// In steps of the keepalive's interval and not at once: a process that was paused itself reads, before the next step, that a
+    /// connection has ended meanwhile.
+    pub(super) async fn wait_for_earlier(
+        &self,
+        hello: &Hello,
+        options: &BridgeOptions,
+    ) -> Result<(), Refusal> {
+        let interval = Duration::from_millis(options.keepalive_interval_ms);
+        let steps = options.keepalive_timeout_ms.div_ceil(options.keepalive_interval_ms) + 1;
+        for _ in 0..steps {
+            let Some(earlier) = self.earlier(hello).into_iter().next() else { return Ok(()) };
+            // Usually it has ended, and that is about to be read.
+            drop(timeout(interval, earlier.closed()).await);
+        }
+        let earlier = self.earlier(hello);
+        let Some(first) = earlier.first() else { return Ok(()) };
+        let (node, boot) = (&hello.node, hello.boot);
+        let (before, address) = (first.peer.boot, &first.peer.address);
+        if earlier.iter().all(|connection| connection.silence() > interval * INTERVALS_HEARD) {
+            let detail =
+                format!("node {node} is still connected as boot {before} ({address}), this is boot {boot}");
+            return Err(Refusal::new(
+                RefusalCode::NotNow,
+                detail,
+                "it is admitted once that connection has ended",
+            ));
+        }
+        Err(Refusal::new(
+            RefusalCode::Twin,
+            format!(
+                "another process runs as node {node}, at boot {before} and connected from {address}; this is boot {boot}"
+            ),
+            "its data directory was copied while it ran: stop one of the two and delete its copy; the one that was there first may \
+             have acknowledged what the copy lacks",
+        ))
+    }
+
+    /// Connections of starts before this one that are open.
+    fn earlier(&self, hello: &Hello) -> Vec<Arc<Connection>> {
+        if hello.kind != PeerKind::Peer {
+            return Vec::new();
+        }
+        let present = self.0.lock();
+        let of_node = present.get(&hello.node).into_iter().flatten().filter_map(Weak::upgrade);
+        let earlier = of_node.filter(|connection| {
+            let peer = &connection.peer;
+            !connection.is_closed() && peer.incarnation == hello.incarnation && peer.boot < hello.boot
+        });
+        earlier.collect()
+    }
+}

@@ -1,0 +1,298 @@
+//! What a node needs to take work, and whether it has it: the checks of `/readyz`, which are also the reasons in the detail of
+//! every `no_leader`.
+//!
+//! Nothing is asked that may hang with what it is asked about: the disk's thread and the state machine show since when they are at
+//! their work, and the actors are waited for 800 ms.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use quorate::{GroupStatus, LinkState, LinkStatus, Node, Shortage};
+
+use super::code::Code;
+use super::problem::Problem;
+use super::state::AppState;
+
+/// One thing that a node needs.
+#[derive(Debug)]
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    pub(super) passed: bool,
+    pub(super) detail: String,
+}
+
+/// All of them.
+pub(super) async fn checks(state: &AppState) -> Vec<Check> {
+    let status = state.group().status().await;
+    let replayed = Check {
+        name: "replayed",
+        passed: state.is_replayed(&status).await,
+        detail: status.role.as_ref().map_or_else(
+            || "not known while the replica does not answer".to_owned(),
+            |role| format!("applied {} of {}", role.applied, role.commit),
+        ),
+    };
+    vec![
+        runs(state).await,
+        replica(&status),
+        store(state.node()),
+        leader(&status, &state.node().links()),
+        replayed,
+        machine(&status, state.node().config().live.call_timeout_ms),
+        room(state),
+        Check {
+            name: "not_draining",
+            passed: !state.is_draining(),
+            detail: if state.is_draining() { "the node is about to end".into() } else { "takes work".into() },
+        },
+    ]
+}
+
+/// A problem, with what this node lacks if it says that no leader was found: who asks again without mending that is told the
+/// same.
+pub(super) async fn explained(state: &AppState, problem: Problem) -> Problem {
+    if problem.code != Code::NoLeader {
+        return problem;
+    }
+    let checks = checks(state).await;
+    let reasons = checks
+        .iter()
+        .filter(|check| !check.passed && ["node", "replica", "store", "leader_known"].contains(&check.name));
+    let reasons: Vec<&str> = reasons.map(|check| check.detail.as_str()).collect();
+    if reasons.is_empty() {
+        return problem;
+    }
+    let detail = format!("{}; {}: {}", problem.detail, state.node().id(), reasons.join("; "));
+    Problem { detail, ..problem }
+}
+
+/// The actors of the group. They share one thread, and one that hangs takes the others with it.
+fn replica(status: &GroupStatus) -> Check {
+    let (passed, detail) = match (&status.role, status.silent) {
+        (Some(role), _) => (true, role.role.as_str()),
+        (None, true) => {
+            (false, "its actors do not answer within 800 ms: their thread hangs, or has too much to do")
+        }
+        (None, false) => (false, "the replica is being restarted"),
+    };
+    Check { name: "replica", passed, detail: detail.to_owned() }
+}
+
+/// A leader gives leadership away once its disk has kept a write waiting for `persist_stall_ms_max`. Until the disk answers, the
+/// node counts for no majority and gives no vote.
+fn store(node: &Node) -> Check {
+    let bound = Duration::from_millis(node.config().node.persist_stall_ms_max);
+    let busy = node.disk_busy_for().filter(|busy| *busy >= bound);
+    let detail = match busy {
+        None => "answers".to_owned(),
+        Some(busy) => format!(
+            "its disk has not answered for {} ms (persist_stall_ms_max is {})",
+            busy.as_millis(),
+            bound.as_millis()
+        ),
+    };
+    Check { name: "store", passed: busy.is_none(), detail }
+}
+
+/// A machine that has been at one command for longer than a call may take answers none in time.
+fn machine(status: &GroupStatus, call_timeout_ms: u64) -> Check {
+    let fault = status.fault_here.or(status.faulted);
+    let slow = status.applying_for_ms.filter(|ms| *ms >= call_timeout_ms);
+    let detail = match (fault, &status.halted, slow) {
+        (_, Some(why), _) => Some(why.clone()),
+        (Some(index), None, _) => Some(format!("faulted at index {index}")),
+        (None, None, Some(ms)) => {
+            Some(format!("has been at one command for {ms} ms (call_timeout_ms is {call_timeout_ms})"))
+        }
+        (None, None, None) => None,
+    };
+    Check { name: "machine", passed: detail.is_none(), detail: detail.unwrap_or_else(|| "runs".to_owned()) }
+}
+
+/// A node that hears a leader and cannot send to it would keep each request until its deadline, and then refuse it.
+fn leader(status: &GroupStatus, links: &[LinkStatus]) -> Check {
+    let why_down = |id: &str| {
+        let link = links.iter().find(|link| link.node == id);
+        match link {
+            Some(link) if link.state == LinkState::Up => None,
+            link => Some(link.and_then(|link| link.last_error.as_deref()).unwrap_or("still connecting")),
+        }
+    };
+    let (passed, detail) = match status.leader.as_deref() {
+        Some(leader) if leader == status.node => (true, leader.to_owned()),
+        Some(leader) => match why_down(leader) {
+            None => (true, leader.to_owned()),
+            Some(why) => (false, format!("{leader} leads, and nothing can be sent to it: {why}")),
+        },
+        None => {
+            let cut = |link: &LinkStatus| Some(format!("{} ({})", link.node, why_down(&link.node)?));
+            let cut: Vec<String> = links.iter().filter_map(cut).collect();
+            let cut = if cut.is_empty() { String::new() } else { format!("; no link to {}", cut.join(", ")) };
+            (false, format!("{}{cut}", no_leader(status)))
+        }
+    };
+    Check { name: "leader_known", passed, detail }
+}
+
+/// While its disk is below its reserve a node takes no entry: as a leader it refuses writes, and it cannot help another to commit
+/// them. It still answers reads to who asks it.
+fn room(state: &AppState) -> Check {
+    let space = state.node().space();
+    let Shortage { free, reserve, again, .. } = space.shortage();
+    let passed = !state.node().is_disk_full();
+    let mut detail = format!("{free} of the disk is free, {reserve} must stay free");
+    if !passed {
+        write!(detail, "; takes entries again with {again} free").expect("writing to a string does not fail");
+    }
+    Check { name: "disk", passed, detail }
+}
+
+/// A cluster that was never complete has no leader, and says whom it waits for.
+fn no_leader(status: &GroupStatus) -> String {
+    let waits_for = status.role.as_ref().map(|role| role.waits_for.join(", ")).unwrap_or_default();
+    if waits_for.is_empty() {
+        return "none".to_owned();
+    }
+    format!(
+        "none: the cluster is not founded yet, since this node has not reached {waits_for} once; start it, or correct its address"
+    )
+}
+
+pub(super) async fn runs(state: &AppState) -> Check {
+    // `failed` resolves only once the node has ended.
+    let ended = tokio::time::timeout(Duration::ZERO, state.node().failed()).await.ok();
+    let detail = match &ended {
+        None => "runs".to_owned(),
+        Some(None) => "stopped".to_owned(),
+        Some(Some(failure)) => failure.to_string(),
+    };
+    Check { name: "node", passed: ended.is_none(), detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ApiOptions;
+    use crate::machine::CounterCommand;
+
+    /// What a node says that has a peer where no one listens.
+    async fn alone() -> (GroupStatus, Vec<LinkStatus>) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let silent = taken.local_addr().expect("bound").to_string();
+        drop(taken);
+        let node = quorate::Node::builder("node0", directory.path()).listen("127.0.0.1:0");
+        let node = node.peer("node1", &silent).start().await.expect("it starts");
+        let group = node.group("main", crate::machine::Store::default()).await.expect("it opens");
+        let links = loop {
+            let links = node.links();
+            if links.iter().any(|link| link.last_error.is_some()) {
+                break links;
+            }
+            tokio::task::yield_now().await;
+        };
+        let status = loop {
+            let status = group.status().await;
+            if status.role.is_some() {
+                break status;
+            }
+            tokio::task::yield_now().await;
+        };
+        node.stop().await;
+        (status, links)
+    }
+
+    #[tokio::test]
+    async fn a_node_that_cannot_send_to_its_leader_is_not_ready() {
+        let (said, links) = alone().await;
+        let status = |leader: Option<&str>| GroupStatus { leader: leader.map(str::to_owned), ..said.clone() };
+        let check = leader(&status(Some("node1")), &links);
+        assert!(
+            !check.passed && check.detail.contains("node1 leads, and nothing can be sent to it"),
+            "{}",
+            check.detail
+        );
+        let check = leader(&status(None), &links);
+        assert!(
+            !check.passed
+                && check.detail.starts_with("none")
+                && check.detail.contains("; no link to node1 ("),
+            "{}",
+            check.detail
+        );
+        assert!(leader(&status(Some("node0")), &links).passed, "it leads itself");
+    }
+
+    /// A node whose disk hung stayed ready, and called that `no_leader`.
+    #[tokio::test]
+    async fn a_node_whose_disk_hangs_is_not_ready_and_says_for_how_long() {
+        let disk = quorate::store::SimDisk::new();
+        let mut config = quorate::Config::default();
+        config.node.persist_stall_ms_max = 200;
+        let node = Node::builder("node0", "unused").disk(Box::new(disk.clone())).config(config);
+        let node = node.start().await.expect("it starts");
+        let group = node.group("main", crate::machine::Store::default()).await.expect("it opens");
+        assert_eq!(group.wait_for_leader(Duration::from_secs(60)).await.as_ref(), Some(node.id()));
+        let state = AppState::new(node.clone(), group, "localhost:1", ApiOptions::default());
+        let of = |checks: &[Check], name: &str| {
+            let check = checks.iter().find(|check| check.name == name).expect("it is one of them");
+            (check.passed, check.detail.clone())
+        };
+        let until = async |passes: bool| {
+            let mut ticks = tokio::time::interval(Duration::from_millis(20));
+            for _ in 0..3_000 {
+                ticks.tick().await;
+                let (passed, detail) = of(&checks(&state).await, "store");
+                if passed == passes {
+                    return detail;
+                }
+            }
+            panic!("it stays as it is");
+        };
+        assert_eq!(until(true).await, "answers");
+        disk.stall(true);
+        let command =
+            crate::machine::StoreCommand::Counter(CounterCommand::Add { name: "n".into(), amount: 1 });
+        let unknown =
+            state.group().propose_by(command, Duration::from_millis(50)).await.expect_err("it hangs");
+        assert_eq!(unknown.outcome(), quorate::Outcome::Unknown);
+        let said = until(false).await;
+        assert!(
+            said.starts_with("its disk has not answered for ")
+                && said.contains("persist_stall_ms_max is 200"),
+            "{said}"
+        );
+        let problem = explained(&state, Problem::new(Code::NoLeader, "no leader known")).await;
+        assert!(problem.detail.contains("no leader known; node0: its disk has not answered"), "{problem:?}");
+        let other = Problem::new(Code::Busy, "busy");
+        assert_eq!(explained(&state, other.clone()).await, other);
+        disk.stall(false);
+        assert_eq!(until(true).await, "answers");
+        node.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_machine_in_one_command_for_longer_than_a_call_and_silent_actors_are_not_ready() {
+        let (said, _) = alone().await;
+        let at = |applying_for_ms| machine(&GroupStatus { applying_for_ms, ..said.clone() }, 5_000);
+        assert!(at(None).passed && at(Some(4_999)).passed);
+        let check = at(Some(5_000));
+        assert!(!check.passed && check.detail.contains("at one command for 5000 ms"), "{check:?}");
+        assert!(replica(&said).passed, "{said:?}");
+        let (role, silent) = (None, true);
+        let check = replica(&GroupStatus { role, silent, ..said.clone() });
+        assert!(!check.passed && check.detail.contains("their thread hangs"), "{check:?}");
+        let check = replica(&GroupStatus { role: None, ..said });
+        assert!(!check.passed && check.detail.contains("is being restarted"), "{check:?}");
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_is_not_founded_says_which_node_it_waits_for() {
+        let (said, links) = alone().await;
+        let detail = leader(&said, &links).detail;
+        assert!(
+            detail.contains("the cluster is not founded yet, since this node has not reached node1 once"),
+            "{detail}"
+        );
+    }
+}

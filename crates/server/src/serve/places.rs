@@ -1,0 +1,211 @@
+//! Places of the API's connections. Once all are taken, a connection on which no request is under way gives its place to a new one:
+//! pools of clients keep connections for a minute and more, and a probe that no one can accept is taken for a dead node.
+//!
+//! The one that has been idle for longest gives way. Its request, if one arrives meanwhile, is answered; its client opens another
+//! connection, as it does for one that timed out.
+//!
+//! Owns: the permits, and which connections are idle. Bound: the permits.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// All places of one node's API. Clones share them.
+#[derive(Debug, Clone)]
+pub(super) struct Places(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    permits: Arc<Semaphore>,
+    /// New connections that wait for a place.
+    waiting: AtomicUsize,
+    idle: Mutex<Idle>,
+}
+
+/// Idle connections, in the order in which they became so.
+#[derive(Debug, Default)]
+struct Idle {
+    next: u64,
+    since: BTreeMap<u64, Arc<Notify>>,
+}
+
+/// A taken place. It is free again once this and every [`Busy`] of it are dropped.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Ticket>);
+
+#[derive(Debug)]
+struct Ticket {
+    places: Places,
+    /// Told to give way.
+    told: Arc<Notify>,
+    /// Requests under way, and the key among the idle ones while there are none.
+    state: Mutex<TicketState>,
+    _permit: OwnedSemaphorePermit,
+}
+
+#[derive(Debug, Default)]
+struct TicketState {
+    requests: usize,
+    idle: Option<u64>,
+}
+
+/// A request that is under way, until its answer is taken.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<Ticket>);
+
+/// Counts one that waits, for as long as it does.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Places {
+    pub(super) fn new(count: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        Self(Arc::new(Shared { permits, waiting: AtomicUsize::new(0), idle: Mutex::default() }))
+    }
+
+    /// A place for a new connection, of an idle one if there is no other. Waits while all are busy.
+    pub(super) async fn take(&self) -> Place {
+        let permits = self.0.permits.clone();
+        let permit = if let Ok(permit) = permits.clone().try_acquire_owned() {
+            permit
+        } else {
+            let _waiting = Waiting::begins(&self.0.waiting);
+            self.oldest_gives_way();
+            permits.acquire_owned().await.expect("the semaphore is never closed")
+        };
+        let (told, state) = (Arc::default(), Mutex::default());
+        let place = Place(Arc::new(Ticket { places: self.clone(), told, state, _permit: permit }));
+        place.0.becomes_idle(&mut lock(&place.0.state));
+        place
+    }
+
+    fn oldest_gives_way(&self) {
+        if let Some((_, oldest)) = lock(&self.0.idle).since.pop_first() {
+            oldest.notify_one();
+        }
+    }
+}
+
+impl<'a> Waiting<'a> {
+    fn begins(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Place {
+    /// A request has arrived.
+    pub(super) fn busy(&self) -> Busy {
+        let mut state = lock(&self.0.state);
+        state.requests += 1;
+        self.0.is_idle_no_more(&mut state);
+        Busy(self.0.clone())
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        lock(&self.0.state).requests > 0
+    }
+
+    /// Resolves when a new connection needs this place.
+    pub(super) async fn gives_way(&self) {
+        self.0.told.notified().await;
+    }
+}
+
+impl Ticket {
+    fn becomes_idle(&self, state: &mut TicketState) {
+        let Shared { idle, waiting, .. } = &*self.places.0;
+        if waiting.load(Ordering::Acquire) > 0 {
+            self.told.notify_one();
+            return;
+        }
+        let mut idle = lock(idle);
+        let key = idle.next;
+        idle.next += 1;
+        idle.since.insert(key, self.told.clone());
+        state.idle = Some(key);
+    }
+
+    fn is_idle_no_more(&self, state: &mut TicketState) {
+        if let Some(key) = state.idle.take() {
+            lock(&self.places.0.idle).since.remove(&key);
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.requests -= 1;
+        if state.requests == 0 {
+            self.0.becomes_idle(&mut state);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let key = lock(&self.state).idle;
+        if let Some(key) = key {
+            lock(&self.places.0.idle).since.remove(&key);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::Poll;
+
+    use super::*;
+
+    async fn poll<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+        std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+    }
+
+    #[tokio::test]
+    async fn the_one_that_is_idle_for_longest_gives_way_and_a_busy_one_does_not() {
+        let places = Places::new(3);
+        let (first, second, third) = (places.take().await, places.take().await, places.take().await);
+        // It was idle for longest, and then had something to do.
+        drop(first.busy());
+        let under_way = third.busy();
+        let mut fourth = pin!(places.take());
+        assert!(poll(fourth.as_mut()).await.is_pending());
+        assert!(poll(pin!(first.gives_way())).await.is_pending());
+        assert!(poll(pin!(second.gives_way())).await.is_ready());
+        drop(second);
+        let Poll::Ready(fourth) = poll(fourth.as_mut()).await else { panic!("there is a place") };
+        // All are busy: the first that is not any more gives way.
+        let busy = [first.busy(), fourth.busy()];
+        let mut fifth = pin!(places.take());
+        assert!(poll(fifth.as_mut()).await.is_pending());
+        let mut told = pin!(third.gives_way());
+        assert!(poll(told.as_mut()).await.is_pending());
+        drop(under_way);
+        assert!(poll(told.as_mut()).await.is_ready() && !third.is_busy() && first.is_busy());
+        drop(busy);
+        assert_eq!(places.0.waiting.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn what_has_ended_is_not_asked() {
+        let places = Places::new(1);
+        drop(places.take().await);
+        let place = places.take().await;
+        assert_eq!(lock(&places.0.idle).since.len(), 1);
+        drop(place);
+        assert!(lock(&places.0.idle).since.is_empty());
+    }
+}
