@@ -4,14 +4,20 @@ use super::shared::Connection;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
+/// Times as long a silence is borne on a link that takes what is written to it, slowly.
+const SLOW_LINK: u32 = 4;
+
 /// Runs until the peer is given up; returns the reason.
 pub(super) async fn keepalive(connection: &Connection) -> String {
     let mut ticks = interval(Duration::from_millis(connection.options.keepalive_interval_ms));
     // A stalled process must not send a burst of pings when it wakes.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let timeout = Duration::from_millis(connection.options.keepalive_timeout_ms);
+    let usual = Duration::from_millis(connection.options.keepalive_timeout_ms);
     loop {
         ticks.tick().await;
+        // Pings wait behind what the kernel holds. While the other end takes that, and until it has taken the rest, it is slow
+        // and not gone.
+        let timeout = if connection.since_taken() < 2 * usual { SLOW_LINK * usual } else { usual };
         let silence = connection.silence();
         if silence >= timeout {
             return format!("nothing heard for {} ms: the node or the network is down", silence.as_millis());

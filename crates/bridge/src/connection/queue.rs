@@ -166,7 +166,8 @@ impl Queue {
         }
     }
 
-    /// Moves to `pieces` what to write next: up to about `budget` bytes, system first, then control, then bulk.
+    /// Moves to `pieces` what to write next: up to about `budget` bytes, system first, then control, then bulk. A long message
+    /// is cut into pieces of at most so many bytes.
     pub(crate) fn take(&mut self, budget: usize, pieces: &mut Vec<Piece>) {
         let mut left = budget;
         for (class, lane) in [
@@ -189,7 +190,7 @@ impl Queue {
                     }
                     continue;
                 }
-                let end = total.min(item.offset + FRAGMENT_BYTES);
+                let end = total.min(item.offset + FRAGMENT_BYTES.min(budget));
                 let bytes = item.bytes.slice(item.offset..end);
                 pieces.push(Piece::Fragment { class, offset: item.offset, total, bytes });
                 left = left.saturating_sub(end - item.offset);

@@ -76,6 +76,8 @@ pub(crate) struct Connection {
     started: Instant,
     /// When bytes last arrived, in milliseconds after `started`.
     received_ms: AtomicU64,
+    /// When a write that had to wait was last taken, likewise.
+    taken_ms: AtomicU64,
     inbound_calls: AtomicUsize,
 }
 
@@ -101,6 +103,7 @@ impl Connection {
             gate: Lock::default(),
             started: Instant::now(),
             received_ms: AtomicU64::new(0),
+            taken_ms: AtomicU64::new(0),
             inbound_calls: AtomicUsize::new(0),
         })
     }
@@ -211,6 +214,19 @@ impl Connection {
     pub(super) fn silence(&self) -> Duration {
         let received = Duration::from_millis(self.received_ms.load(Ordering::Relaxed));
         self.started.elapsed().saturating_sub(received)
+    }
+
+    /// The other end has taken what was written, after a wait.
+    pub(super) fn record_taken(&self) {
+        self.taken_ms.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// How long ago the other end took what was written, after a wait; no end if it never had to wait.
+    pub(super) fn since_taken(&self) -> Duration {
+        match self.taken_ms.load(Ordering::Relaxed) {
+            0 => Duration::MAX,
+            taken => self.started.elapsed().saturating_sub(Duration::from_millis(taken)),
+        }
     }
 
     /// Sends a ping unless one is unanswered, whose round trip a second one would falsify. Returns how long that one

@@ -1,4 +1,5 @@
-//! The writing half: everything queued leaves in one write, up to a batch.
+//! The writing half: everything queued leaves in one write, up to a batch. What is more urgent waits for the batch that is
+//! being written, so a batch has no more bytes than the link takes in a short time.
 
 use super::queue::Piece;
 use super::shared::Connection;
@@ -6,21 +7,29 @@ use crate::frame::fragment_head;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
 
 type BoxedWriter = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// Bytes taken from the queue at a time: a control message waits for at most these and what the kernel holds.
-const BATCH_BYTES: usize = 256 * 1024;
+/// Bytes taken from the queue at a time, at first: a control message waits for at most these and what the kernel holds.
+const BATCH_BYTES: usize = 32 * 1024;
+const BATCH_BYTES_MIN: usize = 8 * 1024;
+const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// A batch that took longer to write is followed by one of half its bytes, and a full one that took no time by one of twice as many.
+const WRITE_TAKES: Duration = Duration::from_millis(50);
+/// A write that took so long has waited for room: the other end has taken what was written before.
+const WRITE_WAITS: Duration = Duration::from_millis(5);
 /// Frames below this are copied together, so that many small messages cost one syscall.
 const COPY_BYTES_MAX: usize = 8 * 1024;
 
 /// Writes until the connection closes; returns the reason.
 pub(super) async fn write_loop(connection: &Connection, writer: &mut BoxedWriter) -> String {
     let mut pieces = Vec::new();
-    let mut batch = Batch::default();
+    let (mut batch, mut batch_bytes) = (Batch::default(), BATCH_BYTES);
     loop {
-        if connection.take(BATCH_BYTES, &mut pieces).is_err() {
+        if connection.take(batch_bytes, &mut pieces).is_err() {
             return "closed".into();
         }
         if pieces.is_empty() {
@@ -28,8 +37,8 @@ pub(super) async fn write_loop(connection: &Connection, writer: &mut BoxedWriter
             continue;
         }
         batch.fill(&mut pieces);
-        let bytes = batch.remaining() as u64;
-        if let Err(error) = writer.write_all_buf(&mut batch).await {
+        let (bytes, began) = (batch.remaining() as u64, Instant::now());
+        if let Err(error) = write_batch(connection, writer, &mut batch).await {
             return format!("write failed: {error}");
         }
         // The transport may buffer (TLS does); TCP does not.
@@ -37,7 +46,31 @@ pub(super) async fn write_loop(connection: &Connection, writer: &mut BoxedWriter
             return format!("write failed: {error}");
         }
         connection.counters.bytes_out.add(bytes);
+        let took = began.elapsed();
+        if took > WRITE_TAKES {
+            batch_bytes = (batch_bytes / 2).max(BATCH_BYTES_MIN);
+        } else if took < WRITE_TAKES / 4 && bytes >= batch_bytes as u64 {
+            batch_bytes = (batch_bytes * 2).min(BATCH_BYTES_MAX);
+        }
     }
+}
+
+/// Writes it all. That the other end takes it is noted at each step for which there was no room before.
+async fn write_batch(
+    connection: &Connection,
+    writer: &mut BoxedWriter,
+    batch: &mut Batch,
+) -> std::io::Result<()> {
+    while batch.has_remaining() {
+        let began = Instant::now();
+        if writer.write_buf(batch).await? == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        if began.elapsed() >= WRITE_WAITS {
+            connection.record_taken();
+        }
+    }
+    Ok(())
 }
 
 /// The bytes of one write: small frames copied together, large ones as they are.

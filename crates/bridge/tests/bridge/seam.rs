@@ -5,8 +5,9 @@ use quorate_bridge::*;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::time::Instant;
@@ -18,6 +19,8 @@ type Pipe = (DuplexStream, DuplexStream);
 struct Pipes {
     listeners: Mutex<BTreeMap<String, mpsc::Sender<DuplexStream>>>,
     cut: Arc<AtomicBool>,
+    /// What passes from who dials to who listens; no bound where it is zero.
+    bytes_per_s: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -56,14 +59,37 @@ fn relay((mut inner, mut outer): Pipe, cut: Arc<AtomicBool>) {
     });
 }
 
+/// Copies in both directions, and in one of them so much in a second and no more.
+fn relay_slowly((inner, outer): Pipe, bytes_per_s: u64) {
+    let ((mut from_inner, mut to_inner), (mut from_outer, mut to_outer)) =
+        (tokio::io::split(inner), tokio::io::split(outer));
+    tokio::spawn(async move {
+        let mut bytes = vec![0; 4096];
+        while let Ok(count @ 1..) = from_inner.read(&mut bytes).await {
+            let takes = Duration::from_secs_f64(count as f64 / bytes_per_s as f64);
+            tokio::time::timeout(takes, std::future::pending::<()>()).await.unwrap_err();
+            if to_outer.write_all(&bytes[..count]).await.is_err() {
+                return;
+            }
+        }
+    });
+    tokio::spawn(async move { tokio::io::copy(&mut from_outer, &mut to_inner).await });
+}
+
 impl Net for PipeNet {
     fn connect<'a>(&'a self, address: &'a str) -> NetFuture<'a, Stream> {
         let listener = self.0.listeners.lock().unwrap().get(address).cloned();
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         Box::pin(async move {
             let listener = listener.ok_or_else(refused)?;
-            let ((ours, near), (far, theirs)) = (tokio::io::duplex(4096), tokio::io::duplex(4096));
-            relay((near, far), self.0.cut.clone());
+            let bytes_per_s = self.0.bytes_per_s.load(Ordering::SeqCst);
+            // As much as TCP holds of what was not sent yet.
+            let held = if bytes_per_s == 0 { 4096 } else { 64 << 10 };
+            let ((ours, near), (far, theirs)) = (tokio::io::duplex(held), tokio::io::duplex(4096));
+            match bytes_per_s {
+                0 => relay((near, far), self.0.cut.clone()),
+                bytes_per_s => relay_slowly((near, far), bytes_per_s),
+            }
             listener.send(theirs).await.map_err(|_| refused())?;
             Ok(stream(ours))
         })
@@ -138,4 +164,45 @@ fn one_seed_gives_one_trace_in_simulated_time() {
         all.contains("Number(99)") && !all.contains("Number(150)") && all.contains("Number(299)"),
         "{all}"
     );
+}
+
+/// A megabyte at 256 and at 1,000 kbit/s takes longer than a silence may last. What arrives of it shows that the link lives, and
+/// pings and control messages do not wait for it.
+#[test]
+fn a_slow_link_that_moves_bytes_is_not_lost() {
+    for kbit_per_s in [256, 1_000] {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let net = PipeNet(Arc::default());
+            net.0.bytes_per_s.store(kbit_per_s * 125, Ordering::SeqCst);
+            let node = async |name: &str| {
+                let mut options = options(name);
+                // As they are by default.
+                (options.keepalive_interval_ms, options.keepalive_timeout_ms) = (250, 1_500);
+                (options.listen, options.net) = (Some(name.into()), Arc::new(net.clone()));
+                start(options).await
+            };
+            let (a, b) = (node("a").await, node("b").await);
+            let log = Log::default();
+            b.expose("echo", echo(&log)).unwrap();
+            a.add_peer(PeerAddress::new("b", "b")).unwrap();
+            up(&a, "b").await;
+            let downs = Arc::new(Mutex::new(Vec::new()));
+            let told = downs.clone();
+            a.on_link_event(move |event| told.lock().unwrap().push(format!("{:?}", event.change)));
+            let remote = echo_ref(&a, "b");
+            remote.cast(&Say::Bytes(vec![7; 1 << 20])).unwrap();
+            let began = Instant::now();
+            let mut ticks = tokio::time::interval(SECOND / 100);
+            while log.lock().unwrap().is_empty() && began.elapsed() < 60 * SECOND {
+                ticks.tick().await;
+            }
+            let took = began.elapsed();
+            let ideal = Duration::from_secs_f64(f64::from(1 << 20) / (kbit_per_s * 125) as f64);
+            assert_eq!(downs.lock().unwrap().clone(), Vec::<String>::new(), "at {kbit_per_s} kbit/s");
+            assert!(took < ideal * 11 / 10, "{took:?}, at best {ideal:?}");
+            a.stop().await;
+        });
+    }
 }
