@@ -195,6 +195,11 @@ impl Leader {
         self.round
     }
 
+    /// Bytes of entries that are appended and not committed, which `uncommitted_bytes_max` limits.
+    pub fn uncommitted_bytes(&self) -> usize {
+        self.uncommitted_bytes
+    }
+
     /// The target of the leadership transfer under way.
     pub fn transferring_to(&self) -> Option<&NodeId> {
         self.transfer.as_ref().map(|transfer| &transfer.to)

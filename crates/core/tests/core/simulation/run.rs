@@ -58,6 +58,7 @@ pub(crate) fn run_with(seed: u64, options: Options, verbose: bool) -> Report {
     cluster.heal();
     let mut events = cluster.options.events;
     events += settle(&mut cluster);
+    events += cluster.stay_quiet();
     if cluster.nodes.iter().any(|node| node.frozen.is_some()) {
         cluster.coverage.note("progress without a minority");
     }
@@ -77,16 +78,24 @@ pub(crate) fn run_with(seed: u64, options: Options, verbose: bool) -> Report {
 /// The liveness phase: stragglers pass, then a leader must commit what is new on every node and answer what was read.
 fn settle(cluster: &mut Cluster) -> u64 {
     let healed_at = cluster.now;
+    cluster.callers_come(1, cluster.options.election());
     let election = cluster.options.election();
     // A window of one entry moves one for each trip.
     let backlog = mended(cluster).filter_map(|n| n.state()).map(|s| s.tail().last().index.0).max();
-    let bound = election * 120 + 5_000_000 + backlog.unwrap_or(0) * 20_000;
+    let bound = election * 120 + 5_000_000 + backlog.unwrap_or(0) * 20_000 + cluster.queues_take();
     let mut goal: Option<Index> = None;
     let mut events = 0;
     loop {
         if let Some(goal) = goal
             && is_settled(cluster, goal, healed_at)
         {
+            // Stragglers may put elections off.
+            let most = election * 25 + backlog.unwrap_or(0) * 20_000 + cluster.queues_take();
+            let first = cluster.callers.first.map(|at| at - healed_at);
+            assert!(
+                first.is_some_and(|after| after <= most),
+                "stability: first acknowledged {first:?} us after healing, {most} at most"
+            );
             return events;
         }
         if goal.is_none() && cluster.now > healed_at + election * 25 {
