@@ -91,8 +91,11 @@ fn a_window_full_of_bytes_is_no_machine_that_is_behind() {
     for at in (500..20_000).step_by(500) {
         let now = ms(at);
         let proposals = vec![Proposal::new(Bytes::from_static(b"x"))];
-        leader.step(now, LeaderEvent::Propose { wall_ms: 1_000, proposals });
-        leader.step(now, LeaderEvent::Role(RoleEvent::Persisted(Sequence(1 + at / 500))));
+        for effect in leader.step(now, LeaderEvent::Propose { wall_ms: 1_000, proposals }) {
+            if let Effect::Persist(persist) = effect {
+                leader.step(now, LeaderEvent::Role(RoleEvent::Persisted(persist.sequence)));
+            }
+        }
         let (last, applied) = (leader.state().tail().last().index, leader.state().applied());
         for from in [1, 2] {
             let result = AppendResult::Matched { index: last };
@@ -101,7 +104,7 @@ fn a_window_full_of_bytes_is_no_machine_that_is_behind() {
         assert_eq!(leader.state().commit(), last);
         // It is committed and not applied yet, here as well as there.
         let effects = leader.step(now, LeaderEvent::Role(RoleEvent::Tick));
-        assert!(!is_told_to_stand(&effects), "at {at} ms it gives way");
+        assert!(!is_told_to_stand(&effects), "at {at} ms it gives way: {effects:?}");
         leader.step(ms(at + 1), LeaderEvent::Role(RoleEvent::Applied(last)));
     }
 }

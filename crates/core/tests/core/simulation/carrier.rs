@@ -13,6 +13,7 @@ impl Cluster {
         // The bridge's frames have a limit. What it does not carry is never acknowledged, and nothing after it is.
         let (bytes, most) = (wire_bytes(message), self.options.frame_bytes_max);
         assert!(bytes <= most, "bounds: {message} has {bytes} bytes, and a frame carries {most}");
+        self.trace(|| format!("send {lane:?} {message}"));
         let link = (at, place_of(&message.to));
         let Some(limits) = self.options.links else {
             self.carry(link, message);
