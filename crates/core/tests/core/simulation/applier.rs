@@ -9,7 +9,7 @@ use quorate_core::{Entry, Hash, Index, SplitMix64};
 pub(crate) struct MachineTimes {
     /// For each entry.
     pub(crate) entry: u64,
-    /// More for each entry whose index is a multiple of `long_every`, on every node alike: a command that takes long takes as
+    /// More for each entry whose index is a multiple of `long_every` (none, if that is zero), on every node alike: a command that takes long takes as
     /// long everywhere.
     pub(crate) long: u64,
     pub(crate) long_every: u64,
@@ -32,8 +32,7 @@ impl MachineTimes {
         any + self.factor(at)
             * match job {
                 Job::Apply(entries) => {
-                    let is_long =
-                        |entry: &&Entry| self.long_every > 0 && entry.index.0 % self.long_every == 0;
+                    let is_long = |entry: &&Entry| entry.index.0.is_multiple_of(self.long_every);
                     self.entry * entries.len() as u64
                         + self.long * entries.iter().filter(is_long).count() as u64
                 }

@@ -55,6 +55,8 @@ pub(crate) struct Callers {
     asked: Vec<Option<(u64, u64)>>,
     pause: u64,
     ask: bool,
+    /// No one else proposes.
+    pub(crate) are_alone: bool,
     pub(crate) heard: Outcomes,
     /// When the first acknowledgement came.
     pub(crate) first: Option<u64>,

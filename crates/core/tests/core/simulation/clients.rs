@@ -76,7 +76,7 @@ impl Cluster {
     }
 
     pub(crate) fn propose(&mut self) {
-        if self.options.callers_only {
+        if self.callers.are_alone {
             return;
         }
         let delay = self.rng.range(1, self.options.propose_every * 2);

@@ -254,7 +254,7 @@ impl Cluster {
         let effects = self.nodes[at].start(state, local);
         self.nodes[at].tick_at = None;
         self.carry_out(at, effects, &Behind::default());
-        if self.nodes[at].disk_full {
+        if self.nodes[at].disk.full {
             self.say(at, RoleEvent::DiskFull(true));
         }
     }

@@ -230,9 +230,9 @@ impl Cluster {
     }
 
     pub(crate) fn set_full(&mut self, at: usize, is_full: bool) {
-        self.nodes[at].disk_full = is_full;
+        self.nodes[at].disk.full = is_full;
         self.say(at, RoleEvent::DiskFull(is_full));
-        if is_full && self.nodes.iter().all(|node| node.disk_full) {
+        if is_full && self.nodes.iter().all(|node| node.disk.full) {
             self.coverage.note("all disks full");
         }
     }
@@ -302,7 +302,7 @@ impl Cluster {
             Undo::Fill(at) => self.set_full(at, true),
             Undo::Space(at) => self.set_full(at, false),
             Undo::FlapSpace { at, until } => {
-                let is_full = self.now < until && !self.nodes[at].disk_full;
+                let is_full = self.now < until && !self.nodes[at].disk.full;
                 self.set_full(at, is_full);
                 if self.now < until {
                     self.coverage.note("space at the mark");

@@ -9,6 +9,7 @@ use super::applier::MachineTimes;
 use super::link::LinkLimits;
 use super::nemesis::Attack;
 use super::quiet::Quiet;
+use super::storage::Writes;
 use super::strain;
 use quorate_core::SplitMix64;
 
@@ -59,10 +60,7 @@ pub(crate) struct Options {
     pub(crate) machine: MachineTimes,
     /// How many times as long as drawn a sync takes, for each node; 1 where there is none.
     pub(crate) disk_factors: Vec<u64>,
-    /// What is ordered during a sync waits for the next one.
-    pub(crate) syncs_batches: bool,
-    /// Only those of the quiet phase propose.
-    pub(crate) callers_only: bool,
+    pub(crate) writes: Writes,
     /// What the last phase is like.
     pub(crate) quiet: Quiet,
 }
@@ -125,8 +123,7 @@ impl Options {
             entry_bytes_max: 4 << 10,
             machine: MachineTimes::default(),
             disk_factors: Vec::new(),
-            syncs_batches: false,
-            callers_only: false,
+            writes: Writes::Apart,
             quiet: Quiet::Healthy,
         };
         strain::draw(seed, &mut options);

@@ -35,8 +35,6 @@ pub(crate) struct Process {
     pub(crate) syncs: Syncs,
     /// The store is behind with its own work: until then nothing is written, and its node takes no commands.
     pub(crate) store_busy_until: u64,
-    /// Free space is below the mark.
-    pub(crate) disk_full: bool,
     pub(crate) store_away: bool,
     pub(crate) tick_at: Option<u64>,
     /// The number of the tick that is armed.
@@ -77,7 +75,6 @@ impl Process {
             disk_due: 0,
             syncs: Syncs::default(),
             store_busy_until: 0,
-            disk_full: false,
             store_away: false,
             tick_at: None,
             ticks: 0,

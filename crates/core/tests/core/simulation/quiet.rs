@@ -11,6 +11,7 @@ use super::applier::MachineTimes;
 use super::cluster::{Cluster, Event};
 use super::invariants::stability::{Limits, Stability};
 use super::nemesis::Undo;
+use super::storage::Writes;
 use super::strain::NARROW_PAYLOAD_BYTES_MAX;
 
 /// What is slow, small or full in the last phase.
@@ -71,7 +72,7 @@ impl Cluster {
         let count = self.rng.pick(&[1, 3]);
         let election = self.options.election();
         let pause = if kind == Quiet::SlowLinks { election / 20 } else { election / 4 * count };
-        self.options.callers_only = true;
+        self.callers.are_alone = true;
         self.options.read_every = self.options.read_every.max(election / 2);
         self.callers_come(count as usize, pause);
         self.callers.heard.longest = 0;
@@ -177,7 +178,7 @@ impl Cluster {
         let takes = self.options.election() * self.rng.pick(&[3, 8, 24]) / 10;
         let factor = (takes / self.options.disk_max).max(1);
         self.options.disk_min = self.options.disk_max;
-        self.options.syncs_batches = true;
+        self.options.writes = Writes::Together;
         let is_slow = |at: usize| one.is_none_or(|one| one == at);
         self.options.disk_factors =
             (0..self.nodes.len()).map(|at| if is_slow(at) { factor } else { 1 }).collect();

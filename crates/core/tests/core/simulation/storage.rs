@@ -8,6 +8,15 @@ use quorate_core::{Effect, Persist, Reader, RoleEvent};
 use super::cluster::{Cluster, Event, LogRead};
 use crate::world::ReplicaEvent;
 
+/// How writes that are under way at the same time become durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writes {
+    /// Each in its own time.
+    Apart,
+    /// What is ordered during a sync waits for the next one.
+    Together,
+}
+
 /// The syncs of one disk.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Syncs {
@@ -58,7 +67,11 @@ impl Cluster {
         let (min, max) = (self.options.disk_min, self.options.disk_max.max(self.options.disk_min));
         let takes = self.rng.range(min, max) * self.options.disk_factor(at);
         let now = self.now;
-        let due = if self.options.syncs_batches { self.nodes[at].syncs.add(now, takes) } else { now + takes };
+        let due = if self.options.writes == Writes::Together {
+            self.nodes[at].syncs.add(now, takes)
+        } else {
+            now + takes
+        };
         let due = due.max(self.nodes[at].disk_due);
         if takes >= self.options.election() / 2 {
             self.coverage.note("a sync took half an election timeout");
@@ -94,7 +107,7 @@ impl Cluster {
     pub(crate) fn order_read(&mut self, at: usize, effect: Effect) {
         let Effect::ReadLog { reader, from, through, bytes_max } = effect else { return };
         let (life, mut delay) = (self.nodes[at].life, self.rng.range(1, self.options.read_max));
-        if self.options.syncs_batches {
+        if self.options.writes == Writes::Together {
             // One thread reads and writes.
             delay += self.nodes[at].syncs.idle_at().saturating_sub(self.now);
         }

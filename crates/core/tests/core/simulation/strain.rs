@@ -11,6 +11,7 @@ use super::link::LinkLimits;
 use super::nemesis::Attack;
 use super::options::Options;
 use super::quiet::Quiet;
+use super::storage::Writes;
 
 /// A window of the replicator does not shrink below this (`crates/core/src/window.rs`): links are drawn by how long they take
 /// for it.
@@ -106,7 +107,7 @@ fn slow_disks(rng: &mut SplitMix64, options: &mut Options) {
     let all = slow == options.nodes();
     options.disk_factors =
         (0..options.nodes()).map(|at| if all || at == slow { factor } else { 1 }).collect();
-    options.syncs_batches = rng.chance(700);
+    options.writes = if rng.chance(700) { Writes::Together } else { Writes::Apart };
     if rng.chance(500) {
         options.config.persist_stall_max = Duration::from_micros(options.election() * 3);
     }
