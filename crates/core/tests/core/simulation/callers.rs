@@ -12,6 +12,8 @@ use super::cluster::{Cluster, Event};
 pub(crate) enum Outcome {
     Acknowledged,
     Refused(Refusal),
+    /// The store of the leader is behind, so its shell takes no commands.
+    StoreBusy,
     /// Another command took its place.
     Superseded,
     /// Its node ended.
@@ -107,7 +109,7 @@ impl Cluster {
         self.propose_at(at, 1);
         if self.clients.next_is() == id {
             // It could not be asked at all: the store of the leader is busy.
-            self.caller_hears(id, Outcome::Refused(Refusal::Busy));
+            self.caller_hears(id, Outcome::StoreBusy);
         }
     }
 
@@ -138,6 +140,7 @@ impl Cluster {
                 heard.longest = heard.longest.max(self.now - since);
             }
             Outcome::Refused(reason) => heard.refuse(reason),
+            Outcome::StoreBusy => {}
             Outcome::Superseded => heard.superseded += 1,
             Outcome::Unknown => heard.unknown += 1,
         }

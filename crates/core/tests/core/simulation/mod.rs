@@ -38,7 +38,7 @@ use quiet::Quiet;
 use run::run;
 
 /// Events that a few hundred runs must have met, otherwise they prove little.
-const SOMETIMES: [&str; 43] = [
+const SOMETIMES: [&str; 44] = [
     "TimeoutNow",
     "ReadIndexReply",
     "a machine is restored for a while",
@@ -69,10 +69,11 @@ const SOMETIMES: [&str; 43] = [
     "queries that take time",
     "recovered",
     "a membership from the log",
-    "refused Busy",
     "refused NoSpace",
     "refused TooLarge",
     "refused Transferring",
+    "refused Unapplied",
+    "refused Uncommitted",
     "refused by a busy store",
     "seven voters",
     "space at the mark",

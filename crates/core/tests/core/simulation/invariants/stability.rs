@@ -96,9 +96,9 @@ impl Stability {
         let took = (cluster.now - self.at) / election;
         for (reason, count) in &now.heard.refused {
             let more = count - self.heard.refused_for(*reason);
-            // What a caller of three finds taken by the other two is another matter.
             let moves = *reason == Refusal::Transferring && limits.elections > 0;
-            let may = moves || Some(*reason) == limits.refusal || *reason == Refusal::Busy;
+            let is_busy = matches!(reason, Refusal::Uncommitted | Refusal::Unapplied);
+            let may = moves || is_busy || Some(*reason) == limits.refusal;
             assert!(may || more == 0, "stability, {when}: {more} commands refused, {reason:?}");
         }
         if limits.elections == 0 {
