@@ -114,7 +114,7 @@ pub struct Replicator {
     refusals: u32,
     link_up: bool,
     sent_at: Time,
-    /// When a heartbeat was last sent ahead, or the peer last agreed.
+    /// When a heartbeat was last sent ahead. An answer does not count: it may be to what was sent long ago.
     contact_at: Time,
     /// The commit index in the newest message to the peer.
     told_commit: Index,
@@ -180,8 +180,7 @@ impl Replicator {
 
     /// When [`ReplicatorEvent::Tick`] is due.
     pub fn deadline(&self) -> Option<Time> {
-        let last = if self.window.is_empty() { self.sent_at } else { self.sent_at.min(self.contact_at) };
-        let heartbeat = last + self.config.heartbeat_interval;
+        let heartbeat = self.sent_at.min(self.contact_at) + self.config.heartbeat_interval;
         self.link_up.then(|| self.tell_commit_at().map_or(heartbeat, |at| at.min(heartbeat)))
     }
 
@@ -257,7 +256,8 @@ impl Replicator {
 
     fn tick(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
         let interval = self.config.heartbeat_interval;
-        if self.link_up && now.since(self.sent_at) >= interval {
+        let is_alone = self.window.is_empty() && now.since(self.contact_at) >= interval;
+        if self.link_up && (is_alone || now.since(self.sent_at) >= interval) {
             self.send(now, Vec::new(), effects);
         }
         if self.link_up && !self.window.is_empty() && now.since(self.contact_at) >= interval {
@@ -330,6 +330,9 @@ impl Replicator {
         // Nothing of this group is in flight, so the heartbeat may overtake other groups' bytes. Otherwise it queues behind them,
         // and the reply shows what was lost.
         let ahead = entries.is_empty() && self.window.is_empty();
+        if ahead {
+            self.contact_at = now;
+        }
         let append = AppendEntries {
             session: self.session,
             prev,
@@ -363,7 +366,6 @@ impl Replicator {
     }
 
     fn matched_at(&mut self, now: Time, at: LogId) {
-        self.contact_at = now;
         if at.index < self.matched.index {
             return;
         }

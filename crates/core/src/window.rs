@@ -50,7 +50,11 @@ pub(crate) struct Window {
     /// What was sent before this says nothing about the present limit.
     shrunk_at: Option<Time>,
     progressed_at: Time,
+    /// What a message took from its sending to its acknowledgement: the last one, or half of an earlier one if that is more.
+    took: Duration,
     doublings: u32,
+    /// Up to here messages were sent more than once: their acknowledgements do not tell what one takes.
+    resent: Index,
 }
 
 impl Window {
@@ -64,7 +68,9 @@ impl Window {
             runs_empty: false,
             shrunk_at: None,
             progressed_at: now,
+            took: Duration::ZERO,
             doublings: 0,
+            resent: Index::ZERO,
         }
     }
 
@@ -111,11 +117,15 @@ impl Window {
 
     /// Everything before this is known at the peer: it makes progress.
     pub(crate) fn progressed(&mut self, now: Time) {
-        (self.progressed_at, self.doublings) = (now, 0);
+        self.progressed_at = now;
     }
 
     fn measured(&mut self, now: Time, message: InFlight, was_used: bool, config: &Config) {
         let took = now.since(message.sent_at);
+        if message.last > self.resent {
+            self.took = took.max(self.took / 2);
+            self.doublings = 0;
+        }
         if message.was_alone {
             (self.alone, self.alone_at) = (Some(took), now);
         }
@@ -139,14 +149,22 @@ impl Window {
     /// Whether the oldest message has waited longer than a timeout, counted from when the peer last made progress: a
     /// peer that takes one message after the other loses none.
     pub(crate) fn is_lost(&self, now: Time, config: &Config) -> bool {
-        let timeout = config.election_timeout * 2_u32.pow(self.doublings);
+        let timeout = self.timeout(config);
         let waits = |oldest: &InFlight| now.since(oldest.sent_at.max(self.progressed_at)) >= timeout;
         self.in_flight.front().is_some_and(waits)
+    }
+
+    /// An election timeout, or twice what a message takes if that is more; doubled for each time that it ended without progress.
+    /// A large command on a slow link, or a sync of a slow disk, takes several election timeouts, and is not lost.
+    fn timeout(&self, config: &Config) -> Duration {
+        let least = config.election_timeout.max(2 * self.took) * 2_u32.pow(self.doublings);
+        least.min(config.election_timeout * 2_u32.pow(DOUBLINGS_MAX))
     }
 
     /// What is in flight counts as lost. Sent again behind itself it would only take longer, so each time it gets longer.
     pub(crate) fn give_up(&mut self, now: Time, config: &Config) {
         self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
+        self.resent = self.in_flight.back().map_or(self.resent, |newest| self.resent.max(newest.last));
         self.shrink(now, config);
         self.clear();
     }
@@ -253,6 +271,45 @@ mod tests {
         assert_eq!(window.limit, START_BYTES);
     }
 
+    /// One message takes three times the timeout at first: sent again behind itself, each copy delays what comes after it.
+    /// Found by core simulation seeds 95 and 102, with commands that a link takes several election timeouts for.
+    #[test]
+    fn a_message_that_takes_longer_than_the_timeout_is_sent_again_a_few_times_at_most() {
+        const MESSAGES: u64 = 40;
+        let config = Config::default();
+        let takes = config.election_timeout * 3;
+        let mut window = new();
+        let (mut now, mut free_at, mut next, mut acknowledged) = (Time(0), Time(0), 1, 0);
+        let mut arriving: VecDeque<(Time, u64)> = VecDeque::new();
+        let end = Time(0) + takes * 100;
+        while acknowledged < MESSAGES && now < end {
+            if window.is_lost(now, &config) {
+                window.give_up(now, &config);
+                next = acknowledged + 1;
+            }
+            if window.is_empty() && next <= MESSAGES {
+                free_at = free_at.max(now) + takes;
+                arriving.push_back((free_at, next));
+                window.sent(now, Index(next), 8 << 20);
+                next += 1;
+            }
+            now = now + config.heartbeat_interval;
+            while let Some((_, index)) = arriving.pop_front_if(|(at, _)| *at <= now) {
+                if index > acknowledged {
+                    acknowledged = index;
+                    window.progressed(now);
+                    window.acknowledged(now, Index(index), &config);
+                    next = next.max(index + 1);
+                }
+            }
+        }
+        let as_long_as = now.0 / (u64::try_from(takes.as_micros()).expect("a short time"));
+        assert!(
+            as_long_as <= MESSAGES + 8,
+            "{acknowledged} of {MESSAGES} messages arrived in the time of {as_long_as}"
+        );
+    }
+
     #[test]
     fn the_timeout_counts_from_progress_and_doubles_without_it() {
         let config = Config::default();
@@ -264,10 +321,13 @@ mod tests {
         window.progressed(Time(timeout - 1));
         window.acknowledged(Time(timeout - 1), Index(1), &config);
         assert!(!window.is_lost(Time(2 * timeout - 2), &config), "one message after the other");
-        window.give_up(Time(2 * timeout), &config);
-        window.sent(Time(2 * timeout), Index(2), 1);
-        assert!(
-            !window.is_lost(Time(4 * timeout - 1), &config) && window.is_lost(Time(4 * timeout), &config)
-        );
+        // A message took nearly an election timeout.
+        let twice = 2 * (timeout - 1);
+        let lost_at = timeout - 1 + twice;
+        assert!(!window.is_lost(Time(lost_at - 1), &config) && window.is_lost(Time(lost_at), &config));
+        window.give_up(Time(lost_at), &config);
+        window.sent(Time(lost_at), Index(2), 1);
+        let lost_at = lost_at + 2 * twice;
+        assert!(!window.is_lost(Time(lost_at - 1), &config) && window.is_lost(Time(lost_at), &config));
     }
 }

@@ -26,14 +26,17 @@ impl Leader {
         if reached <= self.state.commit || !of_this_term {
             return;
         }
-        let committed = self.state.commit.next().0..=reached.0;
-        let bytes =
-            committed.filter_map(|index| self.state.tail.get(Index(index))).map(Entry::encoded_bytes).sum();
         self.state.commit = reached;
-        self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(bytes);
-        if reached == self.state.last().index {
-            self.uncommitted_bytes = 0;
-        }
+        self.count_committed();
         self.tell_all(&ReplicatorEvent::Committed(reached), effects);
+    }
+
+    /// What is committed counts as uncommitted no longer, whatever raised the commit index. Before anything is trimmed.
+    pub(super) fn count_committed(&mut self) {
+        let committed = self.counted.next().0..=self.state.commit.0;
+        let bytes: usize =
+            committed.filter_map(|index| self.state.tail.get(Index(index))).map(Entry::encoded_bytes).sum();
+        self.counted = self.state.commit;
+        self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(bytes);
     }
 }

@@ -3,6 +3,7 @@
 //! A leader answers a write once its own machine has applied it. One whose machine is slow or stuck gives leadership to a voter
 //! whose machine keeps up (`docs/decisions/0025-apply-threads.md`). Far behind is more than a window of entries, or an entry
 //! that has been committed for three election timeouts. If every machine is slow, no peer is ahead, and leadership stays.
+//! Bytes do not count: of its peers a leader knows entries alone, and a window full of large commands is an ordinary moment.
 
 use std::time::Duration;
 
@@ -21,10 +22,13 @@ impl Leader {
         self.state.config.election_timeout * APPLY_STALL_ELECTION_TIMEOUTS
     }
 
-    /// Whether this node's machine is far behind.
-    fn lags(&self, now: Time) -> bool {
-        let applied = self.state.applied();
-        self.state.apply.is_behind(self.state.commit) || self.commits.age(now, applied) >= self.stall()
+    /// Whether a machine that has applied so much is far behind.
+    fn is_far(&self, now: Time, applied: Index) -> bool {
+        self.is_a_window_behind(applied) || self.commits.age(now, applied) >= self.stall()
+    }
+
+    fn is_a_window_behind(&self, applied: Index) -> bool {
+        self.entries_behind(applied) > self.state.apply.window_entries()
     }
 
     fn entries_behind(&self, applied: Index) -> u64 {
@@ -33,11 +37,7 @@ impl Leader {
 
     /// Whether a peer has said that its machine is far behind.
     pub(super) fn is_far_behind(&self, now: Time, progress: &Progress) -> bool {
-        let far = |applied| {
-            let entries = self.entries_behind(applied);
-            entries > self.state.apply.window_entries() || self.commits.age(now, applied) >= self.stall()
-        };
-        progress.said.applied.is_some_and(far)
+        progress.said.applied.is_some_and(|applied| self.is_far(now, applied))
     }
 
     /// Whether a peer is less than half as far behind as the limit.
@@ -58,7 +58,7 @@ impl Leader {
     /// Hands leadership to a voter whose machine keeps up, if this one's is far behind. Not as soon as it was elected, nor soon
     /// after such a transfer failed: so leadership does not go round.
     pub(super) fn transfer_for_lag(&mut self, now: Time, effects: &mut Effects) {
-        if self.transfer.is_some() || !self.may_give_way(now) || !self.lags(now) {
+        if self.transfer.is_some() || !self.may_give_way(now) || !self.is_far(now, self.state.applied()) {
             return;
         }
         self.lag_checked = now;
@@ -75,7 +75,7 @@ impl Leader {
             return None;
         }
         let stalled = self.commits.since(self.state.applied()).map(|since| since + self.stall());
-        let due = if self.state.apply.is_behind(self.state.commit) { Some(self.started_at) } else { stalled };
+        let due = if self.is_a_window_behind(self.state.applied()) { Some(self.started_at) } else { stalled };
         let again = self.lag_checked + self.state.config.election_timeout;
         due.map(|due| due.max(self.gives_way_from()).max(again))
     }

@@ -90,7 +90,10 @@ pub struct Leader {
     pub(super) transfer: Option<Transfer>,
     /// Incarnations the membership does not carry yet.
     pub(super) incarnations: BTreeMap<NodeId, Incarnation>,
+    /// Of the entries in memory after `counted`.
     pub(super) uncommitted_bytes: usize,
+    /// Where the commit index was when they were counted last.
+    pub(super) counted: Index,
     pub(super) started_at: Time,
     /// When entries became committed, by which machines are told to be behind.
     pub(super) commits: CommitTimes,
@@ -110,6 +113,7 @@ impl Leader {
         let mut leader = Self {
             first_of_term: state.last().index.next(),
             uncommitted_bytes: state.tail.bytes_after(state.commit),
+            counted: state.commit,
             commits: CommitTimes::new(now, state.commit),
             lag_checked: Time::default(),
             transfer_failed: None,
@@ -195,6 +199,11 @@ impl Leader {
         self.round
     }
 
+    /// Bytes of entries that are appended and not committed, which `uncommitted_bytes_max` limits.
+    pub fn uncommitted_bytes(&self) -> usize {
+        self.uncommitted_bytes
+    }
+
     /// The target of the leadership transfer under way.
     pub fn transferring_to(&self) -> Option<&NodeId> {
         self.transfer.as_ref().map(|transfer| &transfer.to)
@@ -220,6 +229,8 @@ impl Leader {
 
     fn role_event(&mut self, now: Time, event: RoleEvent, effects: &mut Effects) {
         self.state.step_common(now, &event, effects);
+        // The applier may have been handed more by an earlier role than this one knew to be committed.
+        self.count_committed();
         match event {
             RoleEvent::Message(message) => self.message(now, message, effects),
             RoleEvent::Tick => self.tick(now, effects),

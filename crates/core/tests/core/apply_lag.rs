@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::alone::{LAST, TERM, becomes, configured, message, node, said, state};
 use quorate_core::{
     AppendReply, AppendResult, Body, Candidate, CandidateEvent, Config, Effect, Effects, Follower,
-    FollowerEvent, Index, Leader, LeaderEvent, LogId, MachineProgress, NextRole, Notice, Phase,
+    FollowerEvent, Index, Leader, LeaderEvent, LogId, MachineProgress, NextRole, Notice, Phase, Proposal,
     ReplicationSession, RoleEvent, Round, Sequence, Term, Time, TransferRefusal, VoteKind, VoteReply,
     VoteRequest,
 };
@@ -77,6 +79,34 @@ fn a_leader_whose_machine_is_stuck_gives_way_to_a_voter_whose_machine_is_not() {
 #[test]
 fn a_machine_that_is_as_slow_everywhere_keeps_its_leader() {
     assert_eq!(gives_way_at(1, 1), None);
+}
+
+/// A window full of bytes is an ordinary moment of a leader that commits large commands; of its peers it knows entries alone.
+/// Found by core simulation seeds 15 and 126: leadership went round among machines that were equally quick.
+#[test]
+fn a_window_full_of_bytes_is_no_machine_that_is_behind() {
+    let config = Config { apply_window_bytes_max: 1, ..Config::default() };
+    let mut leader = Leader::start(configured(Some(0), config), Time(0), 1_000).0;
+    leader.step(ms(1), LeaderEvent::Role(RoleEvent::Persisted(Sequence(1))));
+    for at in (500..20_000).step_by(500) {
+        let now = ms(at);
+        let proposals = vec![Proposal::new(Bytes::from_static(b"x"))];
+        for effect in leader.step(now, LeaderEvent::Propose { wall_ms: 1_000, proposals }) {
+            if let Effect::Persist(persist) = effect {
+                leader.step(now, LeaderEvent::Role(RoleEvent::Persisted(persist.sequence)));
+            }
+        }
+        let (last, applied) = (leader.state().tail().last().index, leader.state().applied());
+        for from in [1, 2] {
+            let result = AppendResult::Matched { index: last };
+            hears(&mut leader, now, from, AppendReply { result, ..reply(from, now, applied.0) });
+        }
+        assert_eq!(leader.state().commit(), last);
+        // It is committed and not applied yet, here as well as there.
+        let effects = leader.step(now, LeaderEvent::Role(RoleEvent::Tick));
+        assert!(!is_told_to_stand(&effects), "at {at} ms it gives way: {effects:?}");
+        leader.step(ms(at + 1), LeaderEvent::Role(RoleEvent::Applied(last)));
+    }
 }
 
 #[test]

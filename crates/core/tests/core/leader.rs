@@ -266,6 +266,21 @@ fn what_is_committed_and_not_applied_is_bounded_in_entries_and_in_bytes() {
     }
 }
 
+/// After a role was loaded again, its applier may report entries that this role did not know to be committed. Found by core
+/// simulation seed 474.
+#[test]
+fn what_the_applier_reports_counts_as_committed() {
+    let mut leader = leader();
+    let bytes = |leader: &Leader, index| {
+        let entry = leader.state().tail().get(Index(index)).expect("in memory");
+        entry.encoded_bytes()
+    };
+    assert_eq!(leader.uncommitted_bytes(), bytes(&leader, 2) + bytes(&leader, 3));
+    leader.step(Time(5), LeaderEvent::Role(RoleEvent::Applied(Index(2))));
+    assert_eq!(leader.state().commit(), Index(2));
+    assert_eq!(leader.uncommitted_bytes(), bytes(&leader, 3), "the no-op alone");
+}
+
 #[test]
 fn a_command_has_a_longest_length() {
     for (bytes, taken) in [(PAYLOAD_BYTES_MAX, true), (PAYLOAD_BYTES_MAX + 1, false)] {

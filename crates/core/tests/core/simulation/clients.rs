@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate_core::{Entry, Index, Proposal, ReadId, Refusal, Term};
 
+use super::callers::Outcome;
 use super::cluster::{Cluster, Event};
 use super::invariants::reads_linearizable;
 use crate::world::ReplicaEvent;
@@ -41,8 +42,20 @@ impl Clients {
         self.next
     }
 
+    /// The id that is given next.
+    pub(crate) fn next_is(&self) -> u64 {
+        self.next + 1
+    }
+
     pub(crate) fn lost(&mut self, at: usize) {
         self.reads.retain(|_, read| read.at != at);
+    }
+
+    /// The machine that was to answer them has ended.
+    pub(crate) fn lose(&mut self, queries: &[u64]) {
+        for id in queries {
+            self.reads.remove(id);
+        }
     }
 
     pub(crate) fn read_refused(&mut self, reads: &[ReadId]) {
@@ -63,6 +76,9 @@ impl Cluster {
     }
 
     pub(crate) fn propose(&mut self) {
+        if self.callers.are_alone {
+            return;
+        }
         let delay = self.rng.range(1, self.options.propose_every * 2);
         self.schedule(delay, Event::Propose);
         let at = self.caller_asks(self.options.stray_proposals);
@@ -72,6 +88,11 @@ impl Cluster {
 
     pub(crate) fn propose_at(&mut self, at: usize, count: u64) {
         if !self.nodes[at].is_up() || self.nodes[at].paused_until > self.now {
+            return;
+        }
+        if self.nodes[at].store_busy_until > self.now {
+            // The shell of a role refuses commands while its store is behind.
+            self.coverage.note("refused by a busy store");
             return;
         }
         let mut proposals = Vec::new();
@@ -94,20 +115,35 @@ impl Cluster {
     pub(crate) fn accepted(&mut self, at: usize, first: Index, term: Term, count: usize) {
         for place in 0..count as u64 {
             let id = self.clients.asking.pop_front().expect("only what was asked is accepted");
-            self.nodes[at].waiting.insert(first.plus(place), (term, id));
+            let before = self.nodes[at].waiting.insert(first.plus(place), (term, id));
+            if let Some((_, id)) = before {
+                self.caller_hears(id, Outcome::Superseded);
+            }
         }
     }
 
-    pub(crate) fn refused(&mut self, _at: usize, count: usize, reason: Refusal) {
-        self.coverage.note(&format!("refused {reason:?}"));
+    pub(crate) fn refused(&mut self, count: usize, reason: Refusal) {
+        if let Refusal::TooLarge { .. } = reason {
+            self.coverage.note("refused TooLarge");
+        } else {
+            self.coverage.note(&format!("refused {reason:?}"));
+        }
         for _ in 0..count {
-            self.clients.asking.pop_front().expect("only what was asked is refused");
+            let id = self.clients.asking.pop_front().expect("only what was asked is refused");
+            self.caller_hears(id, Outcome::Refused(reason));
         }
     }
 
     /// The applier answers (`safety.md` 12): same term, done; another term at that index, superseded.
     pub(crate) fn answer_applied(&mut self, at: usize, new: &[Entry]) {
         for entry in new {
+            // Once an entry of a term is applied, none of an earlier term can follow it in the log.
+            let old = |(term, id): &(Term, u64)| (*term < entry.term).then_some(*id);
+            let superseded: Vec<u64> = self.nodes[at].waiting.values().filter_map(old).collect();
+            self.nodes[at].waiting.retain(|_, (term, _)| *term >= entry.term);
+            for id in superseded {
+                self.caller_hears(id, Outcome::Superseded);
+            }
             let Some((term, id)) = self.nodes[at].waiting.remove(&entry.index) else { continue };
             if term == entry.term {
                 assert_eq!(
@@ -118,11 +154,11 @@ impl Cluster {
                 self.clients.acknowledged = self.clients.acknowledged.max(entry.index);
                 self.clients.acks += 1;
                 self.clients.last_ack = Some(id);
+                self.caller_hears(id, Outcome::Acknowledged);
             } else {
-                self.coverage.note("superseded");
+                self.caller_hears(id, Outcome::Superseded);
             }
         }
-        self.answer_reads(at);
     }
 
     pub(crate) fn read(&mut self) {
@@ -149,17 +185,13 @@ impl Cluster {
             reads_linearizable::ready(at, read, index);
             self.nodes[at].ready.push((index, id.0));
         }
-        self.answer_reads(at);
+        self.queue_queries(at);
     }
 
-    fn answer_reads(&mut self, at: usize) {
+    pub(crate) fn answer_queries(&mut self, at: usize, queries: &[u64]) {
         let applied = self.nodes[at].applier.applied;
-        let (done, rest) =
-            std::mem::take(&mut self.nodes[at].ready).into_iter().partition(|r| r.0 <= applied);
-        self.nodes[at].ready = rest;
-        let done: Vec<(Index, u64)> = done;
-        for (_, id) in done {
-            if let Some(read) = self.clients.reads.remove(&id) {
+        for id in queries {
+            if let Some(read) = self.clients.reads.remove(id) {
                 self.clients.reads_answered += 1;
                 let newest = self.clients.answered.entry(at).or_default();
                 *newest = read.asked_at.max(*newest);

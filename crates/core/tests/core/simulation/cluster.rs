@@ -4,16 +4,18 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use quorate_core::{Effect, Effects, Index, Membership, Message, Reader, RoleEvent, SplitMix64};
+use quorate_core::{Body, Effect, Effects, Index, Membership, Message, Reader, RoleEvent, SplitMix64};
 
+use super::callers::Callers;
 use super::clients::Clients;
 use super::coverage::Coverage;
 use super::invariants::{Invariants, order};
+use super::link::wire_bytes;
 use super::nemesis::Undo;
 use super::network::Network;
 use super::options::Options;
 use super::process::Process;
-use crate::world::{self, ReplicaEvent, place_of};
+use crate::world::{self, Behind, ReplicaEvent, place_of};
 
 /// Something that happens at a moment.
 #[derive(Debug, Clone)]
@@ -22,6 +24,8 @@ pub(crate) enum Event {
     Tick {
         at: usize,
         life: u64,
+        /// Which tick of its node: one that was armed for an earlier moment has taken the place of this.
+        number: u64,
     },
     DiskDone {
         at: usize,
@@ -32,12 +36,25 @@ pub(crate) enum Event {
         life: u64,
         read: LogRead,
     },
-    ApplierDone {
+    JobDone {
         at: usize,
+        life: u64,
+        job: u64,
+    },
+    /// A machine is restored.
+    Restored {
+        at: usize,
+        life: u64,
+    },
+    /// A piece of a message has left by a narrow link.
+    PieceSent {
+        link: (usize, usize),
         life: u64,
     },
     Propose,
     Read,
+    /// This caller of a quiet phase asks.
+    Caller(usize),
     /// A read that waited for a paused process.
     ReadAt {
         at: usize,
@@ -46,6 +63,8 @@ pub(crate) enum Event {
     },
     Attack,
     Undo(Undo),
+    /// Someone waits for this moment.
+    Nothing,
 }
 
 /// A read of the log that was ordered.
@@ -56,7 +75,7 @@ pub(crate) struct LogRead {
     pub(crate) through: Index,
     pub(crate) bytes_max: usize,
     /// The applier that asked, if one did: its successor does not get the answer.
-    applier_life: u64,
+    pub(crate) applier_life: u64,
 }
 
 #[derive(Debug)]
@@ -92,6 +111,7 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Process>,
     pub(crate) network: Network,
     pub(crate) clients: Clients,
+    pub(crate) callers: Callers,
     pub(crate) invariants: Invariants,
     pub(crate) coverage: Coverage,
     pub(crate) founding: Membership,
@@ -110,7 +130,8 @@ impl Cluster {
             now: 0,
             network: Network::default(),
             clients: Clients::default(),
-            invariants: Invariants::new(options.voters, options.config.clone()),
+            callers: Callers::default(),
+            invariants: Invariants::new(&options),
             coverage: Coverage::default(),
             founding,
             queue: BinaryHeap::new(),
@@ -157,10 +178,13 @@ impl Cluster {
         (self.now, self.order).hash(&mut self.digest);
         match next.event {
             Event::Deliver(message) => self.deliver(message),
-            Event::Tick { at, life } => self.tick(at, life),
+            Event::Tick { at, life, number } => self.tick(at, life, number),
             Event::DiskDone { at, life } => self.disk_done(at, life),
             Event::ReadDone { at, life, read } => self.read_done(at, life, &read),
-            Event::ApplierDone { at, life } => self.applier_done(at, life),
+            Event::JobDone { at, life, job } => self.job_done(at, life, job),
+            Event::Caller(number) => self.caller(number),
+            Event::Restored { at, life } => self.restored(at, life),
+            Event::PieceSent { link, life } => self.piece_sent(link, life),
             Event::Propose => self.propose(),
             Event::Read => self.read(),
             Event::ReadAt { at, life, id } => self.read_at(at, life, id),
@@ -171,6 +195,7 @@ impl Cluster {
                 self.rng.number();
             }
             Event::Undo(undo) => self.undo(&undo),
+            Event::Nothing => {}
         }
         true
     }
@@ -190,14 +215,20 @@ impl Cluster {
     fn deliver(&mut self, message: Box<Message>) {
         let at = place_of(&message.to);
         if self.nodes[at].is_up() && !self.paused(at, || Event::Deliver(message.clone())) {
-            message.hash(&mut self.digest);
+            // By its length and newest hash: payloads are large.
+            let newest = match &message.body {
+                Body::AppendEntries(append) => append.entries.last().map(|entry| entry.chain),
+                _ => None,
+            };
+            (message.term, message.body.name(), wire_bytes(&message), newest).hash(&mut self.digest);
             self.trace(|| format!("deliver {message}"));
             self.say(at, RoleEvent::Message(*message));
         }
     }
 
-    fn tick(&mut self, at: usize, life: u64) {
-        if self.nodes[at].life != life || self.paused(at, || Event::Tick { at, life }) {
+    fn tick(&mut self, at: usize, life: u64, number: u64) {
+        let is_void = self.nodes[at].life != life || self.nodes[at].ticks != number;
+        if is_void || self.paused(at, || Event::Tick { at, life, number }) {
             return;
         }
         self.nodes[at].tick_at = None;
@@ -208,76 +239,12 @@ impl Cluster {
         self.arm(at);
     }
 
-    fn disk_done(&mut self, at: usize, life: u64) {
-        if self.nodes[at].life != life || self.paused(at, || Event::DiskDone { at, life }) {
-            return;
-        }
-        if self.nodes[at].disk_stalled || self.nodes[at].store_away {
-            return;
-        }
-        if self.nodes[at].sync_fails && !self.nodes[at].disk.pending.is_empty() {
-            self.fail_sync(at);
-            return;
-        }
-        if let Some(sequence) = self.nodes[at].disk.complete_one() {
-            self.trace(|| format!("n{at} persisted {sequence}"));
-            self.say(at, RoleEvent::Persisted(sequence));
-        }
-    }
-
-    fn read_done(&mut self, at: usize, life: u64, read: &LogRead) {
-        if self.nodes[at].life != life || self.paused(at, || Event::ReadDone { at, life, read: read.clone() })
-        {
-            return;
-        }
-        let node = &mut self.nodes[at];
-        let prev = node.disk.position(read.from.prev());
-        let entries = node.disk.read(read.from, read.through, read.bytes_max);
-        self.coverage.note("log read from disk");
-        match &read.reader {
-            Reader::Role => {
-                if let Some(place) = node.disk.position(read.from) {
-                    self.coverage.note("conflict below memory");
-                    self.say(at, RoleEvent::Located(place));
-                }
-            }
-            Reader::Replicator { peer, session } => {
-                let (peer, session) = (peer.clone(), *session);
-                let prev = prev.expect("a leader reads only what it has").log_id();
-                self.step(at, ReplicaEvent::Fetched { peer, session, prev, entries });
-            }
-            Reader::Applier if self.nodes[at].applier.life != read.applier_life => {}
-            Reader::Applier => {
-                assert!(!entries.is_empty(), "committed entries are read only where they are durable");
-                self.hand_to_applier(at, entries);
-            }
-        }
-    }
-
-    fn hand_to_applier(&mut self, at: usize, entries: Vec<quorate_core::Entry>) {
-        self.nodes[at].applier.queue.push_back(entries);
-        let (life, delay) = (self.nodes[at].applier.life, self.rng.range(1, self.options.apply_max));
-        self.schedule(delay, Event::ApplierDone { at, life });
-    }
-
-    fn applier_done(&mut self, at: usize, life: u64) {
-        if self.nodes[at].applier.life != life || self.paused(at, || Event::ApplierDone { at, life }) {
-            return;
-        }
-        let new = self.nodes[at].applier.apply_one();
-        for entry in &new {
-            self.invariants.state_machine_safety.applied(&self.nodes[at], entry);
-        }
-        self.answer_applied(at, &new);
-        let applied = self.nodes[at].applier.applied;
-        self.say(at, RoleEvent::Applied(applied));
-    }
-
     pub(crate) fn boot(&mut self, at: usize) {
         let rate = self.rng.pick(&self.options.clock_rates);
         self.nodes[at].boot(self.now, rate);
         self.trace(|| format!("n{at} boots"));
-        self.start_role(at);
+        let applied = self.nodes[at].applier.applied;
+        self.restore(at, applied);
     }
 
     pub(crate) fn start_role(&mut self, at: usize) {
@@ -286,15 +253,20 @@ impl Cluster {
         self.invariants.started(&self.nodes[at], &state);
         let effects = self.nodes[at].start(state, local);
         self.nodes[at].tick_at = None;
-        self.carry_out(at, effects);
+        self.carry_out(at, effects, &Behind::default());
+        if self.nodes[at].disk.full {
+            self.say(at, RoleEvent::DiskFull(true));
+        }
     }
 
     pub(crate) fn crash(&mut self, at: usize) {
         self.trace(|| format!("n{at} crashes"));
+        self.callers_lose(at);
         let (options, rng) = (&self.options, &mut self.rng);
         if self.nodes[at].crash(options, rng) {
             self.coverage.note("torn write");
         }
+        self.network.reset(at);
         self.clients.lost(at);
     }
 
@@ -305,12 +277,12 @@ impl Cluster {
     /// Steps a replica that is up and carries out what it asks for.
     pub(crate) fn step(&mut self, at: usize, event: ReplicaEvent) {
         let local = self.nodes[at].local(self.now);
-        if let Some(effects) = self.nodes[at].step(local, event) {
-            self.carry_out(at, effects);
+        if let Some((effects, behind)) = self.nodes[at].step_in_lanes(local, event) {
+            self.carry_out(at, effects, &behind);
         }
     }
 
-    fn carry_out(&mut self, at: usize, effects: Effects) {
+    fn carry_out(&mut self, at: usize, effects: Effects, behind: &Behind) {
         self.invariants.stepped(&self.nodes, at, &mut self.coverage);
         for effect in effects {
             if self.options.torn_step > 0 && self.rng.chance(self.options.torn_step) && self.nodes[at].is_up()
@@ -321,39 +293,22 @@ impl Cluster {
                 self.schedule(delay, Event::Undo(Undo::Boot(at)));
                 return;
             }
-            self.carry_out_one(at, effect);
+            self.carry_out_one(at, effect, behind);
         }
         self.arm(at);
     }
 
-    fn carry_out_one(&mut self, at: usize, effect: Effect) {
+    fn carry_out_one(&mut self, at: usize, effect: Effect, behind: &Behind) {
         match effect {
-            Effect::Persist(persist) => {
-                self.invariants.persisting(&self.nodes, at, &persist);
-                if persist.truncate_from.is_some() {
-                    self.coverage.note("truncation");
-                }
-                if !self.nodes[at].store_away {
-                    let before = self.nodes[at].disk.pending.len();
-                    self.nodes[at].disk.submit(persist);
-                    if self.nodes[at].disk.pending.len() > before && !self.nodes[at].disk_stalled {
-                        self.schedule_disk(at);
-                    }
-                }
-            }
-            Effect::Send(message) => self.send(at, &message),
+            Effect::Persist(persist) => self.persist(at, persist),
+            Effect::Send(message) => self.send(at, &message, behind.lane(&message)),
             Effect::Apply { entries } => {
                 order::handed(&self.nodes[at], &entries);
                 self.hand_to_applier(at, entries);
             }
-            Effect::ReadLog { reader, from, through, bytes_max } => {
-                let (life, delay) = (self.nodes[at].life, self.rng.range(1, self.options.read_max));
-                let applier_life = self.nodes[at].applier.life;
-                let read = LogRead { reader, from, through, bytes_max, applier_life };
-                self.schedule(delay, Event::ReadDone { at, life, read });
-            }
+            read @ Effect::ReadLog { .. } => self.order_read(at, read),
             Effect::Accepted { first, term, count } => self.accepted(at, first, term, count),
-            Effect::Refused { count, reason } => self.refused(at, count, reason),
+            Effect::Refused { count, reason } => self.refused(count, reason),
             Effect::ReadReady { reads, index } => self.read_ready(at, &reads, index),
             Effect::ReadRefused { reads } => self.clients.read_refused(&reads),
             Effect::LeaderChanged { leader, term } => {
@@ -374,32 +329,14 @@ impl Cluster {
         }
     }
 
-    fn send(&mut self, at: usize, message: &Message) {
-        self.invariants.sending(&self.nodes, at, message);
-        self.coverage.note(message.body.name());
-        let to = place_of(&message.to);
-        for delay in self.network.arrivals(self.now, (at, to), &self.options, &mut self.rng) {
-            self.schedule(delay, Event::Deliver(Box::new(message.clone())));
-        }
-    }
-
-    /// Completions come in order: a later write is never durable before an earlier one.
-    pub(crate) fn schedule_disk(&mut self, at: usize) {
-        let due = self.now
-            + self.rng.range(self.options.disk_min, self.options.disk_max.max(self.options.disk_min));
-        let due = due.max(self.nodes[at].disk_due);
-        self.nodes[at].disk_due = due;
-        let life = self.nodes[at].life;
-        self.schedule(due - self.now, Event::DiskDone { at, life });
-    }
-
     fn arm(&mut self, at: usize) {
         let Some(due) = self.nodes[at].deadline() else { return };
         let due = self.nodes[at].global(due).max(self.now + 1);
         if self.nodes[at].tick_at.is_none_or(|armed| due < armed) {
             self.nodes[at].tick_at = Some(due);
-            let life = self.nodes[at].life;
-            self.schedule(due - self.now, Event::Tick { at, life });
+            self.nodes[at].ticks += 1;
+            let (life, number) = (self.nodes[at].life, self.nodes[at].ticks);
+            self.schedule(due - self.now, Event::Tick { at, life, number });
         }
     }
 }

@@ -1,8 +1,7 @@
 //! The end of all attacks, before progress is demanded: of every node, or of a majority while the rest stays broken until the
 //! end. Otherwise a fault that only the whole cluster can repair would go unseen.
 
-use quorate_core::RoleEvent;
-
+use super::applier::MachineTimes;
 use super::cluster::Cluster;
 use super::process::Process;
 use crate::world::{Node, shuffled};
@@ -40,19 +39,26 @@ impl Cluster {
         self.options.clock_rates = vec![4];
         // Every node is asked, not the leader alone.
         self.options.stray_reads = self.options.stray_reads.max(500);
+        self.options.read_every = self.options.read_every.max(self.options.election() / 5);
         // A load that the slowest drawn window can carry: progress is asked for, not throughput.
         self.options.propose_every = self.options.propose_every.max(200_000);
         self.options.batch_max = 1;
         self.options.payload_max = self.options.payload_max.min(200);
         self.options.disk_max = self.options.disk_min + 500;
         self.options.read_max = 500;
-        self.options.apply_max = 100;
+        self.calm_machines_and_disks();
         for at in 0..self.nodes.len() {
             self.mend(at);
         }
     }
 
-    fn mend(&mut self, at: usize) {
+    pub(crate) fn calm_machines_and_disks(&mut self) {
+        self.options.apply_max = 100;
+        self.options.machine = MachineTimes::default();
+        self.options.disk_factors.clear();
+    }
+
+    pub(crate) fn mend(&mut self, at: usize) {
         let frozen = self.nodes[at].frozen;
         self.nodes[at].sync_fails = false;
         if frozen == Some(Frozen::Down) {
@@ -60,13 +66,15 @@ impl Cluster {
         }
         self.nodes[at].paused_until = 0;
         self.nodes[at].mend_clock(self.now);
-        if !self.nodes[at].is_up() {
+        self.nodes[at].store_busy_until = 0;
+        if self.may_boot(at) {
             self.boot(at);
         }
         self.unstall(at);
         self.store_back(at);
+        self.hasten(at);
         // Links come up by themselves. A link event here would reset the replicators and hide what they had lost before.
-        self.say(at, RoleEvent::DiskFull(false));
+        self.set_full(at, false);
     }
 
     /// Freezes a minority, chosen so that a majority of the voters has lost nothing: beyond that a group stays unavailable

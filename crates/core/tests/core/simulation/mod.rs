@@ -3,38 +3,59 @@
 //! Every replica is the shipped role code; the network, the disks, the appliers, the callers and the attacks around it are
 //! simulated in one queue of events in simulated time. All chance comes from the seed. After every step the [`invariants`]
 //! hold or the run stops; then everything heals and the cluster must elect, commit new proposals on every node and answer
-//! every read within a bound.
+//! every read within a bound. Links, machines, disks and their space may be slow, narrow or full meanwhile ([`strain`]), and
+//! in the last phase, in which nothing breaks, some of them are: then leadership must stay and callers be served ([`quiet`]).
 //!
 //! `QUORATE_SEED=n` runs that seed (with `QUORATE_TRACE=1` every event is printed), `QUORATE_SEEDS=n` asks for more
 //! seeds than the few hundred of a normal run, `QUORATE_FIRST=n` begins at another one. `QUORATE_UNTIL_FAILURE=1` ends at the
 //! first seed that fails and looks at nothing else: that is how `.ci/mutants` asks whether seeds catch a broken rule.
 
 mod applier;
+mod callers;
+mod carrier;
 mod clients;
 mod cluster;
 mod coverage;
 mod founding;
 mod healing;
 mod invariants;
+mod link;
+mod machine;
 mod nemesis;
 mod network;
 mod options;
 mod process;
+mod quiet;
 mod run;
+mod storage;
+mod strain;
 
 use std::time::Duration;
 
 use coverage::Coverage;
 use nemesis::Attack;
+use quiet::Quiet;
 use run::run;
 
 /// Events that a few hundred runs must have met, otherwise they prove little.
-const SOMETIMES: [&str; 26] = [
+const SOMETIMES: [&str; 44] = [
     "TimeoutNow",
     "ReadIndexReply",
+    "a machine is restored for a while",
+    "a machine took an election timeout",
+    "a queue that takes an election timeout",
+    "a read of the log took an election timeout",
+    "a sync took half an election timeout",
+    "a write waited for a busy store",
+    "all disks full",
     "conflict below memory",
+    "control displaced by newer control",
     "crash inside a step",
     "crash with unsynced entries",
+    "entries for a machine read from disk",
+    "entries for a machine that is restored",
+    "entries for a peer read from disk",
+    "entries refused by a full queue",
     "for good Cut",
     "for good Deaf",
     "for good Down",
@@ -45,11 +66,17 @@ const SOMETIMES: [&str; 26] = [
     "log read from disk",
     "peer without space",
     "progress without a minority",
+    "queries that take time",
     "recovered",
     "a membership from the log",
     "refused NoSpace",
+    "refused TooLarge",
     "refused Transferring",
+    "refused Unapplied",
+    "refused Uncommitted",
+    "refused by a busy store",
     "seven voters",
+    "space at the mark",
     "suffix lost",
     "superseded",
     "sync failed",
@@ -100,10 +127,10 @@ fn many_seeds_keep_every_invariant_and_make_progress() {
         failures.len()
     );
     eprintln!("{coverage}");
-    let attacks = Attack::ALL.iter().map(|attack| format!("attack {attack:?}"));
-    for what in
-        SOMETIMES.iter().map(ToString::to_string).chain(attacks).filter(|_| count >= 300 && !until_failure)
-    {
+    let attacks = Attack::ALL.iter().chain(&Attack::STRAINS).map(|attack| format!("attack {attack:?}"));
+    let quiet = Quiet::ALL.iter().map(|quiet| format!("quiet {quiet:?}"));
+    let sometimes = SOMETIMES.iter().map(ToString::to_string).chain(attacks).chain(quiet);
+    for what in sometimes.filter(|_| count >= 300 && !until_failure) {
         assert!(coverage.of(&what) > 0, "no run of {count} met: {what}");
     }
     assert!(failures.is_empty(), "{} of {count} seeds failed: {failures:?}", failures.len());

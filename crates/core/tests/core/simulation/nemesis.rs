@@ -33,9 +33,17 @@ pub(crate) enum Attack {
     Clog,
     Swizzle,
     SyncError,
+    FullDisks,
+    FlapSpace,
+    StoreBusy,
+    StoresBusy,
 }
 
 impl Attack {
+    /// Those that are drawn with what strains a run.
+    pub(crate) const STRAINS: [Self; 4] =
+        [Self::FullDisks, Self::FlapSpace, Self::StoreBusy, Self::StoresBusy];
+
     pub(crate) const ALL: [Self; 24] = [
         Self::Crash,
         Self::CrashLeader,
@@ -78,6 +86,12 @@ pub(crate) enum Undo {
     },
     Unstall(usize),
     Space(usize),
+    Fill(usize),
+    /// The disk is full, or not any more, and so on until this moment.
+    FlapSpace {
+        at: usize,
+        until: u64,
+    },
     StoreBack(usize),
     LinkUp(usize, usize),
 }
@@ -129,9 +143,14 @@ impl Cluster {
             }
             Attack::StallDisk => self.stall(any, length),
             Attack::StallLeaderDisk => self.stall(target, length),
-            Attack::FullDisk => {
-                self.say(any, RoleEvent::DiskFull(true));
-                self.undo_after(length, Undo::Space(any));
+            Attack::FullDisk => self.fill(any, length),
+            Attack::FullDisks => (0..nodes).for_each(|at| self.fill(at, length)),
+            Attack::FlapSpace => self.undo(&Undo::FlapSpace { at: any, until: self.now + length }),
+            Attack::StoreBusy => self.nodes[any].store_busy_until = self.now + length,
+            Attack::StoresBusy => {
+                for node in &mut self.nodes {
+                    node.store_busy_until = self.now + length;
+                }
             }
             Attack::StoreAway => self.store_away(any, length),
             Attack::RestartApplier => self.restart_applier(any),
@@ -191,6 +210,11 @@ impl Cluster {
         self.undo_after(length, Undo::Boot(at));
     }
 
+    /// It does not run, and its machine is not being restored for it.
+    pub(crate) fn may_boot(&self, at: usize) -> bool {
+        !self.nodes[at].is_up() && !self.nodes[at].applier.is_away
+    }
+
     pub(super) fn undo_after(&mut self, length: u64, undo: Undo) {
         self.schedule(length, Event::Undo(undo));
     }
@@ -203,6 +227,19 @@ impl Cluster {
             self.crash(at);
             self.undo_after(length, Undo::Boot(at));
         }
+    }
+
+    pub(crate) fn set_full(&mut self, at: usize, is_full: bool) {
+        self.nodes[at].disk.full = is_full;
+        self.say(at, RoleEvent::DiskFull(is_full));
+        if is_full && self.nodes.iter().all(|node| node.disk.full) {
+            self.coverage.note("all disks full");
+        }
+    }
+
+    fn fill(&mut self, at: usize, length: u64) {
+        self.set_full(at, true);
+        self.undo_after(length, Undo::Space(at));
     }
 
     fn stall(&mut self, at: usize, length: u64) {
@@ -223,8 +260,7 @@ impl Cluster {
         if self.nodes[at].is_up() {
             let keep = self.rng.below(self.nodes[at].applier.applied.0 + 1);
             let keep = if self.options.durable_machine { Index(keep) } else { Index::ZERO };
-            self.nodes[at].applier.restart(keep);
-            self.say(at, RoleEvent::ApplierRestarted(keep));
+            self.restore(at, keep);
         }
     }
 
@@ -250,7 +286,7 @@ impl Cluster {
         self.trace(|| format!("undo {undo:?}"));
         match *undo {
             Undo::Boot(at) => {
-                if !self.nodes[at].is_up() && self.nodes[at].frozen != Some(Frozen::Down) {
+                if self.may_boot(at) && self.nodes[at].frozen != Some(Frozen::Down) {
                     self.boot(at);
                 }
             }
@@ -263,7 +299,17 @@ impl Cluster {
                 }
             }
             Undo::Unstall(at) => self.unstall(at),
-            Undo::Space(at) => self.say(at, RoleEvent::DiskFull(false)),
+            Undo::Fill(at) => self.set_full(at, true),
+            Undo::Space(at) => self.set_full(at, false),
+            Undo::FlapSpace { at, until } => {
+                let is_full = self.now < until && !self.nodes[at].disk.full;
+                self.set_full(at, is_full);
+                if self.now < until {
+                    self.coverage.note("space at the mark");
+                    let soon = self.rng.range(1, self.options.election() * 2);
+                    self.undo_after(soon, Undo::FlapSpace { at, until });
+                }
+            }
             Undo::StoreBack(at) => self.store_back(at),
             Undo::LinkUp(at, to) => {
                 let peer = name(to);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::link::Link;
 use super::options::Options;
 use quorate_core::SplitMix64;
 
@@ -16,6 +17,8 @@ pub(crate) struct Network {
     severed: BTreeSet<(usize, usize)>,
     /// Nothing is lost any more.
     pub(crate) calm: bool,
+    /// Those that are narrow, with what they hold.
+    links: BTreeMap<(usize, usize), Link>,
 }
 
 impl Network {
@@ -31,7 +34,9 @@ impl Network {
             return Vec::new();
         }
         if self.calm {
-            return vec![options.delay_min + rng.below(1_000)];
+            // What went through a queue keeps its order.
+            let more = if options.links.is_some() { 500 } else { rng.below(1_000) };
+            return vec![options.delay_min + more];
         }
         if self.cut.contains(&link) || rng.chance(options.loss) {
             return Vec::new();
@@ -48,6 +53,16 @@ impl Network {
             }
         };
         (0..copies).map(|_| delay()).collect()
+    }
+
+    pub(crate) fn link(&mut self, link: (usize, usize)) -> &mut Link {
+        self.links.entry(link).or_default()
+    }
+
+    /// The process of a node has ended: its connections are lost with all they held.
+    pub(crate) fn reset(&mut self, node: usize) {
+        let of_node = self.links.iter_mut().filter(|((from, to), _)| *from == node || *to == node);
+        of_node.for_each(|(_, link)| link.reset());
     }
 
     pub(crate) fn heal(&mut self) {

@@ -5,7 +5,12 @@ use std::time::Duration;
 
 use quorate_core::{Config, PAYLOAD_BYTES_MAX};
 
+use super::applier::MachineTimes;
+use super::link::LinkLimits;
 use super::nemesis::Attack;
+use super::quiet::Quiet;
+use super::storage::Writes;
+use super::strain;
 use quorate_core::SplitMix64;
 
 /// How one run is set up. Times in microseconds, chances per mille.
@@ -46,6 +51,18 @@ pub(crate) struct Options {
     pub(crate) heals_all: bool,
     /// A restart loads the whole log into memory, or only its newest part.
     pub(crate) loads_all: bool,
+    /// What links carry; `None` if that is without limit.
+    pub(crate) links: Option<LinkLimits>,
+    /// The largest message that can be carried.
+    pub(crate) frame_bytes_max: usize,
+    /// The largest entry that its callers propose, with its header.
+    pub(crate) entry_bytes_max: usize,
+    pub(crate) machine: MachineTimes,
+    /// How many times as long as drawn a sync takes, for each node; 1 where there is none.
+    pub(crate) disk_factors: Vec<u64>,
+    pub(crate) writes: Writes,
+    /// What the last phase is like.
+    pub(crate) quiet: Quiet,
 }
 
 impl Options {
@@ -73,10 +90,10 @@ impl Options {
         };
         let delay_min = rng.range(0, 3_000);
         let attacks: BTreeSet<Attack> = Attack::ALL.into_iter().filter(|_| rng.chance(400)).collect();
-        Self {
+        let mut options = Self {
             voters,
             learners,
-            events: rng.range(1_500, 5_000),
+            events: rng.range(1_200, 4_000),
             config,
             delay_min,
             delay_max: delay_min + rng.pick(&[0, 2_000, 20_000, 60_000]),
@@ -101,7 +118,20 @@ impl Options {
             clock_rates: if rng.chance(300) { vec![1, 2, 4, 8] } else { vec![4] },
             heals_all: rng.chance(500),
             loads_all: rng.chance(500),
-        }
+            links: None,
+            frame_bytes_max: usize::MAX,
+            entry_bytes_max: 4 << 10,
+            machine: MachineTimes::default(),
+            disk_factors: Vec::new(),
+            writes: Writes::Apart,
+            quiet: Quiet::Healthy,
+        };
+        strain::draw(seed, &mut options);
+        options
+    }
+
+    pub(crate) fn disk_factor(&self, at: usize) -> u64 {
+        self.disk_factors.get(at).copied().unwrap_or(1)
     }
 
     pub(crate) fn nodes(&self) -> usize {

@@ -8,6 +8,7 @@ use quorate_core::{Index, Membership, ReplicaState, SplitMix64, Term, Time};
 use super::applier::Applier;
 use super::healing::Frozen;
 use super::options::Options;
+use super::storage::Syncs;
 use crate::world::{Node, Start};
 
 /// Every process's clock starts here, so that numbers taken from the clock of an earlier boot repeat.
@@ -31,8 +32,13 @@ pub(crate) struct Process {
     /// It is outside the majority that must make progress: nothing repairs it any more.
     pub(crate) frozen: Option<Frozen>,
     pub(crate) disk_due: u64,
+    pub(crate) syncs: Syncs,
+    /// The store is behind with its own work: until then nothing is written, and its node takes no commands.
+    pub(crate) store_busy_until: u64,
     pub(crate) store_away: bool,
     pub(crate) tick_at: Option<u64>,
+    /// The number of the tick that is armed.
+    pub(crate) ticks: u64,
     /// Index and term of proposals whose callers wait here for them to be applied.
     pub(crate) waiting: BTreeMap<Index, (Term, u64)>,
     /// Reads whose index is known: they wait for the applier.
@@ -67,8 +73,11 @@ impl Process {
             sync_fails: false,
             frozen: None,
             disk_due: 0,
+            syncs: Syncs::default(),
+            store_busy_until: 0,
             store_away: false,
             tick_at: None,
+            ticks: 0,
             waiting: BTreeMap::new(),
             ready: Vec::new(),
         }
@@ -124,7 +133,7 @@ impl Process {
         rng: &mut SplitMix64,
     ) -> ReplicaState {
         self.life += 1;
-        self.disk_due = 0;
+        (self.disk_due, self.syncs) = (0, Syncs::default());
         let length = self.disk.log.len() as u64;
         // The newest entry is always loaded.
         let base = if options.loads_all { 0 } else { rng.below(length.max(1)) };

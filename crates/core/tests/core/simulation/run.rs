@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use quorate_core::{Index, ReplicaState, Standing};
+use quorate_core::{Entry, Index, ReplicaState, Standing};
 
 use super::clients::Read;
 use super::cluster::Cluster;
@@ -58,6 +58,7 @@ pub(crate) fn run_with(seed: u64, options: Options, verbose: bool) -> Report {
     cluster.heal();
     let mut events = cluster.options.events;
     events += settle(&mut cluster);
+    events += cluster.stay_quiet();
     if cluster.nodes.iter().any(|node| node.frozen.is_some()) {
         cluster.coverage.note("progress without a minority");
     }
@@ -77,16 +78,25 @@ pub(crate) fn run_with(seed: u64, options: Options, verbose: bool) -> Report {
 /// The liveness phase: stragglers pass, then a leader must commit what is new on every node and answer what was read.
 fn settle(cluster: &mut Cluster) -> u64 {
     let healed_at = cluster.now;
+    cluster.callers_come(1, cluster.options.election());
     let election = cluster.options.election();
     // A window of one entry moves one for each trip.
     let backlog = mended(cluster).filter_map(|n| n.state()).map(|s| s.tail().last().index.0).max();
-    let bound = election * 120 + 5_000_000 + backlog.unwrap_or(0) * 20_000;
+    let links_take = cluster.queues_take() + log_takes(cluster);
+    let bound = election * 120 + 5_000_000 + backlog.unwrap_or(0) * 20_000 + links_take;
     let mut goal: Option<Index> = None;
     let mut events = 0;
     loop {
         if let Some(goal) = goal
             && is_settled(cluster, goal, healed_at)
         {
+            // Stragglers may put elections off.
+            let most = election * 25 + backlog.unwrap_or(0) * 20_000 + links_take;
+            let first = cluster.callers.first.map(|at| at - healed_at);
+            assert!(
+                first.is_some_and(|after| after <= most),
+                "stability: first acknowledged {first:?} us after healing, {most} at most"
+            );
             return events;
         }
         if goal.is_none() && cluster.now > healed_at + election * 25 {
@@ -101,6 +111,13 @@ fn settle(cluster: &mut Cluster) -> u64 {
         events += 1;
         assert!(events < SETTLING_EVENTS_MAX, "liveness: it spins, and does not settle");
     }
+}
+
+/// How long narrow links take for the longest log, each entry twice.
+fn log_takes(cluster: &Cluster) -> u64 {
+    let Some(limits) = cluster.options.links else { return 0 };
+    let bytes = |node: &Process| node.disk.log.iter().map(Entry::encoded_bytes).sum::<usize>();
+    2 * limits.time(mended(cluster).map(bytes).max().unwrap_or(0))
 }
 
 /// A hundred times the events of a whole run; more means a timer that fires without effect.

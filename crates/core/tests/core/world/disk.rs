@@ -23,6 +23,8 @@ pub(crate) struct Disk {
     pub(crate) lost: Vec<Entry>,
     /// The log is compacted up to this index.
     pub(crate) compacted: u64,
+    /// Free space is below the mark.
+    pub(crate) full: bool,
 }
 
 impl Disk {

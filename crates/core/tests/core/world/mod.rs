@@ -3,6 +3,7 @@
 mod committed;
 mod disk;
 mod judge;
+mod lanes;
 mod node;
 mod replica;
 
@@ -13,6 +14,7 @@ use quorate_core::{Member, Membership, NodeId, SplitMix64};
 pub(crate) use committed::Committed;
 pub(crate) use disk::Disk;
 pub(crate) use judge::{Broken, Judged, acknowledged_is_durable, holds, is_harmless, recovered_is_whole};
+pub(crate) use lanes::{Behind, Lane};
 pub(crate) use node::{Node, Start};
 pub(crate) use replica::{Replica, ReplicaEvent, Role};
 

@@ -6,7 +6,7 @@ use quorate_core::{
     Boot, Config, Effects, Entry, Index, Loaded, Membership, NodeId, Position, ReplicaState, Time,
 };
 
-use super::{Disk, Replica, ReplicaEvent, Role, name};
+use super::{Behind, Disk, Replica, ReplicaEvent, Role, name};
 
 /// A node. Its applier, its clock and its callers belong to the driver.
 #[derive(Debug, Clone)]
@@ -73,6 +73,11 @@ impl Node {
     /// Steps the replica; `None` if the process is down.
     pub(crate) fn step(&mut self, now: Time, event: ReplicaEvent) -> Option<Effects> {
         self.replica.as_mut().map(|replica| replica.step(now, event))
+    }
+
+    /// The same, with what tells the lane of a message.
+    pub(crate) fn step_in_lanes(&mut self, now: Time, event: ReplicaEvent) -> Option<(Effects, Behind)> {
+        self.replica.as_mut().map(|replica| replica.step_in_lanes(now, event))
     }
 
     pub(crate) fn is_up(&self) -> bool {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Behind;
 use quorate_core::{
     AppendEntries, Body, Candidate, CandidateEvent, Effect, Effects, Entry, Follower, FollowerEvent,
     Incarnation, Leader, LeaderEvent, LogId, Message, NextRole, NodeId, Proposal, ReadId, Refusal,
@@ -73,14 +74,20 @@ pub(crate) struct Replica {
     replicators: BTreeMap<NodeId, Replicator>,
     /// The wall clock of the newest event that carried one; a new leader stamps its no-op with it.
     wall_ms: u64,
+    /// Heartbeats of the step under way that keep their place behind entries. Empty between steps.
+    behind: Behind,
 }
 
 impl Replica {
     /// A replica that starts as a follower.
     pub(crate) fn start(state: ReplicaState, now: Time) -> (Self, Effects) {
         let (follower, effects) = Follower::start(state, now);
-        let mut replica =
-            Self { role: Some(Role::Follower(follower)), replicators: BTreeMap::new(), wall_ms: 0 };
+        let mut replica = Self {
+            role: Some(Role::Follower(follower)),
+            replicators: BTreeMap::new(),
+            wall_ms: 0,
+            behind: Behind::default(),
+        };
         let effects = replica.resolve(now, effects);
         (replica, effects)
     }
@@ -117,6 +124,16 @@ impl Replica {
     /// One event in, its outward effects out: replicators, changes of role and what is between them is carried out
     /// inside.
     pub(crate) fn step(&mut self, now: Time, event: ReplicaEvent) -> Effects {
+        self.step_in_lanes(now, event).0
+    }
+
+    /// The same, with what tells the lane of a message.
+    pub(crate) fn step_in_lanes(&mut self, now: Time, event: ReplicaEvent) -> (Effects, Behind) {
+        let effects = self.step_all(now, event);
+        (effects, std::mem::take(&mut self.behind))
+    }
+
+    fn step_all(&mut self, now: Time, event: ReplicaEvent) -> Effects {
         if let ReplicaEvent::Propose { wall_ms, .. } | ReplicaEvent::Incarnation { wall_ms, .. } = &event {
             self.wall_ms = self.wall_ms.max(*wall_ms);
         }
@@ -245,7 +262,11 @@ impl Replica {
         let mut out = Effects::new();
         for effect in effects {
             match effect {
-                ReplicatorEffect::Send(append) | ReplicatorEffect::SendAhead(append) => {
+                ReplicatorEffect::Send(append) => {
+                    self.behind.note(peer, &append);
+                    out.push(Effect::Send(self.append_message(peer, append)));
+                }
+                ReplicatorEffect::SendAhead(append) => {
                     out.push(Effect::Send(self.append_message(peer, append)));
                 }
                 ReplicatorEffect::Fetch { from, bytes_max } => {

@@ -12,12 +12,14 @@ mod membership_is_the_logs;
 mod monotonic;
 pub(crate) mod order;
 pub(crate) mod reads_linearizable;
+pub(crate) mod stability;
 mod state_machine_safety;
 mod vote_once;
 
 use quorate_core::{Body, Config, Message, Notice, Persist, Position, ReplicaState};
 
 use super::coverage::Coverage;
+use super::options::Options;
 use super::process::Process;
 use crate::world::{
     Broken, Committed, Judged, acknowledged_is_durable, is_harmless, place_of, recovered_is_whole,
@@ -28,6 +30,7 @@ use crate::world::{
 pub(crate) struct Invariants {
     voters: usize,
     config: Config,
+    entry_bytes_max: usize,
     pub(crate) committed: Committed,
     election_safety: election_safety::ElectionSafety,
     leader_append_only: leader_append_only::LeaderAppendOnly,
@@ -41,10 +44,11 @@ pub(crate) struct Invariants {
 }
 
 impl Invariants {
-    pub(crate) fn new(voters: usize, config: Config) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         Self {
-            voters,
-            config,
+            voters: options.voters,
+            config: options.config.clone(),
+            entry_bytes_max: options.entry_bytes_max,
             committed: Committed::default(),
             election_safety: election_safety::ElectionSafety::default(),
             leader_append_only: leader_append_only::LeaderAppendOnly::default(),
@@ -79,7 +83,7 @@ impl Invariants {
         }
         self.monotonic.check(node, state);
         self.order.check(node, state);
-        bounds::check(nodes, node, state, &self.config);
+        bounds::check(nodes, node, state, &self.config, self.entry_bytes_max);
     }
 
     /// A write is about to reach the disk.

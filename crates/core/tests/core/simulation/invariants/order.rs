@@ -15,8 +15,7 @@ pub(crate) struct Order {
 
 impl Order {
     pub(crate) fn started(&mut self, node: &Process, state: &ReplicaState) {
-        let queued = node.applier.queue.iter().flatten().map(|entry| entry.index).max();
-        self.applied_at_start.insert(node.at, state.applied().max(queued.unwrap_or_default()));
+        self.applied_at_start.insert(node.at, state.applied().max(node.applier.handed()));
     }
 
     pub(crate) fn check(&self, node: &Process, state: &ReplicaState) {
