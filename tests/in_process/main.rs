@@ -1,5 +1,6 @@
 //! Nodes of one cluster, all in the process of the test: what crosses crates and needs no process of its own.
 
+mod applier_jobs;
 mod apply_lag;
 mod client;
 mod faults;

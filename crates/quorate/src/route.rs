@@ -2,7 +2,7 @@
 //! connections send along it without a hop through Group. What is sent along a stale route to a role that ended comes back to Group; a closed
 //! mailbox is an error to the sender, which still holds the port and refuses.
 //!
-//! Stage 1 of 7, Proposed: `send_proposal` is the last function before the leader's mailbox.
+//! Stage 1 of 7, Proposed: `send_proposals` is the last function before the leader's mailbox.
 
 use std::sync::Arc;
 

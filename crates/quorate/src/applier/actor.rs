@@ -8,7 +8,7 @@
 //! starts another applier, which is restored from *snapshot zero* and replays the log without replies. Bound: entries by
 //! the role's hand-over window, ports and queries by permits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -58,6 +58,8 @@ struct ApplierState {
     work: Option<Work>,
     /// The job that has it.
     running: Option<RunningJob>,
+    /// The last index that was applied when it began.
+    reported: Index,
     next: Next,
     when_idle: Vec<RpcReplyPort<()>>,
 }
@@ -65,7 +67,7 @@ struct ApplierState {
 /// What waits for the next job.
 #[derive(Default)]
 struct Next {
-    entries: Vec<Entry>,
+    entries: VecDeque<Entry>,
     ports: Vec<(Index, Term, Vec<ProposalPort>)>,
     queries: BTreeMap<Index, Vec<QueryPort>>,
 }
@@ -91,6 +93,7 @@ impl Actor for ApplierActor {
             gauge,
             work: None,
             running: None,
+            reported: Index::ZERO,
             next: Next::default(),
             when_idle: Vec::new(),
         })
@@ -122,7 +125,7 @@ impl Actor for ApplierActor {
         match message {
             // The usual case, and without a copy.
             ApplierMessage::Apply { entries } if state.next.entries.is_empty() => {
-                state.next.entries = entries;
+                state.next.entries = entries.into();
             }
             ApplierMessage::Apply { entries } => state.next.entries.extend(entries),
             ApplierMessage::Waiters { first, term, ports } => state.next.ports.push((first, term, ports)),
@@ -157,40 +160,41 @@ impl ApplierState {
         for (first, term, ports) in self.next.ports.drain(..) {
             work.waiters.add(first, term, ports);
         }
-        let through = self.next.entries.last().map_or(work.applied(), |last| last.index.max(work.applied()));
+        if work.waiters.is_empty() && self.next.queries.is_empty() {
+            self.when_idle.drain(..).for_each(|reply| drop(reply.send(())));
+        }
+        let through = self.next.entries.back().map_or(work.applied(), |last| last.index.max(work.applied()));
         let later = self.next.queries.split_off(&through.next());
         let queries = std::mem::replace(&mut self.next.queries, later);
         let entries = std::mem::take(&mut self.next.entries);
         if entries.is_empty() && queries.is_empty() {
-            if !self.when_idle.is_empty() && work.waiters.is_empty() && self.next.queries.is_empty() {
-                self.when_idle.drain(..).for_each(|reply| drop(reply.send(())));
-            }
             self.work = Some(work);
             return;
         }
+        self.reported = work.applied();
         let job = Job { work, entries, queries };
         self.running = Some(job.start(self.cx.workers.clone(), me.clone()));
     }
 
     /// Takes the machine back, and tells how far it is.
     fn take_back(&mut self, me: &ActorRef<ApplierMessage>, ended: JobEnded) {
-        let JobEnded { work, batch, unanswered } = ended;
+        let JobEnded { work, batch, mut entries, queries } = ended;
+        if let Batch::Poisoned(reason) = batch {
+            // It runs no more, and who waits is told by the drop of this state that the machine is restarted.
+            me.stop(Some(reason));
+            return;
+        }
         self.work = Some(work);
-        for (index, ports) in unanswered {
+        for (index, ports) in queries {
             self.next.queries.entry(index).or_default().extend(ports);
         }
-        match batch {
-            Batch::Applied => {}
+        if matches!(batch, Batch::Gap) {
             // Ask for them from here on. Ports are kept, theirs may be in the gap.
-            Batch::Gap => {
-                self.report_ready();
-                return;
-            }
-            Batch::Poisoned(reason) => {
-                me.stop(Some(reason));
-                return;
-            }
+            self.report_ready();
+            return;
         }
+        entries.append(&mut self.next.entries);
+        self.next.entries = entries;
         let applied = self.applied();
         self.cx.replay.applied(applied);
         // An applier that was in a job while its group was restarted speaks of a machine that is gone.
@@ -198,7 +202,9 @@ impl ApplierState {
         if route.applier.as_ref().is_none_or(|applier| applier.get_id() != me.get_id()) {
             return;
         }
-        route.tell_role(RoleEvent::Applied(applied));
+        if applied > self.reported {
+            route.tell_role(RoleEvent::Applied(applied));
+        }
         // Their permits are free again for callers that still wait: a replay may take long, and callers give up before.
         self.next.queries.retain(|_, ports| {
             ports.retain(|port| !port.is_abandoned());

@@ -1,4 +1,5 @@
-//! The replies of a job that have not left yet. A worker thread puts them in while the machine runs, and the applier sends them:
+//! The replies of a job that have not left yet. A worker thread puts them in while the machine runs, and the task of the job
+//! sends them:
 //! all together at the end of the job, or what there is every few milliseconds while it lasts. So the reply to a quick command
 //! does not wait for a slow one behind it.
 //!

@@ -1,9 +1,11 @@
-//! One turn of a machine on a worker thread: queries whose index is reached, entries, and the queries that these reach.
+//! One turn of a machine on a worker thread: entries, and queries as soon as their index is applied. A turn is short: what is
+//! left is another one, behind the turns of other groups, so that a machine with much to do holds a thread for no longer than
+//! one of its commands takes.
 //!
 //! A task of the applier's waits for it, sends its replies, and says that it has ended. It is aborted with its applier: what a
 //! machine still answers then goes with the machine, on the thread where it runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -21,10 +23,14 @@ use crate::ports::QueryPort;
 const REPLIES_HELD: Duration = Duration::from_millis(1);
 const REPLIES_HELD_MAX: Duration = Duration::from_millis(8);
 
+/// A turn ends with the first command or query after so long, or so many of them.
+const TURN: Duration = Duration::from_millis(5);
+const TURN_STEPS: u32 = 1_024;
+
 /// What is to be done.
 pub(super) struct Job {
     pub(super) work: Work,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: VecDeque<Entry>,
     pub(super) queries: BTreeMap<Index, Vec<QueryPort>>,
 }
 
@@ -32,8 +38,20 @@ pub(super) struct Job {
 pub(super) struct JobEnded {
     pub(super) work: Work,
     pub(super) batch: Batch,
-    /// Queries whose index was not reached.
-    pub(super) unanswered: BTreeMap<Index, Vec<QueryPort>>,
+    /// Entries that were not reached.
+    pub(super) entries: VecDeque<Entry>,
+    /// Queries that were not reached, or whose index was not.
+    pub(super) queries: BTreeMap<Index, Vec<QueryPort>>,
+}
+
+/// Tells the applier of its job's end, however that ends.
+struct TellsEnd(ActorRef<ApplierMessage>);
+
+impl Drop for TellsEnd {
+    fn drop(&mut self) {
+        // Its machine goes with the result if the applier has ended.
+        let _ = self.0.cast(ApplierMessage::JobEnded);
+    }
 }
 
 /// The task that waits for a job; dropped, it waits no longer.
@@ -59,10 +77,10 @@ impl Job {
         reason = "it waits for this job alone, and is aborted with its applier"
     )]
     pub(super) fn start(self, workers: Workers, applier: ActorRef<ApplierMessage>) -> RunningJob {
+        let tells_end = TellsEnd(applier);
         RunningJob(tokio::spawn(async move {
             let ended = self.run(&workers).await;
-            // Its machine goes with the result if the applier has ended.
-            let _ = applier.cast(ApplierMessage::JobEnded);
+            drop(tells_end);
             ended
         }))
     }
@@ -84,17 +102,38 @@ impl Job {
     }
 
     fn turn(mut self, replies: &HeldReplies) -> JobEnded {
-        self.answer_reached(replies);
-        let batch = self.work.apply_committed(&self.entries, replies);
-        self.answer_reached(replies);
-        JobEnded { work: self.work, batch, unanswered: self.queries }
+        let mut batch = Batch::Applied;
+        let clock = self.work.cx.clock.clone();
+        let began = clock.now();
+        for _ in 0..TURN_STEPS {
+            if clock.now().since(began) >= TURN {
+                break;
+            }
+            if let Some(port) = self.due_query() {
+                self.work.answer_query(port, replies);
+            } else if let Some(entry) = self.entries.pop_front() {
+                batch = self.work.apply_committed(&entry, replies);
+                if !matches!(batch, Batch::Applied) {
+                    break;
+                }
+            } else {
+                break;
+            }
+        }
+        JobEnded { work: self.work, batch, entries: self.entries, queries: self.queries }
     }
 
-    /// Answers the queries whose index is applied.
-    fn answer_reached(&mut self, replies: &HeldReplies) {
-        let later = self.queries.split_off(&self.work.applied().next());
-        for ports in std::mem::replace(&mut self.queries, later).into_values() {
-            self.work.answer_queries(ports, replies);
+    /// Takes out a query whose index is applied.
+    fn due_query(&mut self) -> Option<QueryPort> {
+        loop {
+            let mut first = self.queries.first_entry()?;
+            if *first.key() > self.work.applied() {
+                return None;
+            }
+            match first.get_mut().pop() {
+                Some(port) => return Some(port),
+                None => drop(first.remove()),
+            }
         }
     }
 }

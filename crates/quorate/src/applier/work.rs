@@ -18,9 +18,9 @@ use crate::gauge::Gauge;
 use crate::machine::{ApplyError, Execution, Executor, Lookup, QueryFailed, Taken};
 use crate::ports::{ProposalPort, QueryPort};
 
-/// How far a batch of entries was applied.
+/// How far entries were applied.
 pub(super) enum Batch {
-    /// All of them are applied.
+    /// All that were given are applied.
     Applied,
     /// Entries before the rest were lost with an actor.
     Gap,
@@ -43,48 +43,47 @@ impl Work {
         self.executor.applied().index
     }
 
-    /// Applies the entries that follow the last one applied and skips earlier ones.
-    pub(super) fn apply_committed(&mut self, entries: &[Entry], replies: &HeldReplies) -> Batch {
-        for entry in entries {
-            if entry.index <= self.applied() {
-                continue;
-            }
-            if entry.index != self.applied().next() {
-                return Batch::Gap;
-            }
-            self.gauge.begin();
-            let mut port = self.waiters.take(entry.log_id());
-            let run = self.executor.take_entry(entry, |machine, cx, envelope| {
-                machine.apply_command(cx, envelope, &mut port, replies)
-            });
-            match run {
-                Ok((taken, _events)) => {
-                    self.gauge.end(entry.index);
-                    if let Some(port) = port {
-                        self.answer_unapplied(port, entry, taken);
-                    }
+    /// Applies the entry if it follows the last one applied, and skips an earlier one.
+    pub(super) fn apply_committed(&mut self, entry: &Entry, replies: &HeldReplies) -> Batch {
+        if entry.index <= self.applied() {
+            return Batch::Applied;
+        }
+        if entry.index != self.applied().next() {
+            return Batch::Gap;
+        }
+        self.gauge.begin();
+        let mut port = self.waiters.take(entry.log_id());
+        let run = self.executor.take_entry(entry, |machine, cx, envelope| {
+            machine.apply_command(cx, envelope, &mut port, replies)
+        });
+        match run {
+            Ok((taken, _events)) => {
+                self.gauge.end(entry.index);
+                if let Some(port) = port {
+                    self.answer_unapplied(port, entry, taken);
                 }
-                Err(error) => {
-                    let (node, group, index) = (&self.cx.node, &self.cx.name, entry.index);
-                    tracing::error!(%node, %group, %index, %error, "the state machine cannot take an entry");
-                    if matches!(error, ApplyError::Newer { .. } | ApplyError::Unreadable { .. }) {
-                        self.gauge.halt();
-                    }
-                    self.poison.store(index.0, Ordering::Release);
-                    return Batch::Poisoned(error.to_string());
+                Batch::Applied
+            }
+            Err(error) => {
+                let (node, group, index) = (&self.cx.node, &self.cx.name, entry.index);
+                tracing::error!(%node, %group, %index, %error, "the state machine cannot take an entry");
+                if matches!(error, ApplyError::Newer { .. } | ApplyError::Unreadable { .. }) {
+                    self.gauge.halt();
                 }
+                self.poison.store(index.0, Ordering::Release);
+                Batch::Poisoned(error.to_string())
             }
         }
-        Batch::Applied
     }
 
-    /// Answers queries whose index is applied.
-    pub(super) fn answer_queries(&self, ports: Vec<QueryPort>, replies: &HeldReplies) {
-        for port in ports.into_iter().filter(|port| !port.is_abandoned()) {
-            match self.executor.running() {
-                Ok(machine) => machine.answer_query(port, self.applied(), replies),
-                Err(fault) => port.fail(query_error(QueryFailed::Faulted(fault))),
-            }
+    /// Answers a query whose index is applied.
+    pub(super) fn answer_query(&self, port: QueryPort, replies: &HeldReplies) {
+        if port.is_abandoned() {
+            return;
+        }
+        match self.executor.running() {
+            Ok(machine) => machine.answer_query(port, self.applied(), replies),
+            Err(fault) => port.fail(query_error(QueryFailed::Faulted(fault))),
         }
     }
 

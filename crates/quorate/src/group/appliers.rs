@@ -74,6 +74,8 @@ impl GroupState {
     ) {
         let _ = tokio::time::timeout(JOIN_MAX, applier.join).await;
         self.applier_ready = false;
+        // It has answered callers up to here; the next machine answers none before it is as far.
+        self.start.cx.replay.applied(self.gauge.applied());
         let (node, group) = (&self.start.cx.node, &self.start.cx.name);
         let poison = self.poison.load(Ordering::Acquire);
         if poison == NOT_RESTORED {

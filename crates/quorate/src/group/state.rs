@@ -85,6 +85,9 @@ impl GroupState {
         if let Some(index) = before.fault_here {
             faults.faulted(start.cx.node.clone(), index);
         }
+        if let Some(gauge) = &before.gauge {
+            start.cx.replay.applied(gauge.applied());
+        }
         let gauge = Arc::new(Gauge::new(start.cx.clock.clone()));
         Self {
             start,

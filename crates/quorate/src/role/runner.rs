@@ -123,7 +123,13 @@ impl<R: CoreRole> Runner<R> {
     /// Takes queries that need a read index. True if nothing is queued for a step yet: the actor tells itself to `step_reads`,
     /// so that one step asks for all that is in its mailbox before that.
     pub(crate) fn queue_reads(&mut self, ports: Vec<QueryPort>) -> bool {
-        let is_first = self.queued_reads.is_empty();
+        if self.role.is_none() {
+            for port in ports {
+                port.fail(QueryError::not_ready("the replica changed its role"));
+            }
+            return false;
+        }
+        let is_first = self.queued_reads.is_empty() && !ports.is_empty();
         for port in ports {
             self.next_read += 1;
             self.queued_reads.push(ReadId(self.next_read));
