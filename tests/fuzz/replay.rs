@@ -15,7 +15,7 @@ use quorate_core::{
     ReplicationSession, Round, Term, Time, encode_run,
 };
 use quorate_fuzz::{ALL, Target};
-use quorate_server::machine::{Store, StoreCommand};
+use quorate_server::machine::{DataCommand, DataMachine};
 
 fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -24,11 +24,11 @@ fn top() -> PathBuf {
 /// What a fuzzer begins with: one well-formed input of each kind.
 fn seeds() -> Result<Vec<(&'static str, &'static str, Vec<u8>)>> {
     let key = SessionKey::new(ClientId::of_name("till"), 1).into();
-    let kv = |command: KvCommand| Envelope::encode(&StoreCommand::Kv(command), Some(key), 1 << 20);
+    let kv = |command: KvCommand| Envelope::encode(&DataCommand::Kv(command), Some(key), 1 << 20);
     let set = kv(KvCommand::set("k", "v"))?;
-    let add = Envelope::encode(&StoreCommand::add("n", 7), None, 1 << 20)?;
+    let add = Envelope::encode(&DataCommand::add("n", 7), None, 1 << 20)?;
     let opaque = IdempotencyKey::of_text("8e03978e").into();
-    let opaque = Envelope::encode(&StoreCommand::add("n", 7), Some(opaque), 1 << 20)?;
+    let opaque = Envelope::encode(&DataCommand::add("n", 7), Some(opaque), 1 << 20)?;
     let mut seeds = vec![
         ("command", "set", set.to_vec()),
         ("command", "delete", kv(KvCommand::delete("k"))?.to_vec()),
@@ -37,7 +37,7 @@ fn seeds() -> Result<Vec<(&'static str, &'static str, Vec<u8>)>> {
         ("entries", "run", encode_run(&[entry(&set)]).to_vec()),
         ("message", "append", message(vec![entry(&set)]).encode().to_vec()),
         ("message", "heartbeat", message(Vec::new()).encode().to_vec()),
-        ("snapshot", "store", image(Store::default(), &set)?),
+        ("snapshot", "store", image(DataMachine::default(), &set)?),
         (
             "snapshot",
             "kv",

@@ -82,7 +82,7 @@ mod options;
 mod task;
 
 pub use actors::{kill_below, panic_in};
-pub use endpoint::{Exposed, Inbound, Parcel, Protocol, RemoteRef, Replies, ReplyPort, SinkClosed};
+pub use endpoint::{Exposed, Inbound, Protocol, RemoteRef, Replies, ReplyPort, SinkClosed};
 pub use error::{CallError, CallStep, CastError, NameError, ReplyError, Sent, StartError};
 pub use event::{
     DownReason, Gap, LinkChange, LinkEvent, LinkRefusal, LinkState, LinkStatus, MonitorChange, MonitorEvent,

@@ -9,8 +9,8 @@ use quorate_store::StoreHandle;
 use ractor::ActorRef;
 use tokio::sync::watch;
 
-use crate::applier::workers::Workers;
 use crate::clock::Clock;
+use crate::host::workers::Workers;
 use crate::messages::store::StoreMessage;
 use crate::protocol::{GroupProtocol, exposed_name};
 use crate::replay::ReplayMark;

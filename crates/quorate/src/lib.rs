@@ -30,6 +30,7 @@ mod error;
 mod gauge;
 mod group;
 mod handle;
+mod host;
 mod instance;
 mod lock;
 mod log_store;

@@ -1,4 +1,4 @@
-//! What the binary `quorate` runs: a node with one group, [`GROUP`], whose [`machine::Store`] holds keys and counters,
+//! What the binary `quorate` runs: a node with one group, [`GROUP`], whose [`machine::DataMachine`] holds keys and counters,
 //! and a REST API in front of it.
 //!
 //! - [`serve()`]: one node of a cluster, with its API. [`dev()`]: a whole cluster in one process.

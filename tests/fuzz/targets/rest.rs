@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use quorate::store::SimDisk;
 use quorate::{GroupHandle, Node};
 use quorate_server::api::ProblemBody;
-use quorate_server::machine::Store;
+use quorate_server::machine::DataMachine;
 use quorate_server::{ApiOptions, AppState, GROUP, router};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
@@ -29,7 +29,7 @@ const REQUESTS_MAX: u64 = 20_000;
 struct Served {
     runtime: Runtime,
     node: Node,
-    group: GroupHandle<Store>,
+    group: GroupHandle<DataMachine>,
     router: Router,
     requests: u64,
 }
@@ -80,7 +80,7 @@ impl Served {
         let (node, group) = runtime.block_on(async {
             let node = Node::builder("node0", "nowhere").disk(Box::new(SimDisk::new()));
             let node = node.on_callers_runtime().inline_disk().start().await.expect("a node in memory");
-            let group = node.group(GROUP, Store::default()).await.expect("its group");
+            let group = node.group(GROUP, DataMachine::default()).await.expect("its group");
             (node, group)
         });
         let state = AppState::new(node.clone(), group.clone(), "localhost:1", ApiOptions::default());

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use quorate::machine::{Counter, Executor, Kv, RestoreError, SnapshotReader, StateMachine};
-use quorate_server::machine::Store;
+use quorate_server::machine::DataMachine;
 
 use super::error_text;
 
 pub(super) fn run(bytes: &[u8]) {
     read::<Counter>(bytes);
     read::<Kv>(bytes);
-    read::<Store>(bytes);
+    read::<DataMachine>(bytes);
 }
 
 fn read<M: StateMachine + Default>(bytes: &[u8]) {

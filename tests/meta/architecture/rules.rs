@@ -181,7 +181,7 @@ pub(crate) const RULES: &[Rule] = &[
         why: "a replicator owns a window; what it needs it asks of its leader, and acknowledgements are not its business",
     },
     Rule {
-        within: &["crates/quorate/src/applier"],
+        within: &["crates/quorate/src/applier", "crates/quorate/src/host"],
         except: &[],
         forbidden: &[
             Path("crate::store"),
@@ -288,7 +288,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         within: &["crates/quorate/src/messages"],
-        except: &["crates/quorate/src/messages/node.rs"],
+        except: &[],
         forbidden: &[
             Path("crate::applier"),
             Path("crate::client"),
@@ -339,8 +339,8 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         within: &["crates/quorate/src"],
         except: &[
-            "crates/quorate/src/applier/held.rs",
-            "crates/quorate/src/applier/workers.rs",
+            "crates/quorate/src/host/held.rs",
+            "crates/quorate/src/host/workers.rs",
             "crates/quorate/src/client/session_pool.rs",
             "crates/quorate/src/client/nodes.rs",
             "crates/quorate/src/lock.rs",

@@ -27,6 +27,6 @@ pub(crate) use exposures::Exposures;
 pub(crate) use observers::LinkObservers;
 pub(crate) use peer::{Peer, Peers, Target};
 pub use protocol::{Inbound, Protocol};
-pub use remote::{Parcel, RemoteRef};
+pub use remote::RemoteRef;
 pub use reply::{Replies, ReplyPort};
 pub(crate) use requests::serve_inbound;

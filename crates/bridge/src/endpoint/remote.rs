@@ -4,10 +4,8 @@ use super::call::Call;
 use super::peer::Peer;
 use super::protocol::Protocol;
 use crate::connection::{Connection, ItemKind, PushError};
-use crate::error::{CallError, CallStep, CastError, check_name};
-use crate::frame::{
-    self, CallBody, CastBody, Class, FrameKind, NAME_BYTES_MAX, close_bin, decode, encode_payload,
-};
+use crate::error::{CallError, CallStep, CastError};
+use crate::frame::{self, CallBody, CastBody, Class, FrameKind, close_bin, decode, encode_payload};
 use bytes::{Bytes, BytesMut};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -40,23 +38,6 @@ impl<P: Protocol> std::fmt::Debug for RemoteRef<P> {
     }
 }
 
-/// A cast encoded once, to be sent to the actor of one name on several nodes.
-#[derive(Clone)]
-pub struct Parcel<P: Protocol> {
-    frame: Bytes,
-    protocol: PhantomData<fn(P)>,
-}
-
-impl<P: Protocol> Parcel<P> {
-    /// Encodes `message` for the actor called `name`, wherever it is sent.
-    pub fn new(name: &str, message: &P::Message) -> Result<Self, CastError> {
-        check_name("actor name", name, NAME_BYTES_MAX)
-            .map_err(|error| CastError::Malformed { detail: error.to_string() })?;
-        let tag = crc32fast::hash(P::NAME.as_bytes());
-        Ok(Self { frame: encode_cast::<P>(name, tag, message)?, protocol: PhantomData })
-    }
-}
-
 impl<P: Protocol> RemoteRef<P> {
     pub(crate) fn new(peer: Arc<Peer>, name: &str) -> Self {
         let protocol_tag = crc32fast::hash(P::NAME.as_bytes());
@@ -75,11 +56,6 @@ impl<P: Protocol> RemoteRef<P> {
         &self.peer.node
     }
 
-    /// True while the link is up.
-    pub fn is_connected(&self) -> bool {
-        self.connection().is_ok()
-    }
-
     /// Why the link is not up; `None` while it is.
     pub fn why_not_connected(&self) -> Option<String> {
         self.connection().is_err().then(|| self.peer.why_not_connected())
@@ -88,17 +64,10 @@ impl<P: Protocol> RemoteRef<P> {
     /// Sends `message` without waiting. `Ok` means that it is queued, nothing more.
     pub fn cast(&self, message: &P::Message) -> Result<(), CastError> {
         let connection = self.connection()?;
-        let frame = encode_cast::<P>(&self.name, self.protocol_tag, message)?;
-        self.queue_cast(&connection, frame)
-    }
-
-    /// Sends a cast that was encoded before. It goes to the name the parcel was made for.
-    pub fn cast_parcel(&self, parcel: &Parcel<P>) -> Result<(), CastError> {
-        self.queue_cast(&*self.connection()?, parcel.frame.clone())
-    }
-
-    fn queue_cast(&self, connection: &Connection, frame: Bytes) -> Result<(), CastError> {
-        check_length(connection, frame.len())?;
+        let mut buffer = frame::open(256);
+        let at = CastBody::open(&mut buffer, &self.name, self.protocol_tag, u32::from(P::VERSION));
+        let frame = finish_frame::<P>(buffer, at, FrameKind::Cast, message)?;
+        check_length(&connection, frame.len())?;
         connection.send(self.class, ItemKind::Cast, frame).map_err(|error| self.cast_error(error))?;
         Ok(())
     }
@@ -143,12 +112,6 @@ impl<P: Protocol> RemoteRef<P> {
             PushError::Closed { reason } => CastError::NotConnected { node, reason: reason.to_string() },
         }
     }
-}
-
-fn encode_cast<P: Protocol>(name: &str, tag: u32, message: &P::Message) -> Result<Bytes, CastError> {
-    let mut buffer = frame::open(256);
-    let at = CastBody::open(&mut buffer, name, tag, u32::from(P::VERSION));
-    finish_frame::<P>(buffer, at, FrameKind::Cast, message)
 }
 
 fn finish_frame<P: Protocol>(

@@ -213,22 +213,6 @@ async fn casts_to_an_unknown_name_are_counted() {
 }
 
 #[tokio::test]
-async fn one_parcel_serves_several_nodes() {
-    let (a, b) = pair().await;
-    let c = start(options("c")).await;
-    a.add_peer(PeerAddress::new("c", address(&c))).unwrap();
-    up(&a, "c").await;
-    let log = Log::default();
-    b.expose("echo", echo(&log)).unwrap();
-    c.expose("echo", echo(&log)).unwrap();
-    let parcel = Parcel::<Echo>::new("echo", &Say::Number(5)).unwrap();
-    for node in ["b", "c"] {
-        echo_ref(&a, node).cast_parcel(&parcel).unwrap();
-    }
-    until("both have it", || *log.lock().unwrap() == [Say::Number(5), Say::Number(5)]).await;
-}
-
-#[tokio::test]
 async fn a_big_message_does_not_delay_control() {
     let (a, b) = pair().await;
     let log = Log::default();

@@ -16,12 +16,12 @@ use quorate_core::{Entry, Index, RoleEvent, Term};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 use tokio::task::JoinHandle;
 
-use crate::applier::host::MachineFactory;
 use crate::applier::job::{Job, JobEnded, RunningJob};
 use crate::applier::waiters::Waiters;
 use crate::applier::work::{Batch, Work};
 use crate::context::GroupContext;
 use crate::gauge::Gauge;
+use crate::host::machine::MachineFactory;
 use crate::messages::applier::{ApplierMessage, ApplierRef};
 use crate::messages::group::{GroupMessage, GroupRef};
 use crate::ports::{ProposalPort, QueryPort};

@@ -13,9 +13,9 @@ use quorate_core::{Entry, Index};
 use ractor::ActorRef;
 use tokio::task::JoinHandle;
 
-use crate::applier::held::HeldReplies;
 use crate::applier::work::{Batch, Work};
-use crate::applier::workers::Workers;
+use crate::host::held::HeldReplies;
+use crate::host::workers::Workers;
 use crate::messages::applier::ApplierMessage;
 use crate::ports::QueryPort;
 

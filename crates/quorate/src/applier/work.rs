@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use quorate_core::{Entry, Index, LogId};
 
-use crate::applier::held::HeldReplies;
-use crate::applier::host::{MachineHost, query_error};
 use crate::applier::waiters::Waiters;
 use crate::context::GroupContext;
 use crate::error::ProposeError;
 use crate::gauge::Gauge;
+use crate::host::held::HeldReplies;
+use crate::host::machine::{MachineHost, query_error};
 use crate::machine::{ApplyError, Execution, Executor, Lookup, QueryFailed, Taken};
 use crate::ports::{ProposalPort, QueryPort};
 

@@ -48,10 +48,8 @@ impl Actor for GroupActor {
         state: &mut GroupState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            GroupMessage::ForRole { epoch, event } => {
-                if epoch.is_none_or(|epoch| epoch == state.epoch) {
-                    state.for_role(event);
-                }
+            GroupMessage::ForRole { epoch, event } if epoch.is_none_or(|epoch| epoch == state.epoch) => {
+                state.for_role(event);
             }
             GroupMessage::MembershipChanged(membership) => {
                 state.membership_changed(membership);
@@ -63,12 +61,7 @@ impl Actor for GroupActor {
                 state.publish(&me);
             }
             GroupMessage::RoleEnded(ended) if ended.epoch == state.epoch => state.next_role(&me, ended).await,
-            GroupMessage::LeaderKnown { .. } | GroupMessage::RoleEnded(_) => {}
-            GroupMessage::Located(position) => {
-                if let Some(position) = position {
-                    state.tell_role(RoleEvent::Located(position));
-                }
-            }
+            GroupMessage::Located(Some(position)) => state.tell_role(RoleEvent::Located(position)),
             GroupMessage::Loaded { epoch, result } => state.loaded(&me, epoch, result).await,
             GroupMessage::ApplierReady { applied } => state.applier_ready(&me, applied).await,
             GroupMessage::EntriesUnreadable(reason) => state.entries_unreadable(&me, reason),
@@ -76,26 +69,27 @@ impl Actor for GroupActor {
             GroupMessage::Link { peer, up } => state.tell_leader(LeaderMessage::Link { peer, up }),
             GroupMessage::PeerKnown { peer, incarnation } => state.peer_known(peer, incarnation),
             GroupMessage::StoreAway => state.tell_role(RoleEvent::StoreAway),
-            GroupMessage::StoreBack => match &state.role {
-                Some(_) => state.tell_role(RoleEvent::StoreBack),
-                None => state.load(&me),
-            },
-            GroupMessage::Transfer { to, reply } => {
-                state.tell_leader(LeaderMessage::Transfer { to, reply });
-            }
+            GroupMessage::StoreBack if state.role.is_none() => state.load(&me),
+            GroupMessage::StoreBack => state.tell_role(RoleEvent::StoreBack),
+            GroupMessage::Transfer { to, reply } => state.tell_leader(LeaderMessage::Transfer { to, reply }),
             GroupMessage::Inspect(reply) => state.inspect(reply),
             GroupMessage::ReadLog { from, through, reply } => state.read_log(from, through, reply),
             GroupMessage::Close { detail, reply } => state.close(&me, detail, reply),
-            GroupMessage::RestartRole(epoch) => {
-                if epoch == state.epoch && state.role.is_none() {
-                    state.load(&me);
-                }
+            GroupMessage::RestartRole(epoch) if epoch == state.epoch && state.role.is_none() => {
+                state.load(&me);
             }
-            GroupMessage::RestartApplier(number) => {
-                if number == state.applier_number && state.applier.is_none() {
-                    state.begin_applier(&me).await;
-                }
+            GroupMessage::RestartApplier(number)
+                if number == state.applier_number && state.applier.is_none() =>
+            {
+                state.begin_applier(&me).await;
             }
+            // Of an earlier role or applier, or a read that failed.
+            GroupMessage::ForRole { .. }
+            | GroupMessage::LeaderKnown { .. }
+            | GroupMessage::RoleEnded(_)
+            | GroupMessage::Located(None)
+            | GroupMessage::RestartRole(_)
+            | GroupMessage::RestartApplier(_) => {}
             GroupMessage::LookForLeader(timer) => state.log_still_leaderless(&me, timer),
             GroupMessage::RepeatFault => state.repeat_fault(&me),
             GroupMessage::Panic => {

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use quorate_bridge::{Exposed, Inbound, PeerInfo, PeerKind, ReplyPort};
 use quorate_core::{Message, Proposal, RoleEvent};
 
-use crate::applier::host::MachineFactory;
 use crate::error::{NotReadyReason, ProposeError};
+use crate::host::machine::MachineFactory;
 use crate::messages::group::GroupMessage;
 use crate::messages::role::Submission;
 use crate::ports::{ProposalPort, QueryPort};

@@ -9,11 +9,11 @@ use quorate_store::LoadedGroup;
 use ractor::{ActorCell, ActorRef};
 use tokio::task::JoinHandle;
 
-use crate::applier::host::MachineFactory;
 use crate::context::GroupContext;
 use crate::gauge::Gauge;
 use crate::group::faults::Faults;
 use crate::group::leader_log::LeaderLog;
+use crate::host::machine::MachineFactory;
 use crate::messages::applier::ApplierRef;
 use crate::messages::group::GroupMessage;
 use crate::messages::role::{LeaderMessage, RoleRef};

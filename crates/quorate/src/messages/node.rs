@@ -8,8 +8,8 @@ use quorate_store::GroupError as StoreGroupError;
 use ractor::ActorRef;
 use tokio::sync::oneshot;
 
-use crate::applier::host::MachineFactory;
 use crate::error::GroupError;
+use crate::host::machine::MachineFactory;
 use crate::route_watch::RouteReceiver;
 
 /// The address of a node's root supervisor.

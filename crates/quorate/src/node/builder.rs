@@ -9,10 +9,10 @@ use std::time::Duration;
 use quorate_bridge::{Net, TokioNet};
 use quorate_core::{Member, NodeId};
 
-use crate::applier::workers::Workers;
 use crate::clock::{self, WallClock};
 use crate::config::Config;
 use crate::handle::group::GroupHandle;
+use crate::host::workers::Workers;
 use crate::machine::StateMachine;
 use crate::node::error::StartError;
 use crate::node::handle::Node;

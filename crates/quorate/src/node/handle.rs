@@ -8,12 +8,12 @@ use quorate_bridge::LinkStatus;
 use quorate_core::NodeId;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::applier::host::{MachineFactory, factory_of};
 use crate::config::Config;
 use crate::error::{GroupError, NodeFailure};
 use crate::handle::group::GroupHandle;
 use crate::handle::retry::HandleInner;
 use crate::handle::status::{GroupStatus, status};
+use crate::host::machine::{MachineFactory, factory_of};
 use crate::machine::StateMachine;
 use crate::messages::node::{NodeMessage, OpenGroup};
 use crate::node::inspect::{self, ActorStatus, Injury};

@@ -8,8 +8,8 @@ use ractor::Actor;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::applier::workers::WorkerThreads;
 use crate::error::NodeFailure;
+use crate::host::workers::WorkerThreads;
 use crate::node::actor::NodeActor;
 use crate::node::error::StartError;
 use crate::node::open::open;

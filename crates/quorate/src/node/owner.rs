@@ -11,11 +11,11 @@ use quorate_store::StoreHandle;
 use ractor::ActorRef;
 use tokio::sync::watch;
 
-use crate::applier::workers::Workers;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::NodeFailure;
 use crate::group::state::GroupStart;
+use crate::host::workers::Workers;
 use crate::lock::lock;
 use crate::messages::node::NodeRef;
 use crate::messages::store::StoreMessage;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use quorate_bridge::Net;
 use quorate_core::{Member, Membership, NodeId};
 
-use crate::applier::workers::Workers;
 use crate::clock::WallClock;
 use crate::config::Config;
+use crate::host::workers::Workers;
 
 /// Where the actors run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

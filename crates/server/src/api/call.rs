@@ -17,7 +17,7 @@ use super::params::{CallParams, ListParams, Params, ReadParams, WriteParams, con
 use super::problem::{Problem, Rejection};
 use super::ready::explained;
 use super::state::AppState;
-use crate::machine::{CounterReply, StoreAnswer, StoreCommand, StoreQuery, StoreReply};
+use crate::machine::{CounterReply, DataAnswer, DataCommand, DataQuery, DataReply};
 
 /// A call with its parameters and its deadline, at a node that may answer it.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ impl<P: CallParams> ReadCall<P> {
     }
 
     /// Asks the state machine.
-    pub(crate) async fn query(&self, query: StoreQuery) -> Result<Answered<StoreAnswer>, Problem> {
+    pub(crate) async fn query(&self, query: DataQuery) -> Result<Answered<DataAnswer>, Problem> {
         ask(&self.call.state, query, self.consistency, self.call.timeout).await
     }
 }
@@ -118,8 +118,8 @@ impl ReadCall<ListParams> {
     /// Queries a page; hold the permit while building the response.
     pub(crate) async fn page(
         &self,
-        query: StoreQuery,
-    ) -> Result<(Answered<StoreAnswer>, SemaphorePermit<'_>), Problem> {
+        query: DataQuery,
+    ) -> Result<(Answered<DataAnswer>, SemaphorePermit<'_>), Problem> {
         let (state, asked) = (&self.call.state, Instant::now());
         let permit = state.page_permit(self.call.timeout).await?;
         let left = self.call.timeout.saturating_sub(asked.elapsed());
@@ -130,10 +130,10 @@ impl ReadCall<ListParams> {
 /// Outside the generic [`ReadCall`], so that it is compiled once.
 async fn ask(
     state: &AppState,
-    query: StoreQuery,
+    query: DataQuery,
     consistency: Consistency,
     timeout: Duration,
-) -> Result<Answered<StoreAnswer>, Problem> {
+) -> Result<Answered<DataAnswer>, Problem> {
     // No value can be there under such a name: a client that asks for it has made a mistake.
     query.check()?;
     match state.group().query_by(query, consistency, timeout).await {
@@ -161,7 +161,7 @@ pub(crate) struct WriteCall {
 
 impl WriteCall {
     /// Proposes a command and waits until it is applied.
-    pub(crate) async fn propose(&self, command: StoreCommand) -> Result<Applied<StoreReply>, Problem> {
+    pub(crate) async fn propose(&self, command: DataCommand) -> Result<Applied<DataReply>, Problem> {
         let group = self.state.group();
         command.check()?;
         let applied = match self.key {
@@ -186,12 +186,12 @@ impl FromRequestParts<AppState> for WriteCall {
 
 /// Maps a reply that does not belong to the command to a problem: the machine refused it, or a build before this one kept the
 /// reply to another kind of command under the key.
-pub(crate) fn unexpected_reply(reply: &StoreReply) -> Problem {
+pub(crate) fn unexpected_reply(reply: &DataReply) -> Problem {
     match reply {
-        StoreReply::Kv(KvReply::Refused(refusal)) | StoreReply::Counter(CounterReply::Refused(refusal)) => {
+        DataReply::Kv(KvReply::Refused(refusal)) | DataReply::Counter(CounterReply::Refused(refusal)) => {
             Problem::from(*refusal)
         }
-        StoreReply::Kv(_) | StoreReply::Counter(_) => {
+        DataReply::Kv(_) | DataReply::Counter(_) => {
             let detail = "this Idempotency-Key was used before, for another kind of command; its reply was found, and \
                           this command was not applied";
             Problem::new(Code::IdempotencyMismatch, detail)

@@ -16,7 +16,7 @@ use super::headers::{INDEX_HEADER, applied_header, entry_headers, idempotency_ke
 use super::params::ReadParams;
 use super::problem::{Problem, Problems};
 use super::text::{Encoding, bytes_of, optional_text_of};
-use crate::machine::{StoreAnswer, StoreReply};
+use crate::machine::{DataAnswer, DataReply};
 
 /// One command. Nothing else may stand beside its fields.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
@@ -186,7 +186,7 @@ async fn write(call: &WriteCall, command: KvCommand) -> Result<Response, Problem
     };
     let applied = call.propose(command.clone().into()).await?;
     let (index, term) = (applied.index, applied.term);
-    let StoreReply::Kv(reply) = &applied.reply else { return Err(unexpected_reply(&applied.reply)) };
+    let DataReply::Kv(reply) = &applied.reply else { return Err(unexpected_reply(&applied.reply)) };
     let done = match (command, reply) {
         (KvCommand::Set { .. }, KvReply::Set { .. }) => CommandDone::Set(SetDone { ok: true, index, term }),
         (KvCommand::Delete { .. }, KvReply::Deleted { previous }) => {
@@ -208,7 +208,7 @@ async fn write(call: &WriteCall, command: KvCommand) -> Result<Response, Problem
 async fn get(call: &ReadCall, key: String) -> Result<Response, Problem> {
     let Answered { answer, applied } = call.query(KvQuery::get(key).into()).await?;
     match answer {
-        StoreAnswer::Kv(KvAnswer::Value(found)) => {
+        DataAnswer::Kv(KvAnswer::Value(found)) => {
             let (value, encoding) = optional_text_of(found.as_ref().map(|found| &found.value));
             let done = Json(GetDone { ok: true, value, encoding });
             let mut response = (applied_header(applied), done).into_response();

@@ -15,7 +15,7 @@ use super::headers::{applied_header, entry_headers};
 use super::params::{ListParams, PathName, ReadParams, WriteParams};
 use super::problem::{Problem, Problems};
 use crate::machine::{
-    CounterCommand, CounterItem, CounterReply, StoreAnswer, StoreCommand, StoreQuery, StoreReply,
+    CounterCommand, CounterItem, CounterReply, DataAnswer, DataCommand, DataQuery, DataReply,
 };
 
 /// What is added.
@@ -116,8 +116,8 @@ pub(crate) async fn add(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let AddBody { amount } = body.parse()?;
-    let applied = call.propose(StoreCommand::add(name, amount)).await?;
-    if let StoreReply::Counter(CounterReply::Overflow { value }) = applied.reply {
+    let applied = call.propose(DataCommand::add(name, amount)).await?;
+    if let DataReply::Counter(CounterReply::Overflow { value }) = applied.reply {
         let detail = format!("the counter stays at {value}: adding {amount} would overflow it");
         return Err(Problem::new(Code::Overflow, detail));
     }
@@ -140,13 +140,13 @@ pub(crate) async fn set_counter(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let SetBody { value } = body.parse()?;
-    counter_now(&call.propose(StoreCommand::Counter(CounterCommand::Set { name, value })).await?)
+    counter_now(&call.propose(DataCommand::Counter(CounterCommand::Set { name, value })).await?)
 }
 
 /// What a counter is after a write.
-fn counter_now(applied: &Applied<StoreReply>) -> Result<Response, Problem> {
+fn counter_now(applied: &Applied<DataReply>) -> Result<Response, Problem> {
     let Applied { reply, index, term } = applied;
-    let StoreReply::Counter(CounterReply::Now { value }) = reply else { return Err(unexpected_reply(reply)) };
+    let DataReply::Counter(CounterReply::Now { value }) = reply else { return Err(unexpected_reply(reply)) };
     let now = CounterValue { ok: true, value: *value, index: *index };
     Ok((entry_headers(*index, *term), Json(now)).into_response())
 }
@@ -161,10 +161,10 @@ fn counter_now(applied: &Applied<StoreReply>) -> Result<Response, Problem> {
     responses((status = 200, description = "There is no counter of this name", body = CounterDeleted), Problems)
 )]
 pub(crate) async fn delete_counter(PathName(name): PathName, call: WriteCall) -> Result<Response, Problem> {
-    let applied = call.propose(StoreCommand::Counter(CounterCommand::Delete { name })).await?;
+    let applied = call.propose(DataCommand::Counter(CounterCommand::Delete { name })).await?;
     let (index, term) = (applied.index, applied.term);
     match &applied.reply {
-        StoreReply::Counter(CounterReply::Deleted { existed }) => {
+        DataReply::Counter(CounterReply::Deleted { existed }) => {
             let done = CounterDeleted { ok: true, deleted: *existed, index, term };
             Ok((entry_headers(index, term), Json(done)).into_response())
         }
@@ -179,10 +179,10 @@ pub(crate) async fn delete_counter(PathName(name): PathName, call: WriteCall) ->
     responses((status = 200, description = "The counter", body = CounterValue), Problems)
 )]
 pub(crate) async fn get_counter(PathName(name): PathName, call: ReadCall) -> Result<Response, Problem> {
-    let Answered { answer, applied } = call.query(StoreQuery::Counter { name }).await?;
+    let Answered { answer, applied } = call.query(DataQuery::Counter { name }).await?;
     let (value, index) = match answer {
-        StoreAnswer::Counter(Some(CounterItem { value, index, .. })) => (value, index),
-        StoreAnswer::Counter(None) => (0, 0),
+        DataAnswer::Counter(Some(CounterItem { value, index, .. })) => (value, index),
+        DataAnswer::Counter(None) => (0, 0),
         _ => return Err(unexpected_answer()),
     };
     Ok((applied_header(applied), Json(CounterValue { ok: true, value, index })).into_response())
@@ -196,9 +196,9 @@ pub(crate) async fn get_counter(PathName(name): PathName, call: ReadCall) -> Res
 pub(crate) async fn list_counters(call: ReadCall<ListParams>) -> Result<Response, Problem> {
     let (prefix, after, limit) = call.params().page()?;
     let (Answered { answer, applied }, _permit) =
-        call.page(StoreQuery::Counters { prefix, after, limit }).await?;
+        call.page(DataQuery::Counters { prefix, after, limit }).await?;
     match answer {
-        StoreAnswer::Counters { items, next: cursor } => {
+        DataAnswer::Counters { items, next: cursor } => {
             let entry = |CounterItem { name, value, index }| CounterEntry { name, value, index };
             let page = CounterPage { ok: true, items: items.into_iter().map(entry).collect(), cursor };
             Ok((applied_header(applied), Json(page)).into_response())

@@ -17,7 +17,7 @@ use super::headers::{INDEX_HEADER, applied_header, entry_headers};
 use super::params::{ListParams, PathName, ReadParams, WriteParams};
 use super::problem::{Problem, Problems};
 use super::text::{Encoding, text_of};
-use crate::machine::{StoreAnswer, StoreQuery, StoreReply};
+use crate::machine::{DataAnswer, DataQuery, DataReply};
 
 /// A page of keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -83,7 +83,7 @@ pub(crate) async fn get_key(
     conditions: ReadConditions,
 ) -> Result<Response, Problem> {
     let Answered { answer, applied } = call.query(KvQuery::get(key.clone()).into()).await?;
-    let StoreAnswer::Kv(KvAnswer::Value(found)) = answer else { return Err(unexpected_answer()) };
+    let DataAnswer::Kv(KvAnswer::Value(found)) = answer else { return Err(unexpected_answer()) };
     let version = found.as_ref().map(|found| found.index);
     let mut response = match (conditions.check(version), found) {
         (ReadVerdict::Failed, _) => wrong_version(version).into_response(),
@@ -136,7 +136,7 @@ pub(crate) async fn put_key(
     let applied = call.propose(command.into()).await?;
     let (index, term) = (applied.index, applied.term);
     match &applied.reply {
-        StoreReply::Kv(KvReply::Set { .. } | KvReply::Swapped { .. }) => {
+        DataReply::Kv(KvReply::Set { .. } | KvReply::Swapped { .. }) => {
             Ok((entry_headers(index, term), Json(SetDone { ok: true, index, term })).into_response())
         }
         reply => Err(not_held(reply)),
@@ -170,7 +170,7 @@ pub(crate) async fn delete_key(
     let applied = call.propose(command.into()).await?;
     let (index, term) = (applied.index, applied.term);
     match &applied.reply {
-        StoreReply::Kv(KvReply::Deleted { previous } | KvReply::Swapped { previous }) => {
+        DataReply::Kv(KvReply::Deleted { previous } | KvReply::Swapped { previous }) => {
             let deleted = previous.is_some();
             Ok((entry_headers(index, term), Json(KvDeleted { ok: true, deleted, index, term }))
                 .into_response())
@@ -187,9 +187,9 @@ pub(crate) async fn delete_key(
 pub(crate) async fn list_keys(call: ReadCall<ListParams>) -> Result<Response, Problem> {
     let (prefix, after, limit) = call.params().page()?;
     let (Answered { answer, applied }, _permit) =
-        call.page(StoreQuery::Kv(KvQuery::List { prefix, after, limit })).await?;
+        call.page(DataQuery::Kv(KvQuery::List { prefix, after, limit })).await?;
     match answer {
-        StoreAnswer::Kv(KvAnswer::List { items, next: cursor }) => {
+        DataAnswer::Kv(KvAnswer::List { items, next: cursor }) => {
             let entry = |item: quorate::machine::KvItem| {
                 let (value, encoding) = text_of(&item.value);
                 KvEntry { key: item.key, value, encoding, index: item.index.0 }
@@ -202,9 +202,9 @@ pub(crate) async fn list_keys(call: ReadCall<ListParams>) -> Result<Response, Pr
 }
 
 /// The condition did not hold: a problem with the version that the key has.
-fn not_held(reply: &StoreReply) -> Problem {
+fn not_held(reply: &DataReply) -> Problem {
     match reply {
-        StoreReply::Kv(KvReply::Kept { current }) => {
+        DataReply::Kv(KvReply::Kept { current }) => {
             wrong_version(current.as_ref().map(|current| current.index))
         }
         reply => unexpected_reply(reply),

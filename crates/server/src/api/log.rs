@@ -12,7 +12,7 @@ use super::params::{Params, limited};
 use super::problem::{Problem, Problems};
 use super::state::AppState;
 use super::text::{Encoding, text_of};
-use crate::machine::{CounterCommand, StoreCommand};
+use crate::machine::{CounterCommand, DataCommand};
 
 /// Entries on a page where the request names no `limit`.
 const LOG_ITEMS: u64 = 100;
@@ -119,7 +119,7 @@ pub(crate) async fn log(
     Ok(Json(page))
 }
 
-fn line(entry: LogEntry<StoreCommand>) -> LogLine {
+fn line(entry: LogEntry<DataCommand>) -> LogLine {
     let kind = match entry.kind {
         EntryKind::Command => "command",
         EntryKind::Membership => "membership",
@@ -136,22 +136,22 @@ fn line(entry: LogEntry<StoreCommand>) -> LogLine {
     }
 }
 
-impl From<StoreCommand> for LoggedCommand {
-    fn from(command: StoreCommand) -> Self {
+impl From<DataCommand> for LoggedCommand {
+    fn from(command: DataCommand) -> Self {
         logged(command)
     }
 }
 
-fn logged(command: StoreCommand) -> LoggedCommand {
+fn logged(command: DataCommand) -> LoggedCommand {
     let of = |operation: &str, key: String| LoggedCommand {
         operation: operation.to_owned(),
         key,
         ..LoggedCommand::default()
     };
     match command {
-        StoreCommand::Kv(KvCommand::Set { key, value }) => with_value(of("set", key), Some(&value)),
-        StoreCommand::Kv(KvCommand::Delete { key }) => of("delete", key),
-        StoreCommand::Kv(KvCommand::CompareAndSet { key, expected, value }) => {
+        DataCommand::Kv(KvCommand::Set { key, value }) => with_value(of("set", key), Some(&value)),
+        DataCommand::Kv(KvCommand::Delete { key }) => of("delete", key),
+        DataCommand::Kv(KvCommand::CompareAndSet { key, expected, value }) => {
             let expected = match expected {
                 KvExpected::Absent => "no value".to_owned(),
                 KvExpected::Value(value) => format!("value {}", text_of(&value).0),
@@ -159,13 +159,13 @@ fn logged(command: StoreCommand) -> LoggedCommand {
             };
             LoggedCommand { expected: Some(expected), ..with_value(of("cas", key), value.as_ref()) }
         }
-        StoreCommand::Counter(CounterCommand::Add { name, amount }) => {
+        DataCommand::Counter(CounterCommand::Add { name, amount }) => {
             LoggedCommand { amount: Some(amount), ..of("add", name) }
         }
-        StoreCommand::Counter(CounterCommand::Set { name, value }) => {
+        DataCommand::Counter(CounterCommand::Set { name, value }) => {
             LoggedCommand { amount: Some(value), ..of("set_counter", name) }
         }
-        StoreCommand::Counter(CounterCommand::Delete { name }) => of("delete_counter", name),
+        DataCommand::Counter(CounterCommand::Delete { name }) => of("delete_counter", name),
     }
 }
 

@@ -183,7 +183,7 @@ mod tests {
         drop(taken);
         let node = quorate::Node::builder("node0", directory.path()).listen("127.0.0.1:0");
         let node = node.peer("node1", &silent).start().await.expect("it starts");
-        let group = node.group("main", crate::machine::Store::default()).await.expect("it opens");
+        let group = node.group("main", crate::machine::DataMachine::default()).await.expect("it opens");
         let links = loop {
             let links = node.links();
             if links.iter().any(|link| link.last_error.is_some()) {
@@ -231,7 +231,7 @@ mod tests {
         config.node.persist_stall_ms_max = 200;
         let node = Node::builder("node0", "unused").disk(Box::new(disk.clone())).config(config);
         let node = node.start().await.expect("it starts");
-        let group = node.group("main", crate::machine::Store::default()).await.expect("it opens");
+        let group = node.group("main", crate::machine::DataMachine::default()).await.expect("it opens");
         assert_eq!(group.wait_for_leader(Duration::from_secs(60)).await.as_ref(), Some(node.id()));
         let state = AppState::new(node.clone(), group, "localhost:1", ApiOptions::default());
         let of = |checks: &[Check], name: &str| {
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(until(true).await, "answers");
         disk.stall(true);
         let command =
-            crate::machine::StoreCommand::Counter(CounterCommand::Add { name: "n".into(), amount: 1 });
+            crate::machine::DataCommand::Counter(CounterCommand::Add { name: "n".into(), amount: 1 });
         let unknown =
             state.group().propose_by(command, Duration::from_millis(50)).await.expect_err("it hangs");
         assert_eq!(unknown.outcome(), quorate::Outcome::Unknown);

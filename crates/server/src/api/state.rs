@@ -13,7 +13,7 @@ use super::options::ApiOptions;
 use super::problem::Problem;
 use crate::address::split;
 use crate::descriptors::PEER_CALLS_MAX;
-use crate::machine::Store;
+use crate::machine::DataMachine;
 
 /// The pause between two looks at a replica that is being loaded.
 const START_PAUSE: Duration = Duration::from_millis(5);
@@ -28,7 +28,7 @@ pub struct AppState {
 
 struct Shared {
     node: Node,
-    group: GroupHandle<Store>,
+    group: GroupHandle<DataMachine>,
     options: ApiOptions,
     names: Names,
     /// Calls to other nodes' APIs.
@@ -54,7 +54,7 @@ impl AppState {
     /// Of a node, its group, the address at which clients reach the API, and the API's bounds.
     pub fn new(
         node: Node,
-        group: GroupHandle<Store>,
+        group: GroupHandle<DataMachine>,
         address: impl Into<String>,
         options: ApiOptions,
     ) -> Self {
@@ -86,7 +86,7 @@ impl AppState {
     }
 
     /// Its group.
-    pub fn group(&self) -> &GroupHandle<Store> {
+    pub fn group(&self) -> &GroupHandle<DataMachine> {
         &self.shared.group
     }
 

@@ -7,7 +7,7 @@ use quorate::machine::Envelope;
 use quorate::store::{DiskError, FjallDisk, FjallOptions, Offline, OfflineGroup, OpenError};
 use quorate::{Entry, EntryKind, Index};
 use quorate_server::api::LoggedCommand;
-use quorate_server::machine::StoreCommand;
+use quorate_server::machine::DataCommand;
 use serde_json::{Value, json};
 
 use super::arguments::Log;
@@ -100,7 +100,7 @@ fn shown(entry: &Entry) -> Value {
     // Of another machine, or a newer one: then it is bytes.
     let command = (entry.kind == EntryKind::Command).then(|| Envelope::decode(&entry.payload).ok()).flatten();
     let command =
-        command.and_then(|envelope| envelope.command::<StoreCommand>().ok()).map(LoggedCommand::from);
+        command.and_then(|envelope| envelope.command::<DataCommand>().ok()).map(LoggedCommand::from);
     if let Some(LoggedCommand { operation, key, value, encoding, expected, amount }) = command {
         row["operation"] = operation.into();
         row["key"] = key.into();

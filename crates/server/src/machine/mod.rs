@@ -1,9 +1,9 @@
-//! What the server replicates: keys and counters in one [`Store`].
+//! What the server replicates: keys and counters in one [`DataMachine`].
 
-mod store;
+mod data;
 mod types;
 
-pub use store::Store;
+pub use data::DataMachine;
 pub use types::{
-    CounterCommand, CounterItem, CounterReply, GROUP, StoreAnswer, StoreCommand, StoreQuery, StoreReply,
+    CounterCommand, CounterItem, CounterReply, DataAnswer, DataCommand, DataQuery, DataReply, GROUP,
 };

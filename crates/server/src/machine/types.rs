@@ -1,4 +1,4 @@
-//! Commands, replies, queries and answers of a [`Store`](super::Store). All travel in MessagePack maps with named fields: a
+//! Commands, replies, queries and answers of a [`DataMachine`](super::DataMachine). All travel in MessagePack maps with named fields: a
 //! new kind of command is a new variant, and a new field has a default.
 
 use quorate::machine::{KEY_BYTES_MAX, KvAnswer, KvCommand, KvQuery, KvRefusal, KvReply};
@@ -9,7 +9,7 @@ pub const GROUP: &str = "main";
 
 /// What changes the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StoreCommand {
+pub enum DataCommand {
     /// A key.
     Kv(KvCommand),
     /// A counter.
@@ -43,10 +43,10 @@ pub enum CounterCommand {
 /// What a command did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use]
-pub enum StoreReply {
-    /// To [`StoreCommand::Kv`].
+pub enum DataReply {
+    /// To [`DataCommand::Kv`].
     Kv(KvReply),
-    /// To [`StoreCommand::Counter`].
+    /// To [`DataCommand::Counter`].
     Counter(CounterReply),
 }
 
@@ -75,16 +75,16 @@ pub enum CounterReply {
 
 /// What the store can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StoreQuery {
-    /// About keys. Answered with [`StoreAnswer::Kv`].
+pub enum DataQuery {
+    /// About keys. Answered with [`DataAnswer::Kv`].
     Kv(KvQuery),
-    /// One counter. Answered with [`StoreAnswer::Counter`].
+    /// One counter. Answered with [`DataAnswer::Counter`].
     Counter {
         /// Its name.
         name: String,
     },
     /// A page of the counters whose names begin with a prefix, in order of their bytes. Answered with
-    /// [`StoreAnswer::Counters`].
+    /// [`DataAnswer::Counters`].
     Counters {
         /// All if empty.
         prefix: String,
@@ -93,25 +93,25 @@ pub enum StoreQuery {
         /// How many, at most; 1 to [`LIST_ITEMS_MAX`](quorate::machine::LIST_ITEMS_MAX).
         limit: u32,
     },
-    /// One hash of all that was applied. Answered with [`StoreAnswer::Digest`].
+    /// One hash of all that was applied. Answered with [`DataAnswer::Digest`].
     Digest,
 }
 
 /// What it answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StoreAnswer {
-    /// To [`StoreQuery::Kv`].
+pub enum DataAnswer {
+    /// To [`DataQuery::Kv`].
     Kv(KvAnswer),
-    /// To [`StoreQuery::Counter`]; `None` if it was never added to.
+    /// To [`DataQuery::Counter`]; `None` if it was never added to.
     Counter(Option<CounterItem>),
-    /// To [`StoreQuery::Counters`].
+    /// To [`DataQuery::Counters`].
     Counters {
         /// In order of their names.
         items: Vec<CounterItem>,
         /// Where there is more: ask again with `after` set to it.
         next: Option<String>,
     },
-    /// To [`StoreQuery::Digest`], as hex.
+    /// To [`DataQuery::Digest`], as hex.
     Digest(String),
 }
 
@@ -126,7 +126,7 @@ pub struct CounterItem {
     pub index: u64,
 }
 
-impl StoreCommand {
+impl DataCommand {
     /// Adds to a counter.
     pub fn add(name: impl Into<String>, amount: i64) -> Self {
         Self::Counter(CounterCommand::Add { name: name.into(), amount })
@@ -145,7 +145,7 @@ impl StoreCommand {
     }
 }
 
-impl StoreQuery {
+impl DataQuery {
     /// Refuses a name under which nothing can be.
     pub fn check(&self) -> Result<(), KvRefusal> {
         match self {
@@ -166,13 +166,13 @@ pub(super) fn check_name(name: &str) -> Result<(), KvRefusal> {
     }
 }
 
-impl From<KvCommand> for StoreCommand {
+impl From<KvCommand> for DataCommand {
     fn from(command: KvCommand) -> Self {
         Self::Kv(command)
     }
 }
 
-impl From<KvQuery> for StoreQuery {
+impl From<KvQuery> for DataQuery {
     fn from(query: KvQuery) -> Self {
         Self::Kv(query)
     }

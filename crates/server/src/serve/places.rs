@@ -1,16 +1,23 @@
 //! Places of the API's connections. Once all are taken, a connection on which no request is under way gives its place to a new one:
 //! pools of clients keep connections for a minute and more, and a probe that no one can accept is taken for a dead node.
 //!
-//! The one that has been idle for longest gives way. Its request, if one arrives meanwhile, is answered; its client opens another
-//! connection, as it does for one that timed out.
+//! The one that has been idle for longest gives way, and none that was idle for less than a second: a request that is on its way
+//! while its connection is closed is lost, and a client that is at work sends the next one soon.
 //!
 //! Owns: the permits, and which connections are idle. Bound: the permits.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+/// A connection that was idle for less keeps its place.
+const IDLE_MIN: Duration = Duration::from_secs(1);
+/// How often a new connection looks for one that is idle.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// All places of one node's API. Clones share them.
 #[derive(Debug, Clone)]
@@ -19,8 +26,6 @@ pub(super) struct Places(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     permits: Arc<Semaphore>,
-    /// New connections that wait for a place.
-    waiting: AtomicUsize,
     idle: Mutex<Idle>,
 }
 
@@ -28,7 +33,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Idle {
     next: u64,
-    since: BTreeMap<u64, Arc<Notify>>,
+    since: BTreeMap<u64, (Instant, Arc<Notify>)>,
 }
 
 /// A taken place. It is free again once this and every [`Busy`] of it are dropped.
@@ -55,13 +60,10 @@ struct TicketState {
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Ticket>);
 
-/// Counts one that waits, for as long as it does.
-struct Waiting<'a>(&'a AtomicUsize);
-
 impl Places {
     pub(super) fn new(count: usize) -> Self {
         let permits = Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Shared { permits, waiting: AtomicUsize::new(0), idle: Mutex::default() }))
+        Self(Arc::new(Shared { permits, idle: Mutex::default() }))
     }
 
     /// A place for a new connection, of an idle one if there is no other. Waits while all are busy.
@@ -70,9 +72,13 @@ impl Places {
         let permit = if let Ok(permit) = permits.clone().try_acquire_owned() {
             permit
         } else {
-            let _waiting = Waiting::begins(&self.0.waiting);
-            self.oldest_gives_way();
-            permits.acquire_owned().await.expect("the semaphore is never closed")
+            let mut freed = pin!(permits.acquire_owned());
+            loop {
+                self.oldest_gives_way();
+                if let Ok(permit) = timeout(LOOK, freed.as_mut()).await {
+                    break permit.expect("the semaphore is never closed");
+                }
+            }
         };
         let (told, state) = (Arc::default(), Mutex::default());
         let place = Place(Arc::new(Ticket { places: self.clone(), told, state, _permit: permit }));
@@ -81,22 +87,11 @@ impl Places {
     }
 
     fn oldest_gives_way(&self) {
-        if let Some((_, oldest)) = lock(&self.0.idle).since.pop_first() {
-            oldest.notify_one();
+        let mut idle = lock(&self.0.idle);
+        let oldest = idle.since.first_entry().filter(|oldest| oldest.get().0.elapsed() >= IDLE_MIN);
+        if let Some(oldest) = oldest {
+            oldest.remove().1.notify_one();
         }
-    }
-}
-
-impl<'a> Waiting<'a> {
-    fn begins(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -121,15 +116,10 @@ impl Place {
 
 impl Ticket {
     fn becomes_idle(&self, state: &mut TicketState) {
-        let Shared { idle, waiting, .. } = &*self.places.0;
-        if waiting.load(Ordering::Acquire) > 0 {
-            self.told.notify_one();
-            return;
-        }
-        let mut idle = lock(idle);
+        let mut idle = lock(&self.places.0.idle);
         let key = idle.next;
         idle.next += 1;
-        idle.since.insert(key, self.told.clone());
+        idle.since.insert(key, (Instant::now(), self.told.clone()));
         state.idle = Some(key);
     }
 
@@ -165,7 +155,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::{Pin, pin};
+    use std::pin::Pin;
     use std::task::Poll;
 
     use super::*;
@@ -174,7 +164,7 @@ mod tests {
         std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_one_that_is_idle_for_longest_gives_way_and_a_busy_one_does_not() {
         let places = Places::new(3);
         let (first, second, third) = (places.take().await, places.take().await, places.take().await);
@@ -183,20 +173,21 @@ mod tests {
         let under_way = third.busy();
         let mut fourth = pin!(places.take());
         assert!(poll(fourth.as_mut()).await.is_pending());
+        assert!(poll(pin!(second.gives_way())).await.is_pending(), "it was idle for too short a time");
+        tokio::time::advance(IDLE_MIN).await;
+        assert!(poll(fourth.as_mut()).await.is_pending());
         assert!(poll(pin!(first.gives_way())).await.is_pending());
         assert!(poll(pin!(second.gives_way())).await.is_ready());
         drop(second);
         let Poll::Ready(fourth) = poll(fourth.as_mut()).await else { panic!("there is a place") };
-        // All are busy: the first that is not any more gives way.
-        let busy = [first.busy(), fourth.busy()];
+        // All are busy: the first that is not any more gives way, a second later.
+        let _busy = [first.busy(), fourth.busy()];
         let mut fifth = pin!(places.take());
         assert!(poll(fifth.as_mut()).await.is_pending());
-        let mut told = pin!(third.gives_way());
-        assert!(poll(told.as_mut()).await.is_pending());
         drop(under_way);
-        assert!(poll(told.as_mut()).await.is_ready() && !third.is_busy() && first.is_busy());
-        drop(busy);
-        assert_eq!(places.0.waiting.load(Ordering::Relaxed), 1);
+        tokio::time::advance(IDLE_MIN).await;
+        assert!(poll(fifth.as_mut()).await.is_pending());
+        assert!(poll(pin!(third.gives_way())).await.is_ready() && !third.is_busy() && first.is_busy());
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use super::signals::{Ended, Signals, until_signal};
 use super::starting;
 use crate::address::{Listed, is_wildcard, join, split};
 use crate::api::{ApiOptions, AppState};
-use crate::machine::{GROUP, Store};
+use crate::machine::{DataMachine, GROUP};
 
 /// The first moment of the year 10000, in milliseconds since 1970.
 const DATES_END_MS: u64 = 253_402_300_800_000;
@@ -80,9 +80,9 @@ async fn started(options: ServeOptions) -> Result<Running, ServeError> {
 }
 
 /// The node with its group.
-async fn opened(builder: NodeBuilder) -> Result<(Node, GroupHandle<Store>), ServeError> {
+async fn opened(builder: NodeBuilder) -> Result<(Node, GroupHandle<DataMachine>), ServeError> {
     let node = builder.start().await?;
-    match node.group(GROUP, Store::default()).await {
+    match node.group(GROUP, DataMachine::default()).await {
         Ok(group) => Ok((node, group)),
         Err(error) => {
             node.kill().await;

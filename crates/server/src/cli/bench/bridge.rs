@@ -3,7 +3,7 @@
 use quorate::machine::{KvCommand, KvQuery};
 use quorate::{Client, ClientOptions, Consistency, Outcome, RemoteGroup};
 use quorate_server::GROUP;
-use quorate_server::machine::{Store, StoreCommand, StoreQuery};
+use quorate_server::machine::{DataCommand, DataMachine, DataQuery};
 use serde_json::Value;
 
 use super::workload::{Caller, Operation, Workload};
@@ -39,8 +39,8 @@ impl Members {
     /// Connects the links and finds the leader before the measurement begins.
     async fn warm_up(&self) -> Result<(), Failure> {
         for client in &self.clients {
-            let group = client.group::<Store>(GROUP);
-            let asked = group.query(StoreQuery::Digest, Consistency::Linearizable).await;
+            let group = client.group::<DataMachine>(GROUP);
+            let asked = group.query(DataQuery::Digest, Consistency::Linearizable).await;
             asked.map_err(|error| Failure::new(Exit::Unreachable, format!("by bridge: {error}")))?;
         }
         Ok(())
@@ -48,7 +48,7 @@ impl Members {
 
     /// The clients of the workload, spread over the connections.
     pub(super) fn callers(&self) -> Vec<BridgeCaller> {
-        let groups: Vec<_> = self.clients.iter().map(|client| client.group::<Store>(GROUP)).collect();
+        let groups: Vec<_> = self.clients.iter().map(|client| client.group::<DataMachine>(GROUP)).collect();
         let caller = |client: u32| BridgeCaller {
             group: groups[client as usize % groups.len()].clone(),
             value: self.workload.value.clone(),
@@ -64,7 +64,7 @@ impl Members {
 }
 
 pub(super) struct BridgeCaller {
-    group: RemoteGroup<Store>,
+    group: RemoteGroup<DataMachine>,
     value: bytes::Bytes,
 }
 
@@ -72,11 +72,11 @@ impl Caller for BridgeCaller {
     async fn call(&mut self, operation: Operation, key: String) -> Result<(), Outcome> {
         match operation {
             Operation::Put => {
-                let command = StoreCommand::Kv(KvCommand::set(key, self.value.clone()));
+                let command = DataCommand::Kv(KvCommand::set(key, self.value.clone()));
                 self.group.propose_without_session(command).await.map(drop).map_err(|error| error.outcome())
             }
             Operation::Get => {
-                let query = StoreQuery::Kv(KvQuery::get(key));
+                let query = DataQuery::Kv(KvQuery::get(key));
                 let asked = self.group.query(query, Consistency::Linearizable).await;
                 asked.map(drop).map_err(|error| error.outcome())
             }

@@ -16,7 +16,7 @@ use quorate::machine::{
 use serde::{Deserialize, Serialize};
 
 use super::types::{
-    CounterCommand, CounterItem, CounterReply, StoreAnswer, StoreCommand, StoreQuery, StoreReply, check_name,
+    CounterCommand, CounterItem, CounterReply, DataAnswer, DataCommand, DataQuery, DataReply, check_name,
 };
 
 /// The version of its snapshot.
@@ -24,7 +24,7 @@ const VERSION: u32 = 1;
 
 /// The machine.
 #[derive(Debug, Clone, Default)]
-pub struct Store {
+pub struct DataMachine {
     kv: Kv,
     /// Shared with the snapshots taken of it: a change copies it while a snapshot is being written.
     counters: Arc<BTreeMap<String, Counted>>,
@@ -45,29 +45,29 @@ struct Head {
     digest: AppliedDigest,
 }
 
-impl StateMachine for Store {
-    type Command = StoreCommand;
-    type Reply = StoreReply;
-    type Query = StoreQuery;
-    type Answer = StoreAnswer;
+impl StateMachine for DataMachine {
+    type Command = DataCommand;
+    type Reply = DataReply;
+    type Query = DataQuery;
+    type Answer = DataAnswer;
 
-    fn apply(&mut self, cx: &mut ApplyContext<'_>, command: StoreCommand) -> StoreReply {
+    fn apply(&mut self, cx: &mut ApplyContext<'_>, command: DataCommand) -> DataReply {
         self.digest.absorb(cx);
         match command {
-            StoreCommand::Kv(command) => StoreReply::Kv(self.kv.apply(cx, command)),
-            StoreCommand::Counter(command) => StoreReply::Counter(self.count(cx.index().0, command)),
+            DataCommand::Kv(command) => DataReply::Kv(self.kv.apply(cx, command)),
+            DataCommand::Counter(command) => DataReply::Counter(self.count(cx.index().0, command)),
         }
     }
 
-    fn query(&self, query: StoreQuery) -> StoreAnswer {
+    fn query(&self, query: DataQuery) -> DataAnswer {
         match query {
-            StoreQuery::Kv(query) => StoreAnswer::Kv(self.kv.query(query)),
-            StoreQuery::Counter { name } => {
+            DataQuery::Kv(query) => DataAnswer::Kv(self.kv.query(query)),
+            DataQuery::Counter { name } => {
                 let counted = self.counters.get(&name).copied();
-                StoreAnswer::Counter(counted.map(|counted| item(&name, counted)))
+                DataAnswer::Counter(counted.map(|counted| item(&name, counted)))
             }
-            StoreQuery::Counters { prefix, after, limit } => self.list(&prefix, after, limit),
-            StoreQuery::Digest => StoreAnswer::Digest(self.digest.hash().to_string()),
+            DataQuery::Counters { prefix, after, limit } => self.list(&prefix, after, limit),
+            DataQuery::Digest => DataAnswer::Digest(self.digest.hash().to_string()),
         }
     }
 
@@ -99,7 +99,7 @@ impl StateMachine for Store {
     }
 }
 
-impl Store {
+impl DataMachine {
     fn count(&mut self, index: u64, command: CounterCommand) -> CounterReply {
         let (CounterCommand::Add { name, .. }
         | CounterCommand::Set { name, .. }
@@ -132,7 +132,7 @@ impl Store {
         CounterReply::Now { value }
     }
 
-    fn list(&self, prefix: &str, after: Option<String>, limit: u32) -> StoreAnswer {
+    fn list(&self, prefix: &str, after: Option<String>, limit: u32) -> DataAnswer {
         let limit = (limit as usize).clamp(1, LIST_ITEMS_MAX);
         // A cursor before the prefix is ignored: the list begins at the prefix.
         let from = match after.filter(|after| after.as_str() >= prefix) {
@@ -146,7 +146,7 @@ impl Store {
             .map(|(name, counted)| item(name, *counted));
         let items: Vec<CounterItem> = found.by_ref().take(limit).collect();
         let next = found.next().and_then(|_| items.last()).map(|last| last.name.clone());
-        StoreAnswer::Counters { items, next }
+        DataAnswer::Counters { items, next }
     }
 }
 
@@ -165,24 +165,22 @@ mod tests {
 
     use super::*;
 
-    async fn filled() -> quorate::GroupHandle<Store> {
-        let store = Node::single_memory(Store::default()).await.expect("starts");
+    async fn filled() -> quorate::GroupHandle<DataMachine> {
+        let store = Node::single_memory(DataMachine::default()).await.expect("starts");
         for (name, amount) in [("a/1", 1), ("a/2", 2), ("b", 3)] {
-            let now = store.propose(StoreCommand::add(name, amount)).await.expect("applies");
-            assert_eq!(now, StoreReply::Counter(CounterReply::Now { value: amount }));
+            let now = store.propose(DataCommand::add(name, amount)).await.expect("applies");
+            assert_eq!(now, DataReply::Counter(CounterReply::Now { value: amount }));
         }
         store
     }
 
     async fn names(
-        store: &quorate::GroupHandle<Store>,
+        store: &quorate::GroupHandle<DataMachine>,
         after: Option<&str>,
     ) -> (Vec<String>, Option<String>) {
-        let query = StoreQuery::Counters { prefix: "a/".into(), after: after.map(Into::into), limit: 1 };
+        let query = DataQuery::Counters { prefix: "a/".into(), after: after.map(Into::into), limit: 1 };
         match store.query(query, Consistency::Linearizable).await.expect("answers") {
-            StoreAnswer::Counters { items, next } => {
-                (items.into_iter().map(|item| item.name).collect(), next)
-            }
+            DataAnswer::Counters { items, next } => (items.into_iter().map(|item| item.name).collect(), next),
             other => panic!("{other:?}"),
         }
     }
@@ -191,20 +189,20 @@ mod tests {
     async fn counters_are_checked_and_listed_by_prefix_in_pages() {
         let store = filled().await;
         let add =
-            async |name: &str, amount| store.propose(StoreCommand::add(name, amount)).await.expect("applies");
-        assert_eq!(add("b", i64::MAX).await, StoreReply::Counter(CounterReply::Overflow { value: 3 }));
-        assert_eq!(add("b", -4).await, StoreReply::Counter(CounterReply::Now { value: -1 }));
-        assert!(matches!(add("", 1).await, StoreReply::Counter(CounterReply::Refused(_))));
-        let send = async |command| store.propose(StoreCommand::Counter(command)).await.expect("applies");
+            async |name: &str, amount| store.propose(DataCommand::add(name, amount)).await.expect("applies");
+        assert_eq!(add("b", i64::MAX).await, DataReply::Counter(CounterReply::Overflow { value: 3 }));
+        assert_eq!(add("b", -4).await, DataReply::Counter(CounterReply::Now { value: -1 }));
+        assert!(matches!(add("", 1).await, DataReply::Counter(CounterReply::Refused(_))));
+        let send = async |command| store.propose(DataCommand::Counter(command)).await.expect("applies");
         let (set, delete) = (
             CounterCommand::Set { name: "d".into(), value: i64::MIN },
             CounterCommand::Delete { name: "d".into() },
         );
-        assert_eq!(send(set).await, StoreReply::Counter(CounterReply::Now { value: i64::MIN }));
-        assert_eq!(send(delete.clone()).await, StoreReply::Counter(CounterReply::Deleted { existed: true }));
-        assert_eq!(send(delete).await, StoreReply::Counter(CounterReply::Deleted { existed: false }));
+        assert_eq!(send(set).await, DataReply::Counter(CounterReply::Now { value: i64::MIN }));
+        assert_eq!(send(delete.clone()).await, DataReply::Counter(CounterReply::Deleted { existed: true }));
+        assert_eq!(send(delete).await, DataReply::Counter(CounterReply::Deleted { existed: false }));
         let unnamed = CounterCommand::Delete { name: String::new() };
-        assert!(matches!(send(unnamed).await, StoreReply::Counter(CounterReply::Refused(_))));
+        assert!(matches!(send(unnamed).await, DataReply::Counter(CounterReply::Refused(_))));
         let (first, next) = names(&store, None).await;
         assert_eq!((first.as_slice(), next.as_deref()), (&["a/1".to_owned()][..], Some("a/1")));
         let (second, end) = names(&store, next.as_deref()).await;
@@ -215,7 +213,7 @@ mod tests {
     #[tokio::test]
     async fn a_snapshot_holds_keys_counters_and_the_digest() {
         let machine = |keys: u64| {
-            let mut store = Store::default();
+            let mut store = DataMachine::default();
             let counters = Arc::make_mut(&mut store.counters);
             counters.extend((0..keys).map(|n| (format!("c{n}"), Counted { value: -1, index: n })));
             store
@@ -224,7 +222,7 @@ mod tests {
             let bytes = machine(keys).snapshot().into_bytes().expect("writes");
             let restore = |bytes: &[u8]| {
                 let length = bytes.len() as u64;
-                Store::restore(SnapshotReader::new(&mut &bytes[..], length))
+                DataMachine::restore(SnapshotReader::new(&mut &bytes[..], length))
             };
             let back = restore(&bytes).expect("restores");
             assert_eq!(back.counters.len() as u64, keys);
@@ -242,17 +240,17 @@ mod tests {
     async fn keys_and_counters_do_not_meet() {
         let store = filled().await;
         let _ = store.propose(KvCommand::set("b", "text")).await.expect("applies");
-        let answer = store.query(StoreQuery::Counter { name: "b".into() }, Consistency::Linearizable).await;
-        let Ok(StoreAnswer::Counter(Some(counter))) = answer else { panic!("{answer:?}") };
+        let answer = store.query(DataQuery::Counter { name: "b".into() }, Consistency::Linearizable).await;
+        let Ok(DataAnswer::Counter(Some(counter))) = answer else { panic!("{answer:?}") };
         assert_eq!(counter.value, 3);
         let answer = store.query(KvQuery::get("a/1"), Consistency::Linearizable).await.expect("answers");
-        assert_eq!(answer, StoreAnswer::Kv(quorate::machine::KvAnswer::Value(None)));
+        assert_eq!(answer, DataAnswer::Kv(quorate::machine::KvAnswer::Value(None)));
     }
 
     /// Logs on disk must stay readable: if this fails, the version has to change.
     #[test]
     fn golden_bytes_of_commands() {
-        let hex = |command: StoreCommand| {
+        let hex = |command: DataCommand| {
             let payload = Envelope::encode(&command, None, 1 << 20).expect("encodes");
             payload.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
         };
@@ -266,15 +264,15 @@ mod tests {
             CounterCommand::Delete { name: "n".into() },
         );
         assert_eq!(
-            hex(StoreCommand::Counter(set)),
+            hex(DataCommand::Counter(set)),
             "010081a7436f756e74657281a353657482a46e616d65a16ea576616c7565fd"
         );
         assert_eq!(
-            hex(StoreCommand::Counter(delete)),
+            hex(DataCommand::Counter(delete)),
             "010081a7436f756e74657281a644656c65746581a46e616d65a16e"
         );
         assert_eq!(
-            hex(StoreCommand::add("n", -3)),
+            hex(DataCommand::add("n", -3)),
             "010081a7436f756e74657281a341646482a46e616d65a16ea6616d6f756e74fd"
         );
     }

@@ -9,8 +9,8 @@ use std::marker::PhantomData;
 use bytes::Bytes;
 use quorate_core::{Index, LogId};
 
-use crate::applier::held::HeldReplies;
 use crate::error::{ProposeError, QueryError};
+use crate::host::held::HeldReplies;
 use crate::machine::{
     ApplyContext, CaptureError, Envelope, Executor, OnUnreadable, QueryFailed, Ran, RestoreError,
     SnapshotReader, SnapshotZero, StateMachine, caught, decode, encode, kept_reply, run_command, run_query,
