@@ -1,6 +1,7 @@
 //! Nodes of one cluster, all in the process of the test: what crosses crates and needs no process of its own.
 
 mod apply_lag;
+mod chaos;
 mod client;
 mod faults;
 mod founding;

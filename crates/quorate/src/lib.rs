@@ -54,6 +54,7 @@ pub mod store {
     pub use crate::messages::store::{AnswerPort, Internal, StoreMessage, port_answer};
 }
 
+pub use applier::workers::{MachineJob, MachineThreads};
 pub use client::{Client, ClientError, ClientOptions, RemoteGroup};
 pub use clock::system_wall_ms;
 pub use config::{Config, ConfigError};
