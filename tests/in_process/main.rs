@@ -2,6 +2,7 @@
 
 mod applier_jobs;
 mod apply_lag;
+mod chaos;
 mod client;
 mod faults;
 mod founding;

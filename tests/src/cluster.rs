@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 
 use anyhow::{Context, Result};
 use quorate::machine::{Counter, CounterQuery};
 use quorate::store::SimDisk;
-use quorate::{Config, Consistency, GroupHandle, Node, NodeBuilder, StateMachine};
+use quorate::{Config, Consistency, GroupHandle, Net, Node, NodeBuilder, StateMachine};
 use tempfile::TempDir;
 
 use crate::wait::eventually;
@@ -140,6 +140,14 @@ impl Cluster {
     /// Starts a node that is not running, on a disk of its own.
     pub async fn start_node_on(&mut self, at: usize, disk: SimDisk) -> Result<Node> {
         let node = self.builder(at).disk(Box::new(disk)).start().await?;
+        self.nodes.insert(at, node.clone());
+        Ok(node)
+    }
+
+    /// Starts a node that is not running, over this network.
+    pub async fn start_node_over(&mut self, at: usize, net: Arc<dyn Net>) -> Result<Node> {
+        let node =
+            self.builder(at).net(net).start().await.with_context(|| format!("node{at} does not start"))?;
         self.nodes.insert(at, node.clone());
         Ok(node)
     }

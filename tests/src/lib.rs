@@ -2,6 +2,7 @@
 //! and `meta` (code and pages beside each other).
 
 pub mod cluster;
+pub mod cuts;
 pub mod servers;
 pub mod skip;
 pub mod wait;

@@ -66,6 +66,7 @@ pub use handle::facade::FacadeMessage;
 pub use handle::group::GroupHandle;
 pub use handle::log::LogEntry;
 pub use handle::status::GroupStatus;
+pub use host::workers::{MachineJob, MachineThreads};
 pub use machine::StateMachine;
 pub use messages::role::{MemberStatus, RoleStatus};
 pub use node::{ActorStatus, Injury, Node, NodeBuilder, StartError};

@@ -37,7 +37,7 @@ impl Actor for GroupActor {
     ) -> Result<(), ActorProcessingErr> {
         state.begin_applier(&me).await;
         state.load(&me);
-        state.repeat_fault(&me);
+        state.tell_fault(&me);
         Ok(())
     }
 

@@ -3,22 +3,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use quorate_core::{Index, NodeId, RoleEvent};
 use ractor::{ActorRef, RpcReplyPort};
 
 use crate::applier::actor::{ApplierStart, NOT_RESTORED, start as start_applier};
 use crate::gauge::Gauge;
+use crate::group::faults::{FORGOTTEN, REPEAT};
 use crate::group::state::{Child, GroupState, JOIN_MAX};
 use crate::messages::applier::{ApplierMessage, ApplierRef};
 use crate::messages::group::GroupMessage;
 use crate::messages::role::LeaderMessage;
 use crate::protocol::Request;
 use crate::route::Condition;
-
-/// How often a node whose machine faulted tells its peers.
-const FAULT_REPEAT: Duration = Duration::from_secs(1);
 
 impl GroupState {
     pub(super) async fn begin_applier(&mut self, me: &ActorRef<GroupMessage>) {
@@ -100,7 +97,7 @@ impl GroupState {
         self.fault_here = Some(index);
         self.tell_role(RoleEvent::MachineDown);
         self.publish(me);
-        self.repeat_fault(me);
+        self.tell_fault(me);
         self.faulted(me, node, index);
         self.start_follower(me).await;
     }
@@ -131,13 +128,15 @@ impl GroupState {
     /// The machine of a node stays down. On a majority, at one entry, the group is faulted; short of that, a leader without
     /// a machine gives leadership to a node that has one.
     pub(super) fn faulted(&mut self, me: &ActorRef<GroupMessage>, node: NodeId, index: u64) {
-        self.faults.faulted(node, index);
-        let of_majority = self.membership.as_ref().and_then(|m| self.faults.of_majority(m));
+        let now = self.start.cx.clock.now();
+        self.faults.faulted(node, index, now);
+        let of_majority = self.faulted_on_majority();
         match of_majority {
             Some(index) if self.condition == Condition::Open => {
                 tracing::error!(node = %self.start.cx.node, group = %self.start.cx.name, index, "group faulted");
                 self.condition = Condition::Faulted(index);
                 self.publish(me);
+                self.repeat_fault_later(me);
             }
             None if self.fault_here.is_some() => {
                 self.tell_leader(LeaderMessage::Transfer { to: None, reply: None });
@@ -146,17 +145,43 @@ impl GroupState {
         }
     }
 
-    pub(super) fn repeat_fault(&mut self, me: &ActorRef<GroupMessage>) {
-        let Some(index) = self.fault_here else { return };
+    fn faulted_on_majority(&mut self) -> Option<u64> {
+        let now = self.start.cx.clock.now();
+        let index = self.membership.as_ref().and_then(|m| self.faults.of_majority(m, now))?;
+        self.faulted_at = now;
+        Some(index)
+    }
+
+    /// Tells the peers that the machine of this node is down, if it is, now and every second.
+    pub(super) fn tell_fault(&mut self, me: &ActorRef<GroupMessage>) {
         // Membership is unknown until the log is loaded; keep the timer running so the fault is still announced.
-        if let Some(membership) = &self.membership {
+        if let Some((index, membership)) = self.fault_here.zip(self.membership.as_ref()) {
             let cx = &self.start.cx;
             for remote in membership.peers_of(&cx.node).filter_map(|peer| cx.remote(peer)) {
                 let _ = remote.cast(&Request::Faulted { node: cx.node.clone(), index });
             }
             self.faulted(me, self.start.cx.node.clone(), index);
         }
-        drop(me.send_after(FAULT_REPEAT, || GroupMessage::RepeatFault));
+        self.repeat_fault_later(me);
+    }
+
+    pub(super) fn repeat_fault(&mut self, me: &ActorRef<GroupMessage>) {
+        self.repeats_fault = false;
+        let is_over = self.faulted_on_majority().is_none()
+            && self.start.cx.clock.now().since(self.faulted_at) > FORGOTTEN;
+        if is_over && let Condition::Faulted(index) = self.condition {
+            tracing::info!(node = %self.start.cx.node, group = %self.start.cx.name, index, "group takes commands again");
+            self.condition = Condition::Open;
+            self.publish(me);
+        }
+        self.tell_fault(me);
+    }
+
+    fn repeat_fault_later(&mut self, me: &ActorRef<GroupMessage>) {
+        let is_needed = self.fault_here.is_some() || matches!(self.condition, Condition::Faulted(_));
+        if is_needed && !std::mem::replace(&mut self.repeats_fault, true) {
+            drop(me.send_after(REPEAT, || GroupMessage::RepeatFault));
+        }
     }
 
     /// Takes no more proposals. The applier answers once no caller waits in it.

@@ -1,17 +1,25 @@
 //! State machines that panic: which nodes' did, and whether that makes the group faulted (`docs/safety.md` 11).
 //!
 //! One node's faulted machine costs that node its answers: it gives leadership away and goes on replicating and
-//! voting. The same entry on a majority is the command's fault, and the group takes no more commands.
+//! voting. The same entry on a majority is the command's fault, and the group takes no more commands. A node says of its
+//! machine that it is down as long as it is, every [`REPEAT`]; one that says so no longer has been started again, and its machine runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use quorate_core::{Membership, NodeId};
+use quorate_core::{Membership, NodeId, Time};
+
+/// How often a node whose machine faulted tells its peers.
+pub(super) const REPEAT: Duration = Duration::from_secs(1);
+/// What was not repeated for so long is forgotten: some messages may be lost.
+pub(super) const FORGOTTEN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     /// Ends of this node's machine, by the entry it ended at.
     here: BTreeMap<u64, u32>,
-    faulted: BTreeMap<u64, BTreeSet<NodeId>>,
+    /// The entry at which each node's machine is down, and when that was heard last.
+    faulted: BTreeMap<NodeId, (u64, Time)>,
 }
 
 impl Faults {
@@ -22,16 +30,17 @@ impl Faults {
         *ends > restarts_max
     }
 
-    /// The machine of `node` will not be restarted.
-    pub(crate) fn faulted(&mut self, node: NodeId, index: u64) {
-        self.faulted.entry(index).or_default().insert(node);
+    /// The machine of `node` is not restarted.
+    pub(crate) fn faulted(&mut self, node: NodeId, index: u64, now: Time) {
+        self.faulted.insert(node, (index, now));
     }
 
-    /// The entry at which a majority's machines faulted.
-    pub(crate) fn of_majority(&self, membership: &Membership) -> Option<u64> {
-        let by_quorum =
-            |(_, nodes): &(&u64, &BTreeSet<NodeId>)| membership.is_quorum(|id| nodes.contains(id));
-        self.faulted.iter().find(by_quorum).map(|(index, _)| *index)
+    /// The entry at which a majority's machines are down.
+    pub(crate) fn of_majority(&mut self, membership: &Membership, now: Time) -> Option<u64> {
+        self.faulted.retain(|_, (_, heard)| now.since(*heard) <= FORGOTTEN);
+        let is_at = |id: &NodeId, index| self.faulted.get(id).is_some_and(|(at, _)| *at == index);
+        let mut entries = self.faulted.values().map(|(index, _)| *index);
+        entries.find(|index| membership.is_quorum(|id| is_at(id, *index)))
     }
 }
 
@@ -46,10 +55,25 @@ mod tests {
         let mut faults = Faults::default();
         assert!(!faults.machine_ended(7, 1));
         assert!(faults.machine_ended(7, 1));
-        faults.faulted(ids[0].clone(), 7);
-        faults.faulted(ids[1].clone(), 8);
-        assert_eq!(faults.of_majority(&membership), None);
-        faults.faulted(ids[1].clone(), 7);
-        assert_eq!(faults.of_majority(&membership), Some(7));
+        let now = Time(0);
+        faults.faulted(ids[0].clone(), 7, now);
+        faults.faulted(ids[1].clone(), 8, now);
+        assert_eq!(faults.of_majority(&membership, now), None);
+        faults.faulted(ids[1].clone(), 7, now);
+        assert_eq!(faults.of_majority(&membership, now), Some(7));
+    }
+
+    /// Machines that were down at their start, one after the other, each of them running again since: all at index zero.
+    #[test]
+    fn a_fault_that_is_not_repeated_does_not_count() {
+        let ids: Vec<NodeId> = ["a", "b", "c"].map(|n| NodeId::new(n).unwrap()).into();
+        let membership = Membership { voters: ids.iter().cloned().collect(), ..Default::default() };
+        let mut faults = Faults::default();
+        let at = |seconds: u64| Time(seconds * 1_000_000);
+        faults.faulted(ids[0].clone(), 0, at(0));
+        faults.faulted(ids[1].clone(), 0, at(60));
+        assert_eq!(faults.of_majority(&membership, at(60)), None);
+        faults.faulted(ids[0].clone(), 0, at(61));
+        assert_eq!(faults.of_majority(&membership, at(61)), Some(0));
     }
 }

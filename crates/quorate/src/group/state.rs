@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quorate_core::{Boot, Epoch, Incarnation, Membership, NodeId, RoleEvent, Term};
+use quorate_core::{Boot, Epoch, Incarnation, Membership, NodeId, RoleEvent, Term, Time};
 use quorate_store::LoadedGroup;
 use ractor::{ActorCell, ActorRef};
 use tokio::task::JoinHandle;
@@ -62,6 +62,10 @@ pub(crate) struct GroupState {
     /// Appliers that did not start or restore their machine, counted from the last one that did.
     pub(super) failed_starts: u32,
     pub(super) faults: Faults,
+    /// When a majority's machines were down at one entry, as far as is known; the actor's start if never since.
+    pub(super) faulted_at: Time,
+    /// A timer runs that repeats a fault.
+    pub(super) repeats_fault: bool,
     pub(super) fault_here: Option<u64>,
     /// Why this replica takes no more entries, or its machine none.
     pub(super) halted: Option<Arc<str>>,
@@ -81,9 +85,9 @@ impl GroupState {
         let epoch = Epoch(start.epoch.load(Ordering::Relaxed));
         // A group that faulted stays so through a restart of its actor: the route above it keeps the fault.
         let before = start.cx.route.borrow().clone();
-        let mut faults = Faults::default();
+        let (mut faults, now) = (Faults::default(), start.cx.clock.now());
         if let Some(index) = before.fault_here {
-            faults.faulted(start.cx.node.clone(), index);
+            faults.faulted(start.cx.node.clone(), index, now);
         }
         if let Some(gauge) = &before.gauge {
             start.cx.replay.applied(gauge.applied());
@@ -101,6 +105,8 @@ impl GroupState {
             poison: Arc::default(),
             failed_starts: 0,
             faults,
+            faulted_at: now,
+            repeats_fault: false,
             fault_here: before.fault_here,
             halted: before.halted.filter(|_| before.fault_here.is_some()),
             membership: None,

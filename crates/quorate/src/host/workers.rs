@@ -20,7 +20,15 @@ const THREADS: usize = 4;
 /// With one thread, one slow machine would hold all of them.
 const THREADS_LEAST: usize = 2;
 
-type Job = Box<dyn FnOnce() + Send>;
+/// What a state machine is lent for: a batch of entries, queries, or its being restored.
+pub type MachineJob = Box<dyn FnOnce() + Send>;
+
+/// Runs the jobs of state machines in place of a node's threads: for simulation, where a machine takes simulated time.
+pub trait MachineThreads: Send + Sync {
+    /// Begins this job of the machine of a group, now or later, and does not wait for it. A group has one job at a time. A job
+    /// that is dropped tells its caller that the node has ended.
+    fn run(&self, group: &str, job: MachineJob);
+}
 
 /// Waiting jobs and idle threads.
 struct Queue {
@@ -31,9 +39,9 @@ struct Queue {
 
 struct State {
     /// Only while no thread is idle.
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<MachineJob>,
     /// For each thread the job it is woken for.
-    given: Vec<Option<Job>>,
+    given: Vec<Option<MachineJob>>,
     /// The last one became idle last, and is taken first: a machine that runs alone stays on one thread, whose caches and
     /// memory know it.
     idle: Vec<usize>,
@@ -52,7 +60,7 @@ impl Queue {
     }
 
     /// The next job for this thread; `None` once the node has ended.
-    fn next(&self, thread: usize) -> Option<Job> {
+    fn next(&self, thread: usize) -> Option<MachineJob> {
         let mut state = self.lock();
         if state.ended {
             return None;
@@ -66,7 +74,7 @@ impl Queue {
         waited.unwrap_or_else(PoisonError::into_inner).given[thread].take()
     }
 
-    fn push(&self, job: Job) {
+    fn push(&self, job: MachineJob) {
         let mut state = self.lock();
         if state.ended {
             // Its caller is told by its being dropped.
@@ -129,6 +137,8 @@ impl Drop for WorkerThreads {
 pub(crate) enum Workers {
     /// On threads of the node's own.
     Own(Threads),
+    /// Where the builder was told to, under the name of the group.
+    Given(Arc<dyn MachineThreads>, Arc<str>),
     /// On the thread of the node's actors: a simulation is one thread.
     Caller,
 }
@@ -137,19 +147,31 @@ pub(crate) enum Workers {
 pub(crate) struct Threads(Arc<Queue>);
 
 impl Workers {
+    /// The same, for the machine of this group.
+    pub(crate) fn of_group(&self, group: &str) -> Self {
+        match self {
+            Self::Given(threads, _) => Self::Given(threads.clone(), group.into()),
+            Self::Own(_) | Self::Caller => self.clone(),
+        }
+    }
+
     /// Runs a job and gives what it returned; `Err` is the message of its panic, or says that the node has ended. A job that
     /// is no longer waited for runs to its end.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, String> {
-        let Self::Own(Threads(queue)) = self else { return caught(job) };
         let (done, result) = oneshot::channel();
-        queue.push(Box::new(move || {
+        let job: MachineJob = Box::new(move || {
             let result = caught(job);
             // It is dropped here if no one waits for it any more, and a machine's destructor may panic.
             drop(caught(move || drop(done.send(result))));
-        }));
+        });
+        match self {
+            Self::Own(Threads(queue)) => queue.push(job),
+            Self::Given(threads, group) => threads.run(group, job),
+            Self::Caller => job(),
+        }
         result.await.unwrap_or_else(|_| Err("the node has ended".to_owned()))
     }
 }

@@ -49,8 +49,10 @@ pub struct LogStoreState {
     deferred: Vec<StoreRequest>,
     /// The store's signs of life at the last look.
     signs: u64,
-    /// A watch timer is set.
-    watching: bool,
+    /// How long the job in progress has been without one, as far as this process ran meanwhile.
+    silent: Duration,
+    /// A watch timer is set, to this.
+    watching: Option<Duration>,
     /// A settle timer is set.
     settling: bool,
 }
@@ -98,7 +100,8 @@ impl Actor for LogStore {
             jobs: 0,
             deferred: Vec::new(),
             signs: 0,
-            watching: false,
+            silent: Duration::ZERO,
+            watching: None,
             settling: false,
         };
         state.arm(&me, state.handle.deadline() / LOOKS_PER_DEADLINE);
@@ -164,8 +167,8 @@ impl LogStoreState {
                 }
             }
             InternalKind::Watch(number) => {
-                self.watching = false;
-                self.watch(me, number);
+                let after = self.watching.take().unwrap_or_default();
+                self.watch(me, number, after);
             }
             InternalKind::Settle => {
                 self.settling = false;
@@ -237,30 +240,34 @@ impl LogStoreState {
         requests
     }
 
-    /// Only one watch timer is set at a time. It checks the job it was set for, then is set again for the job in progress.
-    fn watch(&mut self, me: &ActorRef<StoreMessage>, number: u64) {
+    /// Only one watch timer is set at a time. It checks the job it was set for, then is set again for the job in progress. One
+    /// that comes late counts for no more than it was set to: after SIGSTOP, or on a host that was suspended, it was this
+    /// process that did not run, and the disk may be at the job still.
+    fn watch(&mut self, me: &ActorRef<StoreMessage>, number: u64, after: Duration) {
         let signs = self.handle.signs_of_life();
-        if std::mem::replace(&mut self.signs, signs) != signs {
-            // A commit waits for a compaction that goes on. All nodes may compact at once, so this is not a silent disk.
-            self.busy = self.busy.map(|(current, _)| (current, Instant::now()));
-        }
+        let was_alive = std::mem::replace(&mut self.signs, signs) != signs;
         let Some((current, since)) = self.busy else { return };
+        self.silent = match (was_alive, current == number) {
+            // A commit waits for a compaction that goes on. All nodes may compact at once, so this is not a silent disk.
+            (true, _) => Duration::ZERO,
+            (false, true) => self.silent + after,
+            (false, false) => since.elapsed().min(after),
+        };
         let deadline = self.handle.deadline();
-        let silent = since.elapsed();
-        if current == number && silent >= deadline {
-            self.handle.fail_silent(silent);
+        if self.silent >= deadline {
+            self.handle.fail_silent(self.silent);
             self.queue.clear();
         } else {
-            self.arm(me, deadline.saturating_sub(silent).min(deadline / LOOKS_PER_DEADLINE));
+            self.arm(me, deadline.saturating_sub(self.silent).min(deadline / LOOKS_PER_DEADLINE));
         }
     }
 
     fn arm(&mut self, me: &ActorRef<StoreMessage>, after: Duration) {
-        if self.watching {
+        if self.watching.is_some() {
             return;
         }
         if let Some((number, _)) = self.busy {
-            self.watching = true;
+            self.watching = Some(after);
             me.send_after(after, move || StoreMessage::Internal(Internal(InternalKind::Watch(number))));
         }
     }

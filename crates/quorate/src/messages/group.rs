@@ -53,7 +53,7 @@ pub(crate) enum GroupMessage {
     RestartApplier(u64),
     /// From its own timer: if there is still no leader, say so.
     LookForLeader(u64),
-    /// From its own timer: tell the peers again that the machine of this node faulted.
+    /// From its own timer: tell the peers again that the machine of this node faulted, and see whether the group still is.
     RepeatFault,
     /// From tests and `quorate actors stop --panic`: panic, as a bug would.
     Panic,

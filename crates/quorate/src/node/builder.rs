@@ -12,7 +12,7 @@ use quorate_core::{Member, NodeId};
 use crate::clock::{self, WallClock};
 use crate::config::Config;
 use crate::handle::group::GroupHandle;
-use crate::host::workers::Workers;
+use crate::host::workers::{MachineThreads, Workers};
 use crate::machine::StateMachine;
 use crate::node::error::StartError;
 use crate::node::handle::Node;
@@ -44,6 +44,7 @@ pub struct NodeBuilder {
     entropy: Option<u64>,
     wall: Option<WallClock>,
     inline: bool,
+    machine_threads: Option<Arc<dyn MachineThreads>>,
 }
 
 impl std::fmt::Debug for NodeBuilder {
@@ -87,6 +88,7 @@ impl NodeBuilder {
             entropy: None,
             wall: None,
             inline: false,
+            machine_threads: None,
         }
     }
 
@@ -190,6 +192,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Runs state machines there, for a node on the [caller's runtime](Self::on_callers_runtime): for simulation. They run on
+    /// that runtime's own thread otherwise.
+    #[must_use]
+    pub fn machine_threads(mut self, threads: Arc<dyn MachineThreads>) -> Self {
+        self.machine_threads = Some(threads);
+        self
+    }
+
     /// Reaches peers over this network in place of the system's TCP: for simulation.
     #[must_use]
     pub fn net(mut self, net: Arc<dyn Net>) -> Self {
@@ -249,7 +259,9 @@ impl NodeBuilder {
             connections_max: self.connections_max,
             net: self.net,
             entropy,
-            workers: Workers::Caller,
+            workers: self
+                .machine_threads
+                .map_or(Workers::Caller, |threads| Workers::Given(threads, "".into())),
             wall: self.wall,
             inline: self.inline,
         };

@@ -58,6 +58,7 @@ impl NodeState {
         let owner = &self.owner;
         let cx = Arc::new(GroupContext {
             id,
+            workers: owner.workers.of_group(&name),
             name,
             node: owner.id.clone(),
             name_prefix: owner.name_prefix.clone(),
@@ -65,7 +66,6 @@ impl NodeState {
             core: owner.config.core(),
             store: owner.store_route.subscribe(),
             disk: owner.store.clone(),
-            workers: owner.workers.clone(),
             bridge: owner.bridge.clone(),
             replay: Arc::default(),
             route,

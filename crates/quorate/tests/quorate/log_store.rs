@@ -421,6 +421,25 @@ async fn a_disk_that_works_off_what_was_put_off_is_not_silent() {
     bench.handle.stop();
 }
 
+/// After SIGSTOP, or on a host that was suspended, all timers are due at once: it is not the disk that was silent.
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "simulated time: no real time passes")]
+async fn a_process_that_was_paused_does_not_take_its_disk_for_silent() {
+    let bench = Bench::start("paused", None).await;
+    let group = bench.group().await;
+    let (_, mut events) = bench.load(group, 1).await;
+    bench.disk.stall(true);
+    bench.persist(group, 1, order(1, 1, None, entries(Position::ORIGIN, 1, 1)));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::advance(Duration::from_secs(3_600)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    bench.disk.stall(false);
+    until(&mut events, 1).await;
+    let told = bench.fatal.lock().expect("not poisoned").clone();
+    assert_eq!(told, Vec::<String>::new());
+    bench.handle.stop();
+}
+
 #[tokio::test]
 async fn rule_03_an_idle_store_brings_the_anchor_up_to_date() {
     for (name, deadline) in [("idle-thread", SECONDS), ("idle-inline", None)] {

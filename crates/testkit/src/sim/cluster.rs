@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use quorate::store::{Crash, SimDisk};
+use quorate::store::{Crash, Rot, SimDisk, SimImage};
 use quorate::{
     ActorStatus, Client, ClientOptions, Consistency, GroupHandle, Injury, Node, NodeFailure, ProposeError,
     QueryError, StateMachine,
 };
 use tokio::sync::oneshot;
 
+use super::faults::MachineFaults;
 use super::host::{NodeState, PORT, Work};
 use super::net::SimNet;
 use super::world::{Job, World};
@@ -32,6 +33,15 @@ pub enum NotDone {
     /// The node ended before the work was done; how much of it happened is not known.
     #[error("the node ended meanwhile")]
     Ended,
+}
+
+/// What the monotonic clock of a process did while the process was paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MonotonicClock {
+    /// It went on, as for a process that was stopped and continued: all its timers are due.
+    WentOn,
+    /// It stood still with the process, as that of a virtual machine may.
+    StoodStill,
 }
 
 /// A simulated cluster, held by the script of a simulation. `G` is what [`Simulation::run_with`] opened on each node.
@@ -80,7 +90,7 @@ impl<G: Clone + 'static> Cluster<G> {
     /// The node that leads this group in the highest term, if any says so.
     pub async fn leader(&self, group: &str) -> Option<usize> {
         let mut newest = None;
-        for at in 0..self.nodes() {
+        for at in (0..self.nodes()).filter(|at| !self.is_paused(*at)) {
             let Ok(groups) = self.on(at, |node, _| async move { node.groups().await }).await else {
                 continue;
             };
@@ -195,6 +205,72 @@ impl<G> Cluster<G> {
     /// The disk of a node, to make it slow, stalled, full or to fail a sync. A crash replaces it by what it left.
     pub fn disk(&self, at: usize) -> SimDisk {
         self.world.host_mut(at).disk.clone()
+    }
+
+    /// Damages the disk of a node that is down. What it says of that at its start is no sign of a bug.
+    pub fn damage(&self, at: usize, rot: &Rot) {
+        let image = self.disk(at).crash(Crash::Process).rot(rot);
+        self.replace_disk(at, image);
+        self.world.trace.excuse(&self.world.host_mut(at).name, true);
+    }
+
+    /// Gives a node that is down another disk.
+    ///
+    /// # Panics
+    ///
+    /// If it is not down: it would write to the old one.
+    pub fn replace_disk(&self, at: usize, image: SimImage) {
+        {
+            let mut host = self.world.host_mut(at);
+            assert_eq!(host.state, NodeState::Down, "{} uses its disk", host.name);
+            host.disk = SimDisk::from_image(image);
+            self.world.trace.excuse(&host.name, false);
+        }
+        self.world.pace(at);
+    }
+
+    /// What is wrong with the machine of a group on a node, a [`FaultyMachine`](super::FaultyMachine).
+    pub fn machine(&self, at: usize, group: &str) -> MachineFaults {
+        self.world.host_mut(at).machines.of_group(group)
+    }
+
+    /// What a node may send in a second from now on; zero: no limit.
+    pub fn set_bandwidth(&self, at: usize, bytes_per_second: u64) {
+        self.note(format_args!("node{at}: {bytes_per_second} bytes a second"));
+        self.world.host_mut(at).wire.set_bytes_per_second(bytes_per_second);
+    }
+
+    /// Nothing of a node runs any more, as after SIGSTOP: its connections stay open and take bytes until their buffers are full. What is
+    /// asked of it waits until [`continue_process`](Self::continue_process). Has no effect on a host that is down.
+    pub fn pause_process(&self, at: usize) {
+        let mut host = self.world.host_mut(at);
+        if host.state != NodeState::Down && host.paused_at.is_none() {
+            self.note(format_args!("node{at} is paused"));
+            host.paused_at = Some(self.world.trace.now_ms());
+        }
+    }
+
+    /// A paused process runs again.
+    pub fn continue_process(&self, at: usize, clock: MonotonicClock) {
+        let mut host = self.world.host_mut(at);
+        if let Some(since_ms) = host.paused_at.take() {
+            let missed = Duration::from_millis(self.world.trace.now_ms() - since_ms);
+            self.note(format_args!("node{at} goes on after {missed:?}, its clock {clock:?}"));
+            if clock == MonotonicClock::WentOn {
+                host.jump += missed;
+            }
+        }
+    }
+
+    /// Whether a node is paused.
+    pub fn is_paused(&self, at: usize) -> bool {
+        self.world.host_mut(at).paused_at.is_some()
+    }
+
+    /// A node's monotonic clock jumps ahead, and all its timers with it, as after a suspension that no peer noticed.
+    pub fn jump_clock(&self, at: usize, span: Duration) {
+        self.note(format_args!("node{at}: its clock jumps ahead by {span:?}"));
+        self.world.host_mut(at).jump += span;
     }
 
     /// Simulated time since the beginning.

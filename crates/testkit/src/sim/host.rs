@@ -4,12 +4,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::time::Duration;
 
 use quorate::store::SimDisk;
 use quorate::{Node, NodeFailure};
 use tokio::sync::mpsc;
 
+use super::faults::Machines;
+use super::kernel::Wire;
 use super::net::SimNet;
+use super::process::Process;
 
 /// The port on which every node listens.
 pub(super) const PORT: u16 = 7_000;
@@ -48,10 +52,18 @@ pub(super) struct Host<G> {
     pub(super) works: Option<mpsc::Sender<Work<G>>>,
     /// Its sockets since its last start.
     pub(super) net: SimNet,
+    pub(super) wire: Wire,
+    pub(super) machines: Machines,
+    /// The node, except while it is given time; `None` while the host is down.
+    pub(super) process: Option<Process>,
+    /// Since when, in milliseconds of simulated time, the process is given no time.
+    pub(super) paused_at: Option<u64>,
+    /// By how much its clock jumps ahead when it is given time next.
+    pub(super) jump: Duration,
 }
 
 impl<G> Host<G> {
-    pub(super) fn new(at: usize) -> Self {
+    pub(super) fn new(at: usize, seed: u64) -> Self {
         Self {
             name: format!("node{at}"),
             disk: SimDisk::new(),
@@ -61,6 +73,11 @@ impl<G> Host<G> {
             failure: None,
             works: None,
             net: SimNet::default(),
+            wire: Wire::default(),
+            machines: Machines::new(seed),
+            process: None,
+            paused_at: None,
+            jump: Duration::ZERO,
         }
     }
 }

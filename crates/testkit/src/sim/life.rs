@@ -1,8 +1,8 @@
 //! One node on its host: booted with its disk, given work by scripts, dropped with the host.
 //!
 //! What outlives a crash is in [`Host`](super::host::Host); everything else, the node and what scripts do on it included, is
-//! in the future that turmoil drops. That future never ends by itself: a node that stopped leaves its host idle until the
-//! script crashes or restarts it, as an operator would.
+//! in its process, and its sockets are in its kernel: a crash ends both. The kernel goes on when the node has stopped: the host
+//! is idle until the script crashes or restarts it, as an operator would.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +14,9 @@ use quorate::{GroupError, Node, NodeFailure, StartError};
 use tokio::sync::mpsc;
 
 use super::host::{NodeState, PORT, Work};
+use super::kernel::{KernelNet, calls, serve};
+use super::process::Process;
+use super::threads::SimThreads;
 use super::world::World;
 
 /// Works of scripts that may wait for one node.
@@ -31,32 +34,40 @@ enum BootError {
     Group(#[from] GroupError),
 }
 
-/// What a host does between two crashes.
+/// What a host does between two crashes: its kernel, beside the process of its node.
 pub(super) async fn live<G: Clone + 'static>(world: Rc<World<G>>, at: usize) -> turmoil::Result {
-    {
+    let (net, calls) = calls();
+    let (sockets, wire) = {
         let mut host = world.host_mut(at);
         host.boots += 1;
         (host.state, host.failure) = (NodeState::Starting, None);
+        (host.paused_at, host.jump) = (None, Duration::ZERO);
         world.trace.note(format_args!("{} starts, boot {}", host.name, host.boots));
-    }
-    let reason = match boot(&world, at).await {
-        Ok((node, groups)) => run(&world, at, node, groups).await,
-        Err(error) => format!("it did not start: {error}"),
+        host.process = Some(Process::new(be_node(world.clone(), at, net)));
+        host.wire.restarted();
+        (host.net.clone(), host.wire.clone())
     };
-    {
-        let mut host = world.host_mut(at);
-        host.works = None;
-        world.trace.note(format_args!("{} ended: {reason}", host.name));
-        host.state = NodeState::Ended { reason };
-    }
+    serve(calls, sockets, wire).await;
     std::future::pending().await
 }
 
-async fn boot<G: 'static>(world: &World<G>, at: usize) -> Result<(Node, G), BootError> {
-    let (name, disk, boots, skew_ms, net) = {
-        let host = world.host_mut(at);
-        (host.name.clone(), host.disk.clone(), host.boots, host.skew_ms.clone(), host.net.clone())
+async fn be_node<G: Clone + 'static>(world: Rc<World<G>>, at: usize, net: KernelNet) {
+    let reason = match boot(&world, at, net).await {
+        Ok((node, groups)) => run(&world, at, node, groups).await,
+        Err(error) => format!("it did not start: {error}"),
     };
+    let mut host = world.host_mut(at);
+    host.works = None;
+    world.trace.note(format_args!("{} ended: {reason}", host.name));
+    host.state = NodeState::Ended { reason };
+}
+
+async fn boot<G: 'static>(world: &World<G>, at: usize, net: KernelNet) -> Result<(Node, G), BootError> {
+    let (name, disk, boots, skew_ms, machines) = {
+        let host = world.host_mut(at);
+        (host.name.clone(), host.disk.clone(), host.boots, host.skew_ms.clone(), host.machines.clone())
+    };
+    let threads = SimThreads::new(&name, machines, world.apply_threads(), world.idle.clone());
     started_to_spin(disk.clone()).await;
     let now_ms = world.trace.clock();
     let wall = move || {
@@ -68,6 +79,7 @@ async fn boot<G: 'static>(world: &World<G>, at: usize) -> Result<(Node, G), Boot
         .inline_disk()
         .on_callers_runtime()
         .net(Arc::new(net))
+        .machine_threads(Arc::new(threads))
         .entropy(world.entropy(at, boots))
         .wall_clock(wall)
         .config(world.config.clone())
@@ -75,6 +87,9 @@ async fn boot<G: 'static>(world: &World<G>, at: usize) -> Result<(Node, G), Boot
         .advertise(&format!("{name}:{PORT}"));
     for peer in world.names().into_iter().filter(|peer| *peer != name) {
         builder = builder.peer(&peer, &format!("{peer}:{PORT}"));
+    }
+    if let Some(connections_max) = world.connections_max.get() {
+        builder = builder.connections_max(connections_max);
     }
     let node = builder.start().await?;
     let groups = (world.open)(node.clone()).await?;
@@ -95,6 +110,7 @@ async fn run<G: Clone + 'static>(world: &World<G>, at: usize, node: Node, groups
     {
         let mut host = world.host_mut(at);
         (host.works, host.state) = (Some(works), NodeState::Up);
+        world.trace.excuse(&host.name, false);
         world.trace.note(format_args!("{} is up", host.name));
     }
     let mut failed = std::pin::pin!(node.failed());

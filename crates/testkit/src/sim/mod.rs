@@ -27,16 +27,24 @@
 //! for chance. `docs/testkit.md` says more.
 
 mod cluster;
+mod faults;
 mod host;
+mod kernel;
 mod life;
+mod machine;
 mod net;
+mod pipe;
+mod process;
 mod seeds;
 mod simulation;
+mod threads;
 mod trace;
 mod world;
 
-pub use cluster::{Cluster, NotDone, START_MAX};
+pub use cluster::{Cluster, MonotonicClock, NotDone, START_MAX};
+pub use faults::{MachineCall, MachineFaults};
 pub use host::NodeState;
+pub use machine::FaultyMachine;
 /// The only source of chance in a simulation: numbers that depend on a seed alone.
 pub use quorate_core::SplitMix64 as Draw;
 pub use seeds::seeds;

@@ -1,7 +1,8 @@
 //! Settings of a simulation, and the loop that drives it.
 //!
-//! Theory of operation. Every node is a host of turmoil with a paused runtime of its own; the script is one more. A step
-//! delivers what the network has for a host, lets the host run for one tick of simulated time, and goes on to the next,
+//! Theory of operation. Every node has a host of turmoil, which is its kernel with the sockets, and beside it a process with
+//! a paused runtime of its own; the script is one more host. A step delivers what the network has for a host, lets the host
+//! run for one tick of simulated time, and goes on to the next; then the processes run for a tick, unless they are paused;
 //! always in the same order and on one thread. Between steps the driver does what no host can do to itself: it crashes
 //! and restarts hosts. Every number that is drawn comes from the seed.
 
@@ -54,6 +55,7 @@ pub struct Simulation {
     disk_latency_ms: (u64, u64),
     tick_ms: u64,
     segments_max: usize,
+    connections_max: Option<usize>,
     limit: Duration,
     replay: String,
     keeps_trace: bool,
@@ -74,6 +76,7 @@ impl Simulation {
             disk_latency_ms: (0, 0),
             tick_ms: 1,
             segments_max: 1_024,
+            connections_max: None,
             limit: Duration::from_secs(600),
             replay: "and the same test".to_owned(),
             keeps_trace: false,
@@ -119,6 +122,13 @@ impl Simulation {
     #[must_use]
     pub fn tick_ms(mut self, tick_ms: u64) -> Self {
         self.tick_ms = tick_ms.max(1);
+        self
+    }
+
+    /// Connections of peers and clients that a node accepts at a time.
+    #[must_use]
+    pub fn connections_max(mut self, connections_max: usize) -> Self {
+        self.connections_max = Some(connections_max);
         self
     }
 
@@ -210,12 +220,15 @@ impl Simulation {
         T: 'static,
     {
         world.disk_latency_ms.set(self.disk_latency_ms);
+        world.connections_max.set(self.connections_max);
         let mut sim = self.network();
         for (at, name) in world.names().into_iter().enumerate() {
             world.pace(at);
             let world = world.clone();
             sim.host(name, move || live(world.clone(), at));
         }
+        // Dropped before the hosts, in whatever way this ends.
+        let _processes = EndProcesses(world.clone());
         let ended: Rc<RefCell<Option<Result<T, tokio::task::JoinError>>>> = Rc::default();
         let (tell, script) = (ended.clone(), script(Cluster::new(world.clone())));
         sim.client(SCRIPT, async move {
@@ -226,6 +239,7 @@ impl Simulation {
         let clock = world.trace.clock();
         loop {
             let stepped = sim.step();
+            (0..world.nodes()).for_each(|at| world.run(at));
             let now_ms = clock.fetch_add(self.tick_ms, Ordering::Relaxed) + self.tick_ms;
             if let Err(error) = stepped {
                 panic!("after {now_ms} ms: {error}");
@@ -265,6 +279,17 @@ impl Simulation {
     }
 }
 
+/// A process holds its world, which holds the process.
+struct EndProcesses<G>(Rc<World<G>>);
+
+impl<G> Drop for EndProcesses<G> {
+    fn drop(&mut self) {
+        for at in 0..self.0.nodes() {
+            self.0.end_process(at);
+        }
+    }
+}
+
 /// How likely a link that lost a segment is whole again at the next one.
 const REPAIR_RATE: f64 = 0.5;
 
@@ -299,12 +324,13 @@ fn stop_machine<G>(world: &World<G>, sim: &mut turmoil::Sim<'_>, at: usize, cras
     world.trace.note(format_args!("{name} crashes, unsynced writes {crash:?}"));
     // A crashed machine logs nothing: what is logged while it is dropped does not count.
     world.trace.mute(true);
+    world.end_process(at);
     sim.crash(name.as_str());
     world.trace.mute(false);
     {
         let mut host = world.host_mut(at);
         (host.disk, host.net) = (SimDisk::from_image(image), SimNet::default());
-        (host.state, host.works) = (NodeState::Down, None);
+        (host.state, host.works, host.paused_at) = (NodeState::Down, None, None);
     }
     world.pace(at);
 }

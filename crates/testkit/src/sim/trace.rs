@@ -5,6 +5,7 @@
 //! digest. Segments are left out otherwise because writing their bytes takes more time than the rest of a run. Bound:
 //! none on the lines that are kept; a run is short.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +29,8 @@ pub(super) struct Trace {
 #[derive(Debug, Default)]
 struct Written {
     broken: Vec<String>,
+    /// Nodes that start on a disk that was damaged on purpose.
+    damaged: BTreeSet<String>,
     digest: DefaultHasher,
     events: u64,
     muted: bool,
@@ -70,8 +73,18 @@ impl Trace {
         std::mem::take(&mut self.lock().lines)
     }
 
-    /// What the nodes said that they say of bugs alone. Nothing here damages a disk or forges a message, so that nothing
-    /// excuses it.
+    /// What this node says of a broken rule is excused: its disk was damaged, and it starts.
+    pub(super) fn excuse(&self, node: &str, excused: bool) {
+        let mut written = self.lock();
+        if excused {
+            written.damaged.insert(node.to_owned());
+        } else {
+            written.damaged.remove(node);
+        }
+    }
+
+    /// What the nodes said that they say of bugs alone. Nothing here forges a message, and a disk that was damaged is
+    /// excused.
     pub(super) fn take_broken(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().broken)
     }
@@ -116,6 +129,17 @@ impl Visit for Text<'_> {
     }
 }
 
+/// The field that names the node.
+struct OfNode(String);
+
+impl Visit for OfNode {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "node" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}
+
 impl Subscriber for Trace {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let of_runtime = metadata.target().starts_with("quorate");
@@ -127,7 +151,12 @@ impl Subscriber for Trace {
 
     fn event(&self, event: &Event<'_>) {
         let target = event.metadata().target();
-        self.write(target == BROKEN_TARGET, |line| {
+        let is_broken = target == BROKEN_TARGET && {
+            let mut node = OfNode(String::new());
+            event.record(&mut node);
+            !self.lock().damaged.contains(&node.0)
+        };
+        self.write(is_broken, |line| {
             line.push_str(target);
             // What an operator does not see unless asked for.
             if *event.metadata().level() > Level::INFO {
@@ -161,5 +190,12 @@ mod tests {
         });
         let broken = trace.take_broken();
         assert!(matches!(&broken[..], [line] if line.contains("node1")), "{broken:?}");
+        trace.excuse("node1", true);
+        tracing::subscriber::with_default(trace.clone(), || {
+            tracing::error!(target: BROKEN_TARGET, node = %"node1", "the store was damaged");
+            tracing::error!(target: BROKEN_TARGET, node = %"node2", "the store was damaged");
+        });
+        let broken = trace.take_broken();
+        assert!(matches!(&broken[..], [line] if line.contains("node2")), "{broken:?}");
     }
 }

@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use quorate::store::Crash;
 use quorate::{Config, GroupError, Node};
 use quorate_core::SplitMix64;
 
 use super::host::{Host, Local};
+use super::threads::Idle;
 use super::trace::Trace;
 
 /// What only the driver can do, between two steps.
@@ -36,6 +38,10 @@ pub(super) struct World<G> {
     /// Milliseconds between two steps.
     pub(super) tick_ms: u64,
     pub(super) disk_latency_ms: Cell<(u64, u64)>,
+    /// Connections that a node accepts.
+    pub(super) connections_max: Cell<Option<usize>>,
+    /// Threads of machines.
+    pub(super) idle: Idle,
     /// How many clients were ever connected.
     clients: Cell<u64>,
     hosts: Vec<RefCell<Host<G>>>,
@@ -51,9 +57,25 @@ impl<G> World<G> {
         trace: Trace,
         tick_ms: u64,
     ) -> Self {
-        let hosts = (0..nodes).map(|at| RefCell::new(Host::new(at))).collect();
+        let hosts = (0..nodes)
+            .map(|at| {
+                RefCell::new(Host::new(at, SplitMix64::new(seed ^ 0x3ac4 ^ (at as u64) << 48).number()))
+            })
+            .collect();
         let (disk_latency_ms, jobs) = (Cell::new((0, 0)), RefCell::default());
-        Self { seed, config, open, trace, tick_ms, disk_latency_ms, clients: Cell::new(0), hosts, jobs }
+        Self {
+            seed,
+            config,
+            open,
+            trace,
+            tick_ms,
+            disk_latency_ms,
+            connections_max: Cell::new(None),
+            idle: Idle::default(),
+            clients: Cell::new(0),
+            hosts,
+            jobs,
+        }
     }
 
     pub(super) fn nodes(&self) -> usize {
@@ -67,6 +89,11 @@ impl<G> World<G> {
 
     pub(super) fn names(&self) -> Vec<String> {
         self.hosts.iter().map(|host| host.borrow().name.clone()).collect()
+    }
+
+    /// Threads for machines of each node; a simulation does not ask how many cores there are.
+    pub(super) fn apply_threads(&self) -> usize {
+        if self.config.node.apply_threads == 0 { 2 } else { self.config.node.apply_threads }
     }
 
     /// A seed that differs for every boot of every node.
@@ -88,6 +115,27 @@ impl<G> World<G> {
 
     pub(super) fn next_job(&self) -> Option<Job> {
         self.jobs.borrow_mut().pop_front()
+    }
+
+    /// Gives the process of a node a step of time, unless it is paused.
+    pub(super) fn run(&self, at: usize) {
+        let (process, jump) = {
+            let mut host = self.host_mut(at);
+            if host.paused_at.is_some() {
+                return;
+            }
+            (host.process.take(), std::mem::take(&mut host.jump))
+        };
+        if let Some(mut process) = process {
+            process.run(Duration::from_millis(self.tick_ms), jump);
+            self.host_mut(at).process = Some(process);
+        }
+    }
+
+    /// Drops the process of a node, whose code may look at its host meanwhile.
+    pub(super) fn end_process(&self, at: usize) {
+        let process = self.host_mut(at).process.take();
+        drop(process);
     }
 
     /// Sets the latency of a node's disk after it was replaced.

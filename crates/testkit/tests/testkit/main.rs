@@ -1,6 +1,7 @@
 //! The testkit's own tests, and the simulation of the whole runtime that is made with it.
 
 mod contract;
+mod harm;
 mod histories;
 mod history;
 mod history_draw;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,10 @@ struct State {
     poisoned: bool,
     capacity: u64,
     files: Option<Files>,
+    /// Bytes that belong to others.
+    foreign: u64,
+    /// Reads of the log.
+    log_reads: AtomicU64,
     stalled: bool,
     /// Whether a step has begun to wait since.
     held: bool,
@@ -95,6 +100,8 @@ impl SimDisk {
             poisoned: false,
             capacity: 1 << 40,
             files: None,
+            foreign: 0,
+            log_reads: AtomicU64::new(0),
             stalled: false,
             held: false,
             latency: None,
@@ -138,6 +145,16 @@ impl SimDisk {
     /// Sets how many files may still be made, of 65,536.
     pub fn set_free_files(&self, free: u64) {
         self.lock().files = Some(Files { free, total: 65_536 });
+    }
+
+    /// Sets how many bytes of the volume are used by others: they come and go.
+    pub fn set_foreign_bytes(&self, bytes: u64) {
+        self.lock().foreign = bytes;
+    }
+
+    /// How often rows of the log were read, opening included.
+    pub fn log_reads(&self) -> u64 {
+        self.lock().log_reads.load(Ordering::Relaxed)
     }
 
     /// While set, free space cannot be measured.
@@ -240,7 +257,7 @@ impl State {
     }
 
     fn used(&self) -> u64 {
-        self.used + self.image.ballast
+        self.used + self.image.ballast + self.foreign
     }
 
     fn set_view(&mut self, view: Rows) {
@@ -392,6 +409,9 @@ impl Disk for SimDisk {
 
     fn scan(&self, keyspace: Keyspace, from: &[u8], visit: &mut Visit<'_>) -> Result<(), DiskError> {
         let state = self.lock();
+        if keyspace == Keyspace::Log {
+            state.log_reads.fetch_add(1, Ordering::Relaxed);
+        }
         for ((of, key), value) in state.view()?.range((keyspace, from.to_vec())..) {
             if *of != keyspace || visit(key, value.clone()) == ControlFlow::Break(()) {
                 break;

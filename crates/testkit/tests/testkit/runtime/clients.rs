@@ -10,13 +10,13 @@ use quorate::machine::{
     Add, ClientId, CommandKey, IdempotencyKey, Kv, KvAnswer, KvCommand, KvExpected, KvQuery, KvReply,
     SessionKey, Versioned,
 };
-use quorate::{ClientOptions, Consistency, Outcome, ProposeError, QueryError, RemoteGroup};
+use quorate::{Client, ClientOptions, Consistency, Outcome, ProposeError, QueryError, RemoteGroup};
 use quorate_testkit::history::{Call, Pending, Recorder, Reply, Value};
 use quorate_testkit::sim::{Draw, NotDone};
 
 use super::coverage::Coverage;
+use super::groups::{Groups, KV, Kvs, Mixed, NewCommand, OldCommand};
 use super::options::{Options, Sabotage};
-use super::{Groups, KV, Kvs};
 
 /// What the clients of a run have in common.
 #[derive(Clone)]
@@ -27,11 +27,26 @@ pub(crate) struct Load {
     pub(crate) coverage: Coverage,
     /// Set when clients are to end.
     pub(crate) over: Rc<Cell<bool>>,
-    /// What was added and acknowledged, all adders together.
-    pub(crate) added: Rc<Cell<i64>>,
-    pub(crate) acknowledged: Rc<RefCell<u64>>,
+    pub(crate) acknowledged: Rc<Cell<u64>>,
+    /// One for each counter.
+    pub(crate) tallies: Rc<[Tally]>,
+    pub(crate) sums: Rc<Sums>,
+}
+
+/// What was added to one counter and acknowledged, all its adders together.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) added: Cell<i64>,
     /// What each addition was answered with.
-    pub(crate) totals: Rc<RefCell<BTreeSet<i64>>>,
+    totals: RefCell<BTreeSet<i64>>,
+}
+
+/// What was added to the total of the mixed group.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    pub(crate) acknowledged: Cell<u64>,
+    /// Of these it is not known whether they count.
+    pub(crate) unknown: Cell<u64>,
 }
 
 /// How an operation reaches the cluster.
@@ -60,16 +75,21 @@ enum End {
 
 fn number(versioned: Option<&Versioned>) -> Option<Value> {
     versioned.map(|v| {
-        let bytes = v.value.as_ref().try_into().expect("every value is a number of eight bytes");
-        Value::from_be_bytes(bytes)
+        let (number, _) =
+            v.value.split_first_chunk().expect("every value begins with a number of eight bytes");
+        Value::from_be_bytes(*number)
     })
 }
 
-fn bytes(value: Value) -> Bytes {
-    Bytes::copy_from_slice(&value.to_be_bytes())
+/// The number, and behind it as many bytes as follow from it: values of all sizes.
+fn bytes(value: Value, bytes_max: usize) -> Bytes {
+    let mut bytes = value.to_be_bytes().to_vec();
+    bytes.resize(8 + Draw::new(value).place(bytes_max + 1), 0);
+    bytes.into()
 }
 
-fn command(key: &str, call: Call) -> Option<KvCommand> {
+fn command(key: &str, call: Call, bytes_max: usize) -> Option<KvCommand> {
+    let bytes = |value| bytes(value, bytes_max);
     match call {
         Call::Read => None,
         Call::Write(value) => Some(KvCommand::set(key, bytes(value))),
@@ -81,7 +101,20 @@ fn command(key: &str, call: Call) -> Option<KvCommand> {
     }
 }
 
-fn replied(result: Result<Result<KvReply, ProposeError>, NotDone>) -> End {
+/// Kinds of refusals that some runs must meet.
+fn count_refusal(error: &ProposeError, coverage: &Coverage) {
+    match error {
+        ProposeError::Busy { .. } => coverage.note("refused as busy"),
+        ProposeError::NoSpace { .. } => coverage.note("refused without space"),
+        ProposeError::NotReady { .. } => coverage.note("refused as not ready"),
+        _ => {}
+    }
+}
+
+fn replied(result: Result<Result<KvReply, ProposeError>, NotDone>, coverage: &Coverage) -> End {
+    if let Ok(Err(error)) = &result {
+        count_refusal(error, coverage);
+    }
     let reply = match result {
         Ok(Ok(reply)) => reply,
         Ok(Err(error)) => match error.outcome() {
@@ -110,35 +143,37 @@ fn answered(result: Result<Result<KvAnswer, QueryError>, NotDone>) -> End {
 }
 
 impl Load {
-    /// One operation, recorded. What was read or found, if anything was.
-    pub(crate) async fn operate(
+    /// One operation, recorded: whether it was answered, and what was read or found, if anything was.
+    pub(crate) async fn once(
         &self,
         client: u32,
         via: &Via,
         key: &str,
         call: Call,
-    ) -> Option<Option<Value>> {
+    ) -> (bool, Option<Option<Value>>) {
         let pending: Pending = self.recorder.begin(client, key, call);
         let (name, patience) = (key.to_owned(), Duration::from_millis(self.options.call));
         let stale = self.options.sabotage == Some(Sabotage::StaleReads);
         let consistency = if stale { Consistency::Stale } else { Consistency::Linearizable };
-        let end = match (via, command(key, call)) {
+        let end = match (via, command(key, call, self.options.value_bytes)) {
             (Via::Node(at), Some(command)) => {
-                let work = move |_, (kv, _): Groups| async move {
-                    kv.propose_by(command, patience).await.map(|applied| applied.reply)
+                let work = move |_, groups: Groups| async move {
+                    groups.kv.propose_by(command, patience).await.map(|applied| applied.reply)
                 };
-                replied(self.cluster.on(*at, work).await)
+                replied(self.cluster.on(*at, work).await, &self.coverage)
             }
             (Via::Node(at), None) => {
-                let work = move |_, (kv, _): Groups| async move {
-                    kv.query_by(KvQuery::get(name), consistency, patience)
+                let work = move |_, groups: Groups| async move {
+                    groups
+                        .kv
+                        .query_by(KvQuery::get(name), consistency, patience)
                         .await
                         .map(|answered| answered.answer)
                 };
                 answered(self.cluster.on(*at, work).await)
             }
             (Via::Client(kv), Some(command)) => {
-                replied(Ok(kv.propose(command).await.map(|applied| applied.reply)))
+                replied(Ok(kv.propose(command).await.map(|applied| applied.reply)), &self.coverage)
             }
             (Via::Client(kv), None) => answered(Ok(kv.query(KvQuery::get(name), consistency).await)),
         };
@@ -147,22 +182,23 @@ impl Load {
         match end {
             End::Replied(reply) => {
                 note(&format!("{reply:?}"));
-                *self.acknowledged.borrow_mut() += 1;
+                self.acknowledged.set(self.acknowledged.get() + 1);
                 pending.replied(reply);
                 self.coverage.note(format!("replied {}", kind(call)));
                 if matches!(via, Via::Client(_)) {
                     self.coverage.note("replied outside");
                 }
-                match reply {
+                let found = match reply {
                     Reply::Value(value) | Reply::Kept { current: value } => Some(value),
                     Reply::Written | Reply::Swapped | Reply::Deleted { .. } => None,
-                }
+                };
+                (true, found)
             }
             End::Refused => {
                 note("refused");
                 pending.refused();
                 self.coverage.note("refused");
-                None
+                (false, None)
             }
             End::Unknown => {
                 note("unknown");
@@ -171,16 +207,15 @@ impl Load {
                 if matches!(via, Via::Client(_)) {
                     self.coverage.note("unknown outside");
                 }
-                None
+                (false, None)
             }
         }
     }
 
     /// A client of the cluster with connections of its own.
-    pub(crate) async fn outside(&self) -> RemoteGroup<Kv> {
+    pub(crate) async fn outside(&self) -> Client {
         let timeout = Duration::from_millis(self.options.call);
-        let client = self.cluster.client(ClientOptions { timeout, ..ClientOptions::default() }).await;
-        client.group(KV)
+        self.cluster.client(ClientOptions { timeout, ..ClientOptions::default() }).await
     }
 
     /// Reads and writes until it is over.
@@ -191,7 +226,7 @@ impl Load {
         let outside = if draw.chance(self.options.outside) { Some(self.outside().await) } else { None };
         while !self.over.get() {
             let at = if draw.chance(700) { home } else { draw.place(self.options.nodes) };
-            let via = outside.clone().map_or(Via::Node(at), Via::Client);
+            let via = outside.as_ref().map_or(Via::Node(at), |client| Via::Client(client.group(KV)));
             let key = format!("k{}", draw.below(self.options.keys));
             written += 1;
             let value = Value::from(client) << 32 | written;
@@ -201,15 +236,19 @@ impl Load {
                 70..92 => Call::CompareAndSet { expected: seen, value },
                 _ => Call::Delete,
             };
-            if let Some(found) = self.operate(client, &via, &key, call).await {
+            if let (_, Some(found)) = self.once(client, &via, &key, call).await {
                 seen = found;
             }
             self.cluster.pause(Duration::from_millis(draw.range(0, self.options.think))).await;
         }
+        if let Some(client) = outside {
+            client.close().await;
+        }
     }
 
     /// Adds one, again and again, each under a key of its own until it is acknowledged; and does not end before.
-    pub(crate) async fn adder(self, name: u64, mut draw: Draw) {
+    pub(crate) async fn adder(self, counter: usize, name: u64, mut draw: Draw) {
+        let tally = &self.tallies[counter];
         let client = ClientId::of_name(&format!("adder{name}"));
         let mut sequence = 0;
         while !self.over.get() {
@@ -224,7 +263,8 @@ impl Load {
                 let keyless = self.options.sabotage == Some(Sabotage::KeylessRetries);
                 let at = draw.place(self.options.nodes);
                 let patience = Duration::from_millis(self.options.call);
-                let work = move |_, (_, count): Groups| async move {
+                let work = move |_, groups: Groups| async move {
+                    let count = &groups.counts[counter];
                     let added = if keyless {
                         count.propose_by(Add(1), patience).await
                     } else {
@@ -233,10 +273,10 @@ impl Load {
                     added.map(|applied| applied.reply)
                 };
                 let end = self.cluster.on(at, work).await;
-                self.cluster.note(format_args!("adder{name} node{at} {sequence}: {end:?}"));
+                self.cluster.note(format_args!("adder{name} {counter} node{at} {sequence}: {end:?}"));
                 if let Ok(Ok(added)) = end {
                     let total = added.total();
-                    let is_new = self.totals.borrow_mut().insert(total);
+                    let is_new = tally.totals.borrow_mut().insert(total);
                     assert!(is_new, "exactly once: two additions were answered with the total {total}");
                     break;
                 }
@@ -246,9 +286,56 @@ impl Load {
             if tries > 0 {
                 self.coverage.note("added after retries");
             }
-            self.added.set(self.added.get() + 1);
-            self.cluster.pause(Duration::from_millis(draw.range(0, 2 * self.options.think))).await;
+            tally.added.set(tally.added.get() + 1);
+            // Ten groups together do about as much as two.
+            let think = if counter == 0 { 2 * self.options.think } else { 20 * self.options.think };
+            self.cluster.pause(Duration::from_millis(draw.range(0, think))).await;
         }
+    }
+}
+
+impl Load {
+    /// Adds to the total of the mixed group, by commands that every build knows and by those that only the new one does.
+    pub(crate) async fn sums(self, mut draw: Draw) {
+        while !self.over.get() {
+            let (at, is_new) = (draw.place(self.options.nodes), draw.chance(200));
+            let patience = Duration::from_millis(self.options.call);
+            let work = move |_, groups: Groups| async move {
+                match groups.mixed.expect("it is open") {
+                    Mixed::Old(group) => (1, group.propose_by(OldCommand::Add(1), patience).await),
+                    Mixed::New(group) if is_new => {
+                        (2, group.propose_by(NewCommand::AddTwice(1), patience).await)
+                    }
+                    Mixed::New(group) => (1, group.propose_by(NewCommand::Add(1), patience).await),
+                }
+            };
+            match self.cluster.on(at, work).await {
+                Ok((amount, Ok(_))) => {
+                    self.sums.acknowledged.set(self.sums.acknowledged.get() + amount);
+                    if amount == 2 {
+                        self.coverage.note("replied newer command");
+                    }
+                }
+                Ok((amount, Err(error))) => {
+                    if matches!(error, ProposeError::NotReadHere { .. }) {
+                        self.coverage.note("newer command refused by an old leader");
+                    }
+                    if error.outcome() == Outcome::Unknown {
+                        self.sums.unknown.set(self.sums.unknown.get() + amount);
+                    }
+                }
+                Err(NotDone::Ended) => self.sums.unknown.set(self.sums.unknown.get() + 2),
+                Err(NotDone::Down) => {}
+            }
+            self.cluster.pause(Duration::from_millis(draw.range(0, 3 * self.options.think))).await;
+        }
+    }
+}
+
+/// A task that panicked fails the run with its own words.
+pub(crate) fn joined(end: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = end {
+        std::panic::resume_unwind(error.into_panic());
     }
 }
 

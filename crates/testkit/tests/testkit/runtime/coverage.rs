@@ -3,40 +3,63 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
-/// Counts what happened in one run, or in many. Clones count together.
+/// What happened in one run, or in many.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Coverage(Rc<RefCell<BTreeMap<String, u64>>>);
+pub(crate) struct Met {
+    counts: BTreeMap<String, u64>,
+    longest: BTreeMap<&'static str, Duration>,
+}
+
+/// Counts what happened. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Coverage(Rc<RefCell<Met>>);
 
 impl Coverage {
     pub(crate) fn note(&self, what: impl Into<String>) {
-        *self.0.borrow_mut().entry(what.into()).or_default() += 1;
+        *self.0.borrow_mut().counts.entry(what.into()).or_default() += 1;
     }
 
-    /// Adds what was counted, perhaps on another thread.
-    pub(crate) fn merge(&self, counts: BTreeMap<String, u64>) {
-        for (what, count) in counts {
-            *self.0.borrow_mut().entry(what).or_default() += count;
+    /// Keeps the longest time that something took.
+    pub(crate) fn took(&self, what: &'static str, span: Duration) {
+        let mut met = self.0.borrow_mut();
+        let longest = met.longest.entry(what).or_default();
+        *longest = span.max(*longest);
+    }
+
+    /// Adds what was met, perhaps on another thread.
+    pub(crate) fn merge(&self, met: Met) {
+        for (what, count) in met.counts {
+            *self.0.borrow_mut().counts.entry(what).or_default() += count;
         }
+        met.longest.into_iter().for_each(|(what, span)| self.took(what, span));
     }
 
-    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn met(&self) -> Met {
         self.0.borrow().clone()
     }
 
     pub(crate) fn of(&self, what: &str) -> u64 {
-        self.0.borrow().get(what).copied().unwrap_or(0)
+        self.0.borrow().counts.get(what).copied().unwrap_or(0)
     }
 
     /// Attacks, all kinds together.
     pub(crate) fn attacks(&self) -> u64 {
-        let counts = self.0.borrow();
-        counts.iter().filter(|(what, _)| what.starts_with("attack ")).map(|(_, count)| count).sum()
+        let met = self.0.borrow();
+        met.counts.iter().filter(|(what, _)| what.starts_with("attack ")).map(|(_, count)| count).sum()
     }
 
     /// One line.
     pub(crate) fn line(&self) -> String {
-        let counts = self.0.borrow();
-        counts.iter().map(|(what, count)| format!("{what} {count}")).collect::<Vec<_>>().join(", ")
+        let met = self.0.borrow();
+        met.counts.iter().map(|(what, count)| format!("{what} {count}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The longest times, each with a comma.
+    pub(crate) fn longest(&self) -> String {
+        let met = self.0.borrow();
+        let each = met.longest.iter().map(|(what, span)| format!("longest {what} {} ms, ", span.as_millis()));
+        each.collect::<Vec<_>>().concat()
     }
 }

@@ -6,39 +6,37 @@
 //! than those of a normal run, `QUORATE_FIRST=n` begins at another one. `QUORATE_UNTIL_FAILURE=1` ends at the first seed that
 //! fails and looks at nothing else: that is how `.ci/mutants` asks whether seeds catch a broken rule.
 
+mod attack;
 mod clients;
 mod coverage;
+mod crowd;
+mod groups;
+mod harm_disk;
+mod harm_machine;
 mod nemesis;
+mod observer;
 mod options;
 mod run;
+mod settled;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use coverage::Coverage;
-use nemesis::Attack;
+use attack::Attack;
+use coverage::{Coverage, Met};
 use options::{Options, Sabotage};
-use quorate::GroupHandle;
-use quorate::machine::{Counter, Kv};
-use quorate_testkit::sim::{Cluster, seeds};
+use quorate_testkit::sim::seeds;
 use run::{run, run_with};
 
 const REPLAY: &str = "cargo test -p quorate-testkit --test testkit -- --nocapture many_seeds";
-const KV: &str = "kv";
-const COUNT: &str = "count";
-
-type Groups = (GroupHandle<Kv>, GroupHandle<Counter>);
-type Kvs = Cluster<Groups>;
-
 /// Seeds of a normal run.
-const SEEDS: u64 = 80;
+const SEEDS: u64 = 60;
 
 /// What these must have met, or they prove little.
-const SOMETIMES: [&str; 21] = [
+const SOMETIMES: &[&str] = &[
     "unknown",
     "refused",
     "replied read",
@@ -60,6 +58,30 @@ const SOMETIMES: [&str; 21] = [
     "Kill applier",
     "Panic log-store",
     "Stop node",
+    "refused as busy",
+    "refused without space",
+    "disk at the mark",
+    "all disks at the mark",
+    "entries read back from disk",
+    "recovering after damage",
+    "whole again after damage",
+    "slow Apply",
+    "slow Query",
+    "slow Restore",
+    "machine at one command for a second",
+    "leader at one command for a second",
+    "machine far behind",
+    "machine down at an entry",
+    "machine down at restore",
+    "acknowledged beside a machine that is down",
+    "process paused",
+    "permits exhausted",
+    "client of many without a place",
+    "replied newer command",
+    "newer command refused by an old leader",
+    "replica stopped at a newer command",
+    "ten groups",
+    "quiet minute without an election",
 ];
 
 /// Every kind of actor that has a name was ended in the midst of things.
@@ -104,12 +126,22 @@ fn quiet() {
 /// What some of the seeds have shown.
 #[derive(Default)]
 struct Sum {
-    counts: BTreeMap<String, u64>,
+    met: Met,
     simulated: Duration,
     checked: usize,
     added: i64,
+    outcomes: [usize; 3],
     digest: u64,
     failures: Vec<u64>,
+}
+
+/// Per cent.
+fn share(outcomes: [usize; 3], which: usize) -> usize {
+    100 * outcomes[which] / outcomes.iter().sum::<usize>().max(1)
+}
+
+fn add(sum: &mut [usize; 3], more: [usize; 3]) {
+    sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
 }
 
 /// Runs seeds as long as `next` is below `end`. Every seed is run, so that one look shows whether a fault is rare; unless
@@ -134,13 +166,14 @@ fn run_some(next: &AtomicU64, end: u64) -> Sum {
             continue;
         };
         report.trace.iter().for_each(|line| eprintln!("{line}"));
-        coverage.merge(report.value.coverage.counts());
+        coverage.merge(report.value.coverage.met());
         sum.simulated += report.simulated;
         sum.digest ^= report.digest.rotate_left((seed % 64) as u32);
         sum.checked += report.value.checked;
         sum.added += report.value.added;
+        add(&mut sum.outcomes, report.value.outcomes);
     }
-    Sum { counts: coverage.counts(), ..sum }
+    Sum { met: coverage.met(), ..sum }
 }
 
 /// A simulation is one thread; each core has one.
@@ -150,6 +183,7 @@ fn many_seeds_are_linearizable_and_make_progress() {
     let seeds = seeds(SEEDS);
     let until_failure = is_set("QUORATE_UNTIL_FAILURE");
     let (coverage, mut simulated, mut checked, mut added) = (Coverage::default(), Duration::ZERO, 0, 0);
+    let mut outcomes = [0; 3];
     let mut failures: Vec<u64> = Vec::new();
     let mut digest = 0;
     let next = AtomicU64::new(seeds.start);
@@ -159,19 +193,24 @@ fn many_seeds_are_linearizable_and_make_progress() {
         running.into_iter().map(|thread| thread.join().expect("panics of a run are caught")).collect()
     });
     for sum in sums {
-        coverage.merge(sum.counts);
+        coverage.merge(sum.met);
         simulated += sum.simulated;
         digest ^= sum.digest;
         checked += sum.checked;
         added += sum.added;
+        add(&mut outcomes, sum.outcomes);
         failures.extend(sum.failures);
     }
     failures.sort_unstable();
     let (count, first) = (seeds.end - seeds.start, seeds.start);
     println!(
         "runtime simulation: {count} seeds from {first}, {} simulated s, {checked} operations checked, \
-         {added} additions counted, {} attacks, {} failures, digest {digest:016x}; {}",
+         of all {} % replied to, {} % unknown, {} % refused, {added} additions counted, {}{} attacks, {} failures, digest {digest:016x}; {}",
         simulated.as_secs(),
+        share(outcomes, 0),
+        share(outcomes, 1),
+        share(outcomes, 2),
+        coverage.longest(),
         coverage.attacks(),
         failures.len(),
         coverage.line()

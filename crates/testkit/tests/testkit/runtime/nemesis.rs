@@ -4,103 +4,34 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use quorate::store::{Crash, Disk};
+use quorate::store::{Crash, Disk as _};
 use quorate::{Injury, Node, NodeFailure};
-use quorate_testkit::sim::{Draw, NodeState};
+use quorate_testkit::sim::{Draw, MonotonicClock, NodeState};
 
+use super::attack::{Attack, Cause, Harm};
+use super::clients::Load;
 use super::coverage::Coverage;
+use super::groups::{Groups, KV, Kvs, Opens};
 use super::options::Options;
-use super::{Groups, KV, Kvs};
 
-/// A kind of attack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Attack {
-    /// A process is killed.
-    Crash,
-    CrashLeader,
-    CrashAll,
-    /// The machine dies inside a write.
-    CrashInWrite,
-    /// The power fails: its peers hear nothing of it.
-    PowerCut,
-    /// Stopped in order, and started again.
-    Stop,
-    FailSync,
-    StallDisk,
-    StallLeaderDisk,
-    FullDisk,
-    Split,
-    IsolateLeader,
-    /// Everyone sees a majority, no two the same.
-    Majorities,
-    OneWay,
-    /// The leader hears no other node, or no other node hears it.
-    HalfIsolateLeader,
-    /// Nothing is lost, and nothing arrives.
-    Hold,
-    /// Clients outside reach some nodes only.
-    CutClients,
-    /// Any one actor of any node.
-    Injure,
-    /// Any one actor of the leader's node.
-    InjureLeader,
-    /// Several actors, one soon after the other.
-    InjureMany,
-    Transfer,
-    WallClock,
-}
-
-impl Attack {
-    pub(crate) const ALL: [Self; 22] = [
-        Self::Crash,
-        Self::CrashLeader,
-        Self::CrashAll,
-        Self::CrashInWrite,
-        Self::PowerCut,
-        Self::Stop,
-        Self::FailSync,
-        Self::StallDisk,
-        Self::StallLeaderDisk,
-        Self::FullDisk,
-        Self::Split,
-        Self::IsolateLeader,
-        Self::Majorities,
-        Self::OneWay,
-        Self::HalfIsolateLeader,
-        Self::Hold,
-        Self::CutClients,
-        Self::Injure,
-        Self::InjureLeader,
-        Self::InjureMany,
-        Self::Transfer,
-        Self::WallClock,
-    ];
-}
-
-/// Bytes of a disk that is never full.
-const ROOMY_BYTES: u64 = 1 << 40;
-/// Less than a node keeps in reserve, more than it writes in a run.
-const SCARCE_BYTES: u64 = 100 << 20;
-
-/// Why a node may end: it was told to, or its disk was made to.
-const ORDERED: [&str; 5] = [
-    "it was told to",
-    "the disk has not answered",
-    "the simulated disk failed a sync",
-    "the simulated machine has stopped",
-    "no space left for the simulated disk",
-];
+/// A process is paused no longer than this, a clock jumps no further.
+const PAUSE_MS_MAX: u64 = 8_000;
 
 pub(crate) struct Nemesis {
-    cluster: Kvs,
-    draw: Draw,
-    options: Options,
-    coverage: Coverage,
+    pub(super) cluster: Kvs,
+    pub(super) draw: Draw,
+    pub(super) options: Options,
+    pub(super) coverage: Coverage,
+    pub(super) opens: Opens,
+    pub(super) harm: Rc<Harm>,
+    /// What clients were answered so far.
+    pub(super) acknowledged: Rc<Cell<u64>>,
 }
 
 impl Nemesis {
-    pub(crate) fn new(cluster: Kvs, seed: u64, options: Options, coverage: Coverage) -> Self {
-        Self { cluster, draw: Draw::new(seed ^ 0x00a7_7ac4), options, coverage }
+    pub(crate) fn new(load: &Load, seed: u64, opens: Opens, harm: Rc<Harm>) -> Self {
+        let Load { cluster, options, coverage, acknowledged, .. } = load.clone();
+        Self { cluster, draw: Draw::new(seed ^ 0x00a7_7ac4), options, coverage, opens, harm, acknowledged }
     }
 
     /// Attacks until `end`, then leaves what it did undone.
@@ -118,18 +49,34 @@ impl Nemesis {
 
     /// What an operator does about a node that ended by itself.
     async fn mend_ended(&mut self) {
-        let crash = self.crash();
-        mend_ended(&self.cluster, crash, &self.coverage).await;
+        let crash = self.draw_crash();
+        mend_ended(&self.cluster, crash, &self.coverage, &self.harm).await;
     }
 
-    fn crash(&mut self) -> Crash {
+    fn draw_crash(&mut self) -> Crash {
         let mixed = Crash::Mixed(self.draw.range(0, u64::MAX));
         // A process that ends is what happens most, and the one that leaves its page cache to the next.
         self.draw.pick(&[Crash::Lost, Crash::Kept, Crash::Torn, mixed, Crash::Process, Crash::Process])
     }
 
-    fn length(&mut self) -> Duration {
+    pub(super) fn length(&mut self) -> Duration {
         Duration::from_millis(self.draw.range(self.options.attack_length / 4, self.options.attack_length))
+    }
+
+    pub(super) async fn wait(&mut self) {
+        let length = self.length();
+        self.cluster.pause(length).await;
+    }
+
+    /// A node that may have ended before by itself, and by order only, crashes.
+    pub(super) async fn crash(&mut self, at: usize) {
+        if let NodeState::Ended { reason } = self.cluster.state(at) {
+            self.harm.was_ordered(at, &reason);
+        }
+        let crash = self.draw_crash();
+        note_unsynced(&self.cluster, at, crash, &self.coverage);
+        self.cluster.crash(at, crash).await;
+        self.harm.restarted(at);
     }
 
     async fn attack(&mut self, attack: Attack) {
@@ -147,9 +94,9 @@ impl Nemesis {
             }
             Attack::CrashInWrite => {
                 let disk = self.cluster.disk(any);
+                self.harm.may_end(any, Cause::StoppedInWrite);
                 disk.stop_at(disk.steps() + self.draw.range(1, 12));
-                let length = self.length();
-                self.cluster.pause(length).await;
+                self.wait().await;
                 if disk.has_stopped() {
                     self.coverage.note("stopped inside a write");
                 }
@@ -162,22 +109,32 @@ impl Nemesis {
             }
             Attack::Stop => {
                 self.cluster.stop(any).await;
-                let length = self.length();
-                self.cluster.pause(length).await;
+                self.wait().await;
                 self.cluster.restart(any).await;
             }
-            Attack::FailSync => self.cluster.disk(any).fail_sync_in(self.draw.range(0, 5)),
+            Attack::FailSync => {
+                self.harm.may_end(any, Cause::FailedSync);
+                self.cluster.disk(any).fail_sync_in(self.draw.range(0, 5));
+            }
             Attack::StallDisk => self.stall(any).await,
             Attack::StallLeaderDisk => self.stall(target).await,
-            Attack::FullDisk => {
-                let disk = self.cluster.disk(any);
-                let used = ROOMY_BYTES.saturating_sub(disk.free_bytes().unwrap_or(0));
-                // With notice, or from one write to the next.
-                disk.set_capacity(if self.draw.chance(700) { used + SCARCE_BYTES } else { used });
-                let length = self.length();
-                self.cluster.pause(length).await;
-                self.cluster.disk(any).set_capacity(ROOMY_BYTES);
+            Attack::FullDisk => self.fill_for(&[any]).await,
+            Attack::AllDisksFull => self.fill_for(&(0..self.options.nodes).collect::<Vec<_>>()).await,
+            Attack::SpaceFlaps => self.space_flaps(any).await,
+            Attack::DiskBehind => self.disk_behind(target).await,
+            Attack::Damage => self.damage(any).await,
+            Attack::Bandwidth => self.narrow(any).await,
+            Attack::Crowd => self.crowd(any).await,
+            Attack::ManyClients => self.many_clients().await,
+            Attack::Pause => self.pause(any).await,
+            Attack::PauseLeader => self.pause(target).await,
+            Attack::JumpClock => {
+                let span = self.draw.range(100, PAUSE_MS_MAX);
+                self.cluster.jump_clock(any, Duration::from_millis(span));
             }
+            Attack::SlowMachine => self.slow_machine(any).await,
+            Attack::ChokingMachine => self.machine_down(any, false).await,
+            Attack::UnrestorableMachine => self.machine_down(any, true).await,
             Attack::Split
             | Attack::IsolateLeader
             | Attack::Majorities
@@ -186,8 +143,7 @@ impl Nemesis {
             | Attack::Hold
             | Attack::CutClients => {
                 self.cut(attack, any, target);
-                let length = self.length();
-                self.cluster.pause(length).await;
+                self.wait().await;
                 self.cluster.heal();
             }
             Attack::Injure => self.injure(any).await,
@@ -201,8 +157,9 @@ impl Nemesis {
                 }
             }
             Attack::Transfer => {
-                let hand_over =
-                    |_: Node, (kv, _): Groups| async move { kv.transfer(None, Duration::from_secs(1)).await };
+                let hand_over = |_: Node, groups: Groups| async move {
+                    groups.kv.transfer(None, Duration::from_secs(1)).await
+                };
                 if self.cluster.on(target, hand_over).await.is_ok_and(|moved| moved.is_ok()) {
                     self.coverage.note("leadership handed over");
                 }
@@ -251,26 +208,48 @@ impl Nemesis {
 
     async fn crash_for(&mut self, at: &[usize]) {
         for at in at {
-            if let NodeState::Ended { reason } = self.cluster.state(*at) {
-                was_ordered(*at, &reason);
-            }
-            let crash = self.crash();
-            note_unsynced(&self.cluster, *at, crash, &self.coverage);
-            self.cluster.crash(*at, crash).await;
+            self.crash(*at).await;
         }
-        let length = self.length();
-        self.cluster.pause(length).await;
+        self.wait().await;
         for at in at {
             self.cluster.restart(*at).await;
         }
     }
 
-    async fn stall(&mut self, at: usize) {
-        let disk = self.cluster.disk(at);
-        disk.stall(true);
-        let length = self.length();
-        self.cluster.pause(length).await;
-        disk.stall(false);
+    async fn pause(&mut self, at: usize) {
+        self.cluster.pause_process(at);
+        let length = self.draw.range(50, PAUSE_MS_MAX);
+        self.cluster.pause(Duration::from_millis(length)).await;
+        if self.cluster.is_paused(at) {
+            self.coverage.note("process paused");
+        }
+        let clock =
+            self.draw.pick(&[MonotonicClock::WentOn, MonotonicClock::WentOn, MonotonicClock::StoodStill]);
+        self.cluster.continue_process(at, clock);
+    }
+
+    async fn narrow(&mut self, any: usize) {
+        let nodes: Vec<usize> =
+            if self.draw.chance(400) { vec![any] } else { (0..self.options.nodes).collect() };
+        let bytes = self.draw.pick(&[30_000, 200_000, 1_000_000]);
+        for at in &nodes {
+            self.cluster.set_bandwidth(*at, bytes);
+        }
+        self.wait().await;
+        for at in &nodes {
+            self.cluster.set_bandwidth(*at, 0);
+        }
+    }
+
+    /// Hurts the actor of this kind of a group.
+    pub(super) async fn injure_kind(&mut self, at: usize, kind: &str, group: &str, injury: Injury) {
+        let actors = self.cluster.actors(at).await;
+        let part = format!("group/{group}/");
+        if let Some(actor) = actors.iter().find(|actor| actor.kind == kind && actor.name.contains(&part))
+            && self.cluster.injure(at, &actor.name, injury).await
+        {
+            self.coverage.note(format!("{injury:?} {kind}"));
+        }
     }
 
     async fn injure(&mut self, at: usize) {
@@ -291,11 +270,6 @@ impl Nemesis {
     }
 }
 
-fn was_ordered(at: usize, reason: &str) {
-    let ordered = ORDERED.iter().any(|words| reason.contains(words));
-    assert!(ordered, "node{at} ended, and no attack was to end it: {reason}");
-}
-
 /// The fate of unsynced writes counts where there were any.
 fn note_unsynced(cluster: &Kvs, at: usize, crash: Crash, coverage: &Coverage) {
     if cluster.disk(at).unsynced() > 0 {
@@ -304,45 +278,64 @@ fn note_unsynced(cluster: &Kvs, at: usize, crash: Crash, coverage: &Coverage) {
     }
 }
 
-async fn mend_ended(cluster: &Kvs, crash: Crash, coverage: &Coverage) {
+async fn mend_ended(cluster: &Kvs, crash: Crash, coverage: &Coverage, harm: &Harm) {
     for at in 0..cluster.nodes() {
         if let NodeState::Ended { reason } = cluster.state(at) {
-            was_ordered(at, &reason);
+            harm.was_ordered(at, &reason);
             if let Some(NodeFailure::Store { .. }) = cluster.failure(at) {
                 coverage.note("node stopped by its disk");
             }
             note_unsynced(cluster, at, crash, coverage);
             cluster.crash(at, crash).await;
+            harm.restarted(at);
             cluster.restart(at).await;
         }
     }
 }
 
-/// An operator who stays after the mending: a disk that was made to fail at its next sync may be idle until then.
-pub(crate) async fn attend(cluster: Kvs, coverage: Coverage, over: Rc<Cell<bool>>) {
+/// An operator who stays after the mending: a disk that was made to fail at its next sync may be idle until then, and a machine
+/// that was given up may still be so.
+pub(crate) async fn attend(cluster: Kvs, coverage: Coverage, harm: Rc<Harm>, over: Rc<Cell<bool>>) {
     while !over.get() {
-        mend_ended(&cluster, Crash::Process, &coverage).await;
+        mend_ended(&cluster, Crash::Process, &coverage, &harm).await;
+        for at in 0..cluster.nodes() {
+            let down = |node: Node, _: Groups| async move {
+                node.groups().await.iter().any(|status| status.fault_here.is_some())
+            };
+            if cluster.on(at, down).await == Ok(true) {
+                coverage.note("restarted for its machine");
+                cluster.restart(at).await;
+            }
+        }
         cluster.pause(Duration::from_millis(100)).await;
     }
 }
 
 /// The end of all attacks: everything runs, nothing is lost any more.
-pub(crate) async fn mend_all(cluster: &Kvs) {
+pub(crate) async fn mend_all(cluster: &Kvs, opens: &Opens, harm: &Harm) {
     cluster.heal();
     cluster.lose(0).await;
     for at in 0..cluster.nodes() {
+        cluster.set_bandwidth(at, 0);
+        cluster.continue_process(at, MonotonicClock::WentOn);
         let disk = cluster.disk(at);
         disk.stall(false);
-        disk.set_capacity(ROOMY_BYTES);
+        disk.set_foreign_bytes(0);
+        disk.backlog().set_waiting(false);
+        opens.names().iter().for_each(|group| cluster.machine(at, group).mend());
     }
     for at in 0..cluster.nodes() {
         match cluster.state(at) {
             NodeState::Up | NodeState::Starting => {}
             NodeState::Ended { reason } => {
-                was_ordered(at, &reason);
+                harm.was_ordered(at, &reason);
                 cluster.restart(at).await;
             }
             _ => cluster.restart(at).await,
         }
+    }
+    // The old build is replaced.
+    if let Some(old) = opens.old.take().filter(|_| opens.mixed) {
+        cluster.restart(old).await;
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use quorate::Config;
 use quorate_testkit::sim::{Draw, Simulation};
 
-use super::nemesis::Attack;
+use super::attack::Attack;
 
 /// How one run is set up. Times in milliseconds of simulated time.
 #[derive(Debug, Clone)]
@@ -26,6 +26,20 @@ pub(crate) struct Options {
     /// Clients outside the cluster, per thousand.
     pub(crate) outside: u64,
     pub(crate) adders: usize,
+    /// Counters, each a group.
+    pub(crate) counts: usize,
+    /// A group whose machine one node knows in an older build.
+    pub(crate) mixed: bool,
+    /// Bytes behind the number in a value, at most.
+    pub(crate) value_bytes: usize,
+    /// Bytes of entries that stay in memory: with few of them, entries come back from disk.
+    pub(crate) tail_bytes: usize,
+    /// Proposals and queries of a group under way at a node, at most.
+    pub(crate) permits: usize,
+    pub(crate) connections: Option<usize>,
+    pub(crate) apply_threads: usize,
+    /// How long all is left alone at the end.
+    pub(crate) quiet: u64,
     pub(crate) keys: u64,
     pub(crate) think: u64,
     pub(crate) call: u64,
@@ -67,6 +81,14 @@ impl Options {
             think: draw.pick(&[10, 40, 120]),
             call: draw.pick(&[300, 1_000, 3_000]),
             sabotage: None,
+            counts: draw.pick(&[1, 1, 1, 1, 1, 1, 9]),
+            mixed: draw.chance(400),
+            value_bytes: draw.pick(&[0, 0, 0, 1_000, 20_000]),
+            tail_bytes: draw.pick(&[0, 0, 2_000, 16 << 20]),
+            permits: draw.pick(&[4_096, 4_096, 4_096, 64, 4]),
+            connections: draw.pick(&[None, None, Some(6)]),
+            apply_threads: draw.pick(&[2, 2, 4]),
+            quiet: if draw.chance(90) { 60_000 } else { 1_000 },
         }
     }
 
@@ -76,14 +98,20 @@ impl Options {
         config.node.heartbeat_interval_ms = self.election / 6;
         config.node.persist_stall_ms_max = self.election * 2;
         config.node.store_silence_ms_max = 4_000;
-        // Appliers are made to panic on purpose, often at the same entry.
-        config.node.machine_restarts_max = 10_000;
+        config.node.tail_bytes_max = self.tail_bytes;
+        config.node.apply_threads = self.apply_threads;
         config.live.call_timeout_ms = self.call;
+        (config.live.proposals_max, config.live.queries_max) = (self.permits, self.permits);
         config
     }
 
     pub(crate) fn simulation(&self, seed: u64) -> Simulation {
-        Simulation::new(seed)
+        let simulation = Simulation::new(seed);
+        let simulation = match self.connections {
+            Some(connections_max) => simulation.connections_max(connections_max),
+            None => simulation,
+        };
+        simulation
             .nodes(self.nodes)
             .config(self.config())
             .latency_ms(self.latency.0, self.latency.1)
@@ -91,7 +119,7 @@ impl Options {
             .disk_latency_ms(self.disk.0, self.disk.1)
             .tick_ms(self.tick)
             .segments_max(self.segments_max)
-            .limit(Duration::from_secs(120))
+            .limit(Duration::from_secs(240))
             .replay_with(super::REPLAY)
     }
 }
