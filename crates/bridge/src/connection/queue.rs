@@ -265,10 +265,20 @@ mod tests {
         let mut queue = Queue::new(1000, 1 << 20);
         queue.push(Class::Bulk, ItemKind::Cast, bytes(FRAGMENT_BYTES * 3)).unwrap();
         let mut pieces = Vec::new();
-        queue.take(1, &mut pieces);
+        queue.take(FRAGMENT_BYTES, &mut pieces);
         queue.push(Class::Control, ItemKind::Cast, bytes(10)).unwrap();
         assert_eq!(drain(&mut queue), [10, FRAGMENT_BYTES, FRAGMENT_BYTES]);
         assert_eq!((queue.bytes(), queue.casts_handed), (0, 2));
+    }
+
+    /// On a slow link the writer asks for little at a time.
+    #[test]
+    fn a_piece_of_a_big_message_is_no_longer_than_what_is_asked_for() {
+        let mut queue = Queue::new(1000, 1 << 20);
+        queue.push(Class::Bulk, ItemKind::Cast, bytes(FRAGMENT_BYTES * 2)).unwrap();
+        let mut pieces = Vec::new();
+        queue.take(8 << 10, &mut pieces);
+        assert!(matches!(&pieces[..], [Piece::Fragment { offset: 0, bytes, .. }] if bytes.len() == 8 << 10));
     }
 
     #[test]
