@@ -228,8 +228,14 @@ async fn a_query_that_was_given_up_frees_its_place_while_the_machine_replays() -
     eventually("the machine is at the first", async || (FIRST.waiting() == 1).then_some(())).await?;
     let ask = async |ms| slow.query_by((), Consistency::Linearizable, Duration::from_millis(ms)).await;
     // A leader confirms them all; then they wait for the machine.
+    let waits = |_| {
+        let slow = slow.clone();
+        tokio::spawn(async move { slow.query_by((), Consistency::Linearizable, PATIENCE).await })
+    };
+    let held: Vec<_> = (0..4).map(waits).collect();
     let busy = async || matches!(ask(50).await, Err(QueryError::Busy { .. })).then_some(());
     eventually("four queries have been taken", busy).await?;
+    held.iter().for_each(tokio::task::JoinHandle::abort);
     FIRST.open();
     eventually("the machine is at the second", async || (SECOND.waiting() == 1).then_some(())).await?;
     let error = ask(50).await.expect_err("the machine is at it");

@@ -137,6 +137,7 @@ impl Actor for ApplierActor {
                     state.take_back(&me, running.ended().await?);
                 }
             }
+            ApplierMessage::JobLasts => state.drop_abandoned(),
             ApplierMessage::WhenIdle(reply) => state.when_idle.push(reply),
             ApplierMessage::Panic => panic!("told to panic"),
         }
@@ -205,7 +206,11 @@ impl ApplierState {
         if applied > self.reported {
             route.tell_role(RoleEvent::Applied(applied));
         }
-        // Their permits are free again for callers that still wait: a replay may take long, and callers give up before.
+        self.drop_abandoned();
+    }
+
+    /// Their permits are free again for callers that still wait: a replay or a command may take long, and callers give up before.
+    fn drop_abandoned(&mut self) {
         self.next.queries.retain(|_, ports| {
             ports.retain(|port| !port.is_abandoned());
             !ports.is_empty()

@@ -79,21 +79,23 @@ impl Job {
     pub(super) fn start(self, workers: Workers, applier: ActorRef<ApplierMessage>) -> RunningJob {
         let tells_end = TellsEnd(applier);
         RunningJob(tokio::spawn(async move {
-            let ended = self.run(&workers).await;
+            let lasts = || drop(tells_end.0.cast(ApplierMessage::JobLasts));
+            let ended = self.run(&workers, lasts).await;
             drop(tells_end);
             ended
         }))
     }
 
     /// Sends the replies from here: one wake for the connections' tasks and this one.
-    async fn run(self, workers: &Workers) -> Result<JobEnded, String> {
+    async fn run(self, workers: &Workers, lasts: impl Fn()) -> Result<JobEnded, String> {
         let replies = HeldReplies::default();
         let of_job = replies.clone();
         let (mut done, mut held) = (pin!(workers.run(move || self.turn(&of_job))), REPLIES_HELD);
         let ended = loop {
             match tokio::time::timeout(held, done.as_mut()).await {
                 Ok(ended) => break ended,
-                Err(_) => held = (held * 2).min(REPLIES_HELD_MAX),
+                Err(_) if held == REPLIES_HELD_MAX => lasts(),
+                Err(_) => held *= 2,
             }
             replies.send();
         };

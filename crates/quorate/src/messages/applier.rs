@@ -19,6 +19,8 @@ pub(crate) enum ApplierMessage {
     Queries { index: Index, ports: Vec<QueryPort> },
     /// From the task that waits for a job: it has ended.
     JobEnded,
+    /// From the same, now and then while a job lasts: who waits for the next one may have given up.
+    JobLasts,
     /// From Group when the node stops: answered once no proposal and no query waits.
     WhenIdle(RpcReplyPort<()>),
     /// From tests and `quorate actors stop --panic`: panic, as a bug would.
