@@ -63,7 +63,7 @@ impl Gates {
     }
 }
 
-static GATES: [Gates; 5] = [const { Gates::new() }; 5];
+static GATES: [Gates; 6] = [const { Gates::new() }; 6];
 
 /// What a command does before it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -87,7 +87,8 @@ struct Gated<const N: usize>(u64);
 impl<const N: usize> StateMachine for Gated<N> {
     type Command = Does;
     type Reply = u64;
-    type Query = ();
+    /// Milliseconds that it takes.
+    type Query = u64;
     type Answer = u64;
 
     fn apply(&mut self, _cx: &mut ApplyContext<'_>, does: Does) -> u64 {
@@ -115,7 +116,8 @@ impl<const N: usize> StateMachine for Gated<N> {
         self.0
     }
 
-    fn query(&self, (): ()) -> u64 {
+    fn query(&self, ms: u64) -> u64 {
+        std::thread::sleep(Duration::from_millis(ms));
         self.0
     }
 
@@ -149,9 +151,9 @@ fn asks<const N: usize>(
     consistency: Consistency,
 ) -> JoinHandle<Result<u64, QueryError>> {
     let caller = group.clone();
-    tokio::spawn(
-        async move { caller.query_by((), consistency, PATIENCE).await.map(|answered| answered.answer) },
-    )
+    tokio::spawn(async move {
+        caller.query_by(0_u64, consistency, PATIENCE).await.map(|answered| answered.answer)
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -260,7 +262,7 @@ async fn who_gives_up_during_a_long_command_leaves_its_place() -> Result<()> {
     group.propose(Does::Nothing).await?;
     let first = committed(&group, Does::First).await?;
     gates.first.reached().await?;
-    let ask = async || group.query_by((), Consistency::Linearizable, Duration::from_millis(50)).await;
+    let ask = async || group.query_by(0_u64, Consistency::Linearizable, Duration::from_millis(50)).await;
     for _ in 0..20 {
         let error = ask().await.expect_err("the machine is at it");
         eventually("a place is free", async || {
@@ -271,6 +273,28 @@ async fn who_gives_up_during_a_long_command_leaves_its_place() -> Result<()> {
     }
     gates.first.open();
     first.await??;
+    cluster.stop_all().await;
+    Ok(())
+}
+
+/// Stale queries are due at once, and as long as some come the machine has one to answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queries_without_an_end_hold_no_command() -> Result<()> {
+    quiet_panics();
+    let cluster = Cluster::start(1, quick()).await?;
+    let group = cluster.group("gated", Gated::<5>::default).await?.remove(0);
+    group.propose(Does::Nothing).await?;
+    let asks = (0..3).map(|_| {
+        let group = group.clone();
+        tokio::spawn(
+            async move { while group.query_by(10_u64, Consistency::Stale, PATIENCE).await.is_ok() {} },
+        )
+    });
+    let asks: Vec<_> = asks.collect();
+    for _ in 0..10 {
+        group.propose_by(Does::Nothing, PATIENCE / 4).await?;
+    }
+    asks.iter().for_each(JoinHandle::abort);
     cluster.stop_all().await;
     Ok(())
 }

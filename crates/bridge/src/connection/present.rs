@@ -3,8 +3,9 @@
 //!
 //! The copy of a running node's data directory is started with the next boot number. By the number alone it looks like that node
 //! after a restart, and the node itself like one that is out of date: it would be cut off by its copy. But a node that was
-//! restarted has ended before, and its connections with it; at the latest once nothing was heard on them for the keepalive's
-//! timeout. So the newcomer is kept waiting for that long. If the earlier start is still heard of, there are two processes.
+//! restarted has ended before, and its connections with it, or soon after: the system of a process that is gone may still send
+//! what it held. So the newcomer is kept waiting for the keepalive's timeout. If the earlier start answers a ping that was sent
+//! meanwhile, there are two processes; if it is only connected, the newcomer comes again.
 //!
 //! Owns: nothing but weak references. Bound: the connections of nodes, which have places.
 
@@ -16,9 +17,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::timeout;
-
-/// A peer that is there says something at each interval of the keepalive; what it said may be three of them old.
-const INTERVALS_HEARD: u32 = 3;
 
 /// The connections of nodes, by node id.
 #[derive(Default)]
@@ -46,6 +44,12 @@ impl Present {
     ) -> Result<(), Refusal> {
         let interval = Duration::from_millis(options.keepalive_interval_ms);
         let steps = options.keepalive_timeout_ms.div_ceil(options.keepalive_interval_ms) + 1;
+        let pongs: Vec<_> = self.earlier(hello).into_iter().map(|known| (known.pongs(), known)).collect();
+        let answers = |connection: &Arc<Connection>| {
+            let known = pongs.iter().find(|(_, known)| Arc::ptr_eq(known, connection));
+            // The answer to a ping that was sent before may be among what a process that is gone has left.
+            connection.pongs() >= known.map_or(0, |(pongs, _)| *pongs) + 2
+        };
         for _ in 0..steps {
             let Some(earlier) = self.earlier(hello).into_iter().next() else { return Ok(()) };
             // Usually it has ended, and that is about to be read.
@@ -55,7 +59,7 @@ impl Present {
         let Some(first) = earlier.first() else { return Ok(()) };
         let (node, boot) = (&hello.node, hello.boot);
         let (before, address) = (first.peer.boot, &first.peer.address);
-        if earlier.iter().all(|connection| connection.silence() > interval * INTERVALS_HEARD) {
+        if !earlier.iter().any(answers) {
             let detail =
                 format!("node {node} is still connected as boot {before} ({address}), this is boot {boot}");
             return Err(Refusal::new(

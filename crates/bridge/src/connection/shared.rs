@@ -78,6 +78,8 @@ pub(crate) struct Connection {
     received_ms: AtomicU64,
     /// When a write that had to wait was last taken, likewise.
     taken_ms: AtomicU64,
+    /// Pings that were answered.
+    pongs: AtomicU64,
     inbound_calls: AtomicUsize,
 }
 
@@ -104,6 +106,7 @@ impl Connection {
             started: Instant::now(),
             received_ms: AtomicU64::new(0),
             taken_ms: AtomicU64::new(0),
+            pongs: AtomicU64::new(0),
             inbound_calls: AtomicUsize::new(0),
         })
     }
@@ -253,11 +256,17 @@ impl Connection {
             return;
         }
         if let Some(sent_at) = state.ping.sent_at.take() {
+            self.pongs.fetch_add(1, Ordering::Relaxed);
             state.ping.casts_confirmed = state.ping.casts_before;
             let micros = sent_at.elapsed().as_micros() as u64;
             // 0 means "not measured yet" in the counters.
             self.counters.round_trip_us.set(micros.max(1));
         }
+    }
+
+    /// How many pings were answered. A second answer after some moment is to a ping that was sent after it.
+    pub(super) fn pongs(&self) -> u64 {
+        self.pongs.load(Ordering::Relaxed)
     }
 
     /// Moves what to write next to `pieces`; fails once the connection is closed.

@@ -107,13 +107,21 @@ impl Job {
         let mut batch = Batch::Applied;
         let clock = self.work.cx.clock.clone();
         let began = clock.now();
-        for _ in 0..TURN_STEPS {
-            if clock.now().since(began) >= TURN {
+        let mut has_applied = false;
+        for step in 0..TURN_STEPS {
+            let took = clock.now().since(began);
+            // Queries that are due come first, and may come without an end: each turn applies an entry, if there is one.
+            let must_apply = !has_applied && !self.entries.is_empty();
+            if took >= TURN && !must_apply {
                 break;
             }
-            if let Some(port) = self.due_query() {
+            let is_for_queries = took < TURN / 2 && step < TURN_STEPS / 2;
+            if (is_for_queries || !must_apply)
+                && let Some(port) = self.due_query()
+            {
                 self.work.answer_query(port, replies);
             } else if let Some(entry) = self.entries.pop_front() {
+                has_applied = true;
                 batch = self.work.apply_committed(&entry, replies);
                 if !matches!(batch, Batch::Applied) {
                     break;

@@ -219,6 +219,9 @@ impl LogStoreState {
         if let Some(pause) = later {
             me.send_after(pause, move || StoreMessage::Internal(Internal(InternalKind::Inline(number))));
         }
+        if self.busy.is_none() {
+            self.silent = Duration::ZERO;
+        }
         self.busy.get_or_insert((number, Instant::now()));
         self.arm(me, self.handle.deadline() / LOOKS_PER_DEADLINE);
     }
@@ -246,7 +249,10 @@ impl LogStoreState {
     fn watch(&mut self, me: &ActorRef<StoreMessage>, number: u64, after: Duration) {
         let signs = self.handle.signs_of_life();
         let was_alive = std::mem::replace(&mut self.signs, signs) != signs;
-        let Some((current, since)) = self.busy else { return };
+        let Some((current, since)) = self.busy else {
+            self.silent = Duration::ZERO;
+            return;
+        };
         self.silent = match (was_alive, current == number) {
             // A commit waits for a compaction that goes on. All nodes may compact at once, so this is not a silent disk.
             (true, _) => Duration::ZERO,

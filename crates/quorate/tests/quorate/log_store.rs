@@ -440,6 +440,29 @@ async fn a_process_that_was_paused_does_not_take_its_disk_for_silent() {
     bench.handle.stop();
 }
 
+/// Waits that each end do not add up, however long the store is idle between them.
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "simulated time: no real time passes")]
+async fn a_disk_that_is_slow_now_and_then_is_not_taken_for_silent() {
+    let bench = Bench::start("now-and-then", None).await;
+    let group = bench.group().await;
+    let (_, mut events) = bench.load(group, 1).await;
+    let (deadline, mut after) = (bench.handle.deadline(), Position::ORIGIN);
+    for index in 1..=6 {
+        bench.disk.stall(true);
+        let run = entries(after, 1, 1);
+        after = run[0].position();
+        bench.persist(group, 1, order(index, 1, None, run));
+        tokio::time::sleep(deadline * 3 / 10).await;
+        bench.disk.stall(false);
+        until(&mut events, index).await;
+        tokio::time::sleep(deadline).await;
+    }
+    let told = bench.fatal.lock().expect("not poisoned").clone();
+    assert_eq!(told, Vec::<String>::new());
+    bench.handle.stop();
+}
+
 #[tokio::test]
 async fn rule_03_an_idle_store_brings_the_anchor_up_to_date() {
     for (name, deadline) in [("idle-thread", SECONDS), ("idle-inline", None)] {

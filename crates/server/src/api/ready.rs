@@ -48,13 +48,21 @@ pub(super) async fn checks(state: &AppState) -> Vec<Check> {
     ]
 }
 
+/// The caller's deadline has passed, and it waits for a few moments more: an answer that comes later is taken for none, and the
+/// write that was refused for one whose outcome is unknown.
+const EXPLAINED_WITHIN: Duration = Duration::from_millis(50);
+
 /// A problem, with what this node lacks if it says that no leader was found: who asks again without mending that is told the
 /// same.
 pub(super) async fn explained(state: &AppState, problem: Problem) -> Problem {
     if problem.code != Code::NoLeader {
         return problem;
     }
-    let checks = checks(state).await;
+    let Ok(checks) = tokio::time::timeout(EXPLAINED_WITHIN, checks(state)).await else {
+        let node = state.node().id();
+        let detail = format!("{}; {node}: its actors do not answer at once, see /readyz", problem.detail);
+        return Problem { detail, ..problem };
+    };
     let reasons = checks
         .iter()
         .filter(|check| !check.passed && ["node", "replica", "store", "leader_known"].contains(&check.name));

@@ -42,7 +42,7 @@ struct State {
 
 /// What is wrong with the machine of one group on one node. Outlives crashes of the node. Clones are the same.
 ///
-/// It has an effect on a [`FaultyMachine`].
+/// It has an effect on a `FaultyMachine`.
 #[derive(Debug, Clone)]
 pub struct MachineFaults(Arc<Mutex<State>>);
 

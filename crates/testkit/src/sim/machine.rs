@@ -10,7 +10,7 @@ use quorate::machine::{ApplyContext, RestoreError, Snapshot, SnapshotReader};
 use super::faults::MachineCall;
 use super::threads::{faults_here, spend};
 
-/// A machine that does what the [`MachineFaults`] of its node and group say. Outside a simulation, and unless told otherwise,
+/// A machine that does what the `MachineFaults` of its node and group say. Outside a simulation, and unless told otherwise,
 /// it is the machine inside.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FaultyMachine<M>(pub M);
