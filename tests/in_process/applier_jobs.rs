@@ -3,8 +3,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "callers are tasks of their own")]
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -145,15 +147,18 @@ async fn committed<const N: usize>(group: &GroupHandle<Gated<N>>, does: Does) ->
     Ok(proposed)
 }
 
-/// Asks, and waits until the question has its place.
-fn asks<const N: usize>(
+/// Asks: the question has its place and is on its way when this returns, and waits for its answer.
+async fn asks<const N: usize>(
     group: &GroupHandle<Gated<N>>,
     consistency: Consistency,
-) -> JoinHandle<Result<u64, QueryError>> {
+) -> Pin<Box<impl Future<Output = Result<u64, QueryError>>>> {
     let caller = group.clone();
-    tokio::spawn(async move {
+    let mut asked = Box::pin(async move {
         caller.query_by(0_u64, consistency, PATIENCE).await.map(|answered| answered.answer)
-    })
+    });
+    let waits = std::future::poll_fn(|cx| Poll::Ready(asked.as_mut().poll(cx).is_pending())).await;
+    assert!(waits, "the machine is at a gate");
+    asked
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -166,12 +171,11 @@ async fn a_read_does_not_wait_for_a_slow_command_that_came_after_it() -> Result<
     gates.first.reached().await?;
     let quick = committed(&group, Does::Nothing).await?;
     // Its index is that of the quick command, or of the slow one if it is asked too late: the slow one is committed below.
-    let asked = asks(&group, Consistency::Linearizable);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let asked = asks(&group, Consistency::Linearizable).await;
     let slow = committed(&group, Does::Second).await?;
     gates.first.open();
     assert_eq!(quick.await??.reply, 3);
-    assert_eq!(asked.await??, 3, "answered before the slow command is done");
+    assert_eq!(asked.await?, 3, "answered before the slow command is done");
     gates.second.open();
     first.await??;
     slow.await??;
@@ -187,11 +191,11 @@ async fn a_machine_that_panics_once_costs_a_reader_nothing_but_time() -> Result<
     group.propose(Does::Nothing).await?;
     let panics = committed(&group, Does::FirstAndPanics).await?;
     gates.first.reached().await?;
-    let (stale, linearizable) = (asks(&group, Consistency::Stale), asks(&group, Consistency::Linearizable));
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let (stale, linearizable) =
+        (asks(&group, Consistency::Stale).await, asks(&group, Consistency::Linearizable).await);
     gates.first.open();
-    assert_eq!(linearizable.await??, 2, "the next machine has applied it");
-    assert!(stale.await?? >= 1, "no older than what was applied when it was asked");
+    assert_eq!(linearizable.await?, 2, "the next machine has applied it");
+    assert!(stale.await? >= 1, "no older than what was applied when it was asked");
     // Its port was lost with the machine.
     drop(panics.await?);
     cluster.stop_all().await;
@@ -215,10 +219,9 @@ async fn a_stale_answer_after_a_panic_is_not_older_than_what_was_acknowledged() 
         acknowledged = proposed.await??.reply;
     }
     gates.replay.reached().await?;
-    let asked = asks(&group, Consistency::Stale);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let asked = asks(&group, Consistency::Stale).await;
     gates.replay.open();
-    assert!(asked.await?? >= acknowledged);
+    assert!(asked.await? >= acknowledged);
     drop(panics.await?);
     cluster.stop_all().await;
     Ok(())
