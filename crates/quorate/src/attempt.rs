@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::error::{NotReadyReason, ProposeError, QueryError};
 use crate::machine::{CodecError, CommandKey, Envelope, decode};
-use crate::ports::Applied;
+use crate::ports::{Answered, Applied};
 use crate::protocol::{GroupProtocol, Request, Response};
 
 /// How long a refusal that may pass is waited out before the second attempt. Each further pause is twice as long.
@@ -61,7 +61,7 @@ impl EncodedReply {
 /// Why a call brought no response.
 pub(crate) enum CallFailure {
     /// The node was reached and has not opened the group.
-    NoSuchGroup { node: String, detail: String },
+    NoSuchGroup { node: String },
     /// Nothing was sent; another node may be asked.
     NotSent(String),
     /// It can be sent to no node.
@@ -70,23 +70,39 @@ pub(crate) enum CallFailure {
     Unknown(String),
 }
 
-/// Calls the group on another node.
+/// Calls the group of this name on another node.
 pub(crate) async fn call_group(
-    remote: &RemoteRef<GroupProtocol>,
+    (remote, group): (&RemoteRef<GroupProtocol>, &str),
     request: &Request,
     deadline: Instant,
 ) -> Result<Response, CallFailure> {
     let timeout = deadline.saturating_duration_since(Instant::now());
     remote.call(request, timeout).await.map_err(|error| match (&error, error.outcome()) {
-        (CallError::NoSuchActor { .. }, Sent::NotSent) => {
-            CallFailure::NoSuchGroup { node: remote.node().to_owned(), detail: error.to_string() }
+        (CallError::NoSuchActor { node, .. }, Sent::NotSent) => {
+            CallFailure::NoSuchGroup { node: node.clone() }
         }
         (CallError::NotQueued(CastError::Malformed { .. }), _) => {
             CallFailure::CannotBeSent(error.to_string())
         }
-        (_, Sent::NotSent) => CallFailure::NotSent(error.to_string()),
-        (_, Sent::Unknown) => CallFailure::Unknown(error.to_string()),
+        (_, Sent::NotSent) => CallFailure::NotSent(by_name(&error, group)),
+        (_, Sent::Unknown) => CallFailure::Unknown(by_name(&error, group)),
     })
+}
+
+/// The bridge knows a group by its number, in hex digits that its user has never seen.
+fn by_name(error: &CallError, group: &str) -> String {
+    match error {
+        CallError::Died { node, detail, .. } => {
+            format!("group {group} on node {node} gave no answer: {detail}")
+        }
+        CallError::TimedOut { node, after_ms, .. } => {
+            format!("no answer from group {group} on node {node} within {after_ms} ms")
+        }
+        CallError::Unsupported { node, detail, .. } => {
+            format!("group {group} on node {node} does not understand this: {detail}")
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What a proposal's response means. `group` is the group's name, for the message.
@@ -100,7 +116,7 @@ pub(crate) fn proposal_result(
         Ok(Response::Answered { .. } | Response::NotAnswered(_) | Response::Members { .. }) => {
             Err(ProposeError::unknown("the node answered a proposal with the answer to a query"))
         }
-        Err(CallFailure::NoSuchGroup { node, .. }) => {
+        Err(CallFailure::NoSuchGroup { node }) => {
             Err(ProposeError::NoSuchGroup { group: group.to_owned(), node })
         }
         Err(CallFailure::NotSent(detail)) => {
@@ -111,20 +127,24 @@ pub(crate) fn proposal_result(
     }
 }
 
-/// What a query's response means: the answer's bytes.
-pub(crate) fn query_result(response: Result<Response, CallFailure>) -> Result<Bytes, QueryError> {
+/// What a query's response means: the answer's bytes, and how far it was applied. `group` is the group's name.
+pub(crate) fn query_result(
+    response: Result<Response, CallFailure>,
+    group: &str,
+) -> Result<Answered<Bytes>, QueryError> {
     match response {
-        Ok(Response::Answered { answer }) => Ok(answer),
+        Ok(Response::Answered { answer, applied }) => Ok(Answered { answer, applied }),
         Ok(Response::NotAnswered(error)) => Err(error),
         Ok(Response::Applied { .. } | Response::NotApplied(_) | Response::Members { .. }) => {
             Err(QueryError::not_ready("the node answered a query with the reply to a proposal"))
         }
         Err(CallFailure::CannotBeSent(detail)) => Err(QueryError::Unreadable { detail }),
-        Err(
-            CallFailure::NoSuchGroup { detail, .. }
-            | CallFailure::NotSent(detail)
-            | CallFailure::Unknown(detail),
-        ) => Err(QueryError::not_ready(detail)),
+        Err(CallFailure::NoSuchGroup { node }) => {
+            Err(QueryError::NoSuchGroup { group: group.to_owned(), node })
+        }
+        Err(CallFailure::NotSent(detail) | CallFailure::Unknown(detail)) => {
+            Err(QueryError::not_ready(detail))
+        }
     }
 }
 

@@ -38,8 +38,8 @@ pub enum ProposeError {
     },
     /// Refused: no leader was found before the deadline.
     #[error(
-        "no leader known for {waited_ms} ms: a majority of the group's nodes has to reach each other, and all of them once before \
-         that; the group's status on this node says which are missing"
+        "no leader known for {waited_ms} ms: a majority of the group's nodes has to reach each other, and in a new cluster all of \
+         them once; the links of a node (`Node::links`, `quorate status`) say which others it does not reach, and why"
     )]
     NoLeader {
         /// How long it was waited for, in milliseconds.
@@ -83,7 +83,8 @@ pub enum ProposeError {
     },
     /// Refused: the machine of the leader's build cannot read it. In the log, replicas of that build would have to stop at it.
     #[error(
-        "the leader cannot read this command: {detail}; bring the leader to the version that proposes it"
+        "the leader cannot read this command: {detail}; bring the leader to the version that proposes it, or give the client the \
+         machine that the group has"
     )]
     NotReadHere {
         /// What is wrong with it.
@@ -109,20 +110,21 @@ pub enum ProposeError {
         reserve_files: u64,
     },
     /// Refused: the node that leads does not have this group open.
-    #[error("node {node} has not opened group {group}; open it there too")]
+    #[error("node {node} has not opened group {group}; check the name, or open it there too")]
     NoSuchGroup {
         /// The group.
         group: String,
         /// The node.
         node: String,
     },
-    /// Refused: the state machine panicked on one entry, on a majority of the nodes.
-    #[error(
-        "group faulted at index {index}: its state machine panics there; fix the machine and restart the nodes"
-    )]
+    /// Refused: on a majority of the nodes the state machine panicked on one entry, cannot read it, or cannot even be restored.
+    #[error("group faulted {}; fix the machine and restart the nodes", faulted(*index, detail))]
     Faulted {
-        /// The index of the entry.
+        /// The index of the entry. Zero: the machine cannot be restored from its first state.
         index: u64,
+        /// What the machine of the asked node ended with. Empty where that one runs, and from a node of an earlier build.
+        #[serde(default)]
+        detail: String,
     },
     /// Refused: the node is stopping or has stopped.
     #[error("node stopped: {detail}")]
@@ -152,7 +154,8 @@ pub enum ProposeError {
     },
     /// Unknown: its session has gone on to a later sequence; whether this one was applied before is no longer kept.
     #[error(
-        "stale session: the client is at sequence {last}, applied at index {index}; this one will not be applied"
+        "stale session: the client is at sequence {last}, applied at index {index}; this one is not applied any more, and may have been \
+         before: read, then decide"
     )]
     StaleSequence {
         /// The newest sequence of its client.
@@ -230,6 +233,18 @@ impl ProposeError {
 
     pub(crate) fn not_ready(reason: NotReadyReason) -> Self {
         Self::NotReady { reason, detail: reason.to_string() }
+    }
+}
+
+/// Where a machine is down, and why.
+fn faulted(index: u64, detail: &str) -> String {
+    match (index, detail) {
+        (0, "") => {
+            "before its first entry: its state machine cannot be restored from its first state".to_owned()
+        }
+        (0, detail) => format!("before its first entry: {detail}"),
+        (index, "") => format!("at index {index}: its state machine panics there"),
+        (index, detail) => format!("at index {index}: {detail}"),
     }
 }
 
@@ -338,11 +353,22 @@ pub enum QueryError {
         /// The reason.
         detail: String,
     },
-    /// The state machine of this node panicked on an entry and was dropped.
-    #[error("state machine of this node faulted at index {index}; ask another node")]
+    /// The node that was asked does not have this group open.
+    #[error("node {node} has not opened group {group}; check the name, or open it there too")]
+    NoSuchGroup {
+        /// The group.
+        group: String,
+        /// The node.
+        node: String,
+    },
+    /// The state machine of this node panicked on an entry, or cannot be restored, and stays down.
+    #[error("state machine of this node faulted {}; ask another node", faulted(*index, detail))]
     Faulted {
-        /// The index of the entry.
+        /// The index of the entry. Zero: the machine cannot be restored from its first state.
         index: u64,
+        /// What it ended with. Empty from a node of an earlier build.
+        #[serde(default)]
+        detail: String,
     },
     /// The query or its answer cannot be carried between nodes.
     #[error("query or answer cannot be carried: {detail}")]
@@ -377,6 +403,7 @@ impl QueryError {
             | Self::NoLeader { .. }
             | Self::LeaderUnreachable { .. }
             | Self::NotReady { .. }
+            | Self::NoSuchGroup { .. }
             | Self::Faulted { .. }
             | Self::Stopped { .. } => Outcome::Refused,
         }

@@ -20,6 +20,7 @@
 //!
 //! It is not: a database, a way to share memory between nodes, or Byzantine fault tolerant.
 
+mod address;
 mod applier;
 mod attempt;
 mod client;

@@ -15,8 +15,8 @@ pub enum Consistency {
     /// (ReadIndex, Raft thesis section 6.4).
     #[default]
     Linearizable,
-    /// The present state of this node's machine; may be old, and is never older than what this node has known to be committed,
-    /// before its last stop or since.
+    /// The present state of the machine of the node that answers. It may be old, and is never older than what that node has
+    /// known to be committed, also before it was last stopped. The next answer may be older if another node gives it.
     Stale,
 }
 
@@ -50,11 +50,23 @@ pub(crate) enum Request {
 /// The answer to a call.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Response {
-    Applied { reply: Bytes, index: u64, term: u64 },
-    Answered { answer: Bytes },
+    Applied {
+        reply: Bytes,
+        index: u64,
+        term: u64,
+    },
+    /// `applied` is zero from a node of an earlier build.
+    Answered {
+        answer: Bytes,
+        #[serde(default)]
+        applied: u64,
+    },
     NotApplied(ProposeError),
     NotAnswered(QueryError),
-    Members { leader: Option<NodeId>, members: Vec<MemberAddress> },
+    Members {
+        leader: Option<NodeId>,
+        members: Vec<MemberAddress>,
+    },
 }
 
 /// A member, and where its bridge is dialled.

@@ -91,6 +91,12 @@ impl Route {
         }
     }
 
+    /// What the machine of this node ended with, if it is down at that entry. Empty otherwise.
+    pub(crate) fn why_faulted(&self, index: u64) -> String {
+        let here = self.halted.as_deref().filter(|_| self.fault_here == Some(index));
+        here.unwrap_or_default().to_owned()
+    }
+
     /// Removes every address, until Group publishes again.
     pub(crate) fn clear(&mut self) {
         (self.group, self.role, self.applier) = (None, None, None);
@@ -134,6 +140,11 @@ impl Route {
         if let Condition::Stopped(detail) = &self.condition {
             return refuse(submissions, &ProposeError::Stopped { detail: detail.clone() });
         }
+        // A client that is told less asks until its deadline.
+        if let Condition::Faulted(index) = self.condition {
+            let detail = self.why_faulted(index);
+            return refuse(submissions, &ProposeError::Faulted { index, detail });
+        }
         let LeaderRoute::Here(leader) = &self.leader else {
             return refuse(submissions, &ProposeError::not_ready(NotReadyReason::NotLeader));
         };
@@ -157,7 +168,7 @@ impl Route {
             }
         };
         if let Some(index) = self.fault_here {
-            return refuse(ports, &QueryError::Faulted { index });
+            return refuse(ports, &QueryError::Faulted { index, detail: self.why_faulted(index) });
         }
         // They would wait for entries that never come.
         if let (Consistency::Linearizable, Some(reason)) = (consistency, &self.halted) {

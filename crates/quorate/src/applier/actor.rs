@@ -4,7 +4,8 @@
 //! Owns `Work` (machine, client sessions, position, the ports of proposals that have an index), and what waits for the next
 //! job. Hears the role (entries in index order, ports, confirmed reads), the log store (entries read from disk) and handles
 //! (stale queries). Asks the worker threads, one job at a time: all that came while one ran is the next one, so the more there
-//! is to do, the fewer threads are woken for it. A crash loses the machine and the ports, which answer *unknown*; Group
+//! is to do, the fewer threads are woken for it. A crash loses the machine and the ports, which answer *unknown*, with the
+//! entry and the panic where it is the machine that ended; Group
 //! starts another applier, which is restored from *snapshot zero* and replays the log without replies. Bound: entries by
 //! the role's hand-over window, ports and queries by permits.
 
@@ -179,9 +180,13 @@ impl ApplierState {
 
     /// Takes the machine back, and tells how far it is.
     fn take_back(&mut self, me: &ActorRef<ApplierMessage>, ended: JobEnded) {
-        let JobEnded { work, batch, mut entries, queries } = ended;
+        let JobEnded { mut work, batch, mut entries, queries } = ended;
         if let Batch::Poisoned(reason) = batch {
-            // It runs no more, and who waits is told by the drop of this state that the machine is restarted.
+            // It runs no more. A query is asked again when its port is dropped with this state.
+            for (first, term, ports) in self.next.ports.drain(..) {
+                work.waiters.add(first, term, ports);
+            }
+            work.fail_waiting(&reason);
             me.stop(Some(reason));
             return;
         }

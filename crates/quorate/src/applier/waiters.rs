@@ -22,6 +22,13 @@ impl Waiters {
         }
     }
 
+    /// Answers all of them: no machine answers them any more.
+    pub(crate) fn fail_all(&mut self, error: impl Fn(Index) -> ProposeError) {
+        for (at, port) in self.waiting.drain(..) {
+            port.fail(error(at.index));
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

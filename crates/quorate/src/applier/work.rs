@@ -71,9 +71,27 @@ impl Work {
                     self.gauge.halt();
                 }
                 self.poison.store(index.0, Ordering::Release);
-                Batch::Poisoned(error.to_string())
+                let reason = error.to_string();
+                if let Some(port) = port {
+                    port.fail(self.machine_ended(&reason, index));
+                }
+                Batch::Poisoned(reason)
             }
         }
+    }
+
+    /// Answers the proposals that wait, whose machine has ended: each is in the log, where another leader's entry may replace it, and
+    /// otherwise it is applied by the machine that is made next, here or on another node.
+    pub(super) fn fail_waiting(&mut self, reason: &str) {
+        let mut waiters = std::mem::take(&mut self.waiters);
+        waiters.fail_all(|index| self.machine_ended(reason, index));
+    }
+
+    fn machine_ended(&self, reason: &str, index: Index) -> ProposeError {
+        let (node, group) = (&self.cx.node, &self.cx.name);
+        ProposeError::unknown(format!(
+            "{reason} (group {group} on node {node}); the command is in the log at index {index}, and may yet be applied"
+        ))
     }
 
     /// Answers a query whose index is applied.

@@ -14,6 +14,7 @@ use crate::client::connection::Client;
 use crate::client::session_pool::ClientSessionPool;
 use crate::error::{Outcome, ProposeError, QueryError};
 use crate::machine::SessionKey;
+use crate::ports::Answered;
 use crate::protocol::{self, Consistency, GroupProtocol, Request, Response};
 
 /// Encodes the command at hand under a session key.
@@ -39,7 +40,7 @@ impl GroupCalls {
         self.client.inner.options.command_bytes_max
     }
 
-    fn deadline(&self) -> Instant {
+    pub(super) fn default_deadline(&self) -> Instant {
         Instant::now() + self.client.inner.options.timeout
     }
 
@@ -47,9 +48,9 @@ impl GroupCalls {
     pub(super) fn propose_in_session(
         &self,
         encode: EncodeCommand,
+        deadline: Instant,
     ) -> Calling<'_, EncodedReply, ProposeError> {
         Box::pin(async move {
-            let deadline = self.deadline();
             loop {
                 let mut session = self.sessions.take(|| self.client.inner.new_session());
                 let key = session.next();
@@ -79,25 +80,36 @@ impl GroupCalls {
         })
     }
 
-    /// Proposes without a session.
-    pub(super) fn propose_bare(&self, payload: Bytes) -> Calling<'_, EncodedReply, ProposeError> {
-        Box::pin(async move { self.attempts(payload, false, self.deadline()).await.result })
+    /// Proposes without a session from the pool: under the caller's own key, or none.
+    pub(super) fn propose_bare(
+        &self,
+        payload: Bytes,
+        deadline: Instant,
+    ) -> Calling<'_, EncodedReply, ProposeError> {
+        Box::pin(async move { self.attempts(payload, false, deadline).await.result })
     }
 
-    pub(super) fn query(&self, query: Bytes, consistency: Consistency) -> Calling<'_, Bytes, QueryError> {
+    pub(super) fn query(
+        &self,
+        query: Bytes,
+        consistency: Consistency,
+        deadline: Instant,
+    ) -> Calling<'_, Answered<Bytes>, QueryError> {
         Box::pin(async move {
-            let (started, deadline, mut rounds, mut hopeful) = (Instant::now(), self.deadline(), 0, 0);
+            let (started, mut rounds, mut hopeful) = (Instant::now(), 0, 0);
             let in_flight = self.client.inner.options.in_flight_max;
             let permit = tokio::time::timeout_at(deadline, self.client.inner.permits.acquire()).await;
             let Ok(Ok(_permit)) = permit else { return Err(QueryError::Busy { in_flight }) };
             loop {
                 let request = Request::Query { query: query.clone(), consistency };
-                let error = match query_result(self.ask_node(&request, &mut rounds, deadline).await) {
+                let response = self.ask_node(&request, &mut rounds, deadline).await;
+                let error = match query_result(response, &self.name) {
                     Ok(answer) => return Ok(answer),
                     Err(error) => error,
                 };
                 let may_pass = match error {
                     QueryError::NotReady { .. }
+                    | QueryError::NoSuchGroup { .. }
                     | QueryError::NoLeader { .. }
                     | QueryError::Stopped { .. } => {
                         hopeful = rounds;
@@ -139,6 +151,7 @@ impl GroupCalls {
         };
         match doubt {
             Some(detail) if error.outcome() != Outcome::Unknown => {
+                let detail = format!("{detail}; and then: {error}");
                 Attempts { result: Err(ProposeError::unknown(detail)), in_doubt: true }
             }
             doubt => Attempts { result: Err(error), in_doubt: doubt.is_some() },
@@ -159,12 +172,7 @@ impl GroupCalls {
             .bridge
             .remote::<GroupProtocol>(&node, &self.exposed)
             .map_err(|error| CallFailure::NotSent(error.to_string()))?;
-        let result = call_group(&remote, request, deadline).await.map_err(|failure| match failure {
-            CallFailure::NoSuchGroup { detail, .. } => {
-                CallFailure::NotSent(format!("{detail}: is group {} open there?", self.name))
-            }
-            failure => failure,
-        });
+        let result = call_group((&remote, &self.name), request, deadline).await;
         let useful = is_useful(&result);
         let round_is_over = !useful && inner.nodes.rotate_from(&node);
         if result.is_ok() && inner.nodes.learns_now(useful) {

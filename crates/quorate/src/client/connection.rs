@@ -9,6 +9,7 @@ use quorate_core::NodeId;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::address::is_host_and_port;
 use crate::attempt::call_group;
 use crate::client::nodes::{Changes, Nodes};
 use crate::machine::ClientId;
@@ -21,11 +22,11 @@ const LEARN_MAX: Duration = Duration::from_secs(1);
 /// What one client may choose.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// How long a proposal or query may take with all its retries.
+    /// How long a proposal or query may take with all its retries: five seconds if not given, here or with the call.
     pub timeout: Duration,
-    /// Calls under way at once.
+    /// Calls under way at once: 4,096 if not given. Above it, callers wait for their turn.
     pub in_flight_max: usize,
-    /// The largest command, in bytes of MessagePack.
+    /// The largest command, in bytes of MessagePack: 1 MiB if not given. A node may take less.
     pub command_bytes_max: usize,
 }
 
@@ -91,8 +92,10 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// Starts to dial these nodes and returns at once. The first call shows whether any of them answers; from one that does it
-    /// learns the others, so one address is enough, and more help only while that one is away.
+    /// Starts to dial these nodes and returns at once: `host:port` where they listen for each other
+    /// ([`NodeBuilder::listen`](crate::NodeBuilder::listen)), which is not the port of their API. The first call shows whether
+    /// any of them answers; from one that does it learns the others, so one address is enough, and more help only while that one is
+    /// away.
     pub async fn connect<A: Into<String>>(
         addresses: impl IntoIterator<Item = A>,
         options: ClientOptions,
@@ -113,6 +116,11 @@ impl Client {
             addresses.into_iter().map(|address| PeerAddress::any_node(address.into())).collect();
         if peers.is_empty() {
             return Err(ClientError::NoAddress);
+        }
+        if let Some(PeerAddress { address, .. }) = peers.iter().find(|peer| !is_host_and_port(&peer.address))
+        {
+            let detail = "it is not host:port, for example 10.0.0.1:7000".to_owned();
+            return Err(ClientError::Address { address: address.chars().take(120).collect(), detail });
         }
         let mut bridge = BridgeOptions::new(instance::unique_name("client"), Identity::client());
         (bridge.seed, bridge.net) = (entropy as u64, net);
@@ -150,7 +158,7 @@ impl ClientInner {
         let Ok(remote) = self.bridge.remote::<GroupProtocol>(node, group) else { return };
         let deadline = deadline.min(Instant::now() + LEARN_MAX);
         let Ok(Response::Members { leader, members }) =
-            call_group(&remote, &Request::Members, deadline).await
+            call_group((&remote, group), &Request::Members, deadline).await
         else {
             return;
         };

@@ -3,13 +3,16 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::attempt::encode_command;
 use crate::client::calls::GroupCalls;
 use crate::client::connection::Client;
 use crate::error::{ProposeError, QueryError};
-use crate::machine::{self, SessionKey, StateMachine};
-use crate::ports::Applied;
+use crate::machine::{self, CommandKey, SessionKey, StateMachine};
+use crate::ports::{Answered, Applied};
 use crate::protocol::Consistency;
 
 /// A group of a cluster, seen from outside. Cloning is cheap; clones share their client sessions.
@@ -42,9 +45,52 @@ impl<M: StateMachine> RemoteGroup<M> {
     /// that it takes effect at most once. `Unknown` means that it may have happened, or may yet happen; so does
     /// `SessionExpired`, where a retry meets a cluster that has forgotten clients since the last reply to this group.
     pub async fn propose(&self, command: impl Into<M::Command>) -> Result<Applied<M::Reply>, ProposeError> {
-        let (command, bytes_max) = (command.into(), self.calls.command_bytes_max());
-        let encode = move |key: SessionKey| encode_command(&command, Some(key.into()), bytes_max);
-        self.calls.propose_in_session(Box::new(encode)).await?.decode()
+        self.propose_in_session(command.into(), self.calls.default_deadline()).await
+    }
+
+    /// As [`propose`](Self::propose), with a deadline of your own.
+    pub async fn propose_by(
+        &self,
+        command: impl Into<M::Command>,
+        timeout: Duration,
+    ) -> Result<Applied<M::Reply>, ProposeError> {
+        self.propose_in_session(command.into(), Instant::now() + timeout).await
+    }
+
+    /// Under a key of your own, in place of a session of this client: however often the same key is proposed, by this process or by
+    /// the one that is started after it, the command is applied once, and each time answered with the first reply. What is refused is
+    /// tried again until the deadline; what is *unknown* is not: propose it again under the same key. Another command under the
+    /// same key is [`KeyReused`](ProposeError::KeyReused), and is not applied. How long a key is kept is told at
+    /// [`IdempotencyKey`](crate::machine::IdempotencyKey) and [`SessionKey`].
+    ///
+    /// ```no_run
+    /// # async fn example() -> anyhow::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// use quorate::machine::{Add, Counter, IdempotencyKey};
+    /// use quorate::{Client, ClientOptions, Outcome};
+    ///
+    /// let client = Client::connect(["127.0.0.1:7000"], ClientOptions::default()).await?;
+    /// let count = client.group::<Counter>("counter");
+    /// // The order's number outlives this process; a program that is started again goes on with the same one.
+    /// let key = IdempotencyKey::of_text("order-4711");
+    /// let total = loop {
+    ///     match count.propose_once(key, Add(5), Duration::from_secs(5)).await {
+    ///         Err(error) if error.outcome() == Outcome::Unknown => {}
+    ///         answered => break answered?.reply,
+    ///     }
+    /// };
+    /// # drop(total);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn propose_once(
+        &self,
+        key: impl Into<CommandKey>,
+        command: impl Into<M::Command>,
+        timeout: Duration,
+    ) -> Result<Applied<M::Reply>, ProposeError> {
+        self.propose_bare(Some(key.into()), command.into(), Instant::now() + timeout).await
     }
 
     /// As [`propose`](Self::propose) without a session: not tried again once it may have been seen.
@@ -52,10 +98,28 @@ impl<M: StateMachine> RemoteGroup<M> {
         &self,
         command: impl Into<M::Command>,
     ) -> Result<Applied<M::Reply>, ProposeError> {
-        let command = command.into();
-        let payload = encode_command(&command, None, self.calls.command_bytes_max())?;
+        self.propose_bare(None, command.into(), self.calls.default_deadline()).await
+    }
+
+    async fn propose_in_session(
+        &self,
+        command: M::Command,
+        deadline: Instant,
+    ) -> Result<Applied<M::Reply>, ProposeError> {
+        let bytes_max = self.calls.command_bytes_max();
+        let encode = move |key: SessionKey| encode_command(&command, Some(key.into()), bytes_max);
+        self.calls.propose_in_session(Box::new(encode), deadline).await?.decode()
+    }
+
+    async fn propose_bare(
+        &self,
+        key: Option<CommandKey>,
+        command: M::Command,
+        deadline: Instant,
+    ) -> Result<Applied<M::Reply>, ProposeError> {
+        let payload = encode_command(&command, key, self.calls.command_bytes_max())?;
         drop(command);
-        self.calls.propose_bare(payload).await?.decode()
+        self.calls.propose_bare(payload, deadline).await?.decode()
     }
 
     /// Asks the group. A query changes nothing, so it is asked of one node after the other until the client's timeout.
@@ -64,12 +128,33 @@ impl<M: StateMachine> RemoteGroup<M> {
         query: impl Into<M::Query>,
         consistency: Consistency,
     ) -> Result<M::Answer, QueryError> {
-        let query = query.into();
+        let deadline = self.calls.default_deadline();
+        self.ask(query.into(), consistency, deadline).await.map(|answered| answered.answer)
+    }
+
+    /// As [`query`](Self::query), with a deadline of your own, and with how far the answer is applied: zero where a node of an
+    /// earlier build answered.
+    pub async fn query_by(
+        &self,
+        query: impl Into<M::Query>,
+        consistency: Consistency,
+        timeout: Duration,
+    ) -> Result<Answered<M::Answer>, QueryError> {
+        self.ask(query.into(), consistency, Instant::now() + timeout).await
+    }
+
+    async fn ask(
+        &self,
+        query: M::Query,
+        consistency: Consistency,
+        deadline: Instant,
+    ) -> Result<Answered<M::Answer>, QueryError> {
         let encoded = machine::encode(&query, usize::MAX)
             .map_err(|error| QueryError::Unreadable { detail: error.to_string() })?;
         drop(query);
-        let answer = self.calls.query(encoded, consistency).await?;
-        machine::decode(&answer)
-            .map_err(|error| QueryError::Unreadable { detail: format!("the answer: {error}") })
+        let Answered { answer, applied } = self.calls.query(encoded, consistency, deadline).await?;
+        let answer = machine::decode(&answer)
+            .map_err(|error| QueryError::Unreadable { detail: format!("the answer: {error}") })?;
+        Ok(Answered { answer, applied })
     }
 }

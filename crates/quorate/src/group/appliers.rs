@@ -76,7 +76,8 @@ impl GroupState {
         let (node, group) = (&self.start.cx.node, &self.start.cx.name);
         let poison = self.poison.load(Ordering::Acquire);
         if poison == NOT_RESTORED {
-            return self.applier_not_started(me, reason).await;
+            let reason = format!("its state machine cannot be restored from its first state: {reason}");
+            return self.applier_not_started(me, &reason).await;
         }
         let restarts_max = if self.gauge.has_halted() { 0 } else { self.start.machine_restarts_max };
         if poison != 0 && self.faults.machine_ended(poison, restarts_max) {

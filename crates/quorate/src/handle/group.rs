@@ -19,7 +19,8 @@ use crate::ports::{Answered, Applied};
 use crate::protocol::Consistency;
 use crate::route_watch::RouteReceiver;
 
-/// A handle to a replicated `M`. Cloning is cheap; every clone is the same group.
+/// A handle to a replicated `M`. Cloning is cheap; every clone is the same group. It does not keep its node running: that ends
+/// with the last clone of [`Node`](crate::Node), except for [`Node::single_memory`](crate::Node::single_memory).
 ///
 /// ```
 /// # async fn example() -> anyhow::Result<()> {

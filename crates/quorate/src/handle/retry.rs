@@ -91,7 +91,10 @@ impl HandleInner {
         route.send_proposals(vec![Submission { proposal, port }]);
         match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(ProposeError::unknown("an actor ended while the command was under way")),
+            Ok(Err(_)) => Err(ProposeError::unknown(format!(
+                "an actor of group {} on node {} ended while the command was under way",
+                self.name, self.node
+            ))),
             Err(_) => Err(ProposeError::unknown("the deadline passed while the command was under way")),
         }
     }
@@ -104,7 +107,7 @@ impl HandleInner {
     ) -> Wait<'a, EncodedReply, ProposeError> {
         Box::pin(async move {
             let _permit = self.proposal_permit()?;
-            let response = call_group(leader, &Request::Propose { payload }, deadline).await;
+            let response = call_group((leader, &self.name), &Request::Propose { payload }, deadline).await;
             proposal_result(response, &self.name)
         })
     }
@@ -172,7 +175,9 @@ fn open_route(routes: &mut RouteReceiver) -> Result<Route, ProposeError> {
     let route = routes.borrow_and_update().clone();
     match &route.condition {
         Condition::Open => Ok(route),
-        Condition::Faulted(index) => Err(ProposeError::Faulted { index: *index }),
+        Condition::Faulted(index) => {
+            Err(ProposeError::Faulted { index: *index, detail: route.why_faulted(*index) })
+        }
         Condition::Stopped(detail) => Err(ProposeError::Stopped { detail: detail.clone() }),
     }
 }

@@ -34,7 +34,8 @@ pub struct GroupStatus {
     pub role: Option<RoleStatus>,
     /// The entry at which this node's machine faulted.
     pub fault_here: Option<u64>,
-    /// Why this node's replica takes no more entries, or its machine none: with the entry, its version or kind, and what to do.
+    /// Why this node's replica takes no more entries, or its machine none: with the entry, and for one of a newer build its version or
+    /// kind and what to do. After a panic or a failed restore: bring a machine without the mistake, and start the node again.
     #[serde(default)]
     pub halted: Option<String>,
     /// The entry at which a majority's machines faulted.

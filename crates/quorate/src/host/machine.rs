@@ -128,7 +128,7 @@ impl<M: StateMachine> MachineHost for Host<M> {
                 let answer = caught(|| self.answer_bytes(&query))
                     .unwrap_or_else(|detail| Err(QueryError::Panicked { detail }));
                 let response = match answer {
-                    Ok(answer) => Response::Answered { answer },
+                    Ok(answer) => Response::Answered { answer, applied: applied.0 },
                     Err(error) => Response::NotAnswered(error),
                 };
                 replies.add(port, &response);
@@ -151,7 +151,9 @@ fn unreadable(what: &str, error: &dyn std::fmt::Display) -> QueryError {
 
 pub(crate) fn query_error(failed: QueryFailed) -> QueryError {
     match failed {
-        QueryFailed::Faulted(fault) => QueryError::Faulted { index: fault.index.0 },
+        QueryFailed::Faulted(fault) => {
+            QueryError::Faulted { index: fault.index.0, detail: fault.to_string() }
+        }
         QueryFailed::Panicked { message } => QueryError::Panicked { detail: message },
     }
 }

@@ -30,8 +30,10 @@ impl fmt::Display for ClientId {
 /// What makes a retry of a command recognisable: propose it again under the same key, and it takes effect once
 /// (Raft thesis, section 6.3).
 ///
-/// A client has one command under way at a time, and gives the next one a later sequence: a command that is overtaken by a
-/// later sequence of its client is never applied. A client that wants several under way takes several ids.
+/// A client has one command under way at a time, and gives the next one a later sequence: once a later sequence of its client is
+/// applied, a command with an earlier one is not applied any more. Whether it was before is not kept, so its proposer is told
+/// that this is unknown ([`StaleSequence`](crate::ProposeError::StaleSequence)). A client that wants several under way takes
+/// several ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SessionKey {
     /// The client session.

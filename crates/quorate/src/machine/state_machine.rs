@@ -55,7 +55,7 @@ pub trait StateMachine: Send + 'static {
     type Command: Serialize + DeserializeOwned + Send + 'static;
     /// What the proposer of a command gets back, refusals included.
     type Reply: Serialize + DeserializeOwned + Send + 'static;
-    /// What it can be asked.
+    /// What it can be asked. A handle on a node wants it `Clone`: it asks again while it is refused.
     type Query: Serialize + DeserializeOwned + Send + 'static;
     /// What it answers.
     type Answer: Serialize + DeserializeOwned + Send + 'static;

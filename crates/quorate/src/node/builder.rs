@@ -9,6 +9,7 @@ use std::time::Duration;
 use quorate_bridge::{Net, TokioNet};
 use quorate_core::{Member, NodeId};
 
+use crate::address::is_host_and_port;
 use crate::clock::{self, WallClock};
 use crate::config::Config;
 use crate::handle::group::GroupHandle;
@@ -98,7 +99,8 @@ impl NodeBuilder {
         builder
     }
 
-    /// Listens for peers at `host:port`; port 0 takes a free one. In a founded cluster the port is the one that the other members dial;
+    /// Listens for peers and clients at `host:port`; port 0 takes a free one, which only a node without peers can use: peers have to
+    /// know it before. In a founded cluster the port is the one that the other members dial;
     /// another one is refused, unless what they dial is [advertised](Self::advertise).
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
@@ -168,57 +170,6 @@ impl NodeBuilder {
     #[must_use]
     pub fn connections_max(mut self, connections_max: usize) -> Self {
         self.connections_max = Some(connections_max.max(1));
-        self
-    }
-
-    /// Runs the node's actors on the caller's runtime instead of a thread of their own: for simulation, and to measure
-    /// what the thread is worth.
-    #[must_use]
-    pub fn on_callers_runtime(mut self) -> Self {
-        self.placement = Placement::Caller;
-        self
-    }
-
-    /// Keeps the data on this disk and not in the directory: a simulated disk, or your own.
-    #[must_use]
-    pub fn disk(mut self, disk: Box<dyn Disk>) -> Self {
-        self.storage = Storage::Given(disk);
-        self
-    }
-
-    /// Calls the disk from the log store's actor, without an I/O thread: for simulation.
-    #[must_use]
-    pub fn inline_disk(mut self) -> Self {
-        self.inline = true;
-        self
-    }
-
-    /// Runs state machines there, for a node on the [caller's runtime](Self::on_callers_runtime): for simulation. They run on
-    /// that runtime's own thread otherwise.
-    #[must_use]
-    pub fn machine_threads(mut self, threads: Arc<dyn MachineThreads>) -> Self {
-        self.machine_threads = Some(threads);
-        self
-    }
-
-    /// Reaches peers over this network in place of the system's TCP: for simulation.
-    #[must_use]
-    pub fn net(mut self, net: Arc<dyn Net>) -> Self {
-        self.net = net;
-        self
-    }
-
-    /// Seeds election timeouts, jitter and the incarnation: for simulation. Drawn from the system otherwise.
-    #[must_use]
-    pub fn entropy(mut self, entropy: u64) -> Self {
-        self.entropy = Some(entropy);
-        self
-    }
-
-    /// Stamps entries with this in place of the system's clock, in milliseconds since 1970: for simulation.
-    #[must_use]
-    pub fn wall_clock(mut self, wall_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        self.wall = Some(Arc::new(wall_ms));
         self
     }
 
@@ -293,11 +244,62 @@ impl NodeBuilder {
     }
 }
 
+/// For simulation, and to run a node on parts of your own.
+impl NodeBuilder {
+    /// Runs the node's actors on the caller's runtime instead of a thread of their own: for simulation, and to measure
+    /// what the thread is worth.
+    #[must_use]
+    pub fn on_callers_runtime(mut self) -> Self {
+        self.placement = Placement::Caller;
+        self
+    }
+
+    /// Keeps the data on this disk and not in the directory: a simulated disk, or your own.
+    #[must_use]
+    pub fn disk(mut self, disk: Box<dyn Disk>) -> Self {
+        self.storage = Storage::Given(disk);
+        self
+    }
+
+    /// Calls the disk from the log store's actor, without an I/O thread: for simulation.
+    #[must_use]
+    pub fn inline_disk(mut self) -> Self {
+        self.inline = true;
+        self
+    }
+
+    /// Runs state machines there, for a node on the [caller's runtime](Self::on_callers_runtime): for simulation. They run on
+    /// that runtime's own thread otherwise.
+    #[must_use]
+    pub fn machine_threads(mut self, threads: Arc<dyn MachineThreads>) -> Self {
+        self.machine_threads = Some(threads);
+        self
+    }
+
+    /// Reaches peers over this network in place of the system's TCP: for simulation.
+    #[must_use]
+    pub fn net(mut self, net: Arc<dyn Net>) -> Self {
+        self.net = net;
+        self
+    }
+
+    /// Seeds election timeouts, jitter and the incarnation: for simulation. Drawn from the system otherwise.
+    #[must_use]
+    pub fn entropy(mut self, entropy: u64) -> Self {
+        self.entropy = Some(entropy);
+        self
+    }
+
+    /// Stamps entries with this in place of the system's clock, in milliseconds since 1970: for simulation.
+    #[must_use]
+    pub fn wall_clock(mut self, wall_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.wall = Some(Arc::new(wall_ms));
+        self
+    }
+}
+
 fn check_address(node: &NodeId, address: &str) -> Result<(), StartError> {
-    let well_formed = address
-        .rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && !port.is_empty() && port.parse::<u16>().is_ok());
-    if well_formed {
+    if is_host_and_port(address) {
         return Ok(());
     }
     Err(StartError::Address { node: node.clone(), address: address.chars().take(120).collect() })

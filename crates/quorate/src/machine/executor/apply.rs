@@ -47,7 +47,8 @@ pub enum Execution<R, K = R> {
 /// What to do with a committed command that does not decode as `M::Command`.
 ///
 /// It is either damaged by its client or of a *newer build* whose command this build does not know. In the second case
-/// replicas of the newer build apply it, and refusing it here would make replicas differ.
+/// replicas of the newer build apply it, and refusing it here would make replicas differ. The machine of a group always
+/// [halts](Self::Halt) before it; the choice is for programs that run an [`Executor`] of their own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnUnreadable {
     /// Answer [`Execution::Unreadable`] and go on. Replicas agree as long as their builds read the same commands: upgrade
