@@ -65,3 +65,22 @@ fn every_mutant_still_applies() -> Result<()> {
     assert!(count >= 50, "only {count} patches are left");
     Ok(())
 }
+
+/// The faults that were found under load, slow machines and slow links: each is put back by one of the patches at least.
+#[test]
+fn every_fault_of_the_second_look_has_a_mutant() -> Result<()> {
+    let headers = fs::read_dir(top().join("tests/mutants"))?.map(|entry| {
+        let patch = fs::read_to_string(entry?.path())?;
+        Ok(patch.lines().next().unwrap_or_default().to_owned())
+    });
+    let headers: Vec<String> = headers.collect::<Result<_>>()?;
+    let is_named = |id: &String| {
+        headers.iter().any(|header| {
+            header.split(|at: char| !at.is_ascii_alphanumeric()).any(|word| word == id.as_str())
+        })
+    };
+    let missing: Vec<String> =
+        (1..=12).map(|number| format!("S{number}")).filter(|id| !is_named(id)).collect();
+    assert!(missing.is_empty(), "no patch says that it is of {missing:?}");
+    Ok(())
+}
