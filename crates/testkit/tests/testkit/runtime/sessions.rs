@@ -1,4 +1,4 @@
-//! More clients than the cluster remembers, at a counter of their own: the oldest are forgotten, and whoever sends a command of
+//! More clients than the cluster remembers, at a counter of their own: the oldest are forgotten, and a caller that sends a command of
 //! such a client again is answered with the first reply or told that the session has expired. Nothing is added twice.
 
 use std::cell::{Cell, RefCell};
