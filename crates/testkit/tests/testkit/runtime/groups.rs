@@ -56,10 +56,8 @@ impl Opens {
         for at in 0..self.counts {
             counts.push(node.group(&count_name(at), FaultyMachine(Counter::default())).await?);
         }
-        let sessions = match self.sessions {
-            true => Some(node.group(SESSIONS, Counter::default()).await?),
-            false => None,
-        };
+        let sessions =
+            if self.sessions { Some(node.group(SESSIONS, Counter::default()).await?) } else { None };
         let is_old = self.old.get().is_some_and(|old| node.id().as_str() == format!("node{old}"));
         let mixed = match (self.mixed, is_old) {
             (false, _) => None,

@@ -132,13 +132,13 @@ impl Load {
             next += BATCH;
             let patience = Duration::from_millis(self.options.call);
             let work = move |_, groups: Groups| async move {
-                let come = (first..first + BATCH).map(|number| {
+                let calls = (first..first + BATCH).map(|number| {
                     let count = groups.sessions.clone().expect("it is open");
                     let key = SessionKey::new(ClientId::of_name(&format!("once{number}")), 1);
                     spawn_local(async move { count.propose_once(key, Add(0), patience).await.is_ok() })
                 });
                 let mut came = 0;
-                for caller in come.collect::<Vec<_>>() {
+                for caller in calls.collect::<Vec<_>>() {
                     came += u64::from(caller.await.unwrap_or(false));
                 }
                 came
