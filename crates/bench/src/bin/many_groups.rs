@@ -3,12 +3,13 @@
 //! spread over the groups, each at the leader of its own. `docs/evidence/groups.md` has the figures.
 
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use quorate::machine::{Add, Counter};
 use quorate::{GroupHandle, Node};
 use quorate_bench::quantile_us;
+use tokio::time::Instant;
 
 const GROUPS: [usize; 3] = [1, 100, 1_000];
 const CLIENTS: usize = 256;
