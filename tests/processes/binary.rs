@@ -208,9 +208,13 @@ impl Cluster {
         ran(command(self.directory.path(), &[arguments, &["--endpoints", &endpoints]].concat()))
     }
 
-    /// Which node leads.
+    /// Which node leads, once one does: on a machine that is busy elsewhere a leader may be deposed at any moment.
     pub(crate) fn leader(&self) -> Result<usize> {
-        let shown = self.run(&["leader", "show", "-o", "json", "--timeout", "10s"])?.json()?;
+        let shown = || {
+            let ran = self.run(&["leader", "show", "-o", "json", "--timeout", "10s"]);
+            ran.map(|ran| (ran.code == Some(0)).then_some(ran)).transpose()
+        };
+        let shown = until("a leader is shown", PATIENCE, shown)?.0?.json()?;
         let name = shown["leader"].as_str().context("it has a name")?;
         Ok(name.trim_start_matches("node").parse()?)
     }

@@ -196,6 +196,16 @@ impl Cluster {
     /// Ends a process in order, as an operator would: SIGTERM.
     pub(crate) fn end(&mut self, at: usize) -> Result<()> {
         self.signal(at, "TERM")?;
+        self.ended_in_order(at)
+    }
+
+    /// Ends all processes in order, all at once: each answers its callers while the others do.
+    pub(crate) fn end_all(&mut self) -> Result<()> {
+        (0..self.members.len()).try_for_each(|at| self.signal(at, "TERM"))?;
+        (0..self.members.len()).try_for_each(|at| self.ended_in_order(at))
+    }
+
+    fn ended_in_order(&mut self, at: usize) -> Result<()> {
         let status = self.ended(at)?;
         ensure!(status.success(), "node{at} ended with {status}:\n{}", self.log_end(at));
         Ok(())

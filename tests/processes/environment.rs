@@ -58,9 +58,10 @@ fn a_deleted_working_directory_and_a_strangers_file_are_no_damage() -> Result<()
         run(&["kv", "put", key, "value", "--timeout", "20s"])?.expect(0, "")?;
         run(&["kv", "get", "first", "--timeout", "20s"])?.expect(0, "value")
     };
-    let mut serving = Serving::start(directory.path(), &serve(&data_dir, &ports))?;
+    let serving = Serving::start(directory.path(), &serve(&data_dir, &ports))?;
     put_and_get(&serving, "first")?;
-    ensure!(serving.signal_until_it_ends("TERM")? == Some(0), "it ends in order");
+    serving.signal("TERM")?;
+    ensure!(serving.code()? == Some(0), "it ends in order");
 
     for _ in 0..2 {
         let ran = in_a_deleted_directory(&serve(&data_dir, &ports))?;
@@ -113,8 +114,8 @@ fn three_databases_that_were_set_aside_for_nothing_are_put_back() -> Result<()> 
     let mut cluster = Cluster::start(3)?;
     Load::during(&cluster.apis(), |load| {
         load.writes(60)?;
+        cluster.end_all()?;
         for at in 0..3 {
-            cluster.end(at)?;
             flip(&cluster.data(at).join("db/0.jnl"))?;
         }
         for at in 0..3 {
@@ -122,8 +123,8 @@ fn three_databases_that_were_set_aside_for_nothing_are_put_back() -> Result<()> 
             let recovers = || cluster.status(at).filter(|status| status["standing"] == "recovering");
             until(&format!("node{at} recovers"), PATIENCE, recovers)?;
         }
+        cluster.end_all()?;
         for at in 0..3 {
-            cluster.end(at)?;
             let data = cluster.data(at);
             flip(&data.join("db.damaged-1/0.jnl"))?;
             std::fs::rename(data.join("db"), data.join("db.unused"))?;

@@ -23,8 +23,8 @@ fn a_slow_link_deposes_no_leader() -> Result<()> {
     let leader = cluster.leader()?;
     puts(&cluster, leader.at, 1, 1, 1_024)?;
     net.limit(10)?;
-    puts(&cluster, leader.at, 1, 10, 512 << 10)?;
-    puts(&cluster, leader.at, 8, 10, 64 << 10)?;
+    puts(&cluster, leader.at, 1, 6, 512 << 10)?;
+    puts(&cluster, leader.at, 8, 6, 64 << 10)?;
     let after = cluster.leader()?;
     ensure!(after == leader, "{leader:?} led, and now {after:?}:\n{}", cluster.log_ends());
     Ok(())
