@@ -198,3 +198,48 @@ async fn rule_14_a_founded_node_listens_where_the_members_know_it_whatever_the_l
     }
     Ok(())
 }
+
+/// It listened at the port that it was given while its peers dialled another one: it could be reached by none of them, and called that
+/// a cluster without a leader.
+#[tokio::test]
+async fn rule_14_a_founded_node_at_a_port_that_its_members_do_not_dial_is_refused_at_its_start() -> Result<()>
+{
+    let mut cluster = Cluster::start(3, quick()).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    assert_eq!(counts[0].propose_by(Add(1), PATIENCE).await?.reply, 1);
+    cluster.stop(2).await;
+    let (known, other) = (cluster.port(2), free_ports(1)?[0]);
+    let at = |port: u16| {
+        let builder = Node::builder("node2", cluster.data(2)).config(quick());
+        builder.listen(&format!("127.0.0.1:{port}"))
+    };
+    let peer = ("node0", format!("127.0.0.1:{}", cluster.port(0)));
+    for builder in [at(other), at(other).peer(peer.0, &peer.1), at(other).advertise("127.0.0.1:1")] {
+        let refused = builder.start().await.expect_err("no peer dials that port").to_string();
+        let names_both = refused.contains(&format!("port {other}"))
+            && refused.contains(&format!("dial 127.0.0.1:{known}"));
+        assert!(names_both && refused.contains("leave the port out"), "{refused}");
+    }
+    // What the refusal names: address translation leads from there to here. And no port at all.
+    let translated = at(other).advertise(&format!("127.0.0.1:{known}")).start().await?;
+    translated.stop().await;
+    let node = at(other).port_as_founded().start().await?;
+    assert_eq!(node.local_addr().map(|address| address.port()), Some(known));
+    node.stop().await;
+    cluster.stop_all().await;
+    Ok(())
+}
+
+/// No peer dials it, and it has no other way to move.
+#[tokio::test]
+async fn rule_14_a_lone_node_may_listen_elsewhere() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    for port in free_ports(2)? {
+        let options = ServeOptions { port_as_founded: false, ..listed(directory.path(), &[], port) };
+        let node = serve(options).await?;
+        assert_eq!(node.raft_addr().port(), port);
+        eventually("it leads", async || node.state().group().status().await.leader).await?;
+        node.shutdown(true).await;
+    }
+    Ok(())
+}

@@ -24,9 +24,10 @@ fn copied(cluster: &Cluster) -> Result<TempDir> {
     Ok(copy)
 }
 
-/// The last node on another directory. That names the members, so it reaches them from anywhere.
-async fn start_on(copy: &TempDir) -> Result<Node> {
-    let builder = Node::builder("node2", copy.path()).listen("127.0.0.1:0").config(quick());
+/// The last node on another directory, as if its address led there. The directory names the members, so it reaches them from anywhere.
+async fn start_on(copy: &TempDir, cluster: &Cluster) -> Result<Node> {
+    let known = format!("127.0.0.1:{}", cluster.port(2));
+    let builder = Node::builder("node2", copy.path()).listen("127.0.0.1:0").advertise(&known).config(quick());
     Ok(builder.start().await?)
 }
 
@@ -52,7 +53,7 @@ async fn rule_14_the_copy_of_a_running_node_is_named_and_ends_and_the_node_goes_
     let copy = copied(&cluster)?;
     let node = cluster.start_node(2).await?;
     let before = reconnects(&cluster).await?;
-    let twin = start_on(&copy).await?;
+    let twin = start_on(&copy, &cluster).await?;
     assert_eq!(twin.identity(), node.identity());
     let failure = ended(&twin).await?;
     assert!(matches!(failure, NodeFailure::Twin { .. }), "{failure}");
@@ -69,7 +70,7 @@ async fn rule_14_the_copy_of_a_running_node_started_elsewhere_ends_and_the_node_
     let (cluster, counts) = counted_one().await?;
     let before = reconnects(&cluster).await?;
     let copy = copied(&cluster)?;
-    let twin = start_on(&copy).await?;
+    let twin = start_on(&copy, &cluster).await?;
     assert_eq!(twin.identity().boot.0, cluster.node(2).identity().boot.0 + 1);
     let failure = ended(&twin).await?;
     assert!(matches!(failure, NodeFailure::Twin { .. }), "{failure}");
@@ -100,7 +101,7 @@ async fn rule_14_a_node_on_an_old_copy_is_told_of_the_later_boot_and_ends() -> R
         .await?;
         cluster.stop(2).await;
     }
-    let failure = ended(&start_on(&copy).await?).await?;
+    let failure = ended(&start_on(&copy, &cluster).await?).await?;
     assert!(matches!(failure, NodeFailure::Outdated { .. }), "{failure}");
     let said = failure.to_string();
     assert!(said.contains("stale_boot") && said.contains("This process is out of date"), "{said}");

@@ -113,7 +113,7 @@ async fn a_client_that_closes_its_side_after_its_request_is_answered() -> Result
     servers.stop_all().await
 }
 
-/// Idle connections of clients held all places for `idle_timeout`, and the probe of a healthy node was not accepted.
+/// Idle connections of clients held all places for `idle_timeout`, and a new client was not accepted.
 #[tokio::test]
 async fn an_idle_connection_gives_its_place_to_a_new_one() -> Result<()> {
     let options = ApiOptions { connections_max: 3, ..ApiOptions::default() };
@@ -129,12 +129,75 @@ async fn an_idle_connection_gives_its_place_to_a_new_one() -> Result<()> {
     // One has begun a request that does not go on.
     idle[1].write_all(b"GET /livez HTTP/1.1\r\n").await?;
     for _ in 0..4 {
-        let probe = Answer::of(Call::to(Method::GET, &servers.url(0, "/livez"))?).await?;
-        assert_eq!(probe.status, StatusCode::OK);
+        let new = Answer::of(Call::to(Method::GET, &servers.url(0, "/v1/cluster"))?).await?;
+        assert_eq!(new.status, StatusCode::OK);
     }
     let mut rest = Vec::new();
     tokio::time::timeout(PATIENCE, idle[0].read_to_end(&mut rest))
         .await?
         .context("it was closed in order")?;
+    Ok(())
+}
+
+/// Sends a request and gives what came until the node closed the connection.
+async fn ask(servers: &Servers, request: &str) -> Result<String> {
+    let mut answer = String::new();
+    let mut stream = connect(servers, request).await?;
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.context("an answer")??;
+    Ok(answer)
+}
+
+/// Clients that work held all places, and no probe was accepted: a node that did its work was taken for a dead one.
+#[tokio::test]
+async fn probes_are_answered_while_clients_at_work_hold_all_places() -> Result<()> {
+    const PLACES: usize = 3;
+    // A request whose body does not come is under way for as long as the test takes.
+    let hour = std::time::Duration::from_secs(3_600);
+    let options = ApiOptions {
+        connections_max: PLACES,
+        read_timeout: hour,
+        call_timeout: hour,
+        ..ApiOptions::default()
+    };
+    let servers = Servers::start_with(1, options).await?;
+    let put = "PUT /v1/kv/k HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\n";
+    let mut at_work = Vec::new();
+    for _ in 0..PLACES {
+        // The first answer shows that it has its place.
+        let mut stream = connect(&servers, "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
+        let count = stream.read(&mut [0; 1024]).await?;
+        assert!(count > 0);
+        stream.write_all(put.as_bytes()).await?;
+        at_work.push(stream);
+    }
+    let probes =
+        ["GET /livez", "GET /readyz", "HEAD /readyz", "GET /livez?verbose", "\r\nGET /readyz?verbose"];
+    let all_answered = async |servers: &Servers| -> Result<()> {
+        for probe in probes {
+            let answer = ask(servers, &format!("{probe} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await?;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{probe}: {answer}");
+            assert!(answer.contains("connection: close"), "a probe has no place to keep: {answer}");
+        }
+        Ok(())
+    };
+    all_answered(&servers).await?;
+    // Others wait for a place: some have sent a request, some nothing, and some so little that it may become a probe.
+    let mut waiting = Vec::new();
+    for sent in ["GET /v1/kv/k HTTP/1.1\r\nhost: localhost\r\n\r\n", "", "GET /liv"].repeat(30) {
+        waiting.push(connect(&servers, sent).await?);
+        if waiting.len() % 30 == 0 {
+            all_answered(&servers).await?;
+        }
+    }
+    // No more than a few of them wait: the others are told so, and that nothing was done.
+    let refused = ask(&servers, put).await?;
+    assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("\"code\":\"busy\""), "{refused}");
+    assert!(refused.contains("\"outcome\":\"refused\"") && refused.contains("retry-after: "), "{refused}");
+    all_answered(&servers).await?;
+    // Places become free, and those that wait have them.
+    drop(at_work);
+    let mut answer = [0; 12];
+    tokio::time::timeout(PATIENCE, waiting[0].read_exact(&mut answer)).await.context("it has a place")??;
+    assert_eq!(&answer, b"HTTP/1.1 404", "its key has no value");
     Ok(())
 }

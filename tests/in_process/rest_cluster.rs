@@ -99,6 +99,11 @@ async fn without_a_majority_nothing_is_acknowledged_and_nothing_refused_that_may
     assert_eq!(late.header("retry-after"), "1");
     let read = servers.get(leader, "/v1/kv/k?timeout_ms=300").await?;
     assert_eq!((read.problem().0, read.problem().2), (503, "refused".to_owned()));
+    assert!(
+        read.json()["detail"].to_string().contains("a read with consistency=stale is answered here"),
+        "{read:?}"
+    );
+    assert!(!late.json()["detail"].to_string().contains("stale"), "a write: {late:?}");
     let stale = servers.get(leader, "/v1/kv/k?consistency=stale").await?;
     assert_eq!((stale.status.as_u16(), stale.body), (200, b"before".to_vec()));
     let redirect = servers.get(leader, "/v1/kv/k?redirect=true").await?;
@@ -166,8 +171,18 @@ async fn a_stale_read_waits_until_the_node_has_applied_what_it_knew_to_be_commit
         assert_eq!(stale(&servers, path).await?.problem(), not_ready, "{path}");
     }
     let get = json!({"operation": "get", "key": "k"});
-    let get = servers.post(0, "/command?consistency=stale&timeout_ms=200", &get).await?;
-    assert_eq!(get.problem(), not_ready);
+    let get_stale = servers.post(0, "/command?consistency=stale&timeout_ms=200", &get).await?;
+    assert_eq!(get_stale.problem(), not_ready);
+    // It was advised to ask with consistency=stale, which is refused as well.
+    for read in [
+        servers.get(0, "/v1/kv/k?timeout_ms=200").await?,
+        servers.get(0, "/v1/kv?timeout_ms=200").await?,
+        servers.post(0, "/command?timeout_ms=200", &get).await?,
+    ] {
+        assert_eq!(read.problem().1, "no_leader");
+        let said = read.json()["detail"].to_string();
+        assert!(said.contains("no read is answered here, not even with consistency=stale"), "{said}");
+    }
 
     servers.start_one(1).await?;
     eventually("node0 has replayed, and said nothing else before", async || {

@@ -93,7 +93,6 @@ async fn conditions_are_versions() -> Result<()> {
         (stale.problem(), stale.json()["index"].as_u64()),
         (problem(412, "precondition_failed", "failed"), Some(second))
     );
-    assert_eq!(put("if-match", "*", "x").await?.problem(), problem(400, "bad_parameter", "refused"));
     let delete = async |version: u64| {
         Answer::of(servers.request(0, Method::DELETE, "/v1/kv/k").header("if-match", version.to_string()))
             .await
@@ -102,6 +101,38 @@ async fn conditions_are_versions() -> Result<()> {
     assert_eq!(delete(second).await?.ok()["deleted"], true);
     let gone = Answer::of(servers.request(0, Method::DELETE, "/v1/kv/k")).await?.ok();
     assert_eq!(gone["deleted"], false, "deleting what is not there is no error");
+    servers.stop_all().await
+}
+
+/// `If-Match: *` on a write: the key must have a value, whichever it is (RFC 9110, section 13.1.1).
+#[tokio::test]
+async fn a_write_may_ask_that_there_is_a_value() -> Result<()> {
+    let servers = Servers::start(1).await?;
+    let write = async |method: Method, retry: &str| {
+        let call = servers.request(0, method, "/v1/kv/k").header("if-match", "*");
+        Answer::of(call.header("idempotency-key", retry).body("v")).await
+    };
+    let not_held = problem(412, "precondition_failed", "failed");
+    let absent = write(Method::PUT, "a/1").await?;
+    assert_eq!((absent.problem(), absent.json()["index"].is_null()), (not_held.clone(), true));
+    assert_eq!(write(Method::DELETE, "a/2").await?.problem(), not_held);
+    servers.put(0, "/v1/kv/k", "first").await?.ok();
+    let second = write(Method::PUT, "a/3").await?.ok()["index"].as_u64();
+    // Someone else writes before the retry: it is answered as the first time, and changes nothing.
+    let third = servers.put(0, "/v1/kv/k", "third").await?.ok()["index"].as_u64();
+    assert!(second < third);
+    assert_eq!(write(Method::PUT, "a/3").await?.ok()["index"].as_u64(), second);
+    assert_eq!(servers.get(0, "/v1/kv/k").await?.body, b"third");
+    assert_eq!(write(Method::DELETE, "a/4").await?.ok()["deleted"], true);
+    assert_eq!(write(Method::PUT, "a/5").await?.problem(), not_held);
+    let log = servers.get(0, "/v1/log").await?.ok();
+    let expected: Vec<_> = log["entries"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry["command"]["expected"].as_str())
+        .collect();
+    assert!(expected.iter().all(|expected| *expected == "any value") && !expected.is_empty(), "{log}");
     servers.stop_all().await
 }
 
@@ -141,8 +172,7 @@ async fn headers_that_a_call_does_not_understand_are_refused() -> Result<()> {
     let bad = problem(400, "bad_parameter", "refused");
     let (version, any, date) = ("\"1\"", "*", "Mon, 30 Nov 2026 10:00:00 GMT");
     let put: &[_] = &[
-        &[("if-match", any)][..],
-        &[("if-match", "\"1\", \"2\"")],
+        &[("if-match", "\"1\", \"2\"")][..],
         &[("if-match", "\"1\""), ("if-match", "\"2\"")],
         &[("if-none-match", any), ("if-none-match", any)],
         &[("if-none-match", version)],
@@ -171,7 +201,7 @@ async fn headers_that_a_call_does_not_understand_are_refused() -> Result<()> {
         (Method::POST, "/v1/leader:transfer", "", no_command),
         (Method::POST, "/v1/actors/node:stop", "", no_command),
         (Method::GET, "/v1/kv/k", "", of_dates),
-        (Method::GET, "/v1/kv/k", "", &put[2..4]),
+        (Method::GET, "/v1/kv/k", "", &put[1..3]),
         (Method::GET, "/v1/kv", "", no_version),
         (Method::GET, "/v1/cluster", "", no_version),
     ] {
@@ -216,6 +246,38 @@ async fn lists_are_pages_in_order() -> Result<()> {
         assert_eq!(seen, ["p/0", "p/1", "p/2", "p/3", "p/4"]);
     }
     assert_eq!(servers.get(0, "/v1/kv").await?.ok()["items"].as_array().map(Vec::len), Some(6));
+    servers.stop_all().await
+}
+
+/// A cursor is sent back in a query string, and by people in a shell: it has no character that either would have to escape.
+#[tokio::test]
+async fn a_cursor_is_plain_whatever_the_keys_are() -> Result<()> {
+    let servers = Servers::start(1).await?;
+    let names = ["%00", "a%00b", "a%0Ab", "a'b%22", "a%20b&c=d%23", "c1.", "c1.YQ", "%E2%80%AEleft", "~"];
+    for name in names {
+        servers.put(0, &format!("/v1/kv/{name}"), "v").await?.ok();
+        servers.post(0, &format!("/v1/counters/{name}:add"), &json!({"amount": 1})).await?.ok();
+    }
+    for (list, name) in [("/v1/kv", "key"), ("/v1/counters", "name")] {
+        let all = servers.get(0, list).await?.ok()["items"].as_array().expect("items").clone();
+        assert_eq!(all.len(), names.len());
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        for _ in 0..=names.len() {
+            let page = servers.get(0, &format!("{list}?limit=1{cursor}")).await?.ok();
+            seen.extend(page["items"].as_array().expect("items").clone());
+            let Some(next) = page["cursor"].as_str() else { break };
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            assert!(next.chars().all(is_plain), "{next:?}");
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(seen, all, "each once");
+        // What a build before this one gave as a cursor: the last name of the page.
+        let after = all.iter().position(|item| item[name] == "a b&c=d#").expect("it is listed") + 1;
+        let page = servers.get(0, &format!("{list}?cursor=a%20b%26c%3Dd%23")).await?.ok();
+        assert_eq!(page["items"], json!(all[after..]));
+        let wrong = servers.get(0, &format!("{list}?cursor=c1.Y!")).await?;
+        assert_eq!(wrong.problem(), problem(400, "bad_parameter", "refused"));
+    }
     servers.stop_all().await
 }
 

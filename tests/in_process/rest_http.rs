@@ -58,7 +58,12 @@ async fn what_is_no_http_is_told_so_in_a_problem() -> Result<()> {
         ),
         (format!("GET /v1/kv/{long} HTTP/1.1\r\nhost: a\r\n\r\n"), 414, "uri_too_long"),
         (format!("GET /v1/kv/{long}{long}{long} HTTP/1.1\r\nhost: a\r\n\r\n"), 414, "uri_too_long"),
+        (format!("\r\nGET /v1/kv/{long}{long}{long} HTTP/1.1\r\nhost: a\r\n\r\n"), 414, "uri_too_long"),
+        // It has no path that could be too long.
+        (format!("{long}{long}{long}"), 400, "bad_request"),
+        (format!("\r\n{long}{long}{long}"), 400, "bad_request"),
         (format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n"), 431, "headers_too_large"),
+        (format!("\r\nGET / HTTP/1.1\r\nhost: a\r\n{many}\r\n"), 431, "headers_too_large"),
         (
             format!("GET / HTTP/1.1\r\nhost: a\r\nx: {long}{long}{long}{long}\r\n\r\n"),
             431,

@@ -202,10 +202,15 @@ impl Cluster {
         each.join(",")
     }
 
+    /// A client command against all nodes.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let endpoints = self.endpoints();
+        command(self.directory.path(), &[arguments, &["--endpoints", &endpoints]].concat())
+    }
+
     /// Runs a client command against all nodes.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<Ran> {
-        let endpoints = self.endpoints();
-        ran(command(self.directory.path(), &[arguments, &["--endpoints", &endpoints]].concat()))
+        ran(self.command(arguments))
     }
 
     /// Which node leads, once one does: on a machine that is busy elsewhere a leader may be deposed at any moment.

@@ -35,6 +35,7 @@ fn keys(cluster: &Cluster) -> Result<()> {
         list.stdout.lines().map(serde_json::from_str::<serde_json::Value>).collect::<Result<_, _>>()?;
     assert_eq!(keys.iter().map(|row| &row["key"]).collect::<Vec<_>>(), [&json!("a/b c"), &json!("colour")]);
     run(&["kv", "list", "--limit", "1"])?.expect(0, "there is more: --cursor")?;
+    pages_by_their_hints(cluster)?;
     run(&["kv", "list", "--prefix", "co", "-o", "plain"])?.expect(0, "colour\tred\t")?;
     run(&["kv", "delete", "colour"])?.expect(0, "true")?;
     run(&["kv", "delete", "colour", "--yes", "-o", "json"])?.expect(0, "\"deleted\": false")?;
@@ -49,6 +50,35 @@ fn keys(cluster: &Cluster) -> Result<()> {
     assert_eq!((got.code, got.stdout.as_str()), (Some(0), ""), "standard input had nothing in it");
     let large = "x".repeat(60_000);
     run(&["kv", "put", &large, "v"])?.expect(1, "[too_large]")
+}
+
+/// The hint is followed by the shell of a script, in a locale that knows no letter beyond ASCII.
+fn pages_by_their_hints(cluster: &Cluster) -> Result<()> {
+    let keys = ["page/\u{202e}left", "page/a\nb", "page/it's", "page/plain", "page/\u{1f980} \\u"];
+    for key in keys {
+        cluster.run(&["kv", "put", key, "v"])?.expect(0, "")?;
+    }
+    let (mut shown, mut hint) = (Vec::new(), String::new());
+    for _ in keys {
+        let line = format!("exec \"$0\" \"$@\" {hint}");
+        let list = ["kv", "list", "--prefix", "page/", "--limit", "1", "-o", "json"];
+        let plain = cluster.command(&list);
+        let mut script = std::process::Command::new("sh");
+        script.args(["-c", &line]).arg(plain.get_program()).args(plain.get_args());
+        script.env("LC_ALL", "C").current_dir(cluster.directory());
+        let page = ran(script)?;
+        let items = page.json()?["items"].as_array().cloned().unwrap_or_default();
+        shown.extend(items.iter().filter_map(|item| item["key"].as_str().map(str::to_owned)));
+        let Some((_, more)) = page.stderr.split_once("there is more: ") else { break };
+        more.trim_end().clone_into(&mut hint);
+    }
+    let mut keys = keys.map(str::to_owned);
+    keys.sort_unstable();
+    assert_eq!(shown, keys, "each once");
+    for key in &keys {
+        cluster.run(&["kv", "delete", key])?.expect(0, "true")?;
+    }
+    Ok(())
 }
 
 fn counters(cluster: &Cluster) -> Result<()> {

@@ -33,7 +33,7 @@ fn a_wrong_cluster_list_says_what_contradicts_what() -> Result<()> {
     let check = |more: &[&str]| quorate(&[&["config", "check", "--cluster", list][..], more].concat());
     check(&["--id", "node1"])?.expect(0, "node1=localhost:7001")?;
     check(&["--id", "node3"])?.expect(2, "not in the cluster list, which has node0, node1, node2")?;
-    check(&["--port", "7001"])?.expect(2, "the cluster list has node0=localhost:7000; give port 7000")?;
+    check(&["--port", "7001"])?.expect(2, "the cluster list has node0=localhost:7000; leave the port out")?;
     check(&["--host", "192.0.2.1"])?.expect(2, "another machine or interface")?;
     check(&["--log", "garbage==="])?.expect(2, "log is \"garbage===\"")?;
     check(&["--advertise", "localhost:7009"])?.expect(2, "all nodes dial what the list says")?;
@@ -104,8 +104,49 @@ fn a_variable_is_a_setting_or_its_mistake_is_named() -> Result<()> {
     check(&[("QUORATE_PORT", "70000")])?.expect(2, "port is \"70000\" (from variable QUORATE_PORT)")?;
     check(&[("QUORATE_API_PROT", "1")])?.expect(2, "did you mean QUORATE_API_PORT?")?;
     check(&[("QUORATE_PROPOSALS_MAX", "x")])?.expect(2, "proposals_max is \"x\"")?;
-    check(&[("QUORATE_PORT", ""), ("QUORATE_ID", "node7")])?.expect(0, "node7")?;
+    check(&[("QUORATE_PORT", "7007"), ("QUORATE_ID", "node7")])?.expect(0, "node7")?;
     Ok(())
+}
+
+/// An empty variable was passed over, an empty flag was a mistake: a script whose own variable was not set founded a cluster of one in
+/// one of the two ways.
+#[test]
+fn what_is_empty_is_a_mistake_wherever_it_is_given() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let check = |arguments: &[&str], variable: Option<(&str, &str)>| {
+        let mut check = command(directory.path(), &[&["config", "check"][..], arguments].concat());
+        check.envs(variable);
+        ran(check)
+    };
+    for (key, said) in [
+        ("id", "it is empty"),
+        ("port", "a port is a number"),
+        ("cluster", "it names no node"),
+        ("idle_timeout", "give a number with a unit"),
+        ("log", "it is empty"),
+        ("log_format", "text"),
+        ("data_dir", "it is empty"),
+    ] {
+        let flag = format!("--{}", key.replace('_', "-"));
+        let by_flag = check(&[&format!("{flag}=")], None)?;
+        by_flag.expect(2, &format!("{key} is \"\" (from flag {flag}): "))?;
+        by_flag.expect(2, said)?;
+        let variable = format!("QUORATE_{}", key.to_ascii_uppercase());
+        let by_variable = check(&[], Some((&variable, "")))?;
+        by_variable.expect(2, &format!("{key} is \"\" (from variable {variable}): "))?;
+        by_variable.expect(2, said)?;
+        std::fs::write(directory.path().join("q.toml"), format!("{key} = \"\"\n"))?;
+        let by_file = check(&["--config", "q.toml"], None)?;
+        by_file.expect(2, key)?;
+    }
+    // Where nothing is a value: the default.
+    for key in ["cluster_token", "allowed_hosts"] {
+        check(&[&format!("--{}=", key.replace('_', "-"))], None)?.expect(0, "node0")?;
+        check(&[], Some((&format!("QUORATE_{}", key.to_ascii_uppercase()), "")))?.expect(0, "node0")?;
+    }
+    let mut status = command(directory.path(), &["status"]);
+    status.env("QUORATE_ENDPOINTS", "");
+    ran(status)?.expect(2, "endpoints is \"\" (from variable QUORATE_ENDPOINTS)")
 }
 
 /// What Kubernetes sets in every container for the services `quorate` and `quorate-api`.

@@ -258,7 +258,7 @@ pub enum BusyCause {
 fn lacks(free_bytes: u64, reserve_bytes: u64, free_files: u64, reserve_files: u64) -> String {
     let space =
         Space { free_bytes, reserve_bytes, live_bytes: 0, total_bytes: u64::MAX, free_files, reserve_files };
-    let Shortage { why, free, reserve, again } = space.shortage();
+    let Shortage { why, free, reserve, again, .. } = space.shortage();
     format!(
         "{free} free on its disk, and {reserve} must stay free there ({why}); it takes entries again with {again} free"
     )

@@ -74,6 +74,6 @@ pub use ports::{Answered, Applied};
 pub use protocol::Consistency;
 pub use quorate_bridge::{Acceptor, LinkState, LinkStatus, Net, NetFuture, Stream, TokioNet};
 pub use quorate_core::{Entry, EntryKind, Index, NodeId, PeerStatus, Standing, TransferRefusal};
-pub use quorate_store::{ByteCount, Shortage, Space};
+pub use quorate_store::{ByteCount, Resource, Shortage, Space};
 pub use ranges::SettingRange;
 pub use restarts::{RESTART_RULES, RestartRule};

@@ -2,8 +2,7 @@
 //!
 //! A store that cannot open a file has failed, and its node ends: strangers must never be able to use up what the store and the
 //! links need. So the limit is raised as far as it may be, a reserve is set aside, and what is left is the number of places for
-//! connections from outside: those of clients at the API, and those at the port of the nodes. A place is taken before a
-//! connection is accepted.
+//! connections from outside: those of clients at the API, and those at the port of the nodes.
 //!
 //! It never: lowers a limit, or lets a node start that could not keep its reserve.
 
@@ -18,6 +17,8 @@ const STORE_FILES: u64 = 128;
 const LINK_FILES: u64 = 32;
 /// For questions to the APIs of other nodes: [`PEER_CALLS_MAX`] at a time.
 const PEER_FILES: u64 = PEER_CALLS_MAX as u64;
+/// For connections in the lobby of one node's API: [`LOBBY_CONNECTIONS_MAX`].
+const LOBBY_FILES: u64 = LOBBY_CONNECTIONS_MAX as u64;
 /// For the runtime and the listening sockets of one node.
 const NODE_FILES: u64 = 16;
 /// Fewer places than this are not worth a start: members connect, clients connect, and someone looks at what is wrong.
@@ -29,6 +30,8 @@ const SOFT_LIMIT_FALLBACK: u64 = 10_240;
 
 /// Calls of one node to the APIs of others, at a time.
 pub(crate) const PEER_CALLS_MAX: usize = 32;
+/// Connections to the API of one node that have no place (`serve/lobby.rs`).
+pub(crate) const LOBBY_CONNECTIONS_MAX: usize = 32;
 
 /// How many connections from outside one node may have at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +50,7 @@ pub struct Places {
      (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of a container)",
     process = PROCESS_FILES,
     store = STORE_FILES,
-    links = LINK_FILES + PEER_FILES + NODE_FILES,
+    links = LINK_FILES + PEER_FILES + LOBBY_FILES + NODE_FILES,
     places = PLACES_MIN
 )]
 pub struct TooFewFiles {
@@ -77,7 +80,7 @@ pub fn raise_file_limit() -> u64 {
 
 /// The places of each of `nodes` nodes in a process that may have `limit` files open.
 pub fn places(limit: u64, nodes: u16) -> Result<Places, TooFewFiles> {
-    let of_node = STORE_FILES + LINK_FILES + PEER_FILES + NODE_FILES;
+    let of_node = STORE_FILES + LINK_FILES + PEER_FILES + LOBBY_FILES + NODE_FILES;
     let count = u64::from(nodes.max(1));
     let needed = PROCESS_FILES + count * (of_node + PLACES_MIN);
     if limit < needed {
@@ -94,9 +97,10 @@ mod tests {
 
     #[test]
     fn places_and_reserve_are_never_more_than_the_limit() {
-        let reserve =
-            |nodes: u64| PROCESS_FILES + nodes * (STORE_FILES + LINK_FILES + PEER_FILES + NODE_FILES);
-        for (limit, nodes) in [(304, 1), (1_024, 1), (1_024, 3), (4_096, 9), (1 << 20, 3), (u64::MAX, 1)] {
+        let reserve = |nodes: u64| {
+            PROCESS_FILES + nodes * (STORE_FILES + LINK_FILES + PEER_FILES + LOBBY_FILES + NODE_FILES)
+        };
+        for (limit, nodes) in [(336, 1), (1_024, 1), (1_024, 3), (4_096, 9), (1 << 20, 3), (u64::MAX, 1)] {
             let places = places(limit, nodes).expect("enough");
             let given = (places.api + places.raft) as u64;
             let nodes = u64::from(nodes);
@@ -110,11 +114,11 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_too_low_is_refused_with_numbers() {
-        let refused = places(303, 1).expect_err("too few");
-        assert_eq!(refused, TooFewFiles { limit: 303, needed: 304, nodes: 1 });
+        let refused = places(335, 1).expect_err("too few");
+        assert_eq!(refused, TooFewFiles { limit: 335, needed: 336, nodes: 1 });
         let said = refused.to_string();
-        assert!(said.contains("at most 303 files") && said.contains("needs 304"), "{said}");
-        assert!(places(1_023, 4).is_err(), "each node has a reserve of its own");
+        assert!(said.contains("at most 335 files") && said.contains("needs 336"), "{said}");
+        assert!(places(1_151, 4).is_err(), "each node has a reserve of its own");
     }
 
     #[test]

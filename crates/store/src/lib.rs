@@ -42,5 +42,5 @@ pub use self::engine::{
 pub use self::error::{GroupError, OpenError, StoreError};
 pub use self::opening::{GroupReport, Offline, OfflineGroup, OfflineReport, OpenNotice, OpenReport, peek};
 pub use self::options::StoreOptions;
-pub use self::space::{ByteCount, Shortage, Space};
+pub use self::space::{ByteCount, Resource, Shortage, Space};
 pub use self::store::{Identity, Store};

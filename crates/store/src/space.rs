@@ -36,26 +36,50 @@ impl Space {
 
     /// Whether a disk that was full has room again.
     pub fn has_room_again(self) -> bool {
-        self.free_bytes >= self.again_bytes() && self.free_files >= again(self.reserve_files)
+        self.free_bytes >= self.again_bytes() && self.free_files >= self.again_files()
     }
 
-    /// What there is too little of, in words: files if there are enough bytes, bytes otherwise.
-    pub fn shortage(self) -> Shortage {
-        if self.free_files < again(self.reserve_files) && self.free_bytes >= self.reserve_bytes {
-            let inodes = |count: u64| format!("{count} inodes");
-            return Shortage {
-                why: "the database makes files for what it has taken",
-                free: inodes(self.free_files),
-                reserve: inodes(self.reserve_files),
-                again: inodes(again(self.reserve_files)),
-            };
+    /// Files that have to be left before a disk that had too few counts as one with room again.
+    pub fn again_files(self) -> u64 {
+        again(self.reserve_files)
+    }
+
+    /// What there is too little of: files if there are enough bytes, bytes otherwise.
+    pub fn short_of(self) -> Resource {
+        if self.free_files < self.again_files() && self.free_bytes >= self.reserve_bytes {
+            return Resource::Inodes;
         }
-        let bytes = |count| ByteCount(count).to_string();
-        Shortage {
-            why: "disk_reserve_bytes, or twice its log",
-            free: bytes(self.free_bytes),
-            reserve: bytes(self.reserve_bytes),
-            again: bytes(self.again_bytes()),
+        Resource::Bytes
+    }
+
+    /// What there is too little of, in words.
+    pub fn shortage(self) -> Shortage {
+        self.shortage_of(self.short_of())
+    }
+
+    /// How much there is of one of them, in words.
+    pub fn shortage_of(self, resource: Resource) -> Shortage {
+        match resource {
+            Resource::Inodes => {
+                let inodes = |count: u64| format!("{count} inodes");
+                Shortage {
+                    resource,
+                    why: "the database makes files for what it has taken",
+                    free: inodes(self.free_files),
+                    reserve: inodes(self.reserve_files),
+                    again: inodes(self.again_files()),
+                }
+            }
+            Resource::Bytes => {
+                let bytes = |count| ByteCount(count).to_string();
+                Shortage {
+                    resource,
+                    why: "disk_reserve_bytes, or twice its log",
+                    free: bytes(self.free_bytes),
+                    reserve: bytes(self.reserve_bytes),
+                    again: bytes(self.again_bytes()),
+                }
+            }
         }
     }
 }
@@ -64,9 +88,29 @@ fn again(reserve: u64) -> u64 {
     reserve.saturating_add(reserve / AGAIN_PARTS)
 }
 
+/// What a disk can have too little of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// Bytes.
+    Bytes,
+    /// Files that may still be made.
+    Inodes,
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bytes => "bytes",
+            Self::Inodes => "inodes",
+        })
+    }
+}
+
 /// What a disk has too little of, with its unit: `135 MiB`, or `12 inodes`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shortage {
+    /// Which of them it is.
+    pub resource: Resource,
     /// What sets the reserve.
     pub why: &'static str,
     /// What is free.
@@ -139,9 +183,13 @@ mod tests {
         let space = |free_files| Space { free_files, reserve_files: 128, ..SPACE };
         assert!(space(127).is_full() && !space(128).is_full());
         assert!(!space(135).has_room_again() && space(136).has_room_again());
-        let Shortage { free, reserve, again, .. } = space(12).shortage();
+        let Shortage { resource, free, reserve, again, .. } = space(12).shortage();
+        assert_eq!((resource, resource.to_string()), (Resource::Inodes, "inodes".to_owned()));
         assert_eq!([&*free, &*reserve, &*again], ["12 inodes", "128 inodes", "136 inodes"]);
         let shortage = Space { free_bytes: 1_599, ..space(12) }.shortage();
-        assert_eq!([&*shortage.free, &*shortage.again], ["1.5 KiB", "1.6 KiB"]);
+        assert_eq!(
+            (shortage.resource, &*shortage.free, &*shortage.again),
+            (Resource::Bytes, "1.5 KiB", "1.6 KiB")
+        );
     }
 }

@@ -229,3 +229,27 @@ impl GroupState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quorate_core::RoleEvent;
+
+    use crate::Node;
+    use crate::machine::{Add, Counter};
+    use crate::messages::group::GroupMessage;
+
+    /// What the store said to a role that has ended comes back to Group, which looks at what holds by then.
+    #[tokio::test]
+    async fn rule_16_a_late_word_of_the_store_is_not_taken_for_how_it_is() {
+        let count = Node::single_memory(Counter::default()).await.expect("it starts");
+        assert_eq!(count.propose(Add(1)).await.expect("it leads"), 1);
+        let route = count.routes().borrow().clone();
+        for event in [RoleEvent::DiskFull(true), RoleEvent::StoreAway] {
+            route.tell_group(GroupMessage::ForRole { epoch: None, event });
+        }
+        // Group has handled both before it answers.
+        let role = count.status().await.role.expect("it answers");
+        assert_eq!((role.role.as_str(), role.standing), ("leader", quorate_core::Standing::Voter));
+        assert_eq!(count.propose(Add(1)).await.expect("the disk has room, and the store is there"), 2);
+    }
+}

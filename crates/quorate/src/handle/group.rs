@@ -81,6 +81,13 @@ impl<M> GroupHandle<M> {
         self.inner.route.borrow().leader_id.clone()
     }
 
+    /// Whether this node answers a stale query, at once or once its machine has applied what is known to be committed. Not before a
+    /// leader has said since the start how much of the log that is.
+    pub fn answers_stale(&self) -> bool {
+        let route = self.inner.route.borrow();
+        route.fault_here.is_none() && route.applier.is_some() && route.replay.floor().is_some()
+    }
+
     /// Waits until this node knows a leader; `None` after `timeout`.
     pub async fn wait_for_leader(&self, timeout: Duration) -> Option<NodeId> {
         let mut routes = self.inner.route.clone();

@@ -98,7 +98,8 @@ impl NodeBuilder {
         builder
     }
 
-    /// Listens for peers at `host:port`; port 0 takes a free one.
+    /// Listens for peers at `host:port`; port 0 takes a free one. In a founded cluster the port is the one that the other members dial;
+    /// another one is refused, unless what they dial is [advertised](Self::advertise).
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
         self.listen = Some(address.to_owned());

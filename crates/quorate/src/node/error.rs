@@ -53,6 +53,20 @@ pub enum StartError {
         /// The list as given.
         given: String,
     },
+    /// The port to listen at is not the one that the members dial.
+    #[error(
+        "{node} would listen at port {port}, and the other members of its cluster dial {known} for it: none would reach it there; \
+         leave the port out, and it listens where they dial, or if address translation leads from {known} to this port, advertise \
+         {known}"
+    )]
+    OtherPort {
+        /// This node.
+        node: NodeId,
+        /// The port as given.
+        port: String,
+        /// `host:port` in the membership.
+        known: String,
+    },
     /// The directory could not be founded again.
     #[error("cannot make the data directory one of the cluster in the list")]
     FoundAgain {

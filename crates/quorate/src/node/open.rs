@@ -1,5 +1,6 @@
 //! Opens a node's data, starts the store's thread and binds the bridge.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,17 +29,13 @@ pub(super) async fn open(spec: NodeSpec, disk: Box<dyn Disk>) -> Result<Arc<Owne
     let name_prefix = instance::unique_name(&spec.id);
     let (store_route, store_seen) = watch::channel(None);
     let bridge = match &spec.listen {
-        // Its actor is soon replaced by a child of Node's; what stays is the listening socket and the tables.
         Some(listen) => {
-            let options = BridgeOptions {
-                listen: Some(listen_at(&spec, &cluster, listen)),
-                ..bridge_options(&spec, &cluster, &name_prefix, &store, store_seen)
-            };
-            match Bridge::start(options, None).await {
+            let options = bridge_options(&spec, &cluster, &name_prefix, &store, store_seen);
+            match start_bridge(&spec, &cluster, listen, options).await {
                 Ok(bridge) => Some(bridge),
                 Err(error) => {
                     close_store(&store).await;
-                    return Err(error.into());
+                    return Err(error);
                 }
             }
         }
@@ -125,13 +122,58 @@ fn bridge_options(
     }
 }
 
-/// The port that the members know this node by, if it is to listen there and they know one.
-fn listen_at(spec: &NodeSpec, cluster: &Cluster, listen: &str) -> String {
-    let known = cluster.members.get(&spec.id).and_then(|own| own.raft.rsplit_once(':'));
-    match (known, listen.rsplit_once(':')) {
-        (Some((_, port)), Some((host, _))) if spec.port_as_founded && port != "0" => format!("{host}:{port}"),
-        _ => listen.to_owned(),
+/// Its actor is soon replaced by a child of Node's; what stays is the listening socket and the tables.
+async fn start_bridge(
+    spec: &NodeSpec,
+    cluster: &Cluster,
+    listen: &str,
+    options: BridgeOptions,
+) -> Result<BridgeHandle, StartError> {
+    let listen = Some(listen_at(spec, cluster, listen)?);
+    let bridge = Bridge::start(BridgeOptions { listen, ..options }, None).await?;
+    warn_if_hidden(spec, cluster, &bridge);
+    Ok(bridge)
+}
+
+/// A node that the others dial from elsewhere, and that listens only to its own machine. Behind a proxy that is right, so it is no error;
+/// who gave a list or an address to advertise was told by that.
+fn warn_if_hidden(spec: &NodeSpec, cluster: &Cluster, bridge: &BridgeHandle) {
+    let own = cluster.members.get(&spec.id).filter(|_| cluster.members.len() > 1 && !spec.given.is_list);
+    let (Some(own), Some(listens)) = (own, bridge.local_addr()) else { return };
+    let advertised = spec.given.members.get(&spec.id).is_some_and(|given| given.raft == own.raft);
+    let host = own.raft.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']);
+    let dialled_here =
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if listens.ip().is_loopback() && !dialled_here && !advertised {
+        tracing::warn!(
+            node = %spec.id, %listens, members_dial = own.raft,
+            "listens to this machine alone, and the members dial it from elsewhere; listen at 0.0.0.0, or at the address of the interface"
+        );
     }
+}
+
+/// Where to listen: at the port that the members know this node by, if none was chosen. One that was chosen must lead there, too: no
+/// peer would reach the node at another one, and it would only say that it knows no leader.
+fn listen_at(spec: &NodeSpec, cluster: &Cluster, listen: &str) -> Result<String, StartError> {
+    let raft = |members: &Members| members.get(&spec.id).map(|own| own.raft.clone()).unwrap_or_default();
+    let (known, given) = (raft(&cluster.members), raft(&spec.given.members));
+    let (Some((_, known_port)), Some((host, port))) = (known.rsplit_once(':'), listen.rsplit_once(':'))
+    else {
+        return Ok(listen.to_owned());
+    };
+    if spec.port_as_founded && known_port != "0" {
+        return Ok(format!("{host}:{known_port}"));
+    }
+    // What is advertised is what the members dial: the way from there to the port is known to who gave both.
+    if port == known_port || given == known {
+        return Ok(listen.to_owned());
+    }
+    if cluster.members.len() > 1 {
+        let (node, port) = (spec.id.clone(), port.to_owned());
+        return Err(StartError::OtherPort { node, port, known });
+    }
+    tracing::warn!(node = %spec.id, port, known, "listens elsewhere than its membership says, which clients may learn from it");
+    Ok(listen.to_owned())
 }
 
 fn add_peers(bridge: &BridgeHandle, me: &NodeId, members: &Members) {
@@ -149,8 +191,8 @@ fn log_open_notices(node: &NodeId, notices: &[OpenNotice]) {
                 tracing::info!(%node, journal, kept_bytes, cut_bytes, "torn write cut off");
             }
             OpenNotice::NoRoom(space) => {
-                let Shortage { free, reserve, again, .. } = space.shortage();
-                tracing::warn!(%node, free, reserve, again, "disk below its reserve, this node takes no entries until there is more");
+                let Shortage { resource, free, reserve, again, .. } = space.shortage();
+                tracing::warn!(%node, %resource, free, reserve, again, "disk below its reserve, this node takes no entries until there is more");
             }
             OpenNotice::BallastDropped { bytes } => {
                 tracing::info!(%node, bytes, "ballast file deleted, disk full");

@@ -138,8 +138,24 @@ async fn ask(
     query.check()?;
     match state.group().query_by(query, consistency, timeout).await {
         Ok(answer) => Ok(answer),
-        Err(error) => Err(explained(state, Problem::from(error).led_by(state.leader())).await),
+        Err(error) => {
+            let problem = explained(state, Problem::from(error).led_by(state.leader())).await;
+            Err(advised(state, problem))
+        }
     }
+}
+
+/// Without a leader a read may still be answered as stale, but not by a node that has heard from none since its start.
+fn advised(state: &AppState, problem: Problem) -> Problem {
+    if problem.code != Code::NoLeader {
+        return problem;
+    }
+    let advice = if state.group().answers_stale() {
+        "a read with consistency=stale is answered here"
+    } else {
+        "no read is answered here, not even with consistency=stale, before a leader is found"
+    };
+    Problem { detail: format!("{}; {advice}", problem.detail), ..problem }
 }
 
 impl<P: CallParams> FromRequestParts<AppState> for ReadCall<P> {

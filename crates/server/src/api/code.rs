@@ -97,7 +97,7 @@ codes! {
         "the server did not expect its own machine's reply" "report it; a write may have happened";
     NoLeader "no_leader" SERVICE_UNAVAILABLE Refused
         "no leader was found in time"
-        "mend what the detail names, then send it again; reads also answer with `consistency=stale`";
+        "mend what the detail names, then send it again; of a read it also says whether this node answers it with `consistency=stale`";
     LeaderUnreachable "leader_unreachable" SERVICE_UNAVAILABLE Refused
         "the leader is known and cannot be reached from this node, or its API address is not known here"
         "send it to another node, or to the leader itself; leave out `redirect`";

@@ -25,6 +25,8 @@ pub(crate) enum WriteCondition {
     Absent,
     /// `If-Match: "12"`: the key's value has this version.
     Version(Index),
+    /// `If-Match: *`: the key has a value.
+    Present,
 }
 
 impl WriteCondition {
@@ -36,9 +38,22 @@ impl WriteCondition {
             (Some(_), Some(_)) => {
                 wrong("If-Match and If-None-Match on one write contradict each other; send one")
             }
-            (Some(text), None) => match one_version(text) {
-                Some(version) => Ok(Self::Version(version)),
-                None => wrong("If-Match on a write takes one version: the Quorate-Index or ETag of a read"),
+            (Some(text), None) => match Self::of_match(text) {
+                Some(condition) => Ok(condition),
+                None => {
+                    wrong("If-Match on a write takes * or one version: the Quorate-Index or ETag of a read")
+                }
+            },
+        }
+    }
+
+    /// Any version, or a single one: the state machine compares with no list.
+    fn of_match(text: &str) -> Option<Self> {
+        match Tags::parse(text)? {
+            Tags::Any => Some(Self::Present),
+            Tags::These(tags) => match tags[..] {
+                [Tag { weak: false, version: Some(version) }] => Some(Self::Version(version)),
+                _ => None,
             },
         }
     }
@@ -49,6 +64,7 @@ impl WriteCondition {
             Self::None => None,
             Self::Absent => Some(KvExpected::Absent),
             Self::Version(index) => Some(KvExpected::Index(index)),
+            Self::Present => Some(KvExpected::Present),
         }
     }
 }
@@ -170,17 +186,6 @@ impl Tag {
     }
 }
 
-/// A single version, to which a write is bound.
-fn one_version(text: &str) -> Option<Index> {
-    match Tags::parse(text)? {
-        Tags::These(tags) => match tags[..] {
-            [Tag { weak: false, version }] => version,
-            _ => None,
-        },
-        Tags::Any => None,
-    }
-}
-
 fn wrong<T>(detail: &str) -> Result<T, Problem> {
     Err(Problem::new(Code::BadParameter, detail))
 }
@@ -203,13 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_bound_to_one_version_or_to_absence() {
+    fn a_write_is_bound_to_one_version_to_any_or_to_none() {
         let read = |name, text| WriteCondition::of(&headers(&[(name, text)]));
         assert_eq!(read(IF_MATCH, "\"12\""), Ok(WriteCondition::Version(Index(12))));
         assert_eq!(read(IF_MATCH, "12"), Ok(WriteCondition::Version(Index(12))));
         assert_eq!(read(IF_NONE_MATCH, "*"), Ok(WriteCondition::Absent));
+        assert_eq!(read(IF_MATCH, "*"), Ok(WriteCondition::Present));
         for wrong in
-            ["*", "\"a\"", "", "\"12", "12\"", "+12", "012", "\"12\", \"13\"", "W/\"12\"", "\"12\" x"]
+            ["*, *", "\"a\"", "", "\"12", "12\"", "+12", "012", "\"12\", \"13\"", "W/\"12\"", "\"12\" x"]
         {
             assert_eq!(read(IF_MATCH, wrong).expect_err(wrong).code, Code::BadParameter);
         }

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::body::JsonBody;
 use super::call::{ReadCall, WriteCall, unexpected_answer, unexpected_reply};
 use super::code::Code;
+use super::cursor;
 use super::headers::{applied_header, entry_headers};
 use super::params::{ListParams, PathName, ReadParams, WriteParams};
 use super::problem::{Problem, Problems};
@@ -198,7 +199,8 @@ pub(crate) async fn list_counters(call: ReadCall<ListParams>) -> Result<Response
     let (Answered { answer, applied }, _permit) =
         call.page(DataQuery::Counters { prefix, after, limit }).await?;
     match answer {
-        DataAnswer::Counters { items, next: cursor } => {
+        DataAnswer::Counters { items, next } => {
+            let cursor = next.as_deref().map(cursor::written);
             let entry = |CounterItem { name, value, index }| CounterEntry { name, value, index };
             let page = CounterPage { ok: true, items: items.into_iter().map(entry).collect(), cursor };
             Ok((applied_header(applied), Json(page)).into_response())

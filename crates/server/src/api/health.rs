@@ -53,6 +53,6 @@ fn answer(query: &AnyQuery, checks: &[Check]) -> Response {
         return "ok\n".into_response();
     }
     let failed = checks.iter().filter(|check| !check.passed);
-    let detail: Vec<String> = failed.map(|check| format!("{}: {}", check.name, check.detail)).collect();
+    let detail: Vec<String> = failed.map(Check::named).collect();
     Problem::new(Code::NotReady, detail.join("; ")).into_response()
 }

@@ -13,6 +13,7 @@ use super::call::{ReadCall, WriteCall, unexpected_answer, unexpected_reply};
 use super::code::Code;
 use super::command::SetDone;
 use super::conditions::{ReadConditions, ReadVerdict, WriteCondition};
+use super::cursor;
 use super::headers::{INDEX_HEADER, applied_header, entry_headers};
 use super::params::{ListParams, PathName, ReadParams, WriteParams};
 use super::problem::{Problem, Problems};
@@ -106,13 +107,13 @@ pub(crate) async fn get_key(
     Ok(response)
 }
 
-/// Sets a key to the bytes of the body. `If-Match: "<version>"` or `If-None-Match: *` make it conditional.
+/// Sets a key to the bytes of the body. `If-Match: "<version>"`, `If-Match: *` or `If-None-Match: *` make it conditional.
 #[utoipa::path(
     put, path = "/v1/kv/{key}", tag = "keys",
     params(
         ("key" = String, Path, description = "The key; it may hold slashes"),
         WriteParams,
-        ("If-Match" = Option<String>, Header, description = "The version the key must have"),
+        ("If-Match" = Option<String>, Header, description = "The version the key must have; or `*`: any"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: the key must have no value")
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
@@ -143,13 +144,13 @@ pub(crate) async fn put_key(
     }
 }
 
-/// Deletes a key. `If-Match: "<version>"` makes it conditional.
+/// Deletes a key. `If-Match: "<version>"` or `If-Match: *` makes it conditional.
 #[utoipa::path(
     delete, path = "/v1/kv/{key}", tag = "keys",
     params(
         ("key" = String, Path, description = "The key; it may hold slashes"),
         WriteParams,
-        ("If-Match" = Option<String>, Header, description = "The version the key must have")
+        ("If-Match" = Option<String>, Header, description = "The version the key must have; or `*`: any")
     ),
     responses(
         (status = 200, description = "The key has no value", body = KvDeleted),
@@ -189,11 +190,12 @@ pub(crate) async fn list_keys(call: ReadCall<ListParams>) -> Result<Response, Pr
     let (Answered { answer, applied }, _permit) =
         call.page(DataQuery::Kv(KvQuery::List { prefix, after, limit })).await?;
     match answer {
-        DataAnswer::Kv(KvAnswer::List { items, next: cursor }) => {
+        DataAnswer::Kv(KvAnswer::List { items, next }) => {
             let entry = |item: quorate::machine::KvItem| {
                 let (value, encoding) = text_of(&item.value);
                 KvEntry { key: item.key, value, encoding, index: item.index.0 }
             };
+            let cursor = next.as_deref().map(cursor::written);
             let page = KvPage { ok: true, items: items.into_iter().map(entry).collect(), cursor };
             Ok((applied_header(applied), Json(page)).into_response())
         }

@@ -156,6 +156,7 @@ fn logged(command: DataCommand) -> LoggedCommand {
                 KvExpected::Absent => "no value".to_owned(),
                 KvExpected::Value(value) => format!("value {}", text_of(&value).0),
                 KvExpected::Index(index) => format!("version {index}"),
+                KvExpected::Present => "any value".to_owned(),
             };
             LoggedCommand { expected: Some(expected), ..with_value(of("cas", key), value.as_ref()) }
         }

@@ -5,7 +5,7 @@
 //!   `page`: this node. `ready`: what it needs to take work.
 //! - `code`, `problem`: every error, as `application/problem+json`, with refused, failed or unknown.
 //! - `origin_guard`, `names`: which requests come from a web page and are refused.
-//! - `call`: how a request reaches the state machine. `params`, `headers`, `conditions`, `body`, `text`: what requests say.
+//! - `call`: how a request reaches the state machine. `params`, `headers`, `conditions`, `cursor`, `body`, `text`: what requests say.
 //!   `understood`: headers that a call does not understand, which are refused.
 //! - `answers`: long answers that are not taken yet. `state`, `options`: what handlers share. `peers`: other nodes' APIs. `router`: which handler answers which path.
 //! - `openapi`: the description, made from the handlers; `describe` adds what is the same for many calls.
@@ -22,6 +22,7 @@ mod code;
 mod command;
 mod conditions;
 mod counters;
+mod cursor;
 mod describe;
 mod headers;
 mod health;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::code::Code;
+use super::cursor;
 use super::problem::Problem;
 
 /// Items on a page that names no `limit`.
@@ -145,11 +146,12 @@ pub(crate) struct ListParams {
 }
 
 impl ListParams {
-    /// Prefix, cursor and limit, with what stands for them where they are absent.
+    /// Prefix, the name after which the page begins, and limit, with what stands for them where they are absent.
     pub(crate) fn page(&self) -> Result<(String, Option<String>, u32), Problem> {
         let prefix = self.prefix.clone().unwrap_or_default();
         let limit = limited(self.limit.unwrap_or(PAGE_ITEMS).into(), LIST_ITEMS_MAX as u64)?;
-        Ok((prefix, self.cursor.clone(), limit as u32))
+        let after = self.cursor.as_deref().map(cursor::read).transpose()?;
+        Ok((prefix, after, limit as u32))
     }
 }
 

@@ -21,16 +21,31 @@ pub(super) struct Check {
     pub(super) detail: String,
 }
 
+impl Check {
+    /// As it stands among others.
+    pub(super) fn named(&self) -> String {
+        format!("{}: {}", self.name, self.detail)
+    }
+}
+
+/// What is known of actors that do not answer.
+pub(super) const SILENT: &str =
+    "its actors do not answer within 800 ms: their thread hangs, or has too much to do";
+
 /// All of them.
 pub(super) async fn checks(state: &AppState) -> Vec<Check> {
     let status = state.group().status().await;
     let replayed = Check {
         name: "replayed",
         passed: state.is_replayed(&status).await,
-        detail: status.role.as_ref().map_or_else(
-            || "not known while the replica does not answer".to_owned(),
-            |role| format!("applied {} of {}", role.applied, role.commit),
-        ),
+        detail: match &status.role {
+            None => "not known while the replica does not answer".to_owned(),
+            Some(role) if role.commit == 0 => {
+                "not known yet: no leader has said since the start how much of the log is committed"
+                    .to_owned()
+            }
+            Some(role) => format!("applied {} of {}", role.applied, role.commit),
+        },
     };
     vec![
         runs(state).await,
@@ -66,7 +81,7 @@ pub(super) async fn explained(state: &AppState, problem: Problem) -> Problem {
     let reasons = checks
         .iter()
         .filter(|check| !check.passed && ["node", "replica", "store", "leader_known"].contains(&check.name));
-    let reasons: Vec<&str> = reasons.map(|check| check.detail.as_str()).collect();
+    let reasons: Vec<String> = reasons.map(Check::named).collect();
     if reasons.is_empty() {
         return problem;
     }
@@ -78,9 +93,7 @@ pub(super) async fn explained(state: &AppState, problem: Problem) -> Problem {
 fn replica(status: &GroupStatus) -> Check {
     let (passed, detail) = match (&status.role, status.silent) {
         (Some(role), _) => (true, role.role.as_str()),
-        (None, true) => {
-            (false, "its actors do not answer within 800 ms: their thread hangs, or has too much to do")
-        }
+        (None, true) => (false, SILENT),
         (None, false) => (false, "the replica is being restarted"),
     };
     Check { name: "replica", passed, detail: detail.to_owned() }
@@ -271,11 +284,34 @@ mod tests {
             "{said}"
         );
         let problem = explained(&state, Problem::new(Code::NoLeader, "no leader known")).await;
-        assert!(problem.detail.contains("no leader known; node0: its disk has not answered"), "{problem:?}");
+        assert!(
+            problem.detail.contains("no leader known; node0: store: its disk has not answered"),
+            "{problem:?}"
+        );
         let other = Problem::new(Code::Busy, "busy");
         assert_eq!(explained(&state, other.clone()).await, other);
         disk.stall(false);
         assert_eq!(until(true).await, "answers");
+        node.stop().await;
+    }
+
+    /// "node0: none" was all that a client read, and a node that has heard of no leader had "applied 0 of 0".
+    #[tokio::test]
+    async fn every_reason_is_said_with_the_check_that_it_belongs_to() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let node = quorate::Node::builder("node0", directory.path()).listen("127.0.0.1:0");
+        let node = node.peer("node1", "127.0.0.1:1").start().await.expect("it starts");
+        let group = node.group("main", crate::machine::DataMachine::default()).await.expect("it opens");
+        let state = AppState::new(node.clone(), group, "localhost:1", ApiOptions::default());
+        while state.group().status().await.role.is_none() {
+            tokio::task::yield_now().await;
+        }
+        let all = checks(&state).await;
+        let replayed = all.iter().find(|check| check.name == "replayed").expect("it is one of them");
+        let unknown = "not known yet: no leader has said since the start how much of the log is committed";
+        assert!(!replayed.passed && replayed.detail == unknown, "{replayed:?}");
+        let problem = explained(&state, Problem::new(Code::NoLeader, "no leader known")).await;
+        assert!(problem.detail.starts_with("no leader known; node0: leader_known: none"), "{problem:?}");
         node.stop().await;
     }
 

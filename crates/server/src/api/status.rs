@@ -12,6 +12,7 @@ use super::code::Code;
 use super::params::Params;
 use super::peers;
 use super::problem::{Problem, Problems};
+use super::ready;
 use super::state::AppState;
 
 /// The request to a peer.
@@ -52,7 +53,7 @@ pub struct NodeView {
     pub api: Option<String>,
     /// Whether it answered.
     pub reachable: bool,
-    /// Why it did not.
+    /// Why it did not, or why no role is known of one that did: its actors are silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// `leader`, `follower`, `candidate`, `restarting`, or `silent`: its actors do not answer.
@@ -125,6 +126,10 @@ pub struct NodeView {
     #[serde(default)]
     #[schema(required)]
     pub disk_reserve_files: Option<u64>,
+    /// Files that must be left before it takes entries again once it had too few.
+    #[serde(default)]
+    #[schema(required)]
+    pub disk_again_files: Option<u64>,
     /// Whether it takes no entries because its disk is below its reserve, or was and has not enough free again.
     #[serde(default)]
     #[schema(required)]
@@ -197,7 +202,7 @@ pub(crate) async fn this_node(state: &AppState) -> (NodeView, Vec<(String, Strin
         api: state.api_of(&status.node, ""),
         id: status.node,
         reachable: true,
-        error: None,
+        error: status.silent.then(|| ready::SILENT.to_owned()),
         role: Some(role_name),
         standing: standing.map(str::to_owned),
         term: Some(role.as_ref().map_or(status.term, |role| role.term.max(status.term))),
@@ -219,6 +224,7 @@ pub(crate) async fn this_node(state: &AppState) -> (NodeView, Vec<(String, Strin
         disk_again_bytes: Some(space.again_bytes()),
         disk_free_files: (space.reserve_files > 0).then_some(space.free_files),
         disk_reserve_files: (space.reserve_files > 0).then_some(space.reserve_files),
+        disk_again_files: (space.reserve_files > 0).then(|| space.again_files()),
         disk_full: Some(state.node().is_disk_full()),
         disk_busy_for_ms: busy.map(|busy| u64::try_from(busy.as_millis()).unwrap_or(u64::MAX)),
         halted: status.halted,
@@ -261,4 +267,84 @@ async fn ask(state: &AppState, cluster: &str, id: &str, api: Option<&str>) -> Re
         .into_iter()
         .find(|node| node.id == id)
         .ok_or_else(|| format!("the answer of {api} lacks the node itself"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use quorate::{Acceptor, Net, NetFuture, Node, Stream, TokioNet};
+
+    use super::*;
+    use crate::api::ApiOptions;
+    use crate::machine::{DataMachine, GROUP};
+
+    /// Reaches nothing, and blocks the thread that asks, until it is let go.
+    struct Hangs(Mutex<Receiver<()>>);
+
+    impl Net for Hangs {
+        fn connect<'a>(&'a self, _address: &'a str) -> NetFuture<'a, Stream> {
+            let _gone = self.0.lock().map(|until| until.recv());
+            Box::pin(async { Err(std::io::Error::other("nothing is reached")) })
+        }
+
+        fn bind<'a>(&'a self, address: &'a str) -> NetFuture<'a, Box<dyn Acceptor>> {
+            Box::pin(async move { TokioNet::default().bind(address).await })
+        }
+    }
+
+    /// It was shown in bytes when a disk without inodes takes entries again.
+    #[tokio::test]
+    async fn a_disk_is_shown_with_both_of_what_it_must_have_again() {
+        let disk = quorate::store::SimDisk::new();
+        disk.set_free_files(12);
+        let node = Node::builder("node0", "unused").disk(Box::new(disk)).start().await.expect("it starts");
+        let group = node.group(GROUP, DataMachine::default()).await.expect("it opens");
+        let state = AppState::new(node.clone(), group, "localhost:1", ApiOptions::default());
+        let (view, _) = this_node(&state).await;
+        let files = (view.disk_free_files, view.disk_reserve_files, view.disk_again_files);
+        assert_eq!((files, view.disk_full), ((Some(12), Some(128), Some(136)), Some(true)));
+        assert!(view.disk_again_bytes > view.disk_reserve_bytes, "{view:?}");
+        node.stop().await;
+    }
+
+    /// It was shown as silent, with no reason beside it.
+    #[tokio::test]
+    async fn a_node_whose_actors_hang_is_shown_with_an_error() {
+        let (let_go, held) = channel();
+        let directory = tempfile::tempdir().expect("a directory");
+        let node =
+            Node::builder("node0", directory.path()).listen("127.0.0.1:0").peer("node1", "127.0.0.1:1");
+        let node = node.net(Arc::new(Hangs(Mutex::new(held)))).start().await.expect("it starts");
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
+        let letting_go = async {
+            loop {
+                ticks.tick().await;
+                let _gone = let_go.send(());
+            }
+        };
+        let group = tokio::select! {
+            group = node.group(GROUP, DataMachine::default()) => group.expect("it opens"),
+            () = letting_go => unreachable!("it goes on"),
+        };
+        let state = AppState::new(node.clone(), group, "localhost:1", ApiOptions::default());
+        let silent = async || {
+            let mut ticks = tokio::time::interval(Duration::from_millis(20));
+            for _ in 0..600 {
+                ticks.tick().await;
+                let (view, _) = this_node(&state).await;
+                if view.role.as_deref() == Some("silent") {
+                    return view;
+                }
+            }
+            panic!("it never hangs");
+        };
+        let view = silent().await;
+        let said = view.error.clone().unwrap_or_default();
+        assert!(view.reachable && said.contains("do not answer within 800 ms"), "{view:?}");
+        drop(let_go);
+        node.stop().await;
+    }
 }

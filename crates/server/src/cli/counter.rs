@@ -8,7 +8,7 @@ use super::client::Effect;
 use super::confirm::{Unattended, confirm};
 use super::context::Context;
 use super::exit::Failure;
-use super::output::{Rows, shell_quoted, took_effect};
+use super::output::{Rows, goes_on, took_effect};
 
 pub(crate) async fn run(context: &Context, verb: Counter) -> Result<(), Failure> {
     match &verb {
@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context, verb: Counter) -> Result<(), Failure>
             let rows = answer["items"].as_array().cloned().unwrap_or_default();
             context.output.rows(&Rows { columns: vec!["name", "value", "index"], rows }, Some(&answer))?;
             if let Some(cursor) = answer["cursor"].as_str() {
-                context.output.note(&format!("there is more: --cursor={}", shell_quoted(cursor)));
+                context.output.note(&goes_on(cursor));
             }
             Ok(())
         }

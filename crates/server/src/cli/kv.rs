@@ -10,7 +10,7 @@ use super::client::Effect;
 use super::confirm::{Unattended, confirm};
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::output::{Format, Rows, after_printing, beginning, shell_quoted, took_effect};
+use super::output::{Format, Rows, after_printing, beginning, goes_on, took_effect};
 use super::value::{Source, in_json};
 
 /// How much of a value a table shows, in columns.
@@ -140,7 +140,7 @@ async fn list(context: &Context, query: &str, keys_only: bool) -> Result<(), Fai
     }
     context.output.rows(&Rows { columns, rows }, Some(&answer))?;
     if let Some(cursor) = answer["cursor"].as_str() {
-        context.output.note(&format!("there is more: --cursor={}", shell_quoted(cursor)));
+        context.output.note(&goes_on(cursor));
     }
     Ok(())
 }

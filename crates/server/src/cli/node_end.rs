@@ -46,6 +46,7 @@ pub(crate) fn not_served(error: &ServeError, host: &str, port: u16, api_port: u1
             | quorate::StartError::NotListening { .. }
             | quorate::StartError::Twice { .. }
             | quorate::StartError::Address { .. }
+            | quorate::StartError::OtherPort { .. }
             | quorate::StartError::ListLost { .. },
         ) => exit = Exit::Usage,
         ServeError::DataDir { path, .. } => {

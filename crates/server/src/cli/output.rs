@@ -206,24 +206,23 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// A word as a shell takes it: what a command tells its user to type next must not run what a client wrote into a key.
-pub(crate) fn shell_quoted(text: &str) -> String {
+/// A word as every shell takes it: what a command tells its user to type next must not run what a client wrote into a key. `None` for
+/// one with characters that are not seen: no form of it is the same to all shells.
+pub(crate) fn shell_quoted(text: &str) -> Option<String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
+        return Some(text.to_owned());
     }
-    if text.chars().all(|c| printable(c).len() == 1) {
-        return format!("'{}'", text.replace('\'', "'\\''"));
+    let is_seen = text.chars().all(|c| printable(c).len() == 1);
+    is_seen.then(|| format!("'{}'", text.replace('\'', "'\\''")))
+}
+
+/// That a list goes on, and how. Nodes of this build give cursors that need no quotes; an earlier one gives the last name.
+pub(crate) fn goes_on(cursor: &str) -> String {
+    match shell_quoted(cursor) {
+        Some(cursor) => format!("there is more: --cursor={cursor}"),
+        None => "there is more: give the cursor that -o json shows by --cursor".to_owned(),
     }
-    let quoted = text.chars().map(|c| match c {
-        '\'' => "\\'".to_owned(),
-        '\\' => "\\\\".to_owned(),
-        '\n' => "\\n".to_owned(),
-        c if printable(c).len() == 1 => c.to_string(),
-        c if u32::from(c) > 0xffff => format!("\\U{:08x}", u32::from(c)),
-        c => format!("\\u{:04x}", u32::from(c)),
-    });
-    format!("$'{}'", quoted.collect::<String>())
 }
 
 fn printable(c: char) -> Vec<char> {
@@ -317,18 +316,26 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_goes_on_says_how() {
+        assert_eq!(goes_on("c1.YQ-_"), "there is more: --cursor=c1.YQ-_");
+        assert_eq!(goes_on("a\nb"), "there is more: give the cursor that -o json shows by --cursor");
+    }
+
+    #[test]
     fn what_is_to_be_typed_again_is_quoted_for_the_shell() {
         for (text, quoted) in [
-            ("plain-1.2/3", "plain-1.2/3"),
-            ("", "''"),
-            ("$(reboot)`x`!", "'$(reboot)`x`!'"),
-            ("it's", "'it'\\''s'"),
-            ("a b", "'a b'"),
-            ("a\nb'\u{202e}", "$'a\\nb\\'\\u202e'"),
-            ("\u{1b}[2J\\", "$'\\u001b[2J\\\\'"),
-            ("\u{e0041}", "$'\\U000e0041'"),
+            ("plain-1.2/3", Some("plain-1.2/3")),
+            ("", Some("''")),
+            ("$(reboot)`x`!", Some("'$(reboot)`x`!'")),
+            ("it's", Some("'it'\\''s'")),
+            ("a b", Some("'a b'")),
+            ("a\\b\u{fc}", Some("'a\\b\u{fc}'")),
+            // `$'..'` is not known to every shell, `\u` not in every locale, and no word has a NUL.
+            ("a\nb'\u{202e}", None),
+            ("\u{1b}[2J\\", None),
+            ("\0", None),
         ] {
-            assert_eq!(shell_quoted(text), quoted, "{text:?}");
+            assert_eq!(shell_quoted(text).as_deref(), quoted, "{text:?}");
         }
     }
 }

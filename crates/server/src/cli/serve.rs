@@ -113,7 +113,8 @@ fn wants_colour(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
 /// This program as it was started, which a newcomer has not in the path.
 fn program() -> String {
     let started_as = std::env::args_os().next().and_then(|name| name.into_string().ok());
-    shell_quoted(started_as.as_deref().filter(|name| !name.is_empty()).unwrap_or("quorate"))
+    let shown = started_as.as_deref().filter(|name| !name.is_empty()).and_then(shell_quoted);
+    shown.unwrap_or_else(|| "quorate".to_owned())
 }
 
 /// What to type next; endpoints are named where they are not the ones that every command asks by itself.

@@ -1,6 +1,6 @@
 //! `quorate status`.
 
-use quorate::ByteCount;
+use quorate::{Resource, Shortage, Space};
 use quorate_server::http::Request;
 use serde_json::Value;
 
@@ -33,30 +33,94 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
     } else {
         columns.extend(["disk_free_bytes", "disk_reserve_bytes"]);
     }
-    // Last, because a reason is long.
-    if context.output.format == Format::Table && rows.iter().any(|row| row["error"].is_string()) {
-        columns.push("error");
+    // Last, because a reason is long. A node that answers may have one as well.
+    if context.output.format == Format::Table {
+        rows.iter_mut().for_each(add_error);
+        if rows.iter().any(|row| row["error"].is_string()) {
+            columns.push("error");
+        }
     }
     context.output.rows(&Rows { columns, rows }, Some(&answer))
 }
 
-/// For people: what is free, and what must stay free.
+/// A replica that has stopped says why elsewhere.
+fn add_error(row: &mut Value) {
+    if row["error"].is_null() && row["halted"].is_string() {
+        row["error"] = row["halted"].clone();
+    }
+}
+
+/// For people: what is free, and what must stay free. A full disk says of what it has too little, by the node's own rule.
 fn add_disk(row: &mut Value) {
-    let bytes = |field: &str| row[field].as_u64().map(ByteCount);
-    if let (Some(free), Some(reserve)) = (bytes("disk_free_bytes"), bytes("disk_reserve_bytes")) {
-        // As the node says, which may be full with its reserve free: it takes entries again with a little more.
-        let full = match (row["disk_full"].as_bool(), bytes("disk_again_bytes")) {
-            (Some(true), Some(again)) => format!(", full until {again} are"),
-            (Some(true), None) => ", full".to_owned(),
-            (Some(false) | None, _) => String::new(),
+    let field = |name: &str| row[name].as_u64();
+    let (Some(free_bytes), Some(reserve_bytes)) = (field("disk_free_bytes"), field("disk_reserve_bytes"))
+    else {
+        return;
+    };
+    // Both are null on a volume without a table of inodes.
+    let (free_files, reserve_files) =
+        (field("disk_free_files").unwrap_or(u64::MAX), field("disk_reserve_files").unwrap_or_default());
+    let space =
+        Space { free_bytes, reserve_bytes, live_bytes: 0, total_bytes: u64::MAX, free_files, reserve_files };
+    let short_of = (row["disk_full"] == true).then(|| space.short_of());
+    let shown = |resource| {
+        let Shortage { free, reserve, again, .. } = space.shortage_of(resource);
+        let full =
+            if short_of == Some(resource) { format!(", full until {again} are") } else { String::new() };
+        format!("{free} free, {reserve} kept{full}")
+    };
+    let few_files = reserve_files > 0 && free_files <= reserve_files.saturating_mul(2);
+    let inodes = if few_files { format!("; {}", shown(Resource::Inodes)) } else { String::new() };
+    row["disk"] = format!("{}{inodes}", shown(Resource::Bytes)).into();
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_answers_may_have_an_error_too() {
+        let error = |mut row: Value| {
+            add_error(&mut row);
+            row["error"].clone()
         };
-        let files = |field: &str| row[field].as_u64();
-        let inodes = match (files("disk_free_files"), files("disk_reserve_files")) {
-            (Some(free), Some(reserve)) if free <= 2 * reserve => {
-                format!("; {free} inodes free, {reserve} kept")
-            }
-            (_, _) => String::new(),
-        };
-        row["disk"] = format!("{free} free, {reserve} kept{full}{inodes}").into();
+        assert_eq!(error(json!({"halted": "upgrade it"})), "upgrade it");
+        assert_eq!(error(json!({"halted": null, "error": "silent"})), "silent");
+        assert_eq!(error(json!({"halted": null})), Value::Null);
+    }
+
+    fn disk(fields: &Value) -> String {
+        let mut row =
+            json!({"disk_free_bytes": 3_u64 << 30, "disk_reserve_bytes": 1 << 30, "disk_full": true});
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            row[name] = value.clone();
+        }
+        add_disk(&mut row);
+        row["disk"].as_str().expect("it is known").to_owned()
+    }
+
+    /// A volume with bytes and without inodes was told to be full until more bytes are free.
+    #[test]
+    fn a_full_disk_says_what_it_has_too_little_of_and_how_much_it_needs() {
+        let inodes = json!({
+            "disk_again_bytes": 1088 << 20, "disk_free_files": 12, "disk_reserve_files": 128, "disk_again_files": 136
+        });
+        assert_eq!(
+            disk(&inodes),
+            "3 GiB free, 1 GiB kept; 12 inodes free, 128 inodes kept, full until 136 inodes are"
+        );
+        let mut room = inodes.clone();
+        room["disk_full"] = false.into();
+        assert_eq!(disk(&room), "3 GiB free, 1 GiB kept; 12 inodes free, 128 inodes kept");
+        room["disk_free_files"] = 100_000.into();
+        assert_eq!(disk(&room), "3 GiB free, 1 GiB kept");
+        let mut bytes = inodes;
+        bytes["disk_free_bytes"] = (1_u64 << 29).into();
+        bytes["disk_free_files"] = 100_000.into();
+        assert_eq!(disk(&bytes), "512 MiB free, 1 GiB kept, full until 1 GiB are");
+        let no_table = json!({"disk_again_bytes": 1088 << 20, "disk_free_bytes": 1 << 29});
+        assert_eq!(disk(&no_table), "512 MiB free, 1 GiB kept, full until 1 GiB are");
     }
 }

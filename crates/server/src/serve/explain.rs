@@ -43,8 +43,8 @@ struct Counts {
 }
 
 impl Answers {
-    /// Before an answer is given to hyper.
-    pub(super) fn begin(&self, answer: Response, busy: Busy) -> Response {
+    /// Before an answer is given to hyper. Its place, if it has one, is busy for as long.
+    pub(super) fn begin(&self, answer: Response, busy: Option<Busy>) -> Response {
         self.0.begun.fetch_add(1, Ordering::Relaxed);
         self.0.under_way.fetch_add(1, Ordering::Relaxed);
         let answers = self.clone();
@@ -56,7 +56,7 @@ impl Answers {
 struct Counted {
     body: Body,
     answers: Answers,
-    _busy: Busy,
+    _busy: Option<Busy>,
 }
 
 impl Drop for Counted {
@@ -94,21 +94,37 @@ pub(super) struct Explaining<S> {
     /// Everything that was written is flushed.
     flushed: bool,
     read: Read,
+    /// How many bytes of [`HTTP_2`] the connection has begun with; `None` once it has begun otherwise.
+    preface: Option<usize>,
     explained: Explained,
 }
 
-/// What has been read, as far as it says what is wrong. A guess where requests are sent ahead of their answers.
+/// How far a head has come since the connection began, or since the answer before. A guess where requests are sent ahead of their
+/// answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Read {
-    /// Nothing.
+    /// Nothing but empty lines, which may come before a request (RFC 9112, section 2.2).
     Nothing,
-    /// No line's end since the connection began, or since the answer before.
-    FirstLine,
-    /// More.
+    /// A first line without a space: no path has begun.
+    Method,
+    /// A first line that goes on behind a space.
+    Path,
+    /// The first line is over.
     Headers,
 }
 
-/// How a client begins that speaks HTTP/2 without having asked. hyper closes the connection on it without a word.
+impl Read {
+    fn after(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::Headers, _) | (Self::Method | Self::Path, b'\n') => Self::Headers,
+            (Self::Nothing, b'\r' | b'\n') => Self::Nothing,
+            (Self::Nothing | Self::Method, b' ') | (Self::Path, _) => Self::Path,
+            (Self::Nothing | Self::Method, _) => Self::Method,
+        }
+    }
+}
+
+/// How a client begins that speaks HTTP/2 without having asked. hyper closes the connection on the whole preface without a word.
 const HTTP_2: &[u8] = b"PRI * HTTP/2";
 
 /// Where the answer to what is no HTTP is.
@@ -125,7 +141,23 @@ enum Explained {
 
 impl<S> Explaining<S> {
     pub(super) fn new(stream: S, answers: Answers) -> Self {
-        Self { stream, answers, seen: 0, flushed: true, read: Read::Nothing, explained: Explained::Not }
+        let (read, preface, explained) = (Read::Nothing, Some(0), Explained::Not);
+        Self { stream, answers, seen: 0, flushed: true, read, preface, explained }
+    }
+
+    /// Looks at what was read. The preface of HTTP/2 is broken in its last byte, so that hyper takes it for what it is to this API:
+    /// no HTTP. It can come in any number of pieces, and only where a connection begins: behind that it may be in a value.
+    fn look_at(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            if self.read == Read::Headers {
+                return;
+            }
+            self.read = self.read.after(*byte);
+            self.preface = self.preface.filter(|at| HTTP_2[*at] == *byte).map(|at| at + 1);
+            if self.preface == Some(HTTP_2.len()) {
+                (*byte, self.preface) = (0, None);
+            }
+        }
     }
 
     /// Whether hyper writes a head of its own; a look at every write, so that answers are counted.
@@ -134,7 +166,7 @@ impl<S> Explaining<S> {
         let begun = begun.load(Ordering::Relaxed);
         let ours = std::mem::replace(&mut self.seen, begun) != begun || under_way.load(Ordering::Relaxed) > 0;
         if ours {
-            self.read = Read::FirstLine;
+            self.read = Read::Nothing;
         }
         std::mem::replace(&mut self.flushed, false) && !ours
     }
@@ -166,10 +198,11 @@ impl<S: AsyncWrite + Unpin> Explaining<S> {
 /// hyper's head with a problem behind it; `None` for any other bytes.
 fn explained(head: &[u8], read: Read) -> Option<Bytes> {
     let head = std::str::from_utf8(head).ok()?;
-    // hyper looks at the path once it has the whole head, and does not take more than a part of a very long one.
+    // hyper looks at the parts of a head once it has the whole of it, and says of each very long one that the headers are.
     let head = match (read, head.strip_prefix("HTTP/1.1 431 Request Header Fields Too Large\r\n")) {
-        (Read::FirstLine, Some(rest)) => format!("HTTP/1.1 414 URI Too Long\r\n{rest}"),
-        (Read::Nothing | Read::FirstLine | Read::Headers, _) => head.to_owned(),
+        (Read::Nothing | Read::Method, Some(rest)) => format!("HTTP/1.1 400 Bad Request\r\n{rest}"),
+        (Read::Path, Some(rest)) => format!("HTTP/1.1 414 URI Too Long\r\n{rest}"),
+        (Read::Headers, Some(_)) | (_, None) => head.to_owned(),
     };
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?;
     let (code, detail) = match status {
@@ -197,14 +230,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Explaining<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        let bytes = &mut buffer.filled_mut()[before..];
-        if self.read == Read::Nothing && bytes.starts_with(HTTP_2) {
-            // So that hyper takes it for what it is to this API: no HTTP.
-            bytes[0] = 0;
-        }
-        if self.read != Read::Headers && !bytes.is_empty() {
-            self.read = if bytes.contains(&b'\n') { Read::Headers } else { Read::FirstLine };
-        }
+        self.look_at(&mut buffer.filled_mut()[before..]);
         Poll::Ready(Ok(()))
     }
 }
@@ -310,7 +336,7 @@ mod tests {
     async fn bytes_of_an_answer_are_sent_as_they_are() {
         let answers = Answers::default();
         let busy = Places::new(1).take().await.busy();
-        let held = answers.begin("a value".into_response(), busy);
+        let held = answers.begin("a value".into_response(), Some(busy));
         assert_eq!(arrived(&answers, &[BARE, BARE, BARE]).await, BARE.repeat(3), "its body is not taken yet");
         drop(held);
         let (mut client, server) = tokio::io::duplex(64 << 10);
@@ -320,6 +346,29 @@ mod tests {
         let mut both = vec![0; 2 * BARE.len()];
         client.read_exact(&mut both).await.expect("both");
         assert_eq!(String::from_utf8_lossy(&both), BARE.repeat(2));
+    }
+
+    /// hyper closes the connection on a whole preface without a word, in however many pieces it comes.
+    #[tokio::test]
+    async fn hyper_is_never_given_a_whole_preface_of_http_2() {
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        let given = async |sent: &[u8], first: usize| {
+            let (mut client, server) = tokio::io::duplex(128);
+            let mut server = Explaining::new(server, Answers::default());
+            let mut given = vec![0; sent.len()];
+            for piece in [0..first, first..sent.len()] {
+                client.write_all(&sent[piece.clone()]).await.expect("there is room");
+                server.read_exact(&mut given[piece]).await.expect("it was sent");
+            }
+            given
+        };
+        for first in 0..preface.len() {
+            assert_ne!(given(preface, first).await, preface, "{first}");
+        }
+        let value = b"PUT /v1/kv/k HTTP/1.1\r\ncontent-length: 24\r\n\r\nPRI * HTTP/2.0\r\n\r\n";
+        for first in 0..value.len() {
+            assert_eq!(given(value, first).await, value, "{first}");
+        }
     }
 
     #[tokio::test]

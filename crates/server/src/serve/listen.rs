@@ -1,7 +1,7 @@
 //! The API's ports: binds every address of a host, accepts connections, and ends in order.
 //!
-//! Bound: connections, by their [`places`](super::places), and one more for each listener, which waits for a place. A connection
-//! that is slow to send its request or to take its answer is closed. Once it drains, no connection is accepted; a request under way is answered, and its connection closed.
+//! Bound: connections, by their [`places`](super::places) and by those in the [`lobby`](super::lobby), and one more for each listener,
+//! which waits to get in. Once it drains, no connection is accepted.
 //!
 //! While the node starts, [`answer_while_starting`] answers the probes at the same ports.
 //!
@@ -9,27 +9,21 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use rustix::io::Errno;
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use super::connection::{Limits, Serving, serve};
 use super::error::ServeError;
-use super::explain::{Answers, Explaining};
-use super::places::{Place, Places};
-use super::stall::Stalling;
+use super::listening::{Listening, until_draining};
 use crate::address::join;
-use crate::api::{ApiOptions, AppState, router};
+use crate::api::{AppState, router};
 
 /// How long accepting pauses after the first of several errors, for example when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -37,23 +31,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Connections are accepted again once none failed for so long: at the limit, one that ends makes room for just one more.
 const ACCEPT_TROUBLE_OVER: Duration = Duration::from_secs(10);
-/// What is read ahead of a connection, at most: a request's headers must fit, with a key of the greatest length.
-const BUFFER_BYTES_MAX: usize = 128 << 10;
-/// How long a connection that gives way, or drains, waits for the rest of a request whose head has begun to arrive.
-const GIVES_WAY_MAX: Duration = Duration::from_secs(1);
 /// Tries to find one free port on all addresses of a host.
 const FREE_PORT_TRIES: usize = 8;
-
-/// How far the API is from its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Listening {
-    /// Connections are accepted.
-    Accepting,
-    /// No connection is accepted; requests under way are answered.
-    Draining,
-    /// Requests under way are dropped.
-    Closed,
-}
 
 /// Binds every address of a host at one port; with port 0, a free one.
 pub(crate) async fn bind(host: &str, port: u16) -> Result<Vec<Arc<TcpListener>>, ServeError> {
@@ -99,26 +78,6 @@ async fn bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     }
 }
 
-/// What every connection is served by.
-#[derive(Debug, Clone)]
-pub(super) struct Limits {
-    node: String,
-    idle_timeout: Duration,
-    write_timeout: Duration,
-    places: Places,
-}
-
-impl Limits {
-    pub(super) fn new(node: &str, options: &ApiOptions) -> Self {
-        Self {
-            node: node.to_owned(),
-            idle_timeout: options.idle_timeout,
-            write_timeout: options.write_timeout,
-            places: Places::new(options.connections_max),
-        }
-    }
-}
-
 /// Serves `router` until `work` is done, then closes its connections.
 pub(super) async fn answer_while_starting<T>(
     listeners: &[Arc<TcpListener>],
@@ -129,7 +88,8 @@ pub(super) async fn answer_while_starting<T>(
     let (_told, heard) = watch::channel(Listening::Accepting);
     let mut loops = JoinSet::new();
     for listener in listeners {
-        loops.spawn(accept(listener.clone(), router.clone(), limits.clone(), heard.clone()));
+        let (router, limits, listening) = (router.clone(), limits.clone(), heard.clone());
+        loops.spawn(accept(listener.clone(), Serving { router, limits, listening }));
     }
     let done = work.await;
     loops.shutdown().await;
@@ -146,7 +106,8 @@ pub(crate) async fn run(
     let (told, heard) = watch::channel(Listening::Accepting);
     let mut loops = JoinSet::new();
     for listener in listeners {
-        loops.spawn(accept(listener, router(state.clone()), limits.clone(), heard.clone()));
+        let (router, limits, listening) = (router(state.clone()), limits.clone(), heard.clone());
+        loops.spawn(accept(listener, Serving { router, limits, listening }));
     }
     tokio::select! {
         () = until_draining(&mut listening) => {}
@@ -178,34 +139,29 @@ struct Trouble {
     failed: Instant,
 }
 
-async fn accept(
-    listener: Arc<TcpListener>,
-    router: Router,
-    limits: Limits,
-    mut listening: watch::Receiver<Listening>,
-) {
+async fn accept(listener: Arc<TcpListener>, serving: Serving) {
+    let (limits, mut listening) = (serving.limits.clone(), serving.listening.clone());
     let mut connections = JoinSet::new();
     let mut trouble: Option<Trouble> = None;
-    // Accepted, and without a place. It is no part of what is dropped when another branch is taken.
+    // Accepted, and not in yet. It is no part of what is dropped when another branch is taken.
     let mut waits = None;
     loop {
         let accepted = async {
             if waits.is_none() {
                 waits = Some(listener.accept().await?.0);
             }
-            let place = limits.places.take().await;
-            Ok((waits.take().expect("it was accepted"), place))
+            let entered = limits.enter().await;
+            Ok((waits.take().expect("it was accepted"), entered))
         };
         tokio::select! {
             () = until_draining(&mut listening) => break,
             Some(_) = connections.join_next() => {}
             accepted = accepted => match accepted {
-                Ok((stream, place)) => {
+                Ok((stream, entered)) => {
                     if trouble.take_if(|trouble| trouble.failed.elapsed() > ACCEPT_TROUBLE_OVER).is_some() {
                         tracing::info!(node = %limits.node, "API accepts connections again");
                     }
-                    let serve = connection(stream, place, router.clone(), limits.clone(), listening.clone());
-                    connections.spawn(serve);
+                    connections.spawn(serve(stream, entered, serving.clone()));
                 }
                 Err(error) => {
                     let before = trouble.map(|trouble| trouble.pause);
@@ -232,51 +188,6 @@ fn why_not_accepted(error: &io::Error) -> &'static str {
         Some(Errno::NFILE) => "this machine has no file descriptor left; raise fs.file-max",
         Some(Errno::NOBUFS | Errno::NOMEM) => "the system has no memory left for a socket",
         Some(_) | None => "the system refuses it; clients wait meanwhile",
-    }
-}
-
-/// Returns too if the sender is dropped.
-async fn until_draining(listening: &mut watch::Receiver<Listening>) {
-    drop(listening.wait_for(|listening| *listening != Listening::Accepting).await);
-}
-
-async fn connection(
-    stream: TcpStream,
-    place: Place,
-    router: Router,
-    limits: Limits,
-    mut listening: watch::Receiver<Listening>,
-) {
-    // Without it, answers wait for the client's delayed ACK. A closed socket is reported below.
-    drop(stream.set_nodelay(true));
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.idle_timeout);
-    // A client that has sent its request and closed its side still reads the answer.
-    http.max_buf_size(BUFFER_BYTES_MAX).half_close(true);
-    let answers = Answers::default();
-    let stream = Stalling::new(stream, limits.write_timeout);
-    let stream = Explaining::new(stream, answers.clone());
-    let router = TowerToHyperService::new(router);
-    let service = service_fn(|request| {
-        let (busy, answer, answers) = (place.busy(), router.call(request), answers.clone());
-        async move { answer.await.map(|answer| answers.begin(answer, busy)) }
-    });
-    let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
-    let mut ended = tokio::select! {
-        ended = serving.as_mut() => Some(ended),
-        () = until_draining(&mut listening) => None,
-        () = place.gives_way() => None,
-    };
-    if ended.is_none() {
-        serving.as_mut().graceful_shutdown();
-        ended = timeout(GIVES_WAY_MAX, serving.as_mut()).await.ok();
-    }
-    // A request that is under way is answered; the half of a head is none.
-    if ended.is_none() && place.is_busy() {
-        ended = Some(serving.await);
-    }
-    if let Some(Err(error)) = ended {
-        tracing::debug!(%error, "API connection broke off");
     }
 }
 

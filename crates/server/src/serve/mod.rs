@@ -4,9 +4,13 @@
 //! accepted, leadership is handed over, what is under way is answered, the store is closed. A crash of a handler costs
 //! its connection.
 
+mod begun;
+mod connection;
 mod error;
 mod explain;
 mod listen;
+mod listening;
+mod lobby;
 mod options;
 mod places;
 mod running;

@@ -1,12 +1,13 @@
 //! Places of the API's connections. Once all are taken, a connection on which no request is under way gives its place to a new one:
-//! pools of clients keep connections for a minute and more, and a probe that no one can accept is taken for a dead node.
+//! pools of clients keep connections for a minute and more. Probes need no place: they are answered in the [`lobby`](super::lobby).
 //!
 //! The one that has been idle for longest gives way, and none that was idle for less than a second: a request that is on its way
 //! while its connection is closed is lost, and a client that is at work sends the next one soon.
 //!
 //! Owns: the permits, and which connections are idle. Bound: the permits.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::OccupiedEntry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,12 +30,20 @@ struct Shared {
     idle: Mutex<Idle>,
 }
 
-/// Idle connections, in the order in which they became so.
+/// Idle connections.
 #[derive(Debug, Default)]
 struct Idle {
     next: u64,
+    /// In the order in which they became so.
     since: BTreeMap<u64, (Instant, Arc<Notify>)>,
+    /// Told to give way, and still there.
+    leaving: BTreeSet<u64>,
+    /// New connections that wait for a place.
+    waiting: usize,
 }
+
+/// A new connection that waits, until this is dropped.
+struct Waits<'a>(&'a Places);
 
 /// A taken place. It is free again once this and every [`Busy`] of it are dropped.
 #[derive(Debug)]
@@ -66,32 +75,63 @@ impl Places {
         Self(Arc::new(Shared { permits, idle: Mutex::default() }))
     }
 
+    /// A free place. There is none while other connections wait for one.
+    pub(super) fn free(&self) -> Option<Place> {
+        let permit = self.0.permits.clone().try_acquire_owned().ok()?;
+        Some(self.taken(permit))
+    }
+
     /// A place for a new connection, of an idle one if there is no other. Waits while all are busy.
     pub(super) async fn take(&self) -> Place {
-        let permits = self.0.permits.clone();
-        let permit = if let Ok(permit) = permits.clone().try_acquire_owned() {
-            permit
-        } else {
-            let mut freed = pin!(permits.acquire_owned());
-            loop {
-                self.oldest_gives_way();
-                if let Ok(permit) = timeout(LOOK, freed.as_mut()).await {
-                    break permit.expect("the semaphore is never closed");
-                }
+        if let Some(place) = self.free() {
+            return place;
+        }
+        let _waits = Waits::begin(self);
+        let mut freed = pin!(self.0.permits.clone().acquire_owned());
+        loop {
+            self.oldest_give_way();
+            if let Ok(permit) = timeout(LOOK, freed.as_mut()).await {
+                return self.taken(permit.expect("the semaphore is never closed"));
             }
-        };
+        }
+    }
+
+    fn taken(&self, permit: OwnedSemaphorePermit) -> Place {
         let (told, state) = (Arc::default(), Mutex::default());
         let place = Place(Arc::new(Ticket { places: self.clone(), told, state, _permit: permit }));
         place.0.becomes_idle(&mut lock(&place.0.state));
         place
     }
 
-    fn oldest_gives_way(&self) {
+    /// It is idle no more, or gone.
+    fn forget(&self, key: u64) {
         let mut idle = lock(&self.0.idle);
-        let oldest = idle.since.first_entry().filter(|oldest| oldest.get().0.elapsed() >= IDLE_MIN);
-        if let Some(oldest) = oldest {
-            oldest.remove().1.notify_one();
+        idle.since.remove(&key);
+        idle.leaving.remove(&key);
+    }
+
+    /// One for each that waits, and no other while those that were told are still there.
+    fn oldest_give_way(&self) {
+        let mut idle = lock(&self.0.idle);
+        while idle.leaving.len() < idle.waiting {
+            let oldest = idle.since.first_entry().filter(|oldest| oldest.get().0.elapsed() >= IDLE_MIN);
+            let Some((key, (_, told))) = oldest.map(OccupiedEntry::remove_entry) else { return };
+            idle.leaving.insert(key);
+            told.notify_one();
         }
+    }
+}
+
+impl<'a> Waits<'a> {
+    fn begin(places: &'a Places) -> Self {
+        lock(&places.0.idle).waiting += 1;
+        Self(places)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.0.idle).waiting -= 1;
     }
 }
 
@@ -125,7 +165,7 @@ impl Ticket {
 
     fn is_idle_no_more(&self, state: &mut TicketState) {
         if let Some(key) = state.idle.take() {
-            lock(&self.places.0.idle).since.remove(&key);
+            self.places.forget(key);
         }
     }
 }
@@ -144,7 +184,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let key = lock(&self.state).idle;
         if let Some(key) = key {
-            lock(&self.places.0.idle).since.remove(&key);
+            self.places.forget(key);
         }
     }
 }
@@ -188,6 +228,42 @@ mod tests {
         tokio::time::advance(IDLE_MIN).await;
         assert!(poll(fifth.as_mut()).await.is_pending());
         assert!(poll(pin!(third.gives_way())).await.is_ready() && !third.is_busy() && first.is_busy());
+    }
+
+    /// Each look told one more to go, for a single connection that waited.
+    #[tokio::test(start_paused = true)]
+    async fn no_more_are_told_to_go_than_wait() {
+        let places = Places::new(4);
+        let mut taken = Vec::new();
+        for _ in 0..4 {
+            taken.push(places.take().await);
+        }
+        assert!(places.free().is_none());
+        tokio::time::advance(IDLE_MIN).await;
+        // None goes for one that finds a place.
+        drop(taken.pop());
+        taken.push(places.take().await);
+        assert!(lock(&places.0.idle).leaving.is_empty());
+        let mut new = pin!(places.take());
+        for _ in 0..10 {
+            assert!(poll(new.as_mut()).await.is_pending());
+            tokio::time::advance(LOOK).await;
+        }
+        let mut told = Vec::new();
+        for place in &taken {
+            told.push(poll(pin!(place.gives_way())).await.is_ready());
+        }
+        assert_eq!(told, [true, false, false, false]);
+        // It has a request before it hears of that: another one goes for the one that waits.
+        let under_way = taken[0].busy();
+        tokio::time::advance(LOOK).await;
+        assert!(poll(new.as_mut()).await.is_pending());
+        assert!(poll(pin!(taken[1].gives_way())).await.is_ready());
+        drop(taken.remove(1));
+        assert!(poll(new.as_mut()).await.is_ready());
+        drop(under_way);
+        let idle = lock(&places.0.idle);
+        assert_eq!((idle.waiting, idle.leaving.len()), (0, 0));
     }
 
     #[tokio::test]

@@ -11,8 +11,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::connection::Limits;
 use super::error::ServeError;
-use super::listen::{self, Limits, Listening, answer_while_starting};
+use super::listen::{self, answer_while_starting};
+use super::listening::Listening;
 use super::options::ServeOptions;
 use super::signals::{Ended, Signals, until_signal};
 use super::starting;

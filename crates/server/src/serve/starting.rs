@@ -39,7 +39,8 @@ mod tests {
     use tokio::sync::oneshot;
     use tokio::time::Instant;
 
-    use super::super::listen::{Limits, answer_while_starting, bind};
+    use super::super::connection::Limits;
+    use super::super::listen::{answer_while_starting, bind};
     use super::*;
     use crate::api::ApiOptions;
     use crate::http::{Endpoint, Request, call};

@@ -77,9 +77,8 @@ pub(crate) fn resolve(settings: &Settings) -> Result<Cluster, SettingError> {
     let is_advertised = settings.is_given("advertise");
     if let Some(port) = port.filter(|port| *port != own.port && !is_advertised) {
         let detail = format!(
-            "the cluster list has {own}; give port {}, correct the list, or give --advertise {} if address translation leads \
-             from there to here",
-            own.port,
+            "the cluster list has {own}; leave the port out, correct the list, or give --advertise {} if address translation \
+             leads from there to here",
             own.address()
         );
         return Err(settings.wrong("port", &format!("{port} differs: {detail}")));
@@ -165,7 +164,10 @@ mod tests {
         let message = cluster(&[list, "--id=node2"]).expect_err("not there");
         assert!(message.contains("not in the cluster list, which has node0, node1"), "{message}");
         let message = cluster(&[list, "--port=7001"]).expect_err("another port");
-        assert!(message.contains("the cluster list has node0=localhost:7000; give port 7000"), "{message}");
+        assert!(
+            message.contains("the cluster list has node0=localhost:7000; leave the port out"),
+            "{message}"
+        );
         let message = cluster(&[list, "--host=192.0.2.7"]).expect_err("another host");
         assert!(message.contains("another machine"), "{message}");
         for host in ["0.0.0.0", "::", "*", "127.0.0.1", "localhost"] {

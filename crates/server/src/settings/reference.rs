@@ -14,7 +14,9 @@ pub(crate) fn config_page() -> String {
          is not known is an error that names the nearest one. So is a variable for `serve`, `dev` and `config`; for all \
          other commands it is a warning on standard error. What Kubernetes sets for a service whose name begins with \
          `quorate` is passed over: `QUORATE_*_SERVICE_HOST`, `QUORATE_*_SERVICE_PORT*`, `QUORATE_*_PORT_80_TCP*`, and \
-         `QUORATE_*_PORT` where its value is an address as `tcp://10.0.0.1:80`.\n\nA list has commas between its items in a flag \
+         `QUORATE_*_PORT` where its value is an address as `tcp://10.0.0.1:80`.\n\nWhat is empty is a value, \
+         from a flag, a variable and the file alike: `cluster_token` and `allowed_hosts` may be empty, any other setting is \
+         refused then, by its name and source. To leave a setting out, do not set its variable.\n\nA list has commas between its items in a flag \
          or a variable, and is an array in the file.\n",
     );
     for (title, wanted) in [

@@ -117,7 +117,7 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
             "Name or interface to bind for both ports; may be a wildcard. localhost means all its addresses."
             [Serve: "HOST" "Name or interface to bind for both ports; may be a wildcard [default: localhost, all its addresses]"]
             [Dev: "HOST" "Name or interface to bind [default: localhost]"];
-        port Server Port, None, "Port for the other nodes. If not given, that of the membership in its directory once it was founded, before that of this node's entry, or 7000."
+        port Server Port, None, "Port for the other nodes. If not given, that of the membership in its directory once it was founded, before that of this node's entry, or 7000. One that the other members do not dial is refused."
             [Serve: "PORT" "Port for the other nodes [default: that of the entry, or of the membership, or 7000]"]
             [Dev: "PORT" "The first node's port for the others; the next nodes take the next ones [default: 7000]"];
         cluster Server List, None,
@@ -155,7 +155,7 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
             [Serve: "DIR" "Where this node keeps its data [default: quorate-data/<id>]"]
             [Dev: "DIR" "Keep the data here [default: a temporary directory, deleted at the end]"]
             [Log: "DIR" "The node's data directory [default: quorate-data/<id>]"];
-        log Server Text, "info,fjall=warn,lsm_tree=warn",
+        log Server Word, "info,fjall=warn,lsm_tree=warn",
             "Which messages are logged, in the words of tracing's EnvFilter; `dev` logs warnings only if not given."
             [Serve Dev: "FILTER" "Which messages are logged [default: info for serve, warn for dev]"];
         log_format Server OneOf(&["text", "json"]), "text", "How messages are logged."

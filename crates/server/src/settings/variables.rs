@@ -18,10 +18,11 @@ const SERVICE_SCHEMES: [&str; 3] = ["tcp://", "udp://", "sctp://"];
 /// How the name of a protocol ends the number of a port in `_PORT_8000_TCP`.
 const SERVICE_PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
-/// The variable of a setting as the environment spells it, if it is set to something.
+/// The variable of a setting as the environment spells it, if it is set. One that is empty is set, as a flag would be: a script whose
+/// own variable was missing would otherwise found a cluster of one by an empty list, for good.
 pub(super) fn set_variable(setting: &Setting) -> Option<String> {
     let variable = setting.variable();
-    let mut set = environment().filter(|(_, text)| !text.is_empty()).map(|(name, _)| name);
+    let mut set = environment().map(|(name, _)| name);
     set.find(|name| name.eq_ignore_ascii_case(&variable))
 }
 

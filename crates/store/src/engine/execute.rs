@@ -18,7 +18,7 @@ use super::work::WorkGauge;
 use super::write::GroupWrite;
 use crate::disk::Backlog;
 use crate::error::{GroupError, StoreError};
-use crate::space::{Shortage, Space};
+use crate::space::{Resource, Shortage, Space};
 use crate::store::Store;
 
 /// Counters and gauges of the store, for metrics.
@@ -86,8 +86,8 @@ struct Write {
 pub(crate) struct Engine {
     store: Store,
     roles: BTreeMap<GroupId, RoleWriter>,
-    /// Whether the roles were told that the disk is full.
-    full: bool,
+    /// What the disk has too little of, while the roles are told that it is full.
+    full: Option<Resource>,
     /// Whether the last attempt to measure free space failed.
     unmeasured: bool,
     shared: Arc<Shared>,
@@ -96,9 +96,9 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(store: Store, shared: Arc<Shared>) -> Self {
         let measured = store.space().ok();
-        let full = measured.is_some_and(Space::is_full);
+        let full = measured.filter(|space| space.is_full()).map(Space::short_of);
         if let Some(space) = measured {
-            shared.space.set(space, full);
+            shared.space.set(space, full.is_some());
         }
         Self { store, roles: BTreeMap::new(), full, unmeasured: false, shared }
     }
@@ -147,7 +147,7 @@ impl Engine {
 
     /// Inline only: whether a settle timer is needed. A thread checks the space by itself.
     pub(super) fn wants_settling(&self) -> bool {
-        self.is_behind() || self.full
+        self.is_behind() || self.full.is_some()
     }
 
     /// Inline only, where waiting for the disk would block the whole simulation.
@@ -163,32 +163,35 @@ impl Engine {
         let measured = self.store.space();
         if self.unmeasured != measured.is_err() {
             self.unmeasured = !self.unmeasured;
-            let (node, full) = (&self.store.identity().node, self.full);
+            let (node, full) = (&self.store.identity().node, self.full.is_some());
             match &measured {
                 Ok(_) => tracing::info!(%node, "free space measured again"),
                 Err(error) => tracing::warn!(%node, %error, full, "free space not measured, last value kept"),
             }
         }
         let Ok(space) = measured else { return };
-        let full = if self.full { !space.has_room_again() } else { space.is_full() };
-        self.shared.space.set(space, full);
-        if full != self.full {
-            self.full = full;
-            self.log_crossing(space);
+        let has_room = if self.full.is_some() { space.has_room_again() } else { !space.is_full() };
+        let full = (!has_room).then(|| space.short_of());
+        self.shared.space.set(space, full.is_some());
+        let before = std::mem::replace(&mut self.full, full);
+        if full.is_some() != before.is_some() {
+            if let Some(resource) = full.or(before) {
+                self.log_crossing(space, resource);
+            }
             for role in self.roles.values() {
-                self.tell(&role.sink, StoreEvent::DiskFull(full));
+                self.tell(&role.sink, StoreEvent::DiskFull(full.is_some()));
             }
         }
     }
 
-    /// One line each way: what an operator sees of a full disk beside the refusals.
-    fn log_crossing(&self, space: Space) {
+    /// One line each way, with what there was too little of: what an operator sees of a full disk beside the refusals.
+    fn log_crossing(&self, space: Space, resource: Resource) {
         let node = &self.store.identity().node;
-        let Shortage { free, reserve, again, .. } = space.shortage();
-        if self.full {
-            tracing::warn!(%node, free, reserve, again, "disk below its reserve, this node takes no more entries");
+        let Shortage { free, reserve, again, .. } = space.shortage_of(resource);
+        if self.full.is_some() {
+            tracing::warn!(%node, %resource, free, reserve, again, "disk below its reserve, this node takes no more entries");
         } else {
-            tracing::info!(%node, free, reserve, "disk has room again");
+            tracing::info!(%node, %resource, free, reserve, "disk has room again");
         }
     }
 
@@ -280,7 +283,7 @@ impl Engine {
                 }
                 let loaded = self.store.load(group, tail_bytes_max);
                 if loaded.is_ok() {
-                    if self.full {
+                    if self.full.is_some() {
                         self.tell(&sink, StoreEvent::DiskFull(true));
                     }
                     self.roles.insert(group, RoleWriter { epoch, sink, persisted: Sequence::ZERO });

@@ -24,6 +24,7 @@ fn commands() -> impl Strategy<Value = KvCommand> {
         Just(KvExpected::Absent),
         values().prop_map(KvExpected::Value),
         (0..60_u64).prop_map(|index| KvExpected::Index(Index(index))),
+        Just(KvExpected::Present),
     ];
     prop_oneof![
         3 => (keys(), values()).prop_map(|(key, value)| KvCommand::Set { key, value }),
@@ -53,6 +54,7 @@ fn expect(model: &mut Model, command: KvCommand, index: Index) -> KvReply {
                 KvExpected::Absent => current.is_none(),
                 KvExpected::Value(value) => current.as_ref().map(|c| &c.value) == Some(&value),
                 KvExpected::Index(index) => current.as_ref().map(|c| c.index) == Some(index),
+                KvExpected::Present => current.is_some(),
             };
             if !holds {
                 return KvReply::Kept { current };

@@ -53,6 +53,8 @@ pub enum KvExpected {
     Value(Bytes),
     /// The value that the entry at this index set.
     Index(Index),
+    /// Any value. Builds before this one cannot read it (`docs/decisions/0036-mixed-builds.md`).
+    Present,
 }
 
 /// What a command did.
@@ -199,6 +201,7 @@ impl KvExpected {
             Self::Absent => current.is_none(),
             Self::Value(value) => current.is_some_and(|current| current.value == *value),
             Self::Index(index) => current.is_some_and(|current| current.index == *index),
+            Self::Present => current.is_some(),
         }
     }
 }

@@ -1,0 +1,191 @@
+//! One connection of the API: with a place, or in the [`lobby`](super::lobby) while there is none.
+//!
+//! A client that is slow to send its request or to take its answer is closed. Once the API drains, a request under way is answered,
+//! and its connection closed.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt, Limited};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::begun::{Asks, Begun};
+use super::explain::{Answers, Explaining};
+use super::listening::{Listening, until_draining};
+use super::lobby::{Lobby, Pass};
+use super::places::{Place, Places};
+use super::stall::Stalling;
+use crate::api::{ApiOptions, Code, Problem};
+
+/// What is read ahead of a connection, at most: a request's headers must fit, with a key of the greatest length.
+const BUFFER_BYTES_MAX: usize = 128 << 10;
+/// How long a connection that gives way, or drains, waits for the rest of a request whose head has begun to arrive.
+const GIVES_WAY_MAX: Duration = Duration::from_secs(1);
+/// How long the one request of a connection in the lobby may take, from its first bytes to the end of its answer.
+const LOBBY_MAX: Duration = Duration::from_secs(3);
+/// How much of a body is read and dropped, so that a client that is turned away reads why.
+const DROPPED_BYTES_MAX: usize = 1 << 20;
+/// For how long.
+const DROPPED_FOR_MAX: Duration = Duration::from_secs(1);
+
+/// What every connection is served by.
+#[derive(Debug, Clone)]
+pub(super) struct Limits {
+    pub(super) node: String,
+    idle_timeout: Duration,
+    write_timeout: Duration,
+    /// How long a connection may wait for a place.
+    wait_max: Duration,
+    places: Places,
+    lobby: Lobby,
+}
+
+/// What a connection is served with.
+#[derive(Debug, Clone)]
+pub(super) struct Serving {
+    pub(super) router: Router,
+    pub(super) limits: Limits,
+    pub(super) listening: watch::Receiver<Listening>,
+}
+
+/// Where a new connection stands.
+#[derive(Debug)]
+pub(super) enum Entered {
+    WithPlace(Place),
+    InTheLobby(Pass),
+}
+
+impl Limits {
+    pub(super) fn new(node: &str, options: &ApiOptions) -> Self {
+        Self {
+            node: node.to_owned(),
+            idle_timeout: options.idle_timeout,
+            write_timeout: options.write_timeout,
+            wait_max: options.call_timeout,
+            places: Places::new(options.connections_max),
+            lobby: Lobby::new(),
+        }
+    }
+
+    /// A place, or the lobby if there is none.
+    pub(super) async fn enter(&self) -> Entered {
+        match self.places.free() {
+            Some(place) => Entered::WithPlace(place),
+            None => Entered::InTheLobby(self.lobby.enter().await),
+        }
+    }
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(stream: TcpStream, entered: Entered, serving: Serving) {
+    // Without it, answers wait for the client's delayed ACK. A closed socket is reported below.
+    drop(stream.set_nodelay(true));
+    let stream = Begun::new(stream);
+    match entered {
+        Entered::WithPlace(place) => requests(stream, place, serving).await,
+        Entered::InTheLobby(pass) => in_the_lobby(stream, pass, serving).await,
+    }
+}
+
+/// One after the other, until the client has enough of it, the place is needed, or the API drains.
+async fn requests(stream: Begun<TcpStream>, place: Place, serving: Serving) {
+    let Serving { router, limits, mut listening } = serving;
+    let answers = Answers::default();
+    let stream = Explaining::new(Stalling::new(stream, limits.write_timeout), answers.clone());
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request| {
+        let (busy, answer, answers) = (place.busy(), router.call(request), answers.clone());
+        async move { answer.await.map(|answer| answers.begin(answer, Some(busy))) }
+    });
+    let http = http1(limits.idle_timeout);
+    let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let mut ended = tokio::select! {
+        ended = serving.as_mut() => Some(ended),
+        () = until_draining(&mut listening) => None,
+        () = place.gives_way() => None,
+    };
+    if ended.is_none() {
+        serving.as_mut().graceful_shutdown();
+        ended = timeout(GIVES_WAY_MAX, serving.as_mut()).await.ok();
+    }
+    // A request that is under way is answered; the half of a head is none.
+    if ended.is_none() && place.is_busy() {
+        ended = Some(serving.await);
+    }
+    if let Some(Err(error)) = ended {
+        tracing::debug!(%error, "API connection broke off");
+    }
+}
+
+fn http1(head_timeout: Duration) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(head_timeout);
+    // A client that has sent its request and closed its side still reads the answer.
+    http.max_buf_size(BUFFER_BYTES_MAX).half_close(true);
+    http
+}
+
+/// Until it is known what it asks for, a connection gives way to newer ones.
+async fn in_the_lobby(mut stream: Begun<TcpStream>, pass: Pass, mut serving: Serving) {
+    let asks = tokio::select! {
+        asks = timeout(serving.limits.idle_timeout, stream.asks()) => asks,
+        () = pass.gives_way() => return,
+        () = until_draining(&mut serving.listening) => return,
+    };
+    // It was silent for too long, or it is gone.
+    let Ok(Ok(asks)) = asks else { return };
+    pass.has_asked();
+    let router = match asks {
+        Asks::Probe => serving.router,
+        Asks::Other => match waited(&pass, &mut serving).await {
+            Some(place) => {
+                drop(pass);
+                return requests(stream, place, serving).await;
+            }
+            None => Router::new().fallback(turned_away),
+        },
+    };
+    drop(timeout(LOBBY_MAX, one_request(stream, router, serving.limits.write_timeout)).await);
+}
+
+/// A place, if it may wait for one, and gets it in time.
+async fn waited(pass: &Pass, serving: &mut Serving) -> Option<Place> {
+    let _waits = pass.waits()?;
+    tokio::select! {
+        place = timeout(serving.limits.wait_max, serving.limits.places.take()) => place.ok(),
+        () = until_draining(&mut serving.listening) => None,
+    }
+}
+
+/// Answers the first request, and closes the connection.
+async fn one_request(stream: Begun<TcpStream>, router: Router, write_timeout: Duration) {
+    let answers = Answers::default();
+    let stream = Explaining::new(Stalling::new(stream, write_timeout), answers.clone());
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request| {
+        let (answer, answers) = (router.call(request), answers.clone());
+        async move { answer.await.map(|answer| answers.begin(answer, None)) }
+    });
+    let mut http = http1(LOBBY_MAX);
+    if let Err(error) = http.keep_alive(false).serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "API connection broke off in the lobby");
+    }
+}
+
+/// The answer where no place became free.
+async fn turned_away(request: Request) -> Response {
+    let mut body = Limited::new(request.into_body(), DROPPED_BYTES_MAX);
+    let dropped = async { while let Some(Ok(_)) = body.frame().await {} };
+    drop(timeout(DROPPED_FOR_MAX, dropped).await);
+    let detail = "all places for connections to this node are taken by clients at work, and none became free for this one";
+    Problem::new(Code::Busy, detail).into_response()
+}
