@@ -17,6 +17,7 @@ mod nemesis;
 mod observer;
 mod options;
 mod run;
+mod sessions;
 mod settled;
 
 use std::cell::Cell;
@@ -33,7 +34,7 @@ use run::{run, run_with};
 
 const REPLAY: &str = "cargo test -p quorate-testkit --test testkit -- --nocapture many_seeds";
 /// Seeds of a normal run.
-const SEEDS: u64 = 48;
+const SEEDS: u64 = 60;
 
 /// What these must have met, or they prove little.
 const SOMETIMES: &[&str] = &[
@@ -80,6 +81,9 @@ const SOMETIMES: &[&str] = &[
     "replied newer command",
     "newer command refused by an old leader",
     "replica stopped at a newer command",
+    "more clients than are remembered",
+    "command sent again is remembered",
+    "command sent again, its session expired",
     "ten groups",
     "quiet minute without an election",
 ];
