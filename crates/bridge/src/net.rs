@@ -1,11 +1,14 @@
 //! The transport seam: TCP here, a simulated network in tests, TLS around either.
 
+mod unsent;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use unsent::LinkWriter;
 
 /// The future the functions of the seam return.
 pub type NetFuture<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
@@ -43,7 +46,7 @@ pub trait Acceptor: Send + Sync + 'static {
 pub struct TokioNet {
     /// `TCP_USER_TIMEOUT`: unacknowledged data older than this ends the connection.
     pub user_timeout_ms: u64,
-    /// `TCP_NOTSENT_LOWAT`, bytes.
+    /// `TCP_NOTSENT_LOWAT`, bytes, where the link takes much; on a slow link it is what that takes in 50 ms.
     pub unsent_bytes_max: u32,
 }
 
@@ -60,9 +63,9 @@ impl TokioNet {
         {
             let socket = socket2::SockRef::from(&stream);
             socket.set_tcp_user_timeout(Some(std::time::Duration::from_millis(self.user_timeout_ms)))?;
-            socket.set_tcp_notsent_lowat(self.unsent_bytes_max)?;
         }
         let (reader, writer) = stream.into_split();
+        let writer = LinkWriter::new(writer, self.unsent_bytes_max)?;
         Ok(Stream { reader: Box::new(reader), writer: Box::new(writer), address: address.to_string() })
     }
 }

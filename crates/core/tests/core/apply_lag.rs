@@ -286,8 +286,9 @@ fn a_candidate_that_may_be_behind_hears_every_voter_or_waits_for_them() {
 #[test]
 fn a_candidate_that_is_always_refused_for_its_machine_insists_at_last() {
     let mut candidate = candidate_behind();
-    let mut yielded = 1;
-    loop {
+    let (mut yielded, mut insists) = (1, false);
+    // A tick may only end the wait for answers.
+    for _ in 0..20 {
         let due = candidate.deadline().expect("a candidate waits").max(ms(200));
         let effects = candidate.step(due, CandidateEvent::Role(RoleEvent::Tick));
         let asked = said(&effects).into_iter().find_map(|body| match body {
@@ -296,10 +297,14 @@ fn a_candidate_that_is_always_refused_for_its_machine_insists_at_last() {
         });
         match asked {
             Some(Some(_)) => yielded += 1,
-            Some(None) => break,
+            Some(None) => {
+                insists = true;
+                break;
+            }
             None => {}
         }
     }
+    assert!(insists, "it yielded {yielded} times, and does not insist");
     assert_eq!(yielded, 4);
     answers(&mut candidate, Time(u64::MAX / 2), 1, true, false);
     assert_eq!(candidate.phase(), Phase::Vote, "and waits for no one");

@@ -425,19 +425,22 @@ async fn a_disk_that_works_off_what_was_put_off_is_not_silent() {
 #[tokio::test(start_paused = true)]
 #[expect(clippy::disallowed_methods, reason = "simulated time: no real time passes")]
 async fn a_process_that_was_paused_does_not_take_its_disk_for_silent() {
-    let bench = Bench::start("paused", None).await;
-    let group = bench.group().await;
-    let (_, mut events) = bench.load(group, 1).await;
-    bench.disk.stall(true);
-    bench.persist(group, 1, order(1, 1, None, entries(Position::ORIGIN, 1, 1)));
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    tokio::time::advance(Duration::from_secs(3_600)).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    bench.disk.stall(false);
-    until(&mut events, 1).await;
-    let told = bench.fatal.lock().expect("not poisoned").clone();
-    assert_eq!(told, Vec::<String>::new());
-    bench.handle.stop();
+    // Before the watch has looked at this job, and after.
+    for (name, at_it) in [("paused", 1), ("paused-later", 3)] {
+        let bench = Bench::start(name, None).await;
+        let group = bench.group().await;
+        let (_, mut events) = bench.load(group, 1).await;
+        bench.disk.stall(true);
+        bench.persist(group, 1, order(1, 1, None, entries(Position::ORIGIN, 1, 1)));
+        tokio::time::sleep(Duration::from_secs(at_it)).await;
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        bench.disk.stall(false);
+        until(&mut events, 1).await;
+        let told = bench.fatal.lock().expect("not poisoned").clone();
+        assert_eq!(told, Vec::<String>::new(), "after {at_it} s");
+        bench.handle.stop();
+    }
 }
 
 /// Waits that each end do not add up, however long the store is idle between them.

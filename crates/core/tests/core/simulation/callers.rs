@@ -12,8 +12,8 @@ use super::cluster::{Cluster, Event};
 pub(crate) enum Outcome {
     Acknowledged,
     Refused(Refusal),
-    /// The store of the leader is behind, so its shell takes no commands.
-    StoreBusy,
+    /// The store of the leader is behind, so its shell takes no commands; or its build cannot read this one.
+    NotTaken,
     /// Another command took its place.
     Superseded,
     /// Its node ended.
@@ -108,8 +108,8 @@ impl Cluster {
         self.callers.asked[number] = Some((id, self.now));
         self.propose_at(at, 1);
         if self.clients.next_is() == id {
-            // It could not be asked at all: the store of the leader is busy.
-            self.caller_hears(id, Outcome::StoreBusy);
+            // It could not be asked at all: the store of the leader is busy, or its build does not take the command.
+            self.caller_hears(id, Outcome::NotTaken);
         }
     }
 
@@ -140,7 +140,7 @@ impl Cluster {
                 heard.longest = heard.longest.max(self.now - since);
             }
             Outcome::Refused(reason) => heard.refuse(reason),
-            Outcome::StoreBusy => {}
+            Outcome::NotTaken => {}
             Outcome::Superseded => heard.superseded += 1,
             Outcome::Unknown => heard.unknown += 1,
         }

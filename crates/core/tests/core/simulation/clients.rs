@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use quorate_core::{Entry, Index, Proposal, ReadId, Refusal, Term};
 
 use super::callers::Outcome;
@@ -95,12 +94,11 @@ impl Cluster {
             self.coverage.note("refused by a busy store");
             return;
         }
+        let Some(is_newer) = self.draws_newer(at) else { return };
         let mut proposals = Vec::new();
         for _ in 0..count {
             let id = self.clients.next_id();
-            let mut payload = id.to_be_bytes().to_vec();
-            payload.resize(8 + self.rng.below(self.options.payload_max) as usize, 7);
-            proposals.push(Proposal::new(Bytes::from(payload)));
+            proposals.push(Proposal::new(self.payload(id, is_newer)));
             self.clients.asking.push_back(id);
         }
         self.trace(|| format!("propose {count} at n{at}"));

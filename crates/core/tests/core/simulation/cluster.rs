@@ -214,7 +214,10 @@ impl Cluster {
 
     fn deliver(&mut self, message: Box<Message>) {
         let at = place_of(&message.to);
-        if self.nodes[at].is_up() && !self.paused(at, || Event::Deliver(message.clone())) {
+        if self.nodes[at].is_up()
+            && !self.paused(at, || Event::Deliver(message.clone()))
+            && self.can_read(at, &message)
+        {
             // By its length and newest hash: payloads are large.
             let newest = match &message.body {
                 Body::AppendEntries(append) => append.entries.last().map(|entry| entry.chain),

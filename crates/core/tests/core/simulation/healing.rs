@@ -19,9 +19,12 @@ pub(crate) enum Frozen {
     Mute,
     /// Its disk completes no write.
     Stalled,
+    /// Its build does not know the newest kind of entries.
+    Old,
 }
 
 impl Frozen {
+    /// Those that are drawn; an old build is one from the beginning.
     const ALL: [Self; 5] = [Self::Down, Self::Cut, Self::Deaf, Self::Mute, Self::Stalled];
 }
 
@@ -31,6 +34,7 @@ impl Cluster {
         if !self.options.heals_all {
             self.freeze_a_minority();
         }
+        self.upgrade();
         self.trace(|| "heal".to_owned());
         self.network.heal();
         self.network.calm = true;
@@ -80,24 +84,27 @@ impl Cluster {
     /// Freezes a minority, chosen so that a majority of the voters has lost nothing: beyond that a group stays unavailable
     /// by design (`safety.md` 5).
     fn freeze_a_minority(&mut self) {
-        let voters = self.options.voters;
         for at in shuffled(&mut self.rng, self.nodes.len()) {
-            let counts = |node: &&Process| node.at != at && node.frozen.is_none() && !is_recovering(node);
-            let whole = self.nodes[..voters].iter().filter(counts).count();
-            if whole > voters / 2 && self.rng.chance(700) {
+            if self.may_freeze(at) && self.rng.chance(700) {
                 let frozen = self.rng.pick(&Frozen::ALL);
                 self.freeze(at, frozen);
             }
         }
     }
 
-    fn freeze(&mut self, at: usize, frozen: Frozen) {
+    pub(crate) fn may_freeze(&self, at: usize) -> bool {
+        let voters = self.options.voters;
+        let counts = |node: &&Process| node.at != at && node.frozen.is_none() && !is_recovering(node);
+        self.nodes[..voters].iter().filter(counts).count() > voters / 2
+    }
+
+    pub(crate) fn freeze(&mut self, at: usize, frozen: Frozen) {
         self.trace(|| format!("n{at} is {frozen:?} for good"));
         self.coverage.note(&format!("for good {frozen:?}"));
         self.nodes[at].frozen = Some(frozen);
         for other in (0..self.nodes.len()).filter(|other| *other != at) {
             match frozen {
-                Frozen::Down | Frozen::Stalled => {}
+                Frozen::Down | Frozen::Stalled | Frozen::Old => {}
                 Frozen::Cut => {
                     self.network.sever(at, other);
                     self.network.sever(other, at);
@@ -109,7 +116,7 @@ impl Cluster {
         match frozen {
             Frozen::Down if self.nodes[at].is_up() => self.crash(at),
             Frozen::Stalled => self.nodes[at].disk_stalled = true,
-            Frozen::Down | Frozen::Cut | Frozen::Deaf | Frozen::Mute => {}
+            Frozen::Down | Frozen::Cut | Frozen::Deaf | Frozen::Mute | Frozen::Old => {}
         }
     }
 }

@@ -11,6 +11,7 @@
 //! first seed that fails and looks at nothing else: that is how `.ci/mutants` asks whether seeds catch a broken rule.
 
 mod applier;
+mod builds;
 mod callers;
 mod carrier;
 mod clients;
@@ -38,7 +39,7 @@ use quiet::Quiet;
 use run::run;
 
 /// Events that a few hundred runs must have met, otherwise they prove little.
-const SOMETIMES: [&str; 44] = [
+const SOMETIMES: [&str; 48] = [
     "TimeoutNow",
     "ReadIndexReply",
     "a machine is restored for a while",
@@ -50,20 +51,24 @@ const SOMETIMES: [&str; 44] = [
     "all disks full",
     "conflict below memory",
     "control displaced by newer control",
+    "an old build is upgraded",
     "crash inside a step",
     "crash with unsynced entries",
     "entries for a machine read from disk",
     "entries for a machine that is restored",
     "entries for a peer read from disk",
+    "entries of a newer kind at an old build",
     "entries refused by a full queue",
     "for good Cut",
     "for good Deaf",
     "for good Down",
     "for good Mute",
+    "for good Old",
     "for good Stalled",
     "leader role reloaded",
     "leader with a stalled disk gave way",
     "log read from disk",
+    "newer command at an old leader",
     "peer without space",
     "progress without a minority",
     "queries that take time",
@@ -128,7 +133,7 @@ fn many_seeds_keep_every_invariant_and_make_progress() {
     );
     eprintln!("{coverage}");
     let attacks = Attack::ALL.iter().chain(&Attack::STRAINS).map(|attack| format!("attack {attack:?}"));
-    let quiet = Quiet::ALL.iter().map(|quiet| format!("quiet {quiet:?}"));
+    let quiet = Quiet::ALL.iter().chain(&Quiet::BUILDS).map(|quiet| format!("quiet {quiet:?}"));
     let sometimes = SOMETIMES.iter().map(ToString::to_string).chain(attacks).chain(quiet);
     for what in sometimes.filter(|_| count >= 300 && !until_failure) {
         assert!(coverage.of(&what) > 0, "no run of {count} met: {what}");

@@ -63,6 +63,10 @@ pub(crate) struct Options {
     pub(crate) writes: Writes,
     /// What the last phase is like.
     pub(crate) quiet: Quiet,
+    /// The node whose build does not know the newest kind of entries.
+    pub(crate) old_build: Option<usize>,
+    /// Of a thousand commands, so many are of that kind while there is one.
+    pub(crate) newer_commands: u64,
 }
 
 impl Options {
@@ -125,6 +129,8 @@ impl Options {
             disk_factors: Vec::new(),
             writes: Writes::Apart,
             quiet: Quiet::Healthy,
+            old_build: None,
+            newer_commands: 0,
         };
         strain::draw(seed, &mut options);
         options

@@ -42,9 +42,14 @@ pub(crate) enum Quiet {
     Restart,
     /// All stores are busy at the same time, and take nothing for a while.
     StoresBusy,
+    /// A follower is of a build that does not know some of the entries.
+    OldBuild,
 }
 
 impl Quiet {
+    /// Drawn with the builds of a run.
+    pub(crate) const BUILDS: [Self; 1] = [Self::OldBuild];
+
     pub(crate) const ALL: [Self; 13] = [
         Self::Healthy,
         Self::AllFull,
@@ -89,7 +94,13 @@ impl Cluster {
         };
         self.coverage.note(&format!("quiet {kind:?}"));
         let began = Stability::of(self);
-        events += self.run_for(limits.settle);
+        let wrong_one_leads =
+            |cluster: &Self| limits.is_passed_over.is_some_and(|at| cluster.leader() == Some(at));
+        events += self.run_until(self.now + limits.settle * election, wrong_one_leads);
+        assert!(
+            !wrong_one_leads(self),
+            "stability, {kind:?} settles: one leads that others lead better than"
+        );
         began.elections(self, limits.elections_settling, &format!("{kind:?} settles"));
         self.callers.heard.longest = 0;
         let watched = Stability::of(self);
@@ -164,6 +175,11 @@ impl Cluster {
                 self.boot(at);
                 Some(Limits::STEADY)
             }
+            Quiet::OldBuild => {
+                let at = self.follower().filter(|_| self.options.old_build.is_none())?;
+                (self.options.old_build, self.options.newer_commands) = (Some(at), 300);
+                Some(Limits::STEADY)
+            }
             Quiet::StoresBusy => {
                 let until = self.now + election * self.rng.range(3, 12);
                 for node in &mut self.nodes {
@@ -206,7 +222,7 @@ impl Cluster {
         let leader = self.leader().filter(|leader| *leader != behind)?;
         self.crash(leader);
         self.callers_ask();
-        Some(Limits { follows: Some(behind), ..Limits::LEADER_ENDS })
+        Some(Limits { follows: Some(behind), is_passed_over: Some(behind), ..Limits::LEADER_ENDS })
     }
 
     /// A voter that must make progress; often the leader.
@@ -267,11 +283,14 @@ impl Cluster {
         events
     }
 
-    /// Nothing is slow or full any more.
+    /// Nothing is slow, full or of an old build any more.
     fn over(&mut self) {
         self.calm_machines_and_disks();
         for at in 0..self.nodes.len() {
             self.mend(at);
+        }
+        if self.options.old_build.is_some_and(|at| self.nodes[at].frozen.is_none()) {
+            self.options.old_build = None;
         }
     }
 

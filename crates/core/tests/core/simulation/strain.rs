@@ -53,10 +53,23 @@ pub(crate) fn draw(seed: u64, options: &mut Options) {
     if options.quiet == Quiet::FarBehind {
         options.config.apply_window_entries_max = rng.pick(&[1, 5, 20]);
     }
+    mixed_builds(seed, options);
     let largest = options.config.append_bytes_max.max(options.config.payload_bytes_max);
     options.frame_bytes_max = largest + FRAME_HEAD_BYTES;
     if options.links.is_some() {
         options.entry_bytes_max = NARROW_PAYLOAD_BYTES_MAX as usize + FRAME_HEAD_BYTES;
+    }
+}
+
+/// Drawn apart from the rest.
+fn mixed_builds(seed: u64, options: &mut Options) {
+    let mut rng = SplitMix64::new(seed ^ 0x6275_1d00);
+    if rng.chance(OFTEN) {
+        options.old_build = Some(rng.place(options.nodes()));
+        options.newer_commands = rng.pick(&[20, 200]);
+    }
+    if rng.chance(OFTEN / 2) {
+        options.quiet = Quiet::OldBuild;
     }
 }
 

@@ -17,6 +17,7 @@ use quorate_testkit::sim::{Draw, NotDone};
 use super::coverage::Coverage;
 use super::groups::{Groups, KV, Kvs, Mixed, NewCommand, OldCommand};
 use super::options::{Options, Sabotage};
+use super::sessions::Remembered;
 
 /// What the clients of a run have in common.
 #[derive(Clone)]
@@ -31,6 +32,7 @@ pub(crate) struct Load {
     /// One for each counter.
     pub(crate) tallies: Rc<[Tally]>,
     pub(crate) sums: Rc<Sums>,
+    pub(crate) remembered: Rc<Remembered>,
 }
 
 /// What was added to one counter and acknowledged, all its adders together.

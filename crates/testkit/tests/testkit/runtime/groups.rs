@@ -1,4 +1,5 @@
-//! The groups of a run: a map, counters, and a group whose machine some nodes know in an older build.
+//! The groups of a run: a map, counters, a counter whose clients are too many to remember, and a group whose machine some nodes
+//! know in an older build.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) const KV: &str = "kv";
 pub(crate) const COUNT: &str = "count";
 pub(crate) const MIXED: &str = "mixed";
+pub(crate) const SESSIONS: &str = "sessions";
 
 pub(crate) type Count = GroupHandle<FaultyMachine<Counter>>;
 pub(crate) type Kvs = Cluster<Groups>;
@@ -21,6 +23,7 @@ pub(crate) struct Groups {
     pub(crate) kv: GroupHandle<FaultyMachine<Kv>>,
     /// The first one is [`COUNT`].
     pub(crate) counts: Rc<[Count]>,
+    pub(crate) sessions: Option<GroupHandle<Counter>>,
     pub(crate) mixed: Option<Mixed>,
 }
 
@@ -29,6 +32,7 @@ pub(crate) struct Groups {
 pub(crate) struct Opens {
     /// Counters.
     pub(crate) counts: usize,
+    pub(crate) sessions: bool,
     pub(crate) mixed: bool,
     /// The node whose build is old.
     pub(crate) old: Rc<Cell<Option<usize>>>,
@@ -41,8 +45,9 @@ pub(crate) fn count_name(at: usize) -> String {
 impl Opens {
     pub(crate) fn names(&self) -> Vec<String> {
         let counts = (0..self.counts).map(count_name);
+        let sessions = self.sessions.then(|| SESSIONS.to_owned());
         let mixed = self.mixed.then(|| MIXED.to_owned());
-        std::iter::once(KV.to_owned()).chain(counts).chain(mixed).collect()
+        std::iter::once(KV.to_owned()).chain(counts).chain(sessions).chain(mixed).collect()
     }
 
     pub(crate) async fn open(self, node: Node) -> Result<Groups, GroupError> {
@@ -51,13 +56,15 @@ impl Opens {
         for at in 0..self.counts {
             counts.push(node.group(&count_name(at), FaultyMachine(Counter::default())).await?);
         }
+        let sessions =
+            if self.sessions { Some(node.group(SESSIONS, Counter::default()).await?) } else { None };
         let is_old = self.old.get().is_some_and(|old| node.id().as_str() == format!("node{old}"));
         let mixed = match (self.mixed, is_old) {
             (false, _) => None,
             (true, true) => Some(Mixed::Old(node.group(MIXED, Sum::<OldCommand>::default()).await?)),
             (true, false) => Some(Mixed::New(node.group(MIXED, Sum::<NewCommand>::default()).await?)),
         };
-        Ok(Groups { kv, counts: counts.into(), mixed })
+        Ok(Groups { kv, counts: counts.into(), sessions, mixed })
     }
 }
 

@@ -17,6 +17,7 @@ mod nemesis;
 mod observer;
 mod options;
 mod run;
+mod sessions;
 mod settled;
 
 use std::cell::Cell;
@@ -80,6 +81,9 @@ const SOMETIMES: &[&str] = &[
     "replied newer command",
     "newer command refused by an old leader",
     "replica stopped at a newer command",
+    "more clients than are remembered",
+    "command sent again is remembered",
+    "command sent again, its session expired",
     "ten groups",
     "quiet minute without an election",
 ];

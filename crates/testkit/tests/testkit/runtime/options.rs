@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) adders: usize,
     /// Counters, each a group.
     pub(crate) counts: usize,
+    /// A counter with more clients than are remembered.
+    pub(crate) sessions: bool,
     /// A group whose machine one node knows in an older build.
     pub(crate) mixed: bool,
     /// Bytes behind the number in a value, at most.
@@ -61,6 +63,8 @@ impl Options {
         let draw = &mut draw;
         let election = draw.range(150, 500);
         let latency_min = draw.range(0, 4);
+        // Apart from the others, so that runs without it are what they were before.
+        let sessions = Draw::new(seed ^ 0x5e55_1075).chance(150);
         let attacks: BTreeSet<Attack> = Attack::ALL.into_iter().filter(|_| draw.chance(450)).collect();
         Self {
             nodes: draw.pick(&[1, 3, 3, 3, 3, 5, 5]),
@@ -85,7 +89,8 @@ impl Options {
             mixed: draw.chance(400),
             value_bytes: draw.pick(&[0, 0, 0, 1_000, 20_000]),
             tail_bytes: draw.pick(&[0, 0, 2_000, 16 << 20]),
-            permits: draw.pick(&[4_096, 4_096, 4_096, 64, 4]),
+            permits: if sessions { 4_096 } else { draw.pick(&[4_096, 4_096, 4_096, 64, 4]) },
+            sessions,
             connections: draw.pick(&[None, None, Some(6)]),
             apply_threads: draw.pick(&[2, 2, 4]),
             quiet: if draw.chance(90) { 60_000 } else { 1_000 },

@@ -32,6 +32,9 @@ pub(crate) struct Shown {
 /// How long a cluster may take to make progress once nothing is wrong any more.
 const MENDING: Duration = Duration::from_secs(45);
 
+/// Callers at the counter with too many clients.
+const RESENDERS: u64 = 3;
+
 pub(crate) fn run(seed: u64, keep_trace: bool) -> Report<Shown> {
     run_with(seed, Options::draw(seed), keep_trace)
 }
@@ -43,7 +46,8 @@ pub(crate) fn run_with(seed: u64, options: Options, keep_trace: bool) -> Report<
         simulation = simulation.keep_trace();
     }
     let old = options.mixed.then(|| seed as usize % options.nodes);
-    let opens = Opens { counts: options.counts, mixed: options.mixed, old: Rc::new(Cell::new(old)) };
+    let Options { counts, sessions, mixed, .. } = options;
+    let opens = Opens { counts, sessions, mixed, old: Rc::new(Cell::new(old)) };
     let of_nodes = opens.clone();
     let open = move |node: Node| of_nodes.clone().open(node);
     simulation.run_with(open, move |cluster| script(cluster, seed, options, opens))
@@ -60,6 +64,7 @@ async fn script(cluster: Kvs, seed: u64, options: Options, opens: Opens) -> Show
         acknowledged: Rc::default(),
         tallies: (0..options.counts).map(|_| Tally::default()).collect(),
         sums: Rc::default(),
+        remembered: Rc::default(),
     };
     if opens.names().len() >= 10 {
         coverage.note("ten groups");
@@ -110,6 +115,14 @@ fn begin(load: &Load, seed: u64) -> Vec<JoinHandle<()>> {
     for counter in 1..options.counts {
         let draw = Draw::new(seed ^ 0xadde_1000 ^ counter as u64);
         working.push(spawn_local(load.clone().adder(counter, 100 + counter as u64, draw)));
+    }
+    if options.sessions {
+        for resender in 0..RESENDERS {
+            let draw = Draw::new(seed ^ 0x5e55_0000 ^ resender);
+            working.push(spawn_local(load.clone().resender(resender, draw)));
+        }
+        working.push(spawn_local(load.clone().outside_resender(Draw::new(seed ^ 0x5e55_1000))));
+        working.push(spawn_local(load.clone().flood(Draw::new(seed ^ 0x5e55_2000))));
     }
     if options.mixed {
         working.push(spawn_local(load.clone().sums(Draw::new(seed ^ 0x5035))));

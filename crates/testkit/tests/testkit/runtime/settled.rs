@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use quorate::machine::{CounterQuery, KvAnswer, KvQuery};
-use quorate::{Consistency, GroupStatus, Node};
+use quorate::{Consistency, GroupHandle, GroupStatus, Node, QueryError, StateMachine};
 use quorate_core::Hash;
 use quorate_testkit::history::Call;
 use tokio::task::spawn_local;
@@ -95,6 +95,13 @@ pub(crate) async fn settle(load: &Load, opens: &Opens, give_up: Duration) {
     for ((total, _), tally) in digests[0].counts.iter().zip(load.tallies.iter()) {
         assert_eq!(*total, tally.added.get(), "each acknowledged addition counts once, and no other");
     }
+    if let Some((total, _)) = digests[0].sessions {
+        let (least, unknown) = (load.remembered.acknowledged.get(), load.remembered.unknown.get());
+        assert!(
+            (least..=least + unknown).contains(&total),
+            "{least} additions were acknowledged beside forgotten clients and {unknown} may have been, the total is {total}"
+        );
+    }
     if let Some((total, _)) = digests[0].mixed {
         let (least, unknown) = (load.sums.acknowledged.get(), load.sums.unknown.get());
         assert!(
@@ -110,8 +117,18 @@ struct Digests {
     kv: Hash,
     /// The total of each counter, and the digest of all that it applied.
     counts: Vec<(i64, i64)>,
+    /// The same of the counter with too many clients.
+    sessions: Option<(i64, i64)>,
     /// The total, and of how many commands.
     mixed: Option<(u64, u64)>,
+}
+
+async fn total_and_digest<M>(count: &GroupHandle<M>) -> Result<(i64, i64), QueryError>
+where
+    M: StateMachine<Query = CounterQuery, Answer = i64>,
+{
+    let total = count.query(CounterQuery::Total, Consistency::Stale).await?;
+    Ok((total, count.query(CounterQuery::Digest, Consistency::Stale).await?))
 }
 
 async fn digest(cluster: &Kvs, at: usize) -> Digests {
@@ -122,15 +139,18 @@ async fn digest(cluster: &Kvs, at: usize) -> Digests {
         };
         let mut counts = Vec::new();
         for count in groups.counts.iter() {
-            let total = count.query(CounterQuery::Total, Consistency::Stale).await?;
-            counts.push((total, count.query(CounterQuery::Digest, Consistency::Stale).await?));
+            counts.push(total_and_digest(count).await?);
         }
+        let sessions = match &groups.sessions {
+            None => None,
+            Some(count) => Some(total_and_digest(count).await?),
+        };
         let mixed = match &groups.mixed {
             None => None,
             Some(Mixed::Old(group)) => Some(group.query((), Consistency::Stale).await?),
             Some(Mixed::New(group)) => Some(group.query((), Consistency::Stale).await?),
         };
-        Ok::<_, quorate::QueryError>(Digests { kv, counts, mixed })
+        Ok::<_, QueryError>(Digests { kv, counts, sessions, mixed })
     });
     match asked.await {
         Ok(Ok(digests)) => digests,

@@ -23,6 +23,8 @@ pub(crate) struct Limits {
     pub(crate) refusal: Option<Refusal>,
     /// This node does not lead when the phase is over.
     pub(crate) follows: Option<usize>,
+    /// And this one does not lead while it settles: another one is elected in the first place.
+    pub(crate) is_passed_over: Option<usize>,
 }
 
 impl Limits {
@@ -35,6 +37,7 @@ impl Limits {
         may_be_busy: false,
         refusal: None,
         follows: None,
+        is_passed_over: None,
     };
     /// While disks fill one after the other, leadership may be handed once to one that has room.
     pub(crate) const FULL: Self = Self {
