@@ -117,7 +117,8 @@ impl Starting {
         let version = directory.path().join("data/db/version");
         std::fs::rename(&version, version.with_extension("aside"))?;
         ensure!(Command::new("mkfifo").arg(&version).status()?.success(), "a pipe");
-        let mut child = command(directory.path(), &SERVE).stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        let mut child =
+            command(directory.path(), &SERVE).stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
         let log = BufReader::new(child.stderr.take().context("it is piped")?);
         let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits())?;
         // A pipe that nobody reads is not opened so.

@@ -83,7 +83,9 @@ impl Signals {
             _ = self.next() => {}
         }
         self.told = true;
-        tracing::info!("ending after a signal, once the start is through; a second SIGTERM or Ctrl-C ends at once");
+        tracing::info!(
+            "ending after a signal, once the start is through; a second SIGTERM or Ctrl-C ends at once"
+        );
         tokio::select! {
             started = start => Ok(started),
             () = self.next_order() => Err(Ended::Forced),
