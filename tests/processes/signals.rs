@@ -1,18 +1,23 @@
 //! SIGTERM and SIGHUP end a served node in order. The signal is for the whole test process: no other test of this binary listens for it.
 
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use quorate_server::Ended;
+use quorate_server::{Ended, Signals};
 use quorate_tests::servers::Servers;
 use quorate_tests::skip::skipped;
-use quorate_tests::wait::{PATIENCE, eventually};
+use quorate_tests::wait::{PATIENCE, eventually, until};
+use tempfile::TempDir;
 
-use crate::binary::binary;
+use crate::binary::{Serving, binary, command, ran};
+use crate::cluster::limited_by;
 use crate::turn;
+
+const SERVE: [&str; 7] = ["serve", "--port", "0", "--api-port", "0", "--data-dir", "data"];
 
 #[cfg(unix)]
 #[tokio::test]
@@ -41,7 +46,7 @@ async fn ends_in_order(signal: &str) -> Result<()> {
     servers.put(0, "/v1/kv/k", "v").await?.ok();
     let (running, address) = (servers.running(0).clone(), servers.running(0).api_addr());
     let mut ending = tokio::task::JoinSet::new();
-    ending.spawn(running.until_signal()?);
+    ending.spawn(running.until(Signals::listen()?));
     let pid = std::process::id().to_string();
     assert!(std::process::Command::new("kill").args([signal, &pid]).status()?.success());
     let ended = tokio::time::timeout(PATIENCE, ending.join_next()).await?;
@@ -94,4 +99,83 @@ fn a_node_under_nohup_stays_and_keeps_its_files_to_itself() -> Result<()> {
     let readable: Vec<_> = found.iter().filter(|(_, mode)| mode & 0o077 != 0).collect();
     ensure!(found.len() > 5 && readable.is_empty(), "others may read {readable:?}");
     Ok(())
+}
+
+/// A node in the middle of its start: it reads a file of its database from a pipe.
+struct Starting {
+    directory: TempDir,
+    child: Child,
+    pipe: File,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Starting {
+    fn start() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let first = Serving::start(directory.path(), &SERVE)?;
+        first.signal("TERM")?;
+        ensure!(first.code()? == Some(0), "it ends in order");
+        let version = directory.path().join("data/db/version");
+        std::fs::rename(&version, version.with_extension("aside"))?;
+        ensure!(Command::new("mkfifo").arg(&version).status()?.success(), "a pipe");
+        let mut child =
+            command(directory.path(), &SERVE).stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        let log = BufReader::new(child.stderr.take().context("it is piped")?);
+        let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits())?;
+        // A pipe that no one reads is not opened so.
+        let open = || OpenOptions::new().write(true).custom_flags(nonblocking).open(&version).ok();
+        let (pipe, _) = until("it reads its database", PATIENCE, open)?;
+        Ok(Self { directory, child, pipe, log })
+    }
+
+    fn terminate(&self) -> Result<()> {
+        let sent = Command::new("kill").args(["-s", "TERM", &self.child.id().to_string()]).status()?;
+        ensure!(sent.success(), "it is there");
+        Ok(())
+    }
+
+    /// Waits until it says that it ends.
+    fn hears(&mut self) -> Result<()> {
+        let mut line = String::new();
+        while !line.contains("once the start is through") {
+            line.clear();
+            ensure!(self.log.read_line(&mut line)? > 0, "it has ended without a word");
+        }
+        Ok(())
+    }
+
+    /// Lets the start go on.
+    fn go_on(mut self) -> Result<Option<i32>> {
+        let version = self.directory.path().join("data/db/version");
+        std::fs::rename(version.with_extension("aside"), &version)?;
+        self.pipe.write_all(&std::fs::read(&version)?)?;
+        drop(self.pipe);
+        Ok(self.child.wait()?.code())
+    }
+}
+
+/// The first process of a container would not even be ended by it: to stop such a node would take as long as it is given.
+#[test]
+fn sigterm_during_the_start_ends_it_in_order_and_a_second_one_at_once() -> Result<()> {
+    let _turn = turn::shared();
+    let mut patient = Starting::start()?;
+    patient.terminate()?;
+    patient.hears()?;
+    ensure!(patient.go_on()? == Some(0), "it was told to end, and has");
+    let mut hasty = Starting::start()?;
+    hasty.terminate()?;
+    hasty.hears()?;
+    hasty.terminate()?;
+    ensure!(hasty.child.wait()?.code() == Some(130), "it does not wait for the start");
+    Ok(())
+}
+
+/// The signal that the system sends for it ended the node without a word, at every start.
+#[test]
+fn a_limit_of_file_sizes_is_named() -> Result<()> {
+    let _turn = turn::shared();
+    let directory = tempfile::tempdir()?;
+    // In blocks of 512 bytes, or of 1,024: a journal has 64 MiB.
+    let ended = ran(limited_by("-f 1024", &command(directory.path(), &SERVE)))?;
+    ended.expect(9, "no room below the limit of file sizes left for ")
 }

@@ -6,6 +6,8 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::time::Duration;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use unsent::LinkWriter;
@@ -62,7 +64,7 @@ impl TokioNet {
         #[cfg(target_os = "linux")]
         {
             let socket = socket2::SockRef::from(&stream);
-            socket.set_tcp_user_timeout(Some(std::time::Duration::from_millis(self.user_timeout_ms)))?;
+            socket.set_tcp_user_timeout(Some(Duration::from_millis(self.user_timeout_ms)))?;
         }
         let (reader, writer) = stream.into_split();
         let writer = LinkWriter::new(writer, self.unsent_bytes_max)?;
@@ -75,6 +77,7 @@ impl Net for TokioNet {
         Box::pin(async move {
             let stream = TcpStream::connect(address).await?;
             let remote = stream.peer_addr()?;
+            refuse_itself(&stream, remote)?;
             self.wrap(stream, remote)
         })
     }
@@ -85,6 +88,19 @@ impl Net for TokioNet {
             Ok(Box::new(TcpAcceptor { listener, net: self.clone() }) as Box<dyn Acceptor>)
         })
     }
+}
+
+/// Where nothing listens at a port of this machine, and the system happens to choose that port for the end that dials, the connection is
+/// made with itself. It is closed with a reset: the port would be kept for a minute otherwise, and the node that is to listen there
+/// could not start.
+fn refuse_itself(stream: &TcpStream, remote: SocketAddr) -> io::Result<()> {
+    if stream.local_addr()? != remote {
+        return Ok(());
+    }
+    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
+    let detail = "nothing listens there: the connection was made with itself, since the port is one of those that the system \
+                  gives to what dials (net.ipv4.ip_local_port_range)";
+    Err(io::Error::new(io::ErrorKind::ConnectionRefused, detail))
 }
 
 struct TcpAcceptor {
@@ -102,5 +118,36 @@ impl Acceptor for TcpAcceptor {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the system does it once in some 14,000 times: both ends have the same port.
+    #[tokio::test]
+    async fn a_connection_with_itself_is_none_and_leaves_the_port_free() {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
+        let address = socket.local_addr().expect("bound");
+        let stream = socket.connect(address).await.expect("with itself");
+        let remote = stream.peer_addr().expect("connected");
+        let said = refuse_itself(&stream, remote).expect_err("refused");
+        assert_eq!(said.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(said.to_string().contains("nothing listens there"), "{said}");
+        drop(stream);
+        // Without the option that lets it take a port that is still waited for.
+        let next =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        next.bind(&address.into()).expect("the port is free");
+    }
+
+    #[tokio::test]
+    async fn a_connection_with_another_end_is_one() {
+        let net = TokioNet::default();
+        let listener = net.bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("bound").to_string();
+        assert_eq!(net.connect(&address).await.expect("connected").address, address);
     }
 }

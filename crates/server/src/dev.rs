@@ -181,10 +181,9 @@ impl RunningDev {
         end(&self.nodes, graceful).await;
     }
 
-    /// Serves until the process is told to end, as [`Running::until_signal`].
-    pub fn until_signal(self) -> Result<impl Future<Output = Ended> + Send + use<>, ServeError> {
-        let signals = Signals::listen()?;
-        Ok(async move { until_signal(signals, self.wait(), self.shutdown(true), self.wait()).await })
+    /// Serves until the process is told to end, as [`Running::until`].
+    pub async fn until(self, signals: Signals) -> Ended {
+        until_signal(signals, self.wait(), self.shutdown(true), self.wait()).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 
+use quorate_server::Signals;
 use quorate_server::address::{is_wildcard, join};
 use serde_json::json;
 
@@ -26,20 +27,21 @@ pub(crate) fn serve(context: &Context) -> Result<(), Failure> {
     let (id, data_dir) = (options.id.clone(), options.data_dir.clone());
     let (host, port, api_port) = (options.host.clone(), options.port, options.api_port);
     let served = run(Threads::PerCore, async {
-        let running = quorate_server::serve(options)
-            .await
-            .map_err(|error| not_served(&error, &host, port, api_port))?;
+        let failed = |error| not_served(&error, &host, port, api_port);
+        let mut signals = Signals::listen().map_err(failed)?;
+        let running = match signals.during(quorate_server::serve(options)).await {
+            Ok(running) => running.map_err(failed)?,
+            Err(forced) => return ended(forced),
+        };
         let record = json!({
             "id": id,
             "api": format!("http://{}", join(&dialled(&host), running.api_addr().port())),
             "raft": join(&dialled(&host), running.raft_addr().port()),
             "data_dir": data_dir,
         });
-        // Before it is said where to find it: who knows that may also tell it to end.
-        let end = running.until_signal().map_err(|error| not_served(&error, &host, port, api_port))?;
         let output = context.output;
         announce(move || output.record(vec!["id", "api", "raft", "data_dir"], &record));
-        ended(end.await)
+        ended(running.until(signals).await)
     });
     closed(console, served)
 }
@@ -52,8 +54,12 @@ pub(crate) fn dev(context: &Context) -> Result<(), Failure> {
     keep_files_private();
     let (host, port, api_port) = (options.host.clone(), options.port, options.api_port);
     let served = run(Threads::PerCore, async {
-        let running =
-            quorate_server::dev(options).await.map_err(|error| not_served(&error, &host, port, api_port))?;
+        let failed = |error| not_served(&error, &host, port, api_port);
+        let mut signals = Signals::listen().map_err(failed)?;
+        let running = match signals.during(quorate_server::dev(options)).await {
+            Ok(running) => running.map_err(failed)?,
+            Err(forced) => return ended(forced),
+        };
         let row = |node: &quorate_server::Running| {
             json!({
                 "id": node.node().id(),
@@ -70,7 +76,6 @@ pub(crate) fn dev(context: &Context) -> Result<(), Failure> {
             running.nodes().len(),
             first_steps(&program(), &first)
         );
-        let end = running.until_signal().map_err(|error| not_served(&error, &host, port, api_port))?;
         let (output, queue) = (context.output, console.queue().clone());
         announce(move || {
             let printed = output.rows(&Rows { columns: vec!["id", "api", "raft"], rows }, None);
@@ -79,7 +84,7 @@ pub(crate) fn dev(context: &Context) -> Result<(), Failure> {
             }
             printed
         });
-        ended(end.await)
+        ended(running.until(signals).await)
     });
     closed(console, served)
 }

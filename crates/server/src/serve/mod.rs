@@ -22,5 +22,5 @@ pub use self::error::ServeError;
 pub(crate) use self::options::RAFT_CONNECTIONS_MAX;
 pub use self::options::ServeOptions;
 pub use self::running::{Running, serve};
-pub use self::signals::Ended;
-pub(crate) use self::signals::{Signals, until_signal};
+pub(crate) use self::signals::until_signal;
+pub use self::signals::{Ended, Signals};

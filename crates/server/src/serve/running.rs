@@ -242,10 +242,9 @@ impl Running {
     }
 
     /// Serves until the node fails, or until a signal (SIGTERM, SIGHUP, Ctrl-C) has ended it in order. A second signal does not
-    /// wait. It listens for signals once this has returned; the future waits.
-    pub fn until_signal(self) -> Result<impl Future<Output = Ended> + Send + use<>, ServeError> {
-        let signals = Signals::listen()?;
-        Ok(async move { until_signal(signals, self.wait(), self.shutdown(true), self.wait()).await })
+    /// wait.
+    pub async fn until(self, signals: Signals) -> Ended {
+        until_signal(signals, self.wait(), self.shutdown(true), self.wait()).await
     }
 }
 

@@ -3,6 +3,10 @@
 //! SIGHUP comes when a terminal goes away, often twice: from the system and from the shell. So a second one means no more than the
 //! first. A node reads no settings again, so there is nothing else that it could mean; where the
 //! process was started with it ignored (`nohup`), it stays ignored.
+//!
+//! They are listened for before the start: a first process of a container (PID 1) is not ended by a signal that it does not listen for.
+
+use std::pin::pin;
 
 use quorate::NodeFailure;
 
@@ -32,7 +36,9 @@ pub(crate) enum Received {
 
 /// The signals that end a process, received since this was made.
 #[derive(Debug)]
-pub(crate) struct Signals {
+pub struct Signals {
+    /// One came while the node started.
+    told: bool,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -43,12 +49,17 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
+    /// Listens from now on, in a runtime of tokio. A write beyond the limit of file sizes is an error from now on, and no signal that
+    /// ends the process without a word (SIGXFSZ).
     #[cfg(unix)]
-    pub(crate) fn listen() -> Result<Self, ServeError> {
+    pub fn listen() -> Result<Self, ServeError> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| signal(kind).map_err(|source| ServeError::Signals { source });
         let hang_up = SignalKind::hangup();
+        // No one waits for it: that it is handled is enough.
+        drop(listen(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
         Ok(Self {
+            told: false,
             // Before it listens: that would end the ignoring.
             hang_up: (!is_ignored(hang_up.as_raw_value())).then(|| listen(hang_up)).transpose()?,
             terminate: listen(SignalKind::terminate())?,
@@ -56,10 +67,29 @@ impl Signals {
         })
     }
 
+    /// Listens from now on, in a runtime of tokio.
     #[cfg(not(unix))]
     #[expect(clippy::unnecessary_wraps, reason = "it may fail elsewhere")]
-    pub(crate) fn listen() -> Result<Self, ServeError> {
-        Ok(Self {})
+    pub fn listen() -> Result<Self, ServeError> {
+        Ok(Self { told: false })
+    }
+
+    /// Waits for a start. A signal meanwhile lets it come to its end, since a disk is not left in the middle of a write without need;
+    /// what was started is then told to end by [`Running::until`](super::Running::until). A second one is the error: it waits for nothing.
+    pub async fn during<T>(&mut self, start: impl Future<Output = T>) -> Result<T, Ended> {
+        let mut start = pin!(start);
+        tokio::select! {
+            started = &mut start => return Ok(started),
+            _ = self.next() => {}
+        }
+        self.told = true;
+        tracing::info!(
+            "ending after a signal, once the start is through; a second SIGTERM or Ctrl-C ends at once"
+        );
+        tokio::select! {
+            started = start => Ok(started),
+            () = self.next_order() => Err(Ended::Forced),
+        }
     }
 
     /// Waits for the next signal that someone sent: no hang-up.
@@ -106,7 +136,7 @@ fn ignored_in(status: &str, signal: std::ffi::c_int) -> bool {
     mask.checked_shr((signal - 1).unsigned_abs()).is_some_and(|rest| rest & 1 == 1)
 }
 
-/// Waits for `ended`. A signal runs `shutdown` and then waits for `again`; a second one ends both waits at once, unless it is a
+/// Waits for `ended`. A signal, also one that came during the start, runs `shutdown` and then waits for `again`; a second one ends both waits at once, unless it is a
 /// hang-up.
 pub(crate) async fn until_signal(
     mut signals: Signals,
@@ -114,11 +144,13 @@ pub(crate) async fn until_signal(
     shutdown: impl Future<Output = ()>,
     again: impl Future<Output = Ended>,
 ) -> Ended {
-    tokio::select! {
-        ended = ended => return ended,
-        _ = signals.next() => {}
+    if !signals.told {
+        tokio::select! {
+            ended = ended => return ended,
+            _ = signals.next() => {}
+        }
+        tracing::info!("ending after a signal; a second SIGTERM or Ctrl-C ends at once");
     }
-    tracing::info!("ending after a signal; a second SIGTERM or Ctrl-C ends at once");
     let in_order = async {
         shutdown.await;
         again.await

@@ -31,7 +31,7 @@ pub enum DiskError {
         /// The database.
         place: String,
     },
-    /// No space, no inode, or a quota that is used up.
+    /// No space, no inode, a quota that is used up, or a file as large as this process may make one.
     #[error("no {what} left for {place}: {}, then start the node again", what.remedy())]
     Full {
         /// What was being written.
@@ -88,6 +88,17 @@ pub enum DiskError {
         /// What is there now.
         detail: String,
     },
+    /// A file that this process writes has become shorter by someone else's hand.
+    #[error(
+        "{place} was cut by something else while the node was running ({detail}), so what was in it is lost on this node: end what \
+         cuts files there, then start the node again, and it recovers from the other nodes if they have the data"
+    )]
+    Cut {
+        /// The file.
+        place: String,
+        /// How long it is, and was.
+        detail: String,
+    },
     /// A newer build wrote it.
     #[error("{place} has format version {found}, this build knows up to {known}: start the newer quorate")]
     Future {
@@ -109,6 +120,8 @@ pub enum Lacking {
     Inodes,
     /// What this user may have of either.
     Quota,
+    /// What this process may write to one file.
+    FileSize,
 }
 
 impl Lacking {
@@ -126,6 +139,7 @@ impl Lacking {
             Self::Bytes => "free some",
             Self::Inodes => "delete files (`df -i` counts them)",
             Self::Quota => "free some, or raise the quota",
+            Self::FileSize => "raise it (`ulimit -f`, `LimitFSIZE` of systemd; the journal needs 128 MiB)",
         }
     }
 }
@@ -136,6 +150,7 @@ impl fmt::Display for Lacking {
             Self::Bytes => "space",
             Self::Inodes => "inode",
             Self::Quota => "quota",
+            Self::FileSize => "room below the limit of file sizes",
         })
     }
 }
@@ -153,6 +168,7 @@ impl DiskError {
             match source.kind() {
                 io::ErrorKind::StorageFull => Self::Full { place, what: Lacking::of(path) },
                 io::ErrorKind::QuotaExceeded => Self::Full { place, what: Lacking::Quota },
+                io::ErrorKind::FileTooLarge => Self::Full { place, what: Lacking::FileSize },
                 _ => Self::Io { action, place, source },
             }
         }

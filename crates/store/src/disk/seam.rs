@@ -128,6 +128,10 @@ pub trait Disk: Send {
     }
     /// Closes the database, open or not, and renames it so that it can be examined later. Returns its new place.
     fn set_database_aside(&mut self) -> Result<String, DiskError>;
+    /// Closes the database and deletes it, if it holds no more than its making leaves there; whether it did.
+    fn delete_unused_database(&mut self) -> Result<bool, DiskError> {
+        Ok(false)
+    }
 
     /// What a commit that waits shows of itself. The same as long as the disk lives.
     fn backlog(&self) -> Arc<Backlog> {

@@ -59,7 +59,7 @@ pub enum FailureKind {
     Poisoned,
     /// The operating system refused a call.
     Io,
-    /// The database's files were deleted, moved or replaced while the node was running.
+    /// The database's files were deleted, moved, replaced or cut while the node was running.
     FilesGone,
     /// The disk has not answered in time.
     Silent,
@@ -83,7 +83,7 @@ impl StoreFatal {
                     | DiskError::Engine { .. }
                     | DiskError::NoWorkingDirectory { .. }
                     | DiskError::Stray { .. } => FailureKind::Io,
-                    DiskError::Gone { .. } => FailureKind::FilesGone,
+                    DiskError::Gone { .. } | DiskError::Cut { .. } => FailureKind::FilesGone,
                     DiskError::Damaged { .. } | DiskError::Future { .. } => FailureKind::Unreadable,
                 },
                 StoreError::Damaged { .. } => FailureKind::Unreadable,

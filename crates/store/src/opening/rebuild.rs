@@ -9,13 +9,22 @@ use crate::disk::Batch;
 use crate::error::OpenError;
 
 impl Opening {
-    /// First start, or the continuation of one that was interrupted: what is here was never used.
+    /// First start, or the continuation of one that was interrupted: what is here was never used, and is deleted. A database that the
+    /// node did not begin to make itself is kept.
     pub(super) fn initialise(&mut self) -> Result<Contents, OpenError> {
-        if self.disk.database_exists()? {
-            self.disk.set_database_aside()?;
+        if self.disk.database_exists()? && !(self.is_blank() && self.disk.delete_unused_database()?) {
+            let to = self.disk.set_database_aside()?;
+            let detail = "it was there before the first start of this node was through".to_owned();
+            self.notices.push(OpenNotice::SetAside { to, detail });
         }
         self.anchor.identity.boot = self.boot_before.next();
         self.make_database()
+    }
+
+    /// Whether the anchor says that nothing was ever acknowledged here. A damaged sector of its identity is that of a start that ended
+    /// while it wrote there that the database is made: until both sectors say so, nothing is acknowledged.
+    fn is_blank(&self) -> bool {
+        self.anchor.groups.is_empty()
     }
 
     /// Refuses to set the only copy of a log aside: without it nothing is left to recover from.

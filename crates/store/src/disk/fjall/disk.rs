@@ -15,6 +15,7 @@ use super::database::{FjallOptions, OpenDatabase, failed, proven};
 use super::drop_tables::{self, NotDropped};
 use super::file::Volume;
 use super::in_place::InPlace;
+use super::unused::is_unused;
 use super::{file, manifest, names, preflight};
 use crate::disk::{
     Backlog, Batch, Disk, DiskError, Files, Keyspace, Lacking, SECTOR_BYTES, Sector, TornTail, Visit,
@@ -231,6 +232,17 @@ impl Disk for FjallDisk {
         Ok(to.display().to_string())
     }
 
+    fn delete_unused_database(&mut self) -> Result<bool, DiskError> {
+        self.close();
+        // What cannot be read is kept.
+        if !is_unused(&self.path).unwrap_or(false) {
+            return Ok(false);
+        }
+        std::fs::remove_dir_all(&self.path).map_err(DiskError::io("delete", &self.path))?;
+        file::sync_directory(&self.directory)?;
+        Ok(true)
+    }
+
     fn backlog(&self) -> Arc<Backlog> {
         self.backlog.clone()
     }
@@ -240,7 +252,7 @@ impl Disk for FjallDisk {
         // Before it counts as written: a database that was deleted takes writes and syncs as before. And fjall's thread may have
         // met that first, and poisoned the database.
         if let Some(in_place) = &mut self.in_place {
-            if written.is_ok() { in_place.check_lock()? } else { in_place.check()? }
+            if written.is_ok() { in_place.check_commit()? } else { in_place.check()? }
         }
         written.map_err(|error| self.exhausted(error))
     }

@@ -8,7 +8,8 @@
 //!
 //! fjall takes some damage for an ordinary torn tail or a newer format, so its files are checked here before it opens them:
 //! `manifest` (which files count), `names` (which are fjall's own) and `preflight` (every journal). If it gives up all the same,
-//! `tables` says whether a checksum is wrong; if none is, nothing is set aside. `in_place` watches that the files stay there.
+//! `tables` says whether a checksum is wrong; if none is, nothing is set aside. `in_place` watches that the files stay there, and
+//! `unused` tells a database that was never used.
 
 mod database;
 mod disk;
@@ -22,6 +23,7 @@ mod numbered;
 mod preflight;
 mod room;
 mod tables;
+mod unused;
 
 pub use self::database::FjallOptions;
 pub use self::disk::FjallDisk;

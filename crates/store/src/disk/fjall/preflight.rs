@@ -119,7 +119,7 @@ impl Change<'_> {
 }
 
 /// The bytes of a journal without the hole at its end: fjall makes a journal 64 MiB long before it writes to it.
-fn read(path: &Path) -> Result<Vec<u8>, DiskError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, DiskError> {
     let failed = DiskError::io("read", path);
     let file = File::open(path).map_err(&failed)?;
     let mut end = 0;

@@ -379,6 +379,18 @@ impl Disk for SimDisk {
         Ok(format!("{PLACE}, database {}", state.image.aside))
     }
 
+    fn delete_unused_database(&mut self) -> Result<bool, DiskError> {
+        let mut state = self.step()?;
+        state.may_stop()?;
+        let is_unused = |database: &Database| database.base.is_empty() && database.journal.len() <= 1;
+        if !state.image.database.as_ref().is_none_or(is_unused) {
+            return Ok(false);
+        }
+        state.image.database = None;
+        state.view = None;
+        Ok(true)
+    }
+
     fn commit(&mut self, batch: &Batch) -> Result<(), DiskError> {
         let mut state = self.step()?;
         if state.poisoned {

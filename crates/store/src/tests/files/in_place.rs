@@ -93,6 +93,45 @@ fn a_strangers_file_beside_an_open_database_ends_nothing() {
     assert!(matches!(said, StoreError::Disk(DiskError::Gone { .. })), "{said}");
 }
 
+/// `truncate`, or a job that copies logs away and cuts them: the file stays, and what was written is gone.
+#[test]
+fn a_file_that_was_cut_ends_the_store_by_name() {
+    let (_owner, whole) = directory();
+    for (name, bytes) in [("db/0.jnl", 0), ("db/0.jnl", 100), ("anchor", 4_096), ("db/version", 0)] {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let path = scratch.path().join("data");
+        copy(&whole, &path);
+        let (mut store, _) = open(&path).expect("it opens");
+        write(&mut store).expect("it is whole");
+        store.check_in_place().unwrap_or_else(|error| panic!("{name}: too early: {error}"));
+        let cut = fs::File::options().write(true).open(path.join(name)).expect("it is there");
+        cut.set_len(bytes).expect("cut");
+        // What is written next goes to the end of what is left: it is longer again, and has lost what was before.
+        let said = if name == "db/0.jnl" { write(&mut store) } else { store.check_in_place() };
+        let said = said.expect_err(name);
+        let is_named =
+            matches!(&said, StoreError::Disk(DiskError::Cut { place, .. }) if place.ends_with(name));
+        assert!(is_named && said.to_string().contains("bytes, and had"), "{name}: {said}");
+        assert!(
+            matches!(write(&mut store), Err(StoreError::Failed)),
+            "{name}: nothing is acknowledged after it"
+        );
+        let fatal = StoreFatal::Failed(std::sync::Arc::new(said));
+        assert_eq!(fatal.kind(), FailureKind::FilesGone);
+    }
+}
+
+/// Nothing is written: the look once a second finds it.
+#[test]
+fn a_journal_that_was_cut_is_noticed_without_a_write() {
+    let (_owner, path) = directory();
+    let (mut store, _) = open(&path).expect("it opens");
+    let cut = fs::File::options().write(true).open(path.join("db/0.jnl")).expect("it is there");
+    cut.set_len(0).expect("cut");
+    let said = store.check_in_place().expect_err("it is shorter");
+    assert!(matches!(said, StoreError::Disk(DiskError::Cut { .. })), "{said}");
+}
+
 /// Tables are written, journals begun, lists renamed: that is the engine at work.
 #[test]
 fn what_the_engine_changes_itself_is_in_its_place() {

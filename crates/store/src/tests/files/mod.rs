@@ -14,6 +14,7 @@ use crate::{DiskError, OpenError, OpenNotice};
 
 mod damage;
 mod directory;
+mod first_start;
 mod in_place;
 mod only_copy;
 mod put_back;
