@@ -95,6 +95,10 @@ pub struct VoteReply {
     /// In a pre-vote: refused because the sender's machine has come much further, and it could lead as well.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leads_better: bool,
+    /// Refused because the sender lost entries and takes part in no election (`safety.md` 5). For who looks for the reason why there is
+    /// no leader: nothing is decided by it. Only said when it is so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recovering: bool,
 }
 
 /// AppendEntries of the paper: entries from the leader, or without any its heartbeat.
@@ -213,7 +217,8 @@ impl fmt::Display for Message {
             }
             Body::VoteReply(v) => {
                 write!(f, " campaign={} granted={}", v.campaign, v.granted)?;
-                if v.leads_better { write!(f, " leads_better") } else { Ok(()) }
+                write!(f, "{}", if v.leads_better { " leads_better" } else { "" })?;
+                if v.recovering { write!(f, " recovering") } else { Ok(()) }
             }
             Body::AppendEntries(a) => {
                 write!(f, " prev={} commit={} round={}", a.prev, a.commit, a.round)?;
