@@ -95,6 +95,22 @@ fn the_readmes_example_is_an_example() -> Result<()> {
     Ok(())
 }
 
+/// Each block of the tutorial stands in an example that CI runs.
+#[test]
+fn the_tutorials_code_is_an_examples() -> Result<()> {
+    let page = read("docs/tutorial/own-machine.md")?;
+    let code = [read("examples/job_queue.rs")?, read("examples/lib.rs")?];
+    let blocks: Vec<_> =
+        page.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() > 3, "the page has code");
+    for block in blocks {
+        assert!(code.iter().any(|file| file.contains(block)), "no example has this block:\n{block}");
+    }
+    let lines = format!("{} lines", code[0].lines().count());
+    assert!(page.contains(&lines), "examples/job_queue.rs has {lines}");
+    Ok(())
+}
+
 #[test]
 fn the_readme_prints_the_commands_that_ci_runs() -> Result<()> {
     let (readme, ci) = (read("README.md")?, read(".ci/run")?);

@@ -390,7 +390,12 @@ fn inside(namespace: &str, command: &Command) -> Command {
 
 /// The same command with this soft and hard limit of open files. The shell becomes the command: its process is the node.
 pub(crate) fn limited(files_max: u32, command: &Command) -> Command {
-    behind("sh", &["-c", &format!("ulimit -n {files_max} && exec \"$@\""), "sh"], command)
+    limited_by(&format!("-n {files_max}"), command)
+}
+
+/// The same with any limit that the shell can set.
+pub(crate) fn limited_by(limit: &str, command: &Command) -> Command {
+    behind("sh", &["-c", &format!("ulimit {limit} && exec \"$@\""), "sh"], command)
 }
 
 /// The same command, started by another one.

@@ -13,7 +13,8 @@ use quorate_tests::skip::skipped;
 use quorate_tests::wait::{PATIENCE, eventually, until};
 use tempfile::TempDir;
 
-use crate::binary::{Serving, binary, command};
+use crate::binary::{Serving, binary, command, ran};
+use crate::cluster::limited_by;
 use crate::turn;
 
 const SERVE: [&str; 7] = ["serve", "--port", "0", "--api-port", "0", "--data-dir", "data"];
@@ -167,4 +168,14 @@ fn sigterm_during_the_start_ends_it_in_order_and_a_second_one_at_once() -> Resul
     hasty.terminate()?;
     ensure!(hasty.child.wait()?.code() == Some(130), "it does not wait for the start");
     Ok(())
+}
+
+/// The signal that the system sends for it ended the node without a word, at every start.
+#[test]
+fn a_limit_of_file_sizes_is_named() -> Result<()> {
+    let _turn = turn::shared();
+    let directory = tempfile::tempdir()?;
+    // In blocks of 512 bytes, or of 1,024: a journal has 64 MiB.
+    let ended = ran(limited_by("-f 1024", &command(directory.path(), &SERVE)))?;
+    ended.expect(9, "no room below the limit of file sizes left for ")
 }

@@ -38,9 +38,14 @@ pub struct Candidate {
     state: ReplicaState,
     phase: Phase,
     forced: bool,
-    /// Sets, so that a reply that arrives twice counts once (`known-bugs.md` 6).
+    /// Who would vote for it. Sets, so that a reply that arrives twice counts once (`known-bugs.md` 6).
     granted: BTreeSet<NodeId>,
+    /// Who refused in this phase.
     rejected: BTreeSet<NodeId>,
+    /// Who voted for it in the current term; empty if this candidate has not asked in it. Kept while it asks for the next
+    /// pre-votes: a voter with a slow disk answers those and the vote with the same write, the vote first. Without it each
+    /// such vote would come too late, and ask for another one.
+    votes: BTreeSet<NodeId>,
     deadline: Time,
     /// Its machine may be far behind: until then a pre-vote is won only once every voter has answered, for one of them may
     /// lead better.
@@ -56,6 +61,7 @@ impl Candidate {
             forced,
             granted: BTreeSet::new(),
             rejected: BTreeSet::new(),
+            votes: BTreeSet::new(),
             deadline: now,
             waits_for_all: None,
         };
@@ -144,9 +150,8 @@ impl Candidate {
 
     fn begin_vote(&mut self, now: Time, effects: &mut Effects) {
         self.phase = Phase::Vote;
-        self.granted.clear();
         self.rejected.clear();
-        self.granted.insert(self.state.me.clone());
+        self.votes = BTreeSet::from([self.state.me.clone()]);
         self.state.raise_term(self.state.term().next());
         self.state.hard_state.voted_for = Some(self.state.me.clone());
         self.state.persist(now, None, Vec::new(), effects);
@@ -234,15 +239,18 @@ impl Candidate {
     }
 
     fn vote_reply(&mut self, now: Time, from: NodeId, reply: &VoteReply, effects: &mut Effects) {
+        let is_vote = reply.kind == VoteKind::Real && reply.campaign == self.state.term();
+        let is_late = is_vote && self.phase == Phase::PreVote && reply.granted && !self.votes.is_empty();
         let current = match self.phase {
             Phase::PreVote => reply.kind == VoteKind::Pre && reply.campaign == self.state.term().next(),
-            Phase::Vote => reply.kind == VoteKind::Real && reply.campaign == self.state.term(),
+            Phase::Vote => is_vote,
         };
-        if !current || !self.state.membership().is_voter(&from) {
+        if !(current || is_late) || !self.state.membership().is_voter(&from) {
             return;
         }
         if reply.granted {
-            self.granted.insert(from);
+            let voters = if is_vote { &mut self.votes } else { &mut self.granted };
+            voters.insert(from);
             self.check_won(now, effects);
         } else if reply.leads_better && self.phase == Phase::PreVote {
             effects.push(become_role(NextRole::Follower, "a voter with a machine further on can lead", None));
@@ -262,20 +270,19 @@ impl Candidate {
             effects.push(become_role(NextRole::Follower, "may not campaign", None));
             return;
         }
-        if !self.state.membership().is_quorum(|id| self.granted.contains(id)) {
+        let is_quorum = |of: &BTreeSet<NodeId>| self.state.membership().is_quorum(|id| of.contains(id));
+        if is_quorum(&self.votes) {
+            // The candidate's own vote counts once it is on disk, like any other vote.
+            if self.state.durability.hard_state_sequence().is_none() {
+                effects.push(become_role(NextRole::Leader, "elected by a majority", None));
+            }
             return;
         }
         let answered = |id: &&NodeId| self.granted.contains(*id) || self.rejected.contains(*id);
         let waits =
             self.waits_for_all.is_some() && !self.state.membership().all_voters().all(|id| answered(&id));
-        match self.phase {
-            Phase::PreVote if waits => {}
-            Phase::PreVote => self.begin_vote(now, effects),
-            // The candidate's own vote counts once it is on disk, like any other vote.
-            Phase::Vote if self.state.durability.hard_state_sequence().is_none() => {
-                effects.push(become_role(NextRole::Leader, "elected by a majority", None));
-            }
-            Phase::Vote => {}
+        if self.phase == Phase::PreVote && !waits && is_quorum(&self.granted) {
+            self.begin_vote(now, effects);
         }
     }
 }

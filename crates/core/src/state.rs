@@ -2,6 +2,7 @@
 //! locked.
 
 pub(crate) mod campaign;
+pub(crate) mod room;
 
 use std::collections::BTreeSet;
 
@@ -77,6 +78,8 @@ pub struct ReplicaState {
     pub(crate) apply: ApplyCursor,
     pub(crate) store_away: bool,
     pub(crate) disk_full: bool,
+    /// Of a full disk's reserve, so many bytes may be used for commands: see [`room`].
+    reserve_left: usize,
     /// Founding members that have not admitted this node yet; a term above zero makes it meaningless.
     unmet: BTreeSet<NodeId>,
     /// The newest replication session. A later leadership of this replica does not use it again, so entries read for an
@@ -114,6 +117,7 @@ impl ReplicaState {
             apply,
             store_away: false,
             disk_full: false,
+            reserve_left: 0,
             unmet: loaded.unmet,
             sessions: ReplicationSession::ZERO,
             requests: 0,
@@ -240,6 +244,7 @@ impl ReplicaState {
         if !self.hard_state_dirty && truncate.is_none() && entries.is_empty() {
             return;
         }
+        self.count_room(&entries);
         let changed = std::mem::take(&mut self.hard_state_dirty);
         let persist = self.durability.issue(now, self.hard_state.clone(), changed, truncate, entries);
         effects.push(Effect::Persist(persist));

@@ -94,7 +94,7 @@ impl Default for NodeConfig {
     }
 }
 
-/// What may change while a node runs.
+/// Bounds and waits of the handles, which may differ from node to node and from start to start.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LiveConfig {

@@ -76,5 +76,7 @@ pub use protocol::Consistency;
 pub use quorate_bridge::{Acceptor, LinkState, LinkStatus, Net, NetFuture, Stream, TokioNet};
 pub use quorate_core::{Entry, EntryKind, Index, NodeId, PeerStatus, Standing, TransferRefusal};
 pub use quorate_store::{ByteCount, Resource, Shortage, Space};
+/// The actor library, in the version and with the features that the actors here were built with.
+pub use ractor;
 pub use ranges::SettingRange;
 pub use restarts::{RESTART_RULES, RestartRule};

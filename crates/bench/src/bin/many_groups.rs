@@ -1,6 +1,7 @@
 //! What groups cost that share their nodes: three nodes in one process, loopback, logs on the disk of the first argument (`.`
 //! without); one group, a hundred, a thousand. The processor time when nothing is asked, then additions by 256 clients that are
-//! spread over the groups, each at the leader of its own. `docs/evidence/groups.md` has the figures.
+//! spread over the groups, each at the leader of its own. Figures are in
+//! `docs/decisions/0043-many-groups.md`.
 
 use std::net::TcpListener;
 use std::time::Duration;

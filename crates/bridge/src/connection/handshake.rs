@@ -91,7 +91,7 @@ impl Handshake {
         // The other side's admission runs before its Hello comes back.
         let limit_ms = self.options.handshake_timeout_ms + self.admission_timeout_ms();
         let mut buffer = BytesMut::with_capacity(1024);
-        let ours = self.hello_frame(expected.unwrap_or_default());
+        let ours = self.hello_frame(PeerKind::Peer, expected.unwrap_or_default());
         let theirs = within(limit_ms, async {
             send(stream, &ours).await?;
             read_hello(stream, &mut buffer).await
@@ -115,7 +115,7 @@ impl Handshake {
         };
         drop(gives_way);
         let place = self.decide(stream, &theirs, Direction::Inbound, None).await?;
-        let ours = self.hello_frame(&theirs.hello.node);
+        let ours = self.hello_frame(theirs.hello.kind, &theirs.hello.node);
         within(self.options.handshake_timeout_ms, send(stream, &ours)).await?;
         Ok(Admitted { peer: peer_info(theirs.hello, stream), buffer, place })
     }
@@ -202,17 +202,23 @@ impl Handshake {
         self.boots.check(them)
     }
 
-    fn hello_frame(&self, expected: &str) -> bytes::Bytes {
+    /// What we say of ourselves to one of this kind. Only a peer is told from which data directory and which start we are: with
+    /// that, any process that asks as a client could tell our peers that it is a later start of this node.
+    fn hello_frame(&self, to: PeerKind, expected: &str) -> bytes::Bytes {
         let us = &self.options.identity;
+        let (incarnation, boot, process) = match to {
+            PeerKind::Peer => (us.incarnation, us.boot, us.process),
+            PeerKind::Client | PeerKind::Joiner => (0, 0, 0),
+        };
         let hello = Hello {
             protocol_min: self.options.protocol_min,
             protocol_max: self.options.protocol_max,
             kind: us.kind,
             cluster: us.cluster,
             node: us.node.clone(),
-            incarnation: us.incarnation,
-            boot: us.boot,
-            process: us.process,
+            incarnation,
+            boot,
+            process,
             fingerprint: us.fingerprint,
             api_address: us.api_address.clone(),
             expected_peer: expected.to_owned(),

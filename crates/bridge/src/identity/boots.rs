@@ -6,6 +6,10 @@ use super::node::{Hello, PeerKind};
 use crate::lock::Lock;
 use std::collections::BTreeMap;
 
+/// More starts than any directory has seen: ten in a second for thirteen years. Such a number is a forgery or a fault, and once
+/// remembered would keep the node out for as long as this process runs.
+const BOOT_MAX: u64 = 1 << 32;
+
 /// The newest start of a node that was admitted.
 #[derive(Debug, Clone, Copy)]
 struct Start {
@@ -40,9 +44,19 @@ impl Boots {
 }
 
 fn check(seen: &BTreeMap<String, Start>, hello: &Hello) -> Result<(), Refusal> {
-    let known = seen.get(&hello.node).filter(|known| known.incarnation == hello.incarnation);
-    let Some(known) = known.filter(|_| hello.kind == PeerKind::Peer) else { return Ok(()) };
+    if hello.kind != PeerKind::Peer {
+        return Ok(());
+    }
     let (node, boot) = (&hello.node, hello.boot);
+    if boot > BOOT_MAX {
+        return Err(Refusal::new(
+            RefusalCode::BadHello,
+            format!("boot {boot} of node {node} cannot be: no directory was started so often"),
+            "find the process that says it is this node",
+        ));
+    }
+    let known = seen.get(node).filter(|known| known.incarnation == hello.incarnation);
+    let Some(known) = known else { return Ok(()) };
     if boot < known.boot {
         return Err(Refusal::new(
             RefusalCode::StaleBoot,

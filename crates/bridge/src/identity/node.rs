@@ -85,9 +85,9 @@ pub struct Hello {
     pub cluster: [u8; 32],
     /// Its node id; empty for a client.
     pub node: String,
-    /// Drawn when its data directory was made.
+    /// Drawn when its data directory was made; 0 in the answer to a client or a joiner.
     pub incarnation: u64,
-    /// Counts its starts.
+    /// Counts its starts; 0 in the answer to a client or a joiner.
     pub boot: u64,
     /// Drawn by its process; 0, and not sent, if it does not tell.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -117,9 +117,9 @@ pub struct PeerInfo {
     pub node: String,
     /// Peer, client or joiner.
     pub kind: PeerKind,
-    /// Drawn when its data directory was made; another incarnation under the same name is another node.
+    /// Drawn when its data directory was made; another incarnation under the same name is another node. 0: a client is not told.
     pub incarnation: u64,
-    /// Counts its starts.
+    /// Counts its starts. 0: a client is not told.
     pub boot: u64,
     /// Its cluster's id.
     pub cluster: [u8; 32],

@@ -299,6 +299,69 @@ async fn a_client_needs_no_name_and_learns_the_cluster() {
     assert_eq!(call(&echo_ref(&client, &label), Say::Number(1)).await.unwrap(), Say::Number(1));
 }
 
+#[derive(serde::Deserialize)]
+struct Hail {
+    hello: Hello,
+}
+
+/// With incarnation and boot of a node, anyone could tell its peers to be a later start of it.
+#[tokio::test]
+async fn a_client_does_not_learn_which_start_of_which_directory_a_node_is() {
+    let b = start(at_boot("b", 3, 7)).await;
+    let said = async |kind: &'static str, node: &str| {
+        let mut stream = TcpStream::connect(address(&b)).await.unwrap();
+        let hello = RawHello { kind, ..RawHello::new(node) };
+        stream.write_all(&hello.frame("quorate-bridge")).await.unwrap();
+        let (kind, body) = raw_frame(&mut stream).await.unwrap();
+        assert_eq!(kind, 1, "a Hello");
+        let Hail { hello } = rmp_serde::from_slice(&body).unwrap();
+        [hello.incarnation, hello.boot, hello.process]
+    };
+    assert_eq!(said("peer", "a").await, [1, 3, 7]);
+    assert_eq!(said("client", "").await, [0, 0, 0]);
+    assert_eq!(said("joiner", "c").await, [0, 0, 0]);
+    b.stop().await;
+}
+
+/// A client outlives the nodes that it talks to: a node that comes back is no twin of itself.
+#[tokio::test]
+async fn a_client_meets_a_node_again_after_its_restart() {
+    let b = start(at_boot("b", 3, 7)).await;
+    let listen = address(&b);
+    let mut client = options("client");
+    (client.identity, client.listen) = (Identity::client(), None);
+    let client = start(client).await;
+    let at = PeerAddress::any_node(listen.clone());
+    let label = at.node.clone();
+    client.add_peer(at).unwrap();
+    up(&client, &label).await;
+    b.stop().await;
+    let mut again = at_boot("b", 4, 8);
+    again.listen = Some(listen);
+    let b = start(again).await;
+    until("it is connected again", || client.link(&label).is_some_and(|link| link.reconnects > 0)).await;
+    up(&client, &label).await;
+    client.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test]
+async fn a_boot_that_no_node_can_have_reached_is_refused_and_the_node_itself_admitted() {
+    let b = start(at_boot("b", 1, 7)).await;
+    let mut stream = TcpStream::connect(address(&b)).await.unwrap();
+    let forged = RawHello { boot: u64::MAX, ..RawHello::new("a") };
+    stream.write_all(&forged.frame("quorate-bridge")).await.unwrap();
+    let (kind, body) = raw_frame(&mut stream).await.unwrap();
+    assert_eq!(kind, 2, "a refusal");
+    assert!(String::from_utf8_lossy(&body).contains("bad_hello"));
+    let a = start(at_boot("a", 5, 1)).await;
+    a.add_peer(PeerAddress::new("b", address(&b))).unwrap();
+    up(&a, "b").await;
+    for bridge in [a, b] {
+        bridge.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn a_joiner_becomes_a_peer() {
     let b = start(options("b")).await;

@@ -61,21 +61,22 @@ impl Follower {
             return;
         }
         // What this node has compacted was committed: the leader has the same entries there (`known-bugs.md` 25).
-        let verified = append.prev.index.plus(append.entries.len() as u64);
-        let new = match self.find_conflict(append, start) {
+        let mut verified = append.prev.index.plus(append.entries.len() as u64);
+        let mut new = match self.find_conflict(append, start) {
             Ok(at) => &append.entries[at..],
             Err(at) => {
                 self.refuse_entries(incoming, at, Notice::Diverged { from: from.clone(), at }, effects);
                 return;
             }
         };
-        // A full disk still takes the no-op of a leader, as it takes term and vote: without an entry of its own term a leader
-        // serves no reads, and with a majority of full disks none would ever be served. A no-op takes a hundred bytes of the
-        // reserve.
-        let takes_room = new.iter().any(|entry| entry.kind != EntryKind::Noop);
-        if takes_room && self.state.disk_full {
-            self.reply(incoming, AppendResult::NoSpace, effects);
-            return;
+        let fits = self.state.fits(term, new);
+        if fits < new.len() {
+            new = &new[..fits];
+            let Some(last) = new.last() else {
+                self.reply(incoming, AppendResult::NoSpace, effects);
+                return;
+            };
+            verified = last.index;
         }
         if !new.is_empty() && !self.append_new(incoming, new, effects) {
             return;

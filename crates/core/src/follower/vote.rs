@@ -32,11 +32,17 @@ impl Follower {
         let up_to_date = self.state.is_up_to_date(request.last);
         let votes = matches!(self.state.standing(), Standing::Voter | Standing::Learner);
         let leads_better = self.state.leads_better(now, request);
+        let vote = self.state.vote_under_way();
+        if request.kind == VoteKind::Pre && vote == Some(&from) {
+            // Its answer is the vote.
+            return;
+        }
+        let is_voting = vote.is_some();
         let granted = match request.kind {
             VoteKind::Pre => {
                 let free = request.forced || !self.hears_leader(now);
                 let new = request.campaign > self.state.term();
-                votes && up_to_date && free && new && !leads_better
+                votes && up_to_date && free && new && !leads_better && !is_voting
             }
             VoteKind::Real => {
                 let given = &self.state.hard_state.voted_for;

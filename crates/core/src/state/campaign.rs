@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{ReplicaState, Standing};
-use crate::ids::Time;
+use crate::ids::{NodeId, Time};
 use crate::message::{MachineProgress, VoteRequest};
 
 /// A machine that has entries to apply and applies none for so many election timeouts counts as stuck, and a leader whose
@@ -22,6 +22,13 @@ impl ReplicaState {
         let stalled = self.durability.oldest_issued_at();
         let limit = self.config.election_timeout.max(self.vote_time());
         self.standing() == Standing::Voter && stalled.is_none_or(|at| now.since(at) < limit)
+    }
+
+    /// Whom the vote is for that is on its way to this disk. That candidate may win with it, so that another campaign would only disturb; and
+    /// pre-votes that are granted meanwhile are answered with the same write, all at one moment: the candidates would split
+    /// the next vote, and with a slow disk the one after it again.
+    pub(crate) fn vote_under_way(&self) -> Option<&NodeId> {
+        self.hard_state.voted_for.as_ref().filter(|_| self.durability.hard_state_sequence().is_some())
     }
 
     /// Whether this node should lead instead of the candidate: its machine is a full window ahead (or past the entry where the

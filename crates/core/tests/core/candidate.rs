@@ -97,6 +97,43 @@ fn bug_06_in_a_vote_only_replies_to_it_count_and_each_once() {
     assert_eq!(becomes(&lost), Some(NextRole::Follower), "two of three said no");
 }
 
+/// n0 has asked for votes in term 4, and none came in time: it asks for pre-votes again.
+fn asks_again() -> Candidate {
+    let (mut candidate, _) = candidate(None, true);
+    candidate.step(Time(1), CandidateEvent::Role(RoleEvent::Persisted(Sequence(1))));
+    let due = candidate.deadline().expect("it has patience");
+    candidate.step(due, CandidateEvent::Role(RoleEvent::Tick));
+    assert_eq!((candidate.phase(), candidate.state().term()), (Phase::PreVote, Term(4)));
+    candidate
+}
+
+#[test]
+fn a_vote_that_took_longer_than_the_patience_of_its_candidate_still_elects_it() {
+    // The voter's disk was slow. Its answer to the next pre-vote waited for the same write, and comes behind the vote.
+    let won = hears(&mut asks_again(), 1, Term(4), reply(VoteKind::Real, Term(4), true));
+    assert_eq!(becomes(&won), Some(NextRole::Leader));
+    for (from, body) in [
+        (1, reply(VoteKind::Real, TERM, true)),
+        (1, reply(VoteKind::Real, Term(5), true)),
+        (1, reply(VoteKind::Real, Term(4), false)),
+        (3, reply(VoteKind::Real, Term(4), true)),
+    ] {
+        let mut candidate = asks_again();
+        let effects = hears(&mut candidate, from, Term(4), body.clone());
+        assert_eq!((becomes(&effects), candidate.phase()), (None, Phase::PreVote), "{body:?} from n{from}");
+    }
+}
+
+#[test]
+fn a_late_vote_counts_for_its_own_term_alone() {
+    let mut candidate = asks_again();
+    hears(&mut candidate, 1, Term(4), reply(VoteKind::Pre, Term(5), true));
+    assert_eq!((candidate.phase(), candidate.state().term()), (Phase::Vote, Term(5)));
+    candidate.step(Time(1), CandidateEvent::Role(RoleEvent::Persisted(Sequence(2))));
+    let effects = hears(&mut candidate, 1, Term(4), reply(VoteKind::Real, Term(4), true));
+    assert_eq!(becomes(&effects), None, "a vote of the term before");
+}
+
 #[test]
 fn a_leader_of_this_term_ends_a_campaign_and_one_of_an_older_term_is_told() {
     let append = Body::AppendEntries(AppendEntries {

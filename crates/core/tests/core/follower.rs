@@ -85,6 +85,31 @@ fn bug_10_a_pre_vote_is_granted_for_a_new_term_alone_and_changes_nothing() {
     }
 }
 
+/// Granted with one slow write, at one moment, to all who asked meanwhile, they would split the next vote.
+#[test]
+fn while_a_vote_is_written_no_pre_vote_is_granted() {
+    let mut follower = follower();
+    let mut hears = |at, event| {
+        let effects = follower.step(Time(at), FollowerEvent::Role(event));
+        let reply = |body: &Body| match body {
+            Body::VoteReply(reply) => (reply.kind, reply.granted),
+            other => panic!("no vote: {other:?}"),
+        };
+        said(&effects).into_iter().map(reply).collect::<Vec<_>>()
+    };
+    assert_eq!(hears(1, message(1, Term(4), request(VoteKind::Real, Term(4), LAST))), []);
+    for from in [2, 1] {
+        let asked = message(from, Term(4), request(VoteKind::Pre, Term(5), LAST));
+        assert_eq!(hears(2, asked), [], "n{from} waits for the write");
+    }
+    let written = hears(3, RoleEvent::Persisted(Sequence(1)));
+    assert_eq!(written, [(VoteKind::Real, true), (VoteKind::Pre, false)], "to n1 its vote alone, to n2 no");
+    for from in [2, 1] {
+        let asked = message(from, Term(4), request(VoteKind::Pre, Term(5), LAST));
+        assert_eq!(hears(4, asked), [(VoteKind::Pre, true)], "n{from} may win the next term");
+    }
+}
+
 /// An answer to an earlier request must not be taken for one to this: neither in this process nor after a restart.
 #[test]
 fn bug_55_each_read_is_asked_for_with_a_number_of_its_own() {

@@ -2,7 +2,7 @@
 
 use crate::script::{Lab, Link, scenarios};
 use crate::world::name;
-use quorate_core::{Body, Notice, Refusal, RoleEvent, Standing, Term};
+use quorate_core::{Body, Index, Notice, Refusal, RoleEvent, Standing, Term};
 
 #[test]
 fn rule_05_a_request_of_a_new_boot_voids_what_an_older_boot_acknowledged() {
@@ -311,4 +311,70 @@ fn rule_16_a_follower_without_space_acknowledges_nothing_new_and_still_votes() {
         lab.heartbeat(2);
     }
     assert_eq!(lab.terms(1), lab.terms(2));
+}
+
+/// n0 has appended a command that n1 and n2, whose disks are full, did not take, and leads a new term.
+fn a_command_left_before_a_no_op(bytes: usize, full_since: impl Fn(&mut Lab)) -> Lab {
+    let mut lab = Lab::elected(3);
+    for at in [1, 2] {
+        lab.common(at, RoleEvent::DiskFull(true));
+    }
+    lab.propose_bytes(0, vec![7; bytes].into());
+    lab.settle();
+    assert_eq!((lab.last(0), lab.last(1), lab.last(2)), (2, 1, 1), "full disks take no command of this term");
+    full_since(&mut lab);
+    lab.restart(0);
+    lab.elect(0);
+    lab.read(0, 1);
+    for _ in 0..30 {
+        lab.heartbeat(0);
+    }
+    lab
+}
+
+#[test]
+fn rule_16_a_full_disk_takes_what_an_earlier_leader_left_before_a_no_op() {
+    let mut lab = a_command_left_before_a_no_op(1_000, |_| {});
+    assert_eq!(
+        lab.nodes[0].reads.get(&1),
+        Some(&Some(Index(3))),
+        "the no-op is committed, and reads are answered"
+    );
+    lab.propose(0, "y");
+    lab.settle();
+    assert_eq!((lab.last(0), lab.last(1), lab.last(2)), (4, 3, 3), "what comes after it has no place");
+    // The next leader finds a command before its no-op again, and this one has a place, too: it is small.
+    lab.restart(0);
+    lab.elect(0);
+    assert_eq!((lab.commit(0), lab.last(1), lab.last(2)), (5, 5, 5));
+}
+
+#[test]
+fn rule_16_what_full_disks_take_is_bounded_through_restarts() {
+    let large = a_command_left_before_a_no_op(300 << 10, |_| {});
+    assert_eq!((large.last(1), large.last(2)), (1, 1), "more than a full disk takes");
+    let restarted = a_command_left_before_a_no_op(1_000, |lab| {
+        for at in [1, 2] {
+            lab.restart(at);
+            lab.common(at, RoleEvent::DiskFull(true));
+        }
+    });
+    assert_eq!(
+        (restarted.last(1), restarted.last(2)),
+        (1, 1),
+        "nothing was appended with room since the start"
+    );
+    // Two of 150 KiB are more than the bound, in whichever terms they come.
+    let mut lab = a_command_left_before_a_no_op(150 << 10, |_| {});
+    assert_eq!((lab.commit(0), lab.last(1)), (3, 3));
+    lab.propose_bytes(0, vec![7; 150 << 10].into());
+    lab.settle();
+    lab.restart(0);
+    lab.elect(0);
+    assert_eq!((lab.last(1), lab.last(2)), (3, 3));
+    lab.common(1, RoleEvent::DiskFull(false));
+    for _ in 0..30 {
+        lab.heartbeat(0);
+    }
+    assert_eq!((lab.commit(0), lab.last(1), lab.last(2)), (5, 5, 3), "there is room again");
 }

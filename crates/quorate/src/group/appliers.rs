@@ -9,7 +9,7 @@ use ractor::{ActorRef, RpcReplyPort};
 
 use crate::applier::actor::{ApplierStart, NOT_RESTORED, start as start_applier};
 use crate::gauge::Gauge;
-use crate::group::faults::{FORGOTTEN, REPEAT};
+use crate::group::faults::REPEAT;
 use crate::group::state::{Child, GroupState, JOIN_MAX};
 use crate::messages::applier::{ApplierMessage, ApplierRef};
 use crate::messages::group::GroupMessage;
@@ -147,9 +147,7 @@ impl GroupState {
 
     fn faulted_on_majority(&mut self) -> Option<u64> {
         let now = self.start.cx.clock.now();
-        let index = self.membership.as_ref().and_then(|m| self.faults.of_majority(m, now))?;
-        self.faulted_at = now;
-        Some(index)
+        self.membership.as_ref().and_then(|m| self.faults.of_majority(m, now))
     }
 
     /// Tells the peers that the machine of this node is down, if it is, now and every second.
@@ -167,9 +165,9 @@ impl GroupState {
 
     pub(super) fn repeat_fault(&mut self, me: &ActorRef<GroupMessage>) {
         self.repeats_fault = false;
-        let is_over = self.faulted_on_majority().is_none()
-            && self.start.cx.clock.now().since(self.faulted_at) > FORGOTTEN;
-        if is_over && let Condition::Faulted(index) = self.condition {
+        if let Condition::Faulted(index) = self.condition
+            && self.faults.are_over(self.membership.as_ref(), self.start.cx.clock.now())
+        {
             tracing::info!(node = %self.start.cx.node, group = %self.start.cx.name, index, "group takes commands again");
             self.condition = Condition::Open;
             self.publish(me);

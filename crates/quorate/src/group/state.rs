@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quorate_core::{Boot, Epoch, Incarnation, Membership, NodeId, RoleEvent, Term, Time};
+use quorate_core::{Boot, Epoch, Incarnation, Membership, NodeId, RoleEvent, Term};
 use quorate_store::LoadedGroup;
 use ractor::{ActorCell, ActorRef};
 use tokio::task::JoinHandle;
@@ -62,8 +62,6 @@ pub(crate) struct GroupState {
     /// Appliers that did not start or restore their machine, counted from the last one that did.
     pub(super) failed_starts: u32,
     pub(super) faults: Faults,
-    /// When a majority's machines were down at one entry, as far as is known; the actor's start if never since.
-    pub(super) faulted_at: Time,
     /// A timer runs that repeats a fault.
     pub(super) repeats_fault: bool,
     pub(super) fault_here: Option<u64>,
@@ -105,7 +103,6 @@ impl GroupState {
             poison: Arc::default(),
             failed_starts: 0,
             faults,
-            faulted_at: now,
             repeats_fault: false,
             fault_here: before.fault_here,
             halted: before.halted.filter(|_| before.fault_here.is_some()),

@@ -13,6 +13,10 @@ use super::snapshot::{RestoreError, Snapshot, SnapshotReader};
 /// [`ApplyContext::seed`]), iterates no `HashMap`, reads no file, and sums no floats whose order may differ. It does not
 /// panic: a refusal is a reply. A panic costs this replica its machine ([`Fault`](super::Fault)), and all replicas panic alike.
 ///
+/// The log is replayed at every start, so `apply` must always do what it once did with a command, and the machine that
+/// [`Node::group`](crate::Node::group) is given must be the same each time. A new rule is a new variant. Nothing notices a replica
+/// that has another state because of it.
+///
 /// The four types travel in MessagePack maps with named fields, so fields and variants may be added: give new fields
 /// `#[serde(default)]`, and propose a new variant only once every node runs a build that knows it (see
 /// [`OnUnreadable`](super::OnUnreadable)). Byte strings want [`bytes::Bytes`] or `serde_bytes`; `Option<Option<T>>` does not survive

@@ -90,7 +90,10 @@ impl Node {
     }
 
     /// Opens a group and gives a handle to it. Every node of the cluster opens the groups it takes part in; a group is
-    /// the same on all nodes by its name. `machine` is its state before the first command, alike on every node.
+    /// the same on all nodes by its name.
+    ///
+    /// `machine` is the group's state before its first command. It must be the same on every node and at every start, for the log is
+    /// replayed from it each time; nothing checks that. Settings belong into commands.
     pub async fn group<M: StateMachine>(&self, name: &str, machine: M) -> Result<GroupHandle<M>, GroupError> {
         quorate_core::check_name(name)?;
         let machine = factory_of(machine)

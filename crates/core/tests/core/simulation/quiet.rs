@@ -145,9 +145,10 @@ impl Cluster {
                 Some(Limits::SLOW_DISKS)
             }
             Quiet::SlowDisk => {
-                // Without this one the others must be a majority. Where they need its vote, a candidate with a quick disk does
-                // not wait for it (`docs/proof.md`, limits).
-                let at = voter.filter(|at| self.is_spare(*at))?;
+                let at = voter?;
+                if !self.is_spare(at) {
+                    self.coverage.note("the others need the slow one");
+                }
                 self.slow_disks(Some(at));
                 Some(Limits::SLOW_DISKS)
             }

@@ -34,7 +34,7 @@ use run::{run, run_with};
 
 const REPLAY: &str = "cargo test -p quorate-testkit --test testkit -- --nocapture many_seeds";
 /// Seeds of a normal run.
-const SEEDS: u64 = 48;
+const SEEDS: u64 = 60;
 
 /// What these must have met, or they prove little.
 const SOMETIMES: &[&str] = &[
