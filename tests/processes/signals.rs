@@ -122,7 +122,7 @@ impl Starting {
             command(directory.path(), &SERVE).stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
         let log = BufReader::new(child.stderr.take().context("it is piped")?);
         let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits())?;
-        // A pipe that nobody reads is not opened so.
+        // A pipe that no one reads is not opened so.
         let open = || OpenOptions::new().write(true).custom_flags(nonblocking).open(&version).ok();
         let (pipe, _) = until("it reads its database", PATIENCE, open)?;
         Ok(Self { directory, child, pipe, log })

@@ -57,7 +57,7 @@ impl Signals {
         let listen = |kind| signal(kind).map_err(|source| ServeError::Signals { source });
         let hang_up = SignalKind::hangup();
         warn_of_blocked();
-        // Nobody waits for it; that it is handled is enough.
+        // No one waits for it: that it is handled is enough.
         drop(listen(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
         Ok(Self {
             told: false,
