@@ -21,9 +21,10 @@ impl Opening {
         self.make_database()
     }
 
-    /// Whether the anchor says that nothing was ever acknowledged here, and nothing of it is damaged.
+    /// Whether the anchor says that nothing was ever acknowledged here. A damaged sector of its identity is that of a start that ended
+    /// while it wrote there that the database is made: until both sectors say so, nothing is acknowledged.
     fn is_blank(&self) -> bool {
-        self.anchor.groups.is_empty() && self.damage.bad.is_empty()
+        self.anchor.groups.is_empty()
     }
 
     /// Refuses to set the only copy of a log aside: without it nothing is left to recover from.
