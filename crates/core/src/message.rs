@@ -207,6 +207,19 @@ impl Body {
     }
 }
 
+impl Message {
+    /// Whether its sender recovers from lost entries, as far as the message says: where it refuses a vote and where it answers a leader.
+    /// One that campaigns or leads does not.
+    pub fn says_recovering(&self) -> Option<bool> {
+        match &self.body {
+            Body::VoteReply(reply) => Some(reply.recovering),
+            Body::AppendReply(reply) => Some(reply.recovering),
+            Body::VoteRequest(_) | Body::AppendEntries(_) => Some(false),
+            Body::TimeoutNow | Body::ReadIndexRequest(_) | Body::ReadIndexReply(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} -> {} {} term={}", self.from, self.to, self.body.name(), self.term)?;

@@ -179,6 +179,10 @@ fn a_follower_that_recovers_says_so_where_it_refuses_a_vote() {
         let effects = follower.step(Time(1), FollowerEvent::Role(asked));
         let [Body::VoteReply(reply)] = said(&effects)[..] else { panic!("one reply: {effects:?}") };
         assert_eq!((reply.granted, reply.recovering), (!recovering, recovering));
+        let Some(Effect::Send(sent)) = effects.iter().find(|effect| matches!(effect, Effect::Send(_))) else {
+            panic!("it is sent: {effects:?}")
+        };
+        assert_eq!(sent.says_recovering(), Some(recovering));
     }
 }
 

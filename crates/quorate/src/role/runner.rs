@@ -105,8 +105,10 @@ impl<R: CoreRole> Runner<R> {
     /// Steps what every role hears, or passes it on to Group if this role ended.
     pub(crate) fn step_event(&mut self, event: RoleEvent) -> Effects {
         let now = self.cx.clock.now();
-        if let RoleEvent::Message(message) = &event {
-            self.cx.recovering.hear(message);
+        if let RoleEvent::Message(message) = &event
+            && let Some(recovers) = message.says_recovering()
+        {
+            self.cx.recovering.hear(&message.from, recovers);
         }
         if let Some(role) = &mut self.role {
             return role.role_event(now, event);
