@@ -207,19 +207,6 @@ impl Body {
     }
 }
 
-impl Message {
-    /// Whether its sender recovers from lost entries, as far as the message says: where it refuses a vote and where it answers a leader.
-    /// One that campaigns or leads does not.
-    pub fn says_recovering(&self) -> Option<bool> {
-        match &self.body {
-            Body::VoteReply(reply) => Some(reply.recovering),
-            Body::AppendReply(reply) => Some(reply.recovering),
-            Body::VoteRequest(_) | Body::AppendEntries(_) => Some(false),
-            Body::TimeoutNow | Body::ReadIndexRequest(_) | Body::ReadIndexReply(_) => None,
-        }
-    }
-}
-
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} -> {} {} term={}", self.from, self.to, self.body.name(), self.term)?;
@@ -314,6 +301,17 @@ const HEAD_BYTES_MAX: usize = 2048;
 const HEAD_DEPTH_MAX: usize = 32;
 
 impl Message {
+    /// Whether its sender recovers from lost entries, as far as the message says: where it refuses a vote and where it answers a leader.
+    /// One that campaigns or leads does not.
+    pub fn says_recovering(&self) -> Option<bool> {
+        match &self.body {
+            Body::VoteReply(reply) => Some(reply.recovering),
+            Body::AppendReply(reply) => Some(reply.recovering),
+            Body::VoteRequest(_) | Body::AppendEntries(_) => Some(false),
+            Body::TimeoutNow | Body::ReadIndexRequest(_) | Body::ReadIndexReply(_) => None,
+        }
+    }
+
     /// Whether entries came with it.
     pub fn has_entries(&self) -> bool {
         matches!(&self.body, Body::AppendEntries(append) if !append.entries.is_empty())
