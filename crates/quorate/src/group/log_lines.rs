@@ -62,7 +62,10 @@ impl GroupState {
         };
         let (node, group, term) = (&self.start.cx.node, &self.start.cx.name, self.leader.1);
         let (connected, missing) = self.voters_by_link();
-        tracing::warn!(%node, %group, %term, leaderless_ms = millis(silent), connected, missing, "no leader");
+        // That this node recovers is a line of its start.
+        let recovering = list(self.start.cx.recovering.names());
+        let leaderless_ms = millis(silent);
+        tracing::warn!(%node, %group, %term, leaderless_ms, connected, missing, recovering, "no leader");
         look_again(me, Some(look));
     }
 
@@ -83,9 +86,12 @@ impl GroupState {
                 }
             }
         }
-        let list = |names: Vec<String>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         (list(connected), list(missing))
     }
+}
+
+fn list(names: Vec<String>) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn look_again(me: &ActorRef<GroupMessage>, look: Option<LookAgain>) {

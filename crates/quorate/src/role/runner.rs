@@ -105,6 +105,11 @@ impl<R: CoreRole> Runner<R> {
     /// Steps what every role hears, or passes it on to Group if this role ended.
     pub(crate) fn step_event(&mut self, event: RoleEvent) -> Effects {
         let now = self.cx.clock.now();
+        if let RoleEvent::Message(message) = &event
+            && let Some(recovers) = message.says_recovering()
+        {
+            self.cx.recovering.hear(&message.from, recovers);
+        }
         if let Some(role) = &mut self.role {
             return role.role_event(now, event);
         }
@@ -233,6 +238,7 @@ impl<R: CoreRole> Runner<R> {
             members: state.membership().members.iter().map(member).collect(),
             peers: Vec::new(),
             waits_for: state.unmet().map(ToString::to_string).collect(),
+            recovering: self.cx.recovering.names(),
         })
     }
 
