@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use quorate_core::NodeId;
 
@@ -9,11 +10,15 @@ use crate::lock::lock;
 
 /// Written by the role, read by who is asked why there is no leader. What it says is as old as the last message of each peer.
 #[derive(Debug, Default)]
-pub(crate) struct RecoveringPeers(Mutex<BTreeSet<NodeId>>);
+pub(crate) struct RecoveringPeers {
+    peers: Mutex<BTreeSet<NodeId>>,
+    /// This node itself.
+    here: AtomicBool,
+}
 
 impl RecoveringPeers {
     pub(crate) fn hear(&self, peer: &NodeId, recovers: bool) {
-        let mut known = lock(&self.0);
+        let mut known = lock(&self.peers);
         if !recovers {
             known.remove(peer);
         } else if !known.contains(peer) {
@@ -21,8 +26,19 @@ impl RecoveringPeers {
         }
     }
 
+    /// Told after each step of the role.
+    pub(crate) fn set_here(&self, recovers: bool) {
+        self.here.store(recovers, Ordering::Relaxed);
+    }
+
     pub(crate) fn names(&self) -> Vec<String> {
-        lock(&self.0).iter().map(ToString::to_string).collect()
+        lock(&self.peers).iter().map(ToString::to_string).collect()
+    }
+
+    /// The same with this node, if it recovers.
+    pub(crate) fn with(&self, me: &NodeId) -> Vec<String> {
+        let here = self.here.load(Ordering::Relaxed).then(|| me.to_string());
+        here.into_iter().chain(self.names()).collect()
     }
 }
 
@@ -40,5 +56,7 @@ mod tests {
         assert_eq!(peers.names(), ["node1", "node2"]);
         say("node2", false);
         assert_eq!(peers.names(), ["node1"]);
+        peers.set_here(true);
+        assert_eq!(peers.with(&NodeId::new("node0").expect("a name")), ["node0", "node1"]);
     }
 }

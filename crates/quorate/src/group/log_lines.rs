@@ -62,8 +62,7 @@ impl GroupState {
         };
         let (node, group, term) = (&self.start.cx.node, &self.start.cx.name, self.leader.1);
         let (connected, missing) = self.voters_by_link();
-        // That this node recovers is a line of its start.
-        let recovering = list(self.start.cx.recovering.names());
+        let recovering = list(&self.start.cx.recovering.with(node));
         let leaderless_ms = millis(silent);
         tracing::warn!(%node, %group, %term, leaderless_ms, connected, missing, recovering, "no leader");
         look_again(me, Some(look));
@@ -86,11 +85,11 @@ impl GroupState {
                 }
             }
         }
-        (list(connected), list(missing))
+        (list(&connected), list(&missing))
     }
 }
 
-fn list(names: Vec<String>) -> String {
+fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 

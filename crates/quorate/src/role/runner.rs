@@ -9,7 +9,7 @@ use std::sync::Arc;
 use quorate_core::{
     Become, Candidate, CandidateEvent, Effect, Effects, Entry, Epoch, Follower, FollowerEvent, Index, Leader,
     LeaderEvent, Message, Notice, ReadId, Reader, ReplicaState, ReplicationSession, ReplicatorEvent,
-    RoleEvent, Time,
+    RoleEvent, Standing, Time,
 };
 use quorate_store::{StoreError, StoreRequest};
 use ractor::{ActorRef, Message as ActorMessage};
@@ -207,6 +207,7 @@ impl<R: CoreRole> Runner<R> {
     ) {
         if let Some(role) = &self.role {
             self.cx.replay.stepped(role.state());
+            self.cx.recovering.set_here(role.state().standing() == Standing::Recovering);
         }
         let now = self.cx.clock.now();
         let deadline = self.role.as_ref().and_then(CoreRole::deadline);
