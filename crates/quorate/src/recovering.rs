@@ -1,28 +1,31 @@
 //! Which peers have said that they recover, for the reasons why there is no leader. Nothing is decided by it.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use quorate_core::NodeId;
-
-use crate::lock::lock;
+use tokio::sync::watch;
 
 /// Written by the role, read by who is asked why there is no leader. What it says is as old as the last message of each peer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RecoveringPeers {
-    peers: Mutex<BTreeSet<NodeId>>,
+    peers: watch::Sender<BTreeSet<NodeId>>,
     /// This node itself.
     here: AtomicBool,
 }
 
 impl RecoveringPeers {
+    pub(crate) fn new() -> Self {
+        Self { peers: watch::channel(BTreeSet::new()).0, here: AtomicBool::new(false) }
+    }
+
     pub(crate) fn hear(&self, peer: &NodeId, recovers: bool) {
-        let mut known = lock(&self.peers);
-        if !recovers {
-            known.remove(peer);
-        } else if !known.contains(peer) {
-            known.insert(peer.clone());
+        // Most messages say what is known.
+        if self.peers.borrow().contains(peer) != recovers {
+            let change = |known: &mut BTreeSet<NodeId>| {
+                if recovers { known.insert(peer.clone()) } else { known.remove(peer) }
+            };
+            self.peers.send_if_modified(change);
         }
     }
 
@@ -32,7 +35,7 @@ impl RecoveringPeers {
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
-        lock(&self.peers).iter().map(ToString::to_string).collect()
+        self.peers.borrow().iter().map(ToString::to_string).collect()
     }
 
     /// The same with this node, if it recovers.
@@ -48,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_peer_recovers_from_when_it_says_so_until_it_says_otherwise() {
-        let peers = RecoveringPeers::default();
+        let peers = RecoveringPeers::new();
         let say = |peer: &str, recovers| peers.hear(&NodeId::new(peer).expect("a name"), recovers);
         say("node2", true);
         say("node1", true);

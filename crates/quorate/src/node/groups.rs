@@ -69,7 +69,7 @@ impl NodeState {
             disk: owner.store.clone(),
             bridge: owner.bridge.clone(),
             replay: Arc::default(),
-            recovering: RecoveringPeers::default(),
+            recovering: RecoveringPeers::new(),
             route,
         });
         let start = GroupStart {
