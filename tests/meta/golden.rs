@@ -92,7 +92,13 @@ fn log_id(term: u64, index: u64) -> LogId {
 fn bodies() -> Vec<(&'static str, Body)> {
     let request =
         |kind, forced| VoteRequest { kind, campaign: Term(8), last: log_id(7, 300), forced, applied: None };
-    let reply = |kind, granted| VoteReply { kind, campaign: Term(8), granted, leads_better: false };
+    let reply = |kind, granted| VoteReply {
+        kind,
+        campaign: Term(8),
+        granted,
+        leads_better: false,
+        recovering: false,
+    };
     let append = |entries| AppendEntries {
         session: ReplicationSession(5),
         prev: log_id(0, 0),
@@ -115,6 +121,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
     let of_machine = Some(MachineProgress { index: Index(290), stuck: true });
     let yields = VoteRequest { applied: of_machine, ..request(VoteKind::Pre, false) };
     let better = VoteReply { leads_better: true, ..reply(VoteKind::Pre, false) };
+    let recovers = VoteReply { recovering: true, ..reply(VoteKind::Pre, false) };
     let matched = answer(AppendResult::Matched { index: Index(3) });
     let of_all = AppendReply {
         recovering: true,
@@ -126,6 +133,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
     vec![
         ("pre-vote-request-applied", Body::VoteRequest(yields)),
         ("pre-vote-reply-leads-better", Body::VoteReply(better)),
+        ("pre-vote-reply-recovering", Body::VoteReply(recovers)),
         ("append-reply-whole", Body::AppendReply(of_all)),
         ("pre-vote-request", Body::VoteRequest(request(VoteKind::Pre, false))),
         ("vote-request", Body::VoteRequest(request(VoteKind::Real, true))),

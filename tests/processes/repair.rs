@@ -14,6 +14,7 @@ use quorate_tests::wait::{PATIENCE, until};
 use tempfile::TempDir;
 
 use crate::cluster::Cluster;
+use crate::http::Sent;
 use crate::load::{Load, next_random};
 
 /// Damage per seed; `.ci/disk` takes more seeds.
@@ -30,6 +31,37 @@ fn rule_06_bug_70_bug_71_whatever_file_was_damaged_the_node_mends_itself() -> Re
         })?;
     }
     Ok(())
+}
+
+/// Every link is up, and "none" was all that was said. What is said instead helps.
+#[test]
+fn a_majority_that_recovers_is_named_and_its_databases_can_be_put_back() -> Result<()> {
+    let mut cluster = Cluster::start(3)?;
+    let put = cluster.http(0, PATIENCE).send("PUT", "/v1/kv/k", "", "v");
+    ensure!(matches!(put, Sent::Answer { status: 200, .. }), "{put:?}");
+    cluster.end_all()?;
+    let version = std::fs::read(cluster.data(0).join("db/version"))?;
+    for at in [0, 1] {
+        std::fs::remove_file(cluster.data(at).join("db/version"))?;
+    }
+    (0..3).try_for_each(|at| cluster.spawn(at))?;
+    let said =
+        |at: usize, words: &str| match cluster.http(at, PATIENCE).send("GET", "/readyz?verbose", "", "") {
+            Sent::Answer { body, .. } => String::from_utf8_lossy(&body).contains(words).then_some(()),
+            Sent::Unsent | Sent::Lost => None,
+        };
+    let both = "node0, node1 recover and give no vote; no majority of the voters is left";
+    until("the third names them", PATIENCE, || said(2, both))?;
+    until("one of them names itself", PATIENCE, || said(0, "node0 recovers and gives no vote"))?;
+    for at in [0, 1] {
+        cluster.end(at)?;
+        let data = cluster.data(at);
+        std::fs::rename(data.join("db"), data.join("db.unused"))?;
+        std::fs::rename(data.join("db.damaged-1"), data.join("db"))?;
+        std::fs::write(data.join("db/version"), &version)?;
+    }
+    cluster.start_all()?;
+    cluster.end_all()
 }
 
 /// What is done to a file.

@@ -233,7 +233,7 @@ impl Candidate {
         };
         let granted = free && self.state.is_up_to_date(request.last);
         let VoteRequest { kind, campaign, .. } = *request;
-        let reply = Body::VoteReply(VoteReply { kind, campaign, granted, leads_better });
+        let reply = Body::VoteReply(VoteReply { kind, campaign, granted, leads_better, recovering: false });
         let message = self.state.message(from, reply);
         self.state.send_after_hard_state(message, effects);
     }

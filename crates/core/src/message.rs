@@ -95,6 +95,10 @@ pub struct VoteReply {
     /// In a pre-vote: refused because the sender's machine has come much further, and it could lead as well.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leads_better: bool,
+    /// Refused because the sender lost entries and takes part in no election (`safety.md` 5). For who looks for the reason why there is
+    /// no leader: nothing is decided by it. Only said when it is so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recovering: bool,
 }
 
 /// AppendEntries of the paper: entries from the leader, or without any its heartbeat.
@@ -213,7 +217,8 @@ impl fmt::Display for Message {
             }
             Body::VoteReply(v) => {
                 write!(f, " campaign={} granted={}", v.campaign, v.granted)?;
-                if v.leads_better { write!(f, " leads_better") } else { Ok(()) }
+                write!(f, "{}", if v.leads_better { " leads_better" } else { "" })?;
+                if v.recovering { write!(f, " recovering") } else { Ok(()) }
             }
             Body::AppendEntries(a) => {
                 write!(f, " prev={} commit={} round={}", a.prev, a.commit, a.round)?;
@@ -296,6 +301,17 @@ const HEAD_BYTES_MAX: usize = 2048;
 const HEAD_DEPTH_MAX: usize = 32;
 
 impl Message {
+    /// Whether its sender recovers from lost entries, as far as the message says: where it refuses a vote and where it answers a leader.
+    /// One that campaigns or leads does not.
+    pub fn says_recovering(&self) -> Option<bool> {
+        match &self.body {
+            Body::VoteReply(reply) => Some(reply.recovering),
+            Body::AppendReply(reply) => Some(reply.recovering),
+            Body::VoteRequest(_) | Body::AppendEntries(_) => Some(false),
+            Body::TimeoutNow | Body::ReadIndexRequest(_) | Body::ReadIndexReply(_) => None,
+        }
+    }
+
     /// Whether entries came with it.
     pub fn has_entries(&self) -> bool {
         matches!(&self.body, Body::AppendEntries(append) if !append.entries.is_empty())

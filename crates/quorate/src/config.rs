@@ -100,7 +100,7 @@ impl Default for NodeConfig {
 pub struct LiveConfig {
     /// Proposals of one group that may be under way from this node.
     pub proposals_max: usize,
-    /// Queries of one group that may be under way from this node.
+    /// Linearizable queries of one group that may be under way from this node, and as many stale ones beside them.
     pub queries_max: usize,
     /// How long a proposal or query waits for its answer if the caller names no deadline, in milliseconds.
     pub call_timeout_ms: u64,

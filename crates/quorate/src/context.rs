@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::host::workers::Workers;
 use crate::messages::store::StoreMessage;
 use crate::protocol::{GroupProtocol, exposed_name};
+use crate::recovering::RecoveringPeers;
 use crate::replay::ReplayMark;
 use crate::route_watch::{RouteReceiver, RouteSender};
 
@@ -36,6 +37,8 @@ pub(crate) struct GroupContext {
     pub(crate) bridge: Option<BridgeHandle>,
     /// How far the machine must have come before it answers stale queries.
     pub(crate) replay: Arc<ReplayMark>,
+    /// Peers that say that they recover.
+    pub(crate) recovering: RecoveringPeers,
     /// Written by the group's actor alone.
     pub(crate) route: RouteSender,
 }

@@ -41,6 +41,7 @@ mod node;
 mod ports;
 mod protocol;
 mod ranges;
+mod recovering;
 mod replay;
 mod restarts;
 mod role;

@@ -59,7 +59,8 @@ impl Follower {
         }
         self.state.persist(now, None, Vec::new(), effects);
         let VoteRequest { kind, campaign, .. } = *request;
-        let reply = VoteReply { kind, campaign, granted, leads_better };
+        let recovering = self.state.hard_state.recovering;
+        let reply = VoteReply { kind, campaign, granted, leads_better, recovering };
         let reply = self.state.message(from, Body::VoteReply(reply));
         self.state.send_after_hard_state(reply, effects);
     }

@@ -319,7 +319,7 @@ impl Leader {
 
     fn refuse_vote(&mut self, from: NodeId, request: &VoteRequest, effects: &mut Effects) {
         let VoteRequest { kind, campaign, .. } = *request;
-        let reply = VoteReply { kind, campaign, granted: false, leads_better: false };
+        let reply = VoteReply { kind, campaign, granted: false, leads_better: false, recovering: false };
         let message = self.state.message(from, Body::VoteReply(reply));
         self.state.send_after_hard_state(message, effects);
     }

@@ -170,6 +170,22 @@ fn bug_23_only_the_leader_of_this_term_hands_over_and_only_to_a_voter() {
     }
 }
 
+/// Who looks for the reason why there is no leader learns it so.
+#[test]
+fn a_follower_that_recovers_says_so_where_it_refuses_a_vote() {
+    for recovering in [false, true] {
+        let (mut follower, _) = Follower::start(recovering_if(recovering), Time(0));
+        let asked = message(1, TERM, request(VoteKind::Pre, TERM.next(), LAST));
+        let effects = follower.step(Time(1), FollowerEvent::Role(asked));
+        let [Body::VoteReply(reply)] = said(&effects)[..] else { panic!("one reply: {effects:?}") };
+        assert_eq!((reply.granted, reply.recovering), (!recovering, recovering));
+        let Some(Effect::Send(sent)) = effects.iter().find(|effect| matches!(effect, Effect::Send(_))) else {
+            panic!("it is sent: {effects:?}")
+        };
+        assert_eq!(sent.says_recovering(), Some(recovering));
+    }
+}
+
 /// The chain hash before a conflict may be on disk alone: it is read, and only what was asked for is taken.
 #[test]
 fn a_conflict_below_memory_takes_the_place_that_was_read() {

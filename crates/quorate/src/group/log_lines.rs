@@ -62,7 +62,9 @@ impl GroupState {
         };
         let (node, group, term) = (&self.start.cx.node, &self.start.cx.name, self.leader.1);
         let (connected, missing) = self.voters_by_link();
-        tracing::warn!(%node, %group, %term, leaderless_ms = millis(silent), connected, missing, "no leader");
+        let recovering = list(&self.start.cx.recovering.with(node));
+        let leaderless_ms = millis(silent);
+        tracing::warn!(%node, %group, %term, leaderless_ms, connected, missing, recovering, "no leader");
         look_again(me, Some(look));
     }
 
@@ -83,9 +85,12 @@ impl GroupState {
                 }
             }
         }
-        let list = |names: Vec<String>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        (list(connected), list(missing))
+        (list(&connected), list(&missing))
     }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn look_again(me: &ActorRef<GroupMessage>, look: Option<LookAgain>) {

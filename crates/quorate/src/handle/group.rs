@@ -103,9 +103,12 @@ impl<M> GroupHandle<M> {
         status(&self.inner.name, &self.inner.node, route).await
     }
 
-    /// Permits for proposals and for queries that are free: all of them when no call is under way.
+    /// Permits for proposals and for queries that are free, of linearizable or of stale ones, whichever are fewer: all of them
+    /// when no call is under way.
     pub fn free_permits(&self) -> (usize, usize) {
-        (self.inner.proposals.available_permits(), self.inner.queries.available_permits())
+        let queries =
+            [&self.inner.queries, &self.inner.stale_queries].map(|places| places.available_permits());
+        (self.inner.proposals.available_permits(), queries[0].min(queries[1]))
     }
 }
 

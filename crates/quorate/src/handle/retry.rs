@@ -35,6 +35,8 @@ pub(crate) struct HandleInner {
     pub(crate) command_bytes_max: usize,
     pub(crate) proposals: Arc<Semaphore>,
     pub(crate) queries: Arc<Semaphore>,
+    /// As many places again: a stale query waits for no one, and must not wait for those that do.
+    pub(crate) stale_queries: Arc<Semaphore>,
     /// Dropped with the last handle: the node of [`Node::single_memory`](crate::Node::single_memory) ends with it.
     pub(crate) keep_alive: OnceLock<Box<dyn Any + Send + Sync>>,
 }
@@ -151,7 +153,11 @@ impl HandleInner {
         consistency: Consistency,
         deadline: Instant,
     ) -> Result<Answered<A>, QueryError> {
-        let Ok(permit) = self.queries.clone().try_acquire_owned() else {
+        let places = match consistency {
+            Consistency::Linearizable => &self.queries,
+            Consistency::Stale => &self.stale_queries,
+        };
+        let Ok(permit) = places.clone().try_acquire_owned() else {
             return Err(QueryError::Busy { in_flight: self.live.queries_max });
         };
         let (sender, answer) = oneshot::channel();
@@ -264,8 +270,25 @@ mod tests {
             command_bytes_max: 1 << 20,
             proposals: Arc::new(Semaphore::new(1)),
             queries: Arc::new(Semaphore::new(1)),
+            stale_queries: Arc::new(Semaphore::new(1)),
             keep_alive: OnceLock::new(),
         }
+    }
+
+    /// They shared their places: callers that waited for a machine which replays kept out those that would have waited for no one.
+    #[tokio::test(start_paused = true)]
+    async fn queries_that_wait_take_no_place_of_a_stale_one() {
+        let routes = RouteSender::new();
+        let handle = handle(&routes);
+        let _waits = handle.queries.clone().try_acquire_owned().expect("there is one place");
+        let ask = |consistency| {
+            let deadline = Instant::now() + Duration::from_secs(1);
+            handle.query_with_retry::<(), ()>((), consistency, deadline)
+        };
+        let refused = ask(Consistency::Linearizable).await.err();
+        assert_eq!(refused, Some(QueryError::Busy { in_flight: 4_096 }));
+        let refused = ask(Consistency::Stale).await.err();
+        assert!(!matches!(refused, Some(QueryError::Busy { .. })), "{refused:?}");
     }
 
     /// Told that no leader is known, an operator looks for a majority that is there.

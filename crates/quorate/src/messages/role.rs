@@ -159,6 +159,9 @@ pub struct RoleStatus {
     /// Members that this node, which has never taken part, must reach once before it does; empty unless `founding`.
     #[serde(default)]
     pub waits_for: Vec<String>,
+    /// Peers that last said that they recover: they give no vote.
+    #[serde(default)]
+    pub recovering: Vec<String>,
 }
 
 /// A member as the membership in force has it.

@@ -15,6 +15,7 @@ use crate::messages::node::{NodeMessage, OpenGroup};
 use crate::messages::store::port_answer;
 use crate::node::actor::NodeState;
 use crate::protocol::exposed_name;
+use crate::recovering::RecoveringPeers;
 use crate::route_watch::RouteSender;
 
 impl NodeState {
@@ -68,6 +69,7 @@ impl NodeState {
             disk: owner.store.clone(),
             bridge: owner.bridge.clone(),
             replay: Arc::default(),
+            recovering: RecoveringPeers::new(),
             route,
         });
         let start = GroupStart {

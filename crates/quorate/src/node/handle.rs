@@ -127,6 +127,7 @@ impl Node {
                 command_bytes_max: owner.config.node.command_bytes_max,
                 proposals: Arc::new(Semaphore::new(live.proposals_max)),
                 queries: Arc::new(Semaphore::new(live.queries_max)),
+                stale_queries: Arc::new(Semaphore::new(live.queries_max)),
                 live,
                 keep_alive: OnceLock::new(),
             })

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use quorate_core::{
     Become, Candidate, CandidateEvent, Effect, Effects, Entry, Epoch, Follower, FollowerEvent, Index, Leader,
     LeaderEvent, Message, Notice, ReadId, Reader, ReplicaState, ReplicationSession, ReplicatorEvent,
-    RoleEvent, Time,
+    RoleEvent, Standing, Time,
 };
 use quorate_store::{StoreError, StoreRequest};
 use ractor::{ActorRef, Message as ActorMessage};
@@ -105,6 +105,11 @@ impl<R: CoreRole> Runner<R> {
     /// Steps what every role hears, or passes it on to Group if this role ended.
     pub(crate) fn step_event(&mut self, event: RoleEvent) -> Effects {
         let now = self.cx.clock.now();
+        if let RoleEvent::Message(message) = &event
+            && let Some(recovers) = message.says_recovering()
+        {
+            self.cx.recovering.hear(&message.from, recovers);
+        }
         if let Some(role) = &mut self.role {
             return role.role_event(now, event);
         }
@@ -202,6 +207,7 @@ impl<R: CoreRole> Runner<R> {
     ) {
         if let Some(role) = &self.role {
             self.cx.replay.stepped(role.state());
+            self.cx.recovering.set_here(role.state().standing() == Standing::Recovering);
         }
         let now = self.cx.clock.now();
         let deadline = self.role.as_ref().and_then(CoreRole::deadline);
@@ -233,6 +239,7 @@ impl<R: CoreRole> Runner<R> {
             members: state.membership().members.iter().map(member).collect(),
             peers: Vec::new(),
             waits_for: state.unmet().map(ToString::to_string).collect(),
+            recovering: self.cx.recovering.names(),
         })
     }
 

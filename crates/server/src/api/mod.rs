@@ -28,6 +28,7 @@ mod headers;
 mod health;
 mod kv;
 mod leader;
+mod leaderless;
 mod log;
 mod names;
 pub(crate) mod openapi;

@@ -7,9 +7,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use quorate::{GroupStatus, LinkState, LinkStatus, Node, Shortage};
+use quorate::{GroupStatus, LinkState, LinkStatus, Node, Shortage, Standing};
 
 use super::code::Code;
+use super::leaderless::no_leader;
 use super::problem::Problem;
 use super::state::AppState;
 
@@ -92,6 +93,9 @@ pub(super) async fn explained(state: &AppState, problem: Problem) -> Problem {
 /// The actors of the group. They share one thread, and one that hangs takes the others with it.
 fn replica(status: &GroupStatus) -> Check {
     let (passed, detail) = match (&status.role, status.silent) {
+        (Some(role), _) if role.standing == Standing::Recovering => {
+            (true, "follower, which recovers and gives no vote")
+        }
         (Some(role), _) => (true, role.role.as_str()),
         (None, true) => (false, SILENT),
         (None, false) => (false, "the replica is being restarted"),
@@ -166,17 +170,6 @@ fn room(state: &AppState) -> Check {
         write!(detail, "; takes entries again with {again} free").expect("writing to a string does not fail");
     }
     Check { name: "disk", passed, detail }
-}
-
-/// A cluster that was never complete has no leader, and says whom it waits for.
-fn no_leader(status: &GroupStatus) -> String {
-    let waits_for = status.role.as_ref().map(|role| role.waits_for.join(", ")).unwrap_or_default();
-    if waits_for.is_empty() {
-        return "none".to_owned();
-    }
-    format!(
-        "none: the cluster is not founded yet, since this node has not reached {waits_for} once; start it, or correct its address"
-    )
 }
 
 pub(super) async fn runs(state: &AppState) -> Check {

@@ -1,6 +1,7 @@
 //! From the way a node ended, or why it did not start, to an exit code and a remedy.
 
 use std::error::Error as _;
+use std::io::ErrorKind;
 
 use quorate::NodeFailure;
 use quorate::store::{DiskError, FailureKind, OpenError};
@@ -8,6 +9,7 @@ use quorate_server::address::join;
 use quorate_server::{Ended, ServeError};
 
 use super::exit::{Exit, Failure};
+use super::runtime::MORE_THREADS;
 
 pub(crate) fn ended(ended: Ended) -> Result<(), Failure> {
     match ended {
@@ -49,8 +51,9 @@ pub(crate) fn not_served(error: &ServeError, host: &str, port: u16, api_port: u1
             | quorate::StartError::OtherPort { .. }
             | quorate::StartError::ListLost { .. },
         ) => exit = Exit::Usage,
-        ServeError::DataDir { path, .. } => {
-            message = format!("{message}; make {} writable, or give another --data-dir", path.display());
+        ServeError::DataDir { source, .. } => exit = of_directory(source, &mut message),
+        ServeError::Start(quorate::StartError::Thread { .. }) => {
+            message = format!("{message}; {MORE_THREADS}");
         }
         _ => {}
     }
@@ -68,15 +71,40 @@ pub(crate) fn not_served(error: &ServeError, host: &str, port: u16, api_port: u1
 fn of_disk(error: &DiskError, message: &mut String) -> Exit {
     match error {
         DiskError::Full { .. } => Exit::DiskFull,
-        DiskError::Io { source, .. } => {
-            if source.kind() == std::io::ErrorKind::StorageFull {
-                return Exit::DiskFull;
-            }
-            message.push_str("; check who owns the directory, or give another --data-dir");
+        DiskError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => Exit::DiskFull,
+        DiskError::Io { action, source, .. } => {
+            let remedy = match (*action, source.kind()) {
+                ("start thread", _) => MORE_THREADS,
+                ("lock", _) => "its file system has no locks (flock): give a --data-dir on another",
+                (_, ErrorKind::PermissionDenied) => {
+                    "check who owns the directory, or give another --data-dir"
+                }
+                (_, ErrorKind::ReadOnlyFilesystem) => "mount it for writing, or give another --data-dir",
+                (_, _) => "mend that, or give another --data-dir",
+            };
+            message.push_str("; ");
+            message.push_str(remedy);
             Exit::Failed
         }
         _ => Exit::Failed,
     }
+}
+
+/// The data directory could not be made.
+fn of_directory(source: &std::io::Error, message: &mut String) -> Exit {
+    let (exit, remedy) = match source.kind() {
+        ErrorKind::StorageFull => (Exit::DiskFull, "free some space, or give another --data-dir"),
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => (
+            Exit::Failed,
+            "a file, or a link that leads nowhere, has that name: move it away, or give another --data-dir",
+        ),
+        ErrorKind::PermissionDenied => (Exit::Failed, "make it writable, or give another --data-dir"),
+        ErrorKind::ReadOnlyFilesystem => (Exit::Failed, "mount it for writing, or give another --data-dir"),
+        _ => (Exit::Failed, "give another --data-dir"),
+    };
+    message.push_str("; ");
+    message.push_str(remedy);
+    exit
 }
 
 /// Whether another socket has the port.
@@ -100,6 +128,29 @@ fn causes(error: &ServeError) -> impl Iterator<Item = &(dyn std::error::Error + 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Who owns the directory was the advice for everything.
+    #[test]
+    fn the_remedy_is_for_what_the_system_said() {
+        let said = |action, kind: ErrorKind| {
+            let place = "data".to_owned();
+            let error = DiskError::Io { action, place, source: kind.into() };
+            let error = ServeError::Start(quorate::StartError::Disk(error));
+            not_served(&error, "localhost", 7_000, 8_000).message
+        };
+        assert!(said("start thread", ErrorKind::WouldBlock).ends_with(MORE_THREADS));
+        assert!(said("lock", ErrorKind::Unsupported).contains("(flock)"));
+        assert!(said("open", ErrorKind::PermissionDenied).contains("who owns"));
+        assert!(!said("open", ErrorKind::Other).contains("who owns"));
+        let directory = |kind: ErrorKind| {
+            let error = ServeError::DataDir { path: "data".into(), source: kind.into() };
+            not_served(&error, "localhost", 7_000, 8_000)
+        };
+        let failure = directory(ErrorKind::AlreadyExists);
+        assert!(failure.message.contains("a link that leads nowhere, has that name"), "{failure}");
+        assert_eq!(directory(ErrorKind::StorageFull).exit, Exit::DiskFull);
+        assert!(directory(ErrorKind::PermissionDenied).message.contains("writable"));
+    }
 
     #[test]
     fn only_a_node_that_was_told_to_end_ends_with_zero() {

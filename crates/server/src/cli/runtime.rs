@@ -18,6 +18,10 @@ const WORKERS_MAX: usize = 1024;
 /// For what blocks, for example looking up a name.
 const BLOCKING: usize = 1;
 
+/// What to do where the system gives no thread.
+pub(crate) const MORE_THREADS: &str =
+    "raise the limit of threads (ulimit -u, or pids of the container) or of memory";
+
 /// The threads of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Threads {
@@ -49,8 +53,7 @@ pub(crate) fn run(threads: Threads, work: impl Future<Output = Result<(), Failur
 
 /// That the system gives no thread.
 pub(crate) fn cannot_start(what: &str) -> Failure {
-    let remedy = "raise the limit of threads (ulimit -u, or pids of the container) or of memory";
-    Failure::failed(format!("cannot start {what}; {remedy}"))
+    Failure::failed(format!("cannot start {what}; {MORE_THREADS}"))
 }
 
 /// How many threads run tasks.

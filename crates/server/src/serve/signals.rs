@@ -56,6 +56,7 @@ impl Signals {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| signal(kind).map_err(|source| ServeError::Signals { source });
         let hang_up = SignalKind::hangup();
+        warn_of_blocked();
         // No one waits for it: that it is handled is enough.
         drop(listen(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
         Ok(Self {
@@ -121,17 +122,35 @@ impl Signals {
     }
 }
 
+/// A signal that the parent process had blocked stays blocked, and to unblock it takes code that is not safe.
+#[cfg(unix)]
+fn warn_of_blocked() {
+    use rustix::process::Signal;
+    for (name, signal) in [("SIGTERM", Signal::TERM), ("SIGINT", Signal::INT)] {
+        if is_in("SigBlk:", signal.as_raw()) {
+            tracing::warn!(
+                "{name} is blocked by what started this process, and never arrives: unblock it there"
+            );
+        }
+    }
+}
+
 /// Whether this process ignores a signal, as the system says; where it does not say so, the answer is no.
 #[cfg(unix)]
 fn is_ignored(signal: std::ffi::c_int) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    ignored_in(&status, signal)
+    is_in("SigIgn:", signal)
 }
 
-/// The line `SigIgn` is a mask in hexadecimal digits; signal 1 is its lowest bit.
 #[cfg(unix)]
-fn ignored_in(status: &str, signal: std::ffi::c_int) -> bool {
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+fn is_in(mask: &str, signal: std::ffi::c_int) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    is_in_mask(&status, mask, signal)
+}
+
+/// The line is a mask in hexadecimal digits; signal 1 is its lowest bit.
+#[cfg(unix)]
+fn is_in_mask(status: &str, mask: &str, signal: std::ffi::c_int) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix(mask));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
     mask.checked_shr((signal - 1).unsigned_abs()).is_some_and(|rest| rest & 1 == 1)
 }
@@ -166,9 +185,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ignored_signal_is_read_from_the_mask() {
+    fn an_ignored_or_blocked_signal_is_read_from_its_mask() {
         let status = "Name:\tquorate\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\n";
-        assert!(ignored_in(status, 1) && ignored_in(status, 13) && !ignored_in(status, 15));
-        assert!(!ignored_in("", 1));
+        let is_ignored = |signal| is_in_mask(status, "SigIgn:", signal);
+        assert!(is_ignored(1) && is_ignored(13) && !is_ignored(15));
+        assert!(is_in_mask(status, "SigBlk:", 1) && !is_in_mask(status, "SigBlk:", 13));
+        assert!(!is_in_mask("", "SigIgn:", 1));
     }
 }

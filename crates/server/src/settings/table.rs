@@ -190,7 +190,7 @@ const TUNING: &[(&str, &str)] = pairs! {
     apply_threads "Threads on which state machines run; 0: as many as there are cores, but two at least and four at most.";
     machine_restarts_max "Restarts of the state machine at the same entry before the replica counts as faulted.";
     proposals_max "Proposals that may be under way from this node.";
-    queries_max "Queries that may be under way from this node.";
+    queries_max "Linearizable queries that may be under way from this node, and as many stale ones beside them.";
     call_timeout_ms "How long a proposal or query waits for its answer if the caller names no deadline.";
 };
 

@@ -26,7 +26,10 @@ pub enum DiskError {
         detail: String,
     },
     /// A write or sync failed before: what is on the disk is unknown until it is opened again.
-    #[error("{place} is poisoned by an earlier failed write: stop the node and start it again")]
+    #[error(
+        "{place} is poisoned by a write, sync or rename that failed before (if no line above says which, by the database engine's own \
+         thread): stop the node and start it again"
+    )]
     Poisoned {
         /// The database.
         place: String,

@@ -44,7 +44,7 @@ pub enum StoreFatal {
 impl fmt::Display for StoreFatal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(error) => write!(f, "the log store failed: {error}"),
+            Self::Failed(error) => write!(f, "{error}"),
             Self::Silent(span) => write!(f, "the disk has not answered for {} ms", span.as_millis()),
         }
     }

@@ -130,6 +130,7 @@ fn bug_05_a_higher_term_in_a_reply_brings_no_vote_and_no_leader() {
         campaign: Term(1),
         granted: false,
         leads_better: false,
+        recovering: false,
     });
     lab.common(
         0,
