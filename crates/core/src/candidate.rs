@@ -225,7 +225,11 @@ impl Candidate {
     fn vote_request(&mut self, now: Time, from: NodeId, request: &VoteRequest, effects: &mut Effects) {
         let leads_better = self.state.leads_better(now, request);
         let free = match request.kind {
-            VoteKind::Pre => request.campaign > self.state.term() && !leads_better,
+            // As a follower: granted with the write of its own vote, it would release other candidates at that moment.
+            VoteKind::Pre => {
+                let new = request.campaign > self.state.term();
+                new && !leads_better && self.state.vote_under_way().is_none()
+            }
             VoteKind::Real => {
                 request.campaign == self.state.term()
                     && self.state.hard_state.voted_for.as_ref() == Some(&from)

@@ -118,6 +118,8 @@ impl Peer {
             let mut link = self.link.lock();
             link.state = LinkState::Up;
             link.last_error = None;
+            // A client is not told the boot: behind each new connection there may be another build.
+            link.incompatible.take_if(|(boot, _)| *boot == 0 || *boot != connection.peer.boot);
         }
         self.counters.ups.add(1);
         let monitors = self.monitors.lock();

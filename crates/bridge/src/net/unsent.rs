@@ -1,9 +1,9 @@
 //! How much the kernel holds of a TCP connection that it has not sent yet: no more than the link takes in a short time. What is
 //! more urgent waits behind all of it, and behind 64 KiB it waits for half a second at 1 Mbit/s.
 //!
-//! Owns the writing half. The kernel takes a whole write as soon as it holds less than the limit, so no write is longer than
-//! that. And it does not look at the limit where it can add to the packet that it holds last, up to 64 KiB of it; so on a slow
-//! link each write is a packet of its own (`MSG_EOR`).
+//! Owns the writing half. The kernel takes a whole write as soon as it holds less than the limit, so on a slow link no write is
+//! longer than that. And it does not look at the limit where it can add to the packet that it holds last, up to 64 KiB of it; so
+//! there each write is a packet of its own (`MSG_EOR`). A link that takes much, or of which the limit is 0, is left alone.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -22,6 +22,12 @@ const HELD_FOR: Duration = Duration::from_millis(50);
 const BYTES_MIN: u32 = 8 << 10;
 /// Before anything is known of the link.
 const BYTES_AT_FIRST: u32 = 16 << 10;
+/// Shorter writes may become a part of the packet before them.
+#[cfg(target_os = "linux")]
+const APART_BYTES_MIN: usize = 2 << 10;
+/// Slices of one write.
+#[cfg(target_os = "linux")]
+const SLICES_MAX: usize = 64;
 /// So many full writes without a wait, and the link takes more.
 const FREE_WRITES: u32 = 3;
 
@@ -39,11 +45,11 @@ impl LinkWriter {
         Ok(Self { half, unsent })
     }
 
-    /// Writes what is no more than the limit.
+    /// Writes all of it, or on a slow link what is no more than the limit.
     fn write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         #[cfg(target_os = "linux")]
         if self.unsent.limit < self.unsent.limit_max {
-            let polled = write_apart(self.half.as_ref(), cx, slices);
+            let polled = write_apart(self.half.as_ref(), cx, &up_to(slices, self.unsent.limit as usize));
             return self.wrote(polled);
         }
         let polled = Pin::new(&mut self.half).poll_write_vectored(cx, slices);
@@ -68,7 +74,6 @@ impl LinkWriter {
 
 impl AsyncWrite for LinkWriter {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let bytes = &bytes[..bytes.len().min(self.unsent.limit as usize)];
         self.write(cx, &[IoSlice::new(bytes)])
     }
 
@@ -77,11 +82,7 @@ impl AsyncWrite for LinkWriter {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let (whole, part) = up_to(slices, self.unsent.limit as usize);
-        match (whole, part) {
-            ([], Some(part)) => self.write(cx, &[IoSlice::new(part)]),
-            (whole, _) => self.write(cx, whole),
-        }
+        self.write(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -98,26 +99,33 @@ impl AsyncWrite for LinkWriter {
     }
 }
 
-/// The slices that have no more bytes together, and so much of the one behind them.
-fn up_to<'a, 'b>(slices: &'a [IoSlice<'b>], bytes: usize) -> (&'a [IoSlice<'b>], Option<&'a [u8]>) {
+/// So many bytes of these slices, from the first one on. The kernel takes a thousand slices at a time at most.
+#[cfg(target_os = "linux")]
+fn up_to<'a>(slices: &'a [IoSlice<'_>], bytes: usize) -> Vec<IoSlice<'a>> {
     let mut left = bytes;
-    for (at, slice) in slices.iter().enumerate() {
-        if slice.len() > left {
-            return (&slices[..at], Some(&slice[..left]));
+    let mut some = Vec::new();
+    for slice in slices.iter().filter(|slice| !slice.is_empty()).take(SLICES_MAX) {
+        if left == 0 {
+            break;
         }
-        left -= slice.len();
+        let taken = slice.len().min(left);
+        some.push(IoSlice::new(&slice[..taken]));
+        left -= taken;
     }
-    (slices, None)
+    some
 }
 
 /// What is written next does not become a part of the same packet.
 #[cfg(target_os = "linux")]
 fn write_apart(stream: &TcpStream, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-    /// `MSG_EOR` and, as the standard library sends, `MSG_NOSIGNAL`.
-    const FLAGS: i32 = 0x80 | 0x4000;
+    /// As the standard library sends.
+    const MSG_NOSIGNAL: i32 = 0x4000;
+    const MSG_EOR: i32 = 0x80;
+    let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+    let flags = if bytes < APART_BYTES_MIN { MSG_NOSIGNAL } else { MSG_NOSIGNAL | MSG_EOR };
     loop {
         ready!(stream.poll_write_ready(cx))?;
-        let write = || socket2::SockRef::from(stream).send_vectored_with_flags(slices, FLAGS);
+        let write = || socket2::SockRef::from(stream).send_vectored_with_flags(slices, flags);
         match stream.try_io(Interest::WRITABLE, write) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             sent => return Poll::Ready(sent),
@@ -240,12 +248,12 @@ mod tests {
 
     #[test]
     fn a_write_has_no_more_bytes_than_the_limit() {
-        let slices = [b"abc", b"def"].map(|bytes| IoSlice::new(bytes));
-        let (whole, part) = up_to(&slices, 2);
-        assert_eq!((whole.len(), part), (0, Some(&b"ab"[..])));
-        let (whole, part) = up_to(&slices, 4);
-        assert_eq!((whole.len(), part), (1, Some(&b"d"[..])));
-        let (whole, part) = up_to(&slices, 6);
-        assert_eq!((whole.len(), part), (2, None));
+        let slices = [&b"abc"[..], b"", b"def"].map(IoSlice::new);
+        let of = |bytes| up_to(&slices, bytes).iter().flat_map(|slice| slice.to_vec()).collect::<Vec<u8>>();
+        assert_eq!(
+            (of(2), of(3), of(4), of(9)),
+            (b"ab".into(), b"abc".into(), b"abcd".into(), b"abcdef".into())
+        );
+        assert_eq!(up_to(&slices, 3).len(), 1);
     }
 }

@@ -9,7 +9,8 @@ use super::ReplicaState;
 use crate::entry::{Entry, EntryKind};
 use crate::ids::Term;
 
-/// Commands of earlier terms that a full disk takes, in bytes. Small beside the least reserve, also with a hundred groups.
+/// Commands of earlier terms that a full disk takes, in bytes, for each group. Small beside the usual reserve of 256 MiB; a small
+/// volume with many groups may have less (decision 0041).
 const RESERVE_FOR_COMMANDS_BYTES: usize = 256 << 10;
 
 impl ReplicaState {
