@@ -94,6 +94,9 @@ impl Node {
     ///
     /// `machine` is the group's state before its first command. It must be the same on every node and at every start, for the log is
     /// replayed from it each time; nothing checks that. Settings belong into commands.
+    ///
+    /// It returns before the machine is restored and has replayed the log. What fails then is told by the first call
+    /// ([`ProposeError::Faulted`](crate::ProposeError::Faulted) with the reason) and by [`GroupStatus::halted`].
     pub async fn group<M: StateMachine>(&self, name: &str, machine: M) -> Result<GroupHandle<M>, GroupError> {
         quorate_core::check_name(name)?;
         let machine = factory_of(machine)
