@@ -196,3 +196,23 @@ fn a_candidate_goes_on_handing_what_is_committed_to_its_applier() {
     let again = candidate.step(Time(1), CandidateEvent::Role(RoleEvent::ApplierRestarted(Index::ZERO)));
     assert_eq!(applied(&again), 1, "an applier that was restarted gets it again");
 }
+
+/// As a follower's: granted with the slow write of its own vote, it would release the other candidate at that moment.
+#[test]
+fn while_its_own_vote_is_written_a_candidate_grants_no_pre_vote() {
+    let (mut candidate, _) = candidate(None, false);
+    hears(&mut candidate, 1, TERM, reply(VoteKind::Pre, Term(4), true));
+    assert_eq!(candidate.phase(), Phase::Vote);
+    let request =
+        VoteRequest { kind: VoteKind::Pre, campaign: Term(5), last: LAST, forced: false, applied: None };
+    hears(&mut candidate, 2, Term(4), Body::VoteRequest(request));
+    let written = candidate.step(Time(2), CandidateEvent::Role(RoleEvent::Persisted(Sequence(1))));
+    let answers: Vec<_> = said(&written)
+        .into_iter()
+        .filter_map(|body| match body {
+            Body::VoteReply(reply) => Some((reply.kind, reply.granted)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(answers, [(VoteKind::Pre, false)]);
+}
