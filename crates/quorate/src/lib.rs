@@ -28,6 +28,7 @@ mod clock;
 pub mod config;
 mod context;
 mod error;
+mod failure;
 mod gauge;
 mod group;
 mod handle;
@@ -60,10 +61,8 @@ pub mod store {
 pub use client::{Client, ClientError, ClientOptions, RemoteGroup};
 pub use clock::system_wall_ms;
 pub use config::{Config, ConfigError};
-pub use error::{
-    BROKEN_TARGET, BusyCause, GroupError, NodeFailure, NotReadyReason, Outcome, ProposeError, QueryError,
-    TransferError,
-};
+pub use error::{BROKEN_TARGET, BusyCause, NotReadyReason, Outcome, ProposeError, QueryError, TransferError};
+pub use failure::{GroupError, NodeFailure};
 pub use handle::facade::FacadeMessage;
 pub use handle::group::GroupHandle;
 pub use handle::log::LogEntry;

@@ -8,7 +8,7 @@ use quorate_store::GroupError as StoreGroupError;
 use ractor::ActorRef;
 use tokio::sync::oneshot;
 
-use crate::error::GroupError;
+use crate::failure::GroupError;
 use crate::host::machine::MachineFactory;
 use crate::route_watch::RouteReceiver;
 

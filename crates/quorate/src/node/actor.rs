@@ -18,7 +18,7 @@ use quorate_core::{Incarnation, NodeId};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::JoinHandle;
 
-use crate::error::NodeFailure;
+use crate::failure::NodeFailure;
 use crate::group::actor::GroupActor;
 use crate::group::state::GroupStart;
 use crate::log_store::LogStore;

@@ -3,7 +3,7 @@
 use quorate_core::{NameError, NodeId};
 
 use crate::config::ConfigError;
-use crate::error::GroupError;
+use crate::failure::GroupError;
 use quorate_store::{DiskError, OpenError, StoreError};
 
 /// Why a node did not start.

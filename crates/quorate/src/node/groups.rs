@@ -8,7 +8,7 @@ use quorate_store::{GroupError as StoreGroupError, StoreRequest};
 use ractor::ActorRef;
 
 use crate::context::GroupContext;
-use crate::error::GroupError;
+use crate::failure::GroupError;
 use crate::group::door::open_door;
 use crate::group::state::GroupStart;
 use crate::messages::node::{NodeMessage, OpenGroup};

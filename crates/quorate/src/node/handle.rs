@@ -9,7 +9,7 @@ use quorate_core::NodeId;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::config::Config;
-use crate::error::{GroupError, NodeFailure};
+use crate::failure::{GroupError, NodeFailure};
 use crate::handle::group::GroupHandle;
 use crate::handle::retry::HandleInner;
 use crate::handle::status::{GroupStatus, status};

@@ -8,7 +8,7 @@ use ractor::Actor;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::error::NodeFailure;
+use crate::failure::NodeFailure;
 use crate::host::workers::WorkerThreads;
 use crate::node::actor::NodeActor;
 use crate::node::error::StartError;

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 
 use crate::config::MESSAGE_HEAD_BYTES_MAX;
 use crate::context::StoreRoute;
-use crate::error::{BROKEN_TARGET, NodeFailure};
+use crate::error::BROKEN_TARGET;
+use crate::failure::NodeFailure;
 use crate::instance;
 use crate::node::admission::Gate;
 use crate::node::error::StartError;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::error::NodeFailure;
+use crate::failure::NodeFailure;
 use crate::group::state::GroupStart;
 use crate::host::workers::Workers;
 use crate::lock::lock;
