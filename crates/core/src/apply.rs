@@ -18,6 +18,15 @@ const BATCH_ENTRIES_MAX: usize = 1_024;
 /// Bytes handed to the applier at once, at most (a single entry may exceed it).
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
+/// What a machine waits for that lacks more than the log still has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Awaits {
+    /// A snapshot from another node.
+    Snapshot,
+    /// This node has the snapshot; the machine is being made of it.
+    Machine,
+}
+
 /// How far an applier has come.
 ///
 /// Invariant: `applied <= handed`. While `reading` is set, the store hands the applier entries from there, and nothing is
@@ -34,6 +43,8 @@ pub(crate) struct ApplyCursor {
     waits_since: Option<Time>,
     /// The machine has faulted and stays down.
     is_down: bool,
+    /// The log no longer has what the machine lacks: it is handed nothing until it is made anew.
+    awaits: Option<Awaits>,
     window_entries_max: u64,
     window_bytes_max: usize,
 }
@@ -49,6 +60,7 @@ impl ApplyCursor {
             bytes: 0,
             waits_since: None,
             is_down: false,
+            awaits: None,
             window_entries_max: config.apply_window_entries_max,
             window_bytes_max: config.apply_window_bytes_max,
         }
@@ -68,6 +80,9 @@ impl ApplyCursor {
             self.bytes -= self.sizes.pop_front().expect("it is not empty");
         }
         self.reading = self.reading.filter(|from| *from > through);
+        if self.awaits.is_some() {
+            return;
+        }
         if self.handed == self.applied && self.reading.is_none() {
             self.waits_since = None;
         } else if has_moved {
@@ -83,6 +98,18 @@ impl ApplyCursor {
         self.sizes.clear();
         self.bytes = 0;
         self.waits_since = None;
+        self.awaits = None;
+    }
+
+    /// The log no longer has what the machine lacks: nothing is handed over until [`Self::restart`] says where the new machine is.
+    pub(crate) fn wait_for(&mut self, now: Time, what: Awaits) {
+        self.restart(self.applied);
+        (self.awaits, self.waits_since) = (Some(what), Some(now));
+    }
+
+    /// It waits for a snapshot of which its machine can be made.
+    pub(crate) fn awaits_snapshot(&self) -> bool {
+        self.awaits == Some(Awaits::Snapshot)
     }
 
     /// How many entries may be handed over now.
@@ -134,7 +161,7 @@ impl ApplyCursor {
         ceiling: Index,
         effects: &mut Vec<Effect>,
     ) {
-        while self.handed < ceiling && self.reading.is_none() {
+        while self.handed < ceiling && self.reading.is_none() && self.awaits.is_none() {
             let room = self.room();
             if room == 0 {
                 return;

@@ -93,6 +93,9 @@ impl Candidate {
                     | RoleEvent::MachineDown
                     | RoleEvent::StoreBack
                     | RoleEvent::DiskFull(_)
+                    | RoleEvent::SnapshotWritten(_)
+                    | RoleEvent::SnapshotReady(_)
+                    | RoleEvent::Compact(_)
                     | RoleEvent::Admitted(_) => {}
                 }
             }

@@ -7,9 +7,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Position};
 use crate::hard_state::HardState;
 use crate::ids::{Index, Sequence, Time};
+use crate::membership::Membership;
 use crate::message::Message;
 
 /// One write for the store. Writes are applied in sequence, each once; a completion releases what waits for it.
@@ -25,6 +26,19 @@ pub struct Persist {
     pub truncate_from: Option<Index>,
     /// Contiguous entries to append.
     pub entries: Vec<Entry>,
+    /// First, replace the log by a snapshot: nothing of it stays. A write with it has no entries and truncates nothing.
+    pub install: Option<SnapshotBase>,
+}
+
+/// What a log begins with that a snapshot has replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SnapshotBase {
+    /// Where the snapshot ends: the position before the log's first entry.
+    pub at: Position,
+    /// The time stamp of the entry there: those of later entries are not below it (`safety.md` 8).
+    pub time_ms: u64,
+    /// The membership in force there.
+    pub membership: Membership,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -33,6 +47,13 @@ struct Pending {
     /// The last index that is durable once this write is; a later truncation lowers it. `None` if it appends nothing.
     makes_durable: Option<Index>,
     issued_at: Time,
+}
+
+impl SnapshotBase {
+    /// What a log begins with of which nothing was compacted.
+    pub fn origin(founding: Membership) -> Self {
+        Self { at: Position::ORIGIN, time_ms: 0, membership: founding }
+    }
 }
 
 /// The writes of a replica that are under way, passed on by value when the role changes.
@@ -83,17 +104,44 @@ impl Durability {
         entries: Vec<Entry>,
     ) -> Persist {
         if let Some(from) = truncate_from {
-            self.durable = self.durable.min(from.prev());
-            for pending in &mut self.pending {
-                pending.makes_durable = pending.makes_durable.map(|last| last.min(from.prev()));
-            }
+            self.claim_no_more_than(from.prev());
         }
-        self.last_issued = self.last_issued.next();
-        let sequence = self.last_issued;
         let makes_durable = entries.last().map(|entry| entry.index);
-        let persist = Persist { sequence, hard_state, hard_state_changed, truncate_from, entries };
+        let sequence = self.last_issued.next();
+        let persist =
+            Persist { sequence, hard_state, hard_state_changed, truncate_from, entries, install: None };
+        self.order(now, persist, makes_durable)
+    }
+
+    /// Numbers the write that replaces the log by a snapshot. Up to `agreed`, the commit index before, the old log had the same
+    /// entries, which stay durable whatever a crash leaves; more is claimed only once the write completes.
+    pub(crate) fn issue_install(
+        &mut self,
+        now: Time,
+        hard_state: HardState,
+        hard_state_changed: bool,
+        agreed: Index,
+        base: SnapshotBase,
+    ) -> Persist {
+        self.claim_no_more_than(agreed);
+        let makes_durable = Some(base.at.index);
+        let sequence = self.last_issued.next();
+        let (truncate_from, entries, install) = (None, Vec::new(), Some(base));
+        let persist = Persist { sequence, hard_state, hard_state_changed, truncate_from, entries, install };
+        self.order(now, persist, makes_durable)
+    }
+
+    fn order(&mut self, now: Time, persist: Persist, makes_durable: Option<Index>) -> Persist {
+        self.last_issued = persist.sequence;
         self.pending.push_back(Pending { persist: persist.clone(), makes_durable, issued_at: now });
         persist
+    }
+
+    fn claim_no_more_than(&mut self, index: Index) {
+        self.durable = self.durable.min(index);
+        for pending in &mut self.pending {
+            pending.makes_durable = pending.makes_durable.map(|last| last.min(index));
+        }
     }
 
     /// Every write up to `sequence` is on disk: raises the durable index and returns the messages held for them. A sequence

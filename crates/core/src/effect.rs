@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::durability::Persist;
+use crate::durability::{Persist, SnapshotBase};
 use crate::entry::{Entry, EntryError, LogId, Position};
 use crate::ids::{Index, NodeId, ReplicationSession, Sequence, Term};
 use crate::membership::Membership;
@@ -35,6 +35,19 @@ pub enum Effect {
         /// About how many bytes, at most (but at least one entry).
         bytes_max: usize,
     },
+    /// The log on this node's disk now reaches as far as the snapshot that was written last, which ends here: publish it, and
+    /// answer with [`RoleEvent::SnapshotReady`].
+    PublishSnapshot(Index),
+    /// Forget the log up to here, on disk. This replica has forgotten it.
+    Compact {
+        /// The last index that goes.
+        through: Index,
+    },
+    /// Fetch a snapshot from another node, unless this node has it, and answer with [`RoleEvent::SnapshotReady`].
+    FetchSnapshot(SnapshotWanted),
+    /// The log begins behind what the machine has applied: make the machine of the newest snapshot, and answer with
+    /// [`RoleEvent::ApplierRestarted`].
+    RestoreMachine,
     /// Start a replicator for this peer, in place of any earlier one.
     StartReplicator {
         /// The peer to replicate to.
@@ -104,6 +117,21 @@ pub enum Effect {
     Become(Become),
     /// Something an operator should see.
     Notice(Notice),
+}
+
+/// Which snapshot a replica needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SnapshotWanted {
+    /// The one that a leader offers, which has forgotten what this replica's log lacks.
+    Offered {
+        /// The leader.
+        from: NodeId,
+        /// Where it ends.
+        at: Position,
+    },
+    /// Any, from any node, that reaches at least this far: this node's log begins there, and its machine could not be made of a
+    /// snapshot of its own.
+    Reaching(Index),
 }
 
 /// The change to another role.
@@ -337,6 +365,13 @@ pub enum RoleEvent {
     StoreBack,
     /// Free disk space fell below the reserve (true), or is above it again (false).
     DiskFull(bool),
+    /// From the snapshotter: a snapshot of the machine up to this index is written and synced. It is published once this node's
+    /// log is on disk that far (`safety.md` 10).
+    SnapshotWritten(Index),
+    /// From the snapshotter: this node has a published snapshot, its own or a fetched one, which ends here.
+    SnapshotReady(SnapshotBase),
+    /// From the snapshotter: two snapshots that were read back cover the log up to here, so it may be forgotten.
+    Compact(Index),
     /// This peer has admitted this node, whose incarnation is therefore on that peer's disk (`safety.md` 14).
     Admitted(NodeId),
 }

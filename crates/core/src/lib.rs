@@ -31,9 +31,10 @@ mod window;
 
 pub use candidate::{Candidate, CandidateEvent, Phase};
 pub use config::{Config, ConfigError};
-pub use durability::Persist;
+pub use durability::{Persist, SnapshotBase};
 pub use effect::{
-    Become, Effect, Effects, NextRole, Notice, ReadId, Reader, Refusal, RoleEvent, TransferRefusal,
+    Become, Effect, Effects, NextRole, Notice, ReadId, Reader, Refusal, RoleEvent, SnapshotWanted,
+    TransferRefusal,
 };
 pub use entry::{
     ENTRY_VERSION, Entry, EntryError, EntryKind, FIXED_BYTES, HEADER_BYTES, Hash, LogId, PAYLOAD_BYTES_MAX,

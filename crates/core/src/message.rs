@@ -7,7 +7,7 @@ use std::fmt;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Entry, EntryError, LogId, decode_run};
+use crate::entry::{Entry, EntryError, Hash, LogId, decode_run};
 use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Term, Time};
 
 /// A message from one replica of a group to another.
@@ -117,6 +117,10 @@ pub struct AppendEntries {
     pub round: Round,
     /// The leader's clock when it sent this. The reply returns it unchanged.
     pub sent_at: Time,
+    /// The leader's log no longer has what this peer lacks: `prev` is where its newest snapshot ends, and this is the chain hash
+    /// there. A peer that does not have `prev` fetches that snapshot. A build without snapshots does not read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Hash>,
 }
 
 /// The answer to an [`AppendEntries`], sent once what it claims is durable.
@@ -224,6 +228,7 @@ impl fmt::Display for Message {
                 write!(f, " prev={} commit={} round={}", a.prev, a.commit, a.round)?;
                 match (a.entries.first(), a.entries.last()) {
                     (Some(first), Some(last)) => write!(f, " entries={}..{}", first.log_id(), last.log_id()),
+                    _ if a.snapshot.is_some() => write!(f, " snapshot"),
                     _ => Ok(()),
                 }
             }

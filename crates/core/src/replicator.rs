@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::entry::{Entry, LogId};
+use crate::entry::{Entry, Hash, LogId, Position};
 use crate::ids::{Index, NodeId, ReplicationSession, Round, Time};
 use crate::message::AppendEntries;
 use crate::window::Window;
@@ -48,7 +48,11 @@ pub enum ReplicatorEvent {
     Compacted {
         /// The last compacted entry.
         through: LogId,
+        /// The newest snapshot of this node, which reaches further; `None` while it has none.
+        snapshot: Option<Position>,
     },
+    /// This node has a new snapshot: offer it, if the peer waits for one and there was none.
+    SnapshotReady(Position),
     /// The peer's disk is full: send heartbeats alone until it matches more, or an election timeout has passed.
     NoSpace,
     /// The peer refuses the entries, and will refuse them again: send heartbeats alone for an election timeout, and twice as long
@@ -85,7 +89,7 @@ pub enum ReplicationState {
     Probe,
     /// Sending ahead of the acknowledgements.
     Stream,
-    /// The peer needs entries that were compacted.
+    /// The peer needs entries that were compacted: heartbeats offer it a snapshot, which it fetches.
     Snapshot,
 }
 
@@ -101,6 +105,8 @@ pub struct Replicator {
     /// The entry before the next one to send: nextIndex of the paper is the index after it.
     prev: LogId,
     matched: LogId,
+    /// The chain hash of the snapshot that ends at `prev`, while it is offered.
+    offer: Option<Hash>,
     /// The leader's last entry.
     last: Index,
     commit: Index,
@@ -141,6 +147,7 @@ impl Replicator {
             state: ReplicationState::Probe,
             prev: last,
             matched: LogId::default(),
+            offer: None,
             last: last.index,
             commit,
             round,
@@ -207,9 +214,13 @@ impl Replicator {
                     self.fetched(now, prev, entries, &mut effects);
                 }
             }
-            ReplicatorEvent::Compacted { .. } => {
-                self.fetching_since = None;
-                self.reset(ReplicationState::Snapshot);
+            ReplicatorEvent::Compacted { through, snapshot } => {
+                self.compacted(now, through, snapshot, &mut effects)
+            }
+            ReplicatorEvent::SnapshotReady(at) => {
+                if self.state == ReplicationState::Snapshot && self.offer.is_none() {
+                    self.offer_snapshot(now, at, &mut effects);
+                }
             }
             ReplicatorEvent::NoSpace => {
                 self.reset_to_matched();
@@ -340,6 +351,7 @@ impl Replicator {
             commit: self.commit,
             round: self.round,
             sent_at: now,
+            snapshot: self.offer,
         };
         effects.push(if ahead {
             ReplicatorEffect::SendAhead(append)
@@ -362,6 +374,7 @@ impl Replicator {
             commit: self.commit.min(self.matched.index),
             round: self.round,
             sent_at: now,
+            snapshot: None,
         }));
     }
 
@@ -396,6 +409,32 @@ impl Replicator {
         self.send(now, Vec::new(), effects);
     }
 
+    /// What is offered stays so while it helps: the peer may have fetched most of it.
+    fn compacted(
+        &mut self,
+        now: Time,
+        through: LogId,
+        snapshot: Option<Position>,
+        effects: &mut Vec<ReplicatorEffect>,
+    ) {
+        self.fetching_since = None;
+        if self.state == ReplicationState::Snapshot
+            && self.offer.is_some()
+            && self.prev.index >= through.index
+        {
+            return;
+        }
+        self.reset(ReplicationState::Snapshot);
+        if let Some(at) = snapshot {
+            self.offer_snapshot(now, at, effects);
+        }
+    }
+
+    fn offer_snapshot(&mut self, now: Time, at: Position, effects: &mut Vec<ReplicatorEffect>) {
+        (self.prev, self.offer) = (at.log_id(), Some(at.chain));
+        self.send(now, Vec::new(), effects);
+    }
+
     fn reset_to_matched(&mut self) {
         self.fetching_since = None;
         if self.state == ReplicationState::Stream {
@@ -405,7 +444,7 @@ impl Replicator {
     }
 
     fn reset(&mut self, state: ReplicationState) {
-        self.state = state;
+        (self.state, self.offer) = (state, None);
         self.window.clear();
     }
 

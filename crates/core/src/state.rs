@@ -3,14 +3,15 @@
 
 pub(crate) mod campaign;
 pub(crate) mod room;
+pub(crate) mod snapshots;
 
 use std::collections::BTreeSet;
 
-use crate::apply::ApplyCursor;
+use crate::apply::{ApplyCursor, Awaits};
 use crate::config::Config;
 use crate::durability::Durability;
 use crate::effect::{Become, Effect, Effects, NextRole, Notice, RoleEvent};
-use crate::entry::{Entry, LogId};
+use crate::entry::{Entry, LogId, Position};
 use crate::hard_state::HardState;
 use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Term, Time};
 use crate::membership::{Membership, MembershipLog};
@@ -38,6 +39,8 @@ pub struct Loaded {
     pub commit: Index,
     /// The last index the applier has applied.
     pub applied: Index,
+    /// Where the newest published snapshot of this node ends.
+    pub snapshot: Option<Position>,
     /// Founding members that have not admitted this node yet (`safety.md` 14). Of interest only in term zero.
     pub unmet: BTreeSet<NodeId>,
     /// Seeds the election timeouts; drawn by the caller.
@@ -76,6 +79,10 @@ pub struct ReplicaState {
     pub(crate) commit: Index,
     pub(crate) durability: Durability,
     pub(crate) apply: ApplyCursor,
+    /// Where the newest published snapshot of this node ends.
+    snapshot: Option<Position>,
+    /// A snapshot up to here is written, and is published once the log is on disk that far.
+    unpublished: Option<Index>,
     pub(crate) store_away: bool,
     pub(crate) disk_full: bool,
     /// Of a full disk's reserve, so many bytes may be used for commands: see [`room`].
@@ -103,7 +110,10 @@ impl ReplicaState {
             loaded.tail.last().term <= loaded.hard_state.term,
             "no entry is of a later term than the hard state"
         );
-        let apply = ApplyCursor::new(loaded.applied, &config);
+        let mut apply = ApplyCursor::new(loaded.applied, &config);
+        if loaded.applied < loaded.tail.start().index {
+            apply.wait_for(Time::default(), Awaits::Snapshot);
+        }
         Self {
             me: loaded.me,
             boot: loaded.boot,
@@ -115,6 +125,8 @@ impl ReplicaState {
             memberships: loaded.memberships,
             commit,
             apply,
+            snapshot: loaded.snapshot,
+            unpublished: None,
             store_away: false,
             disk_full: false,
             reserve_left: 0,
@@ -311,15 +323,18 @@ impl ReplicaState {
                 // The applier of a role that ended may have been at more than was known when this one started.
                 self.commit = self.commit.max((*through).min(self.last().index));
             }
-            RoleEvent::ApplierRestarted(applied) => self.apply.restart(*applied),
+            RoleEvent::ApplierRestarted(applied) => self.machine_restarted(now, *applied, effects),
             RoleEvent::MachineDown => self.apply.machine_down(),
             RoleEvent::StoreAway => self.store_away = true,
             RoleEvent::StoreBack => {
                 self.store_away = false;
                 effects.extend(self.durability.resend().into_iter().map(Effect::Persist));
-                self.apply.restart(self.apply.applied());
+                self.machine_restarted(now, self.apply.applied(), effects);
             }
             RoleEvent::DiskFull(full) => self.disk_full = *full,
+            RoleEvent::SnapshotWritten(index) => self.unpublished = self.unpublished.max(Some(*index)),
+            RoleEvent::SnapshotReady(base) => self.snapshot_ready(now, base.at, effects),
+            RoleEvent::Compact(through) => self.compact(*through, effects),
             RoleEvent::Admitted(peer) => {
                 let waited = self.standing() == Standing::Founding;
                 self.unmet.remove(peer);
@@ -334,6 +349,7 @@ impl ReplicaState {
     /// Hands the applier what it may apply, and drops entries that memory need not hold. `ceiling` is the commit index for a
     /// leader, and at most the durable index for every other role (`safety.md` 10).
     pub(crate) fn apply_and_trim(&mut self, now: Time, ceiling: Index, effects: &mut Effects) {
+        self.publish_snapshot(effects);
         self.apply.hand_over_committed(now, &self.tail, ceiling, effects);
         // Entries that were not handed to the applier are read from disk later: an applier that has failed for good must not
         // hold memory.

@@ -15,6 +15,8 @@ use crate::terms::Terms;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tail {
     base: Position,
+    /// The time stamp at `base`, if nothing is in memory that is later.
+    base_time_ms: u64,
     entries: VecDeque<Entry>,
     terms: Terms,
     bytes: usize,
@@ -27,7 +29,18 @@ pub struct BelowBase;
 impl Tail {
     /// An empty log that begins after `start`.
     pub fn new(start: Position) -> Self {
-        Self { base: start, entries: VecDeque::new(), terms: Terms::new(start.log_id()), bytes: 0 }
+        Self::after_snapshot(start, 0)
+    }
+
+    /// The same where the entry at `start` had this time stamp.
+    pub fn after_snapshot(start: Position, time_ms: u64) -> Self {
+        Self {
+            base: start,
+            base_time_ms: time_ms,
+            entries: VecDeque::new(),
+            terms: Terms::new(start.log_id()),
+            bytes: 0,
+        }
     }
 
     /// A log loaded from disk: the terms of all of it, and its newest `entries`, those after `base`.
@@ -35,7 +48,7 @@ impl Tail {
         let last = entries.last().map_or(base.log_id(), Entry::log_id);
         assert_eq!(last, terms.last(), "the newest entries end where the terms end");
         let bytes = entries.iter().map(Entry::encoded_bytes).sum();
-        Self { base, entries: entries.into(), terms, bytes }
+        Self { base, base_time_ms: 0, entries: entries.into(), terms, bytes }
     }
 
     /// The position of the last entry.
@@ -43,9 +56,9 @@ impl Tail {
         self.entries.back().map_or(self.base, Entry::position)
     }
 
-    /// The time stamp of the last entry in memory, or zero.
+    /// The time stamp of the last entry, or of the snapshot that takes its place; zero where neither is known.
     pub fn last_time_ms(&self) -> u64 {
-        self.entries.back().map_or(0, |entry| entry.time_ms)
+        self.entries.back().map_or(self.base_time_ms, |entry| entry.time_ms)
     }
 
     /// The entry before the first one that the log still has, on disk or in memory.
@@ -142,6 +155,12 @@ impl Tail {
             self.bytes -= gone.encoded_bytes();
             self.base = gone.position();
         }
+    }
+
+    /// Forgets the log up to `through`, which is not above `base`. What is in memory stays.
+    pub fn compact(&mut self, through: Index) {
+        assert!(through <= self.base.index, "only what is not in memory is forgotten");
+        self.terms.compact(through);
     }
 
     /// Bytes of entries in memory.

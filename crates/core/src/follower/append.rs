@@ -3,8 +3,8 @@
 //! [`Follower::append_entries`] checks term and sender, `accept_entries` the entry before, `find_conflict` where the logs part,
 //! `append_new` the hash chain; then the write is ordered, and the reply waits until this disk has it.
 
-use crate::effect::{Effect, Effects, Notice, Reader};
-use crate::entry::{Entry, EntryError, EntryKind, Position, verify_run};
+use crate::effect::{Effect, Effects, Notice, Reader, SnapshotWanted};
+use crate::entry::{Entry, EntryError, EntryKind, LogId, Position, verify_run};
 use crate::follower::role::Follower;
 use crate::ids::{Index, NodeId, Term, Time};
 use crate::membership::Membership;
@@ -56,6 +56,7 @@ impl Follower {
         if append.prev.index >= start && self.state.tail.term_at(append.prev.index) != Some(append.prev.term)
         {
             let hint = self.state.tail.terms().last_not_above(append.prev);
+            self.fetch_offered(from, append, effects);
             let result = AppendResult::Conflict { hint, last: self.state.last().index };
             self.reply(incoming, result, effects);
             return;
@@ -90,6 +91,15 @@ impl Follower {
         let claim = if append.entries.is_empty() { verified.min(self.state.durable()) } else { verified };
         let claim = claim.min(self.state.last().index);
         self.reply(incoming, AppendResult::Matched { index: claim }, effects);
+    }
+
+    /// The leader's log no longer has what this one lacks. Said with each heartbeat; who fetches knows that it does.
+    fn fetch_offered(&self, from: &NodeId, append: &AppendEntries, effects: &mut Effects) {
+        let LogId { term, index } = append.prev;
+        if let Some(chain) = append.snapshot.filter(|_| index > self.state.commit) {
+            let at = Position { index, term, chain };
+            effects.push(Effect::FetchSnapshot(SnapshotWanted::Offered { from: from.clone(), at }));
+        }
     }
 
     /// The place in the message of the first entry that this log lacks or has with another term. A message without such an

@@ -68,6 +68,7 @@ impl Follower {
             follower.election_deadline = now;
         }
         effects.push(Effect::LeaderChanged { leader: None, term: follower.state.term() });
+        follower.state.ask_for_snapshot(&mut effects);
         follower.finish(now, &mut effects);
         (follower, effects)
     }
@@ -83,6 +84,7 @@ impl Follower {
                     RoleEvent::Message(message) => self.message(now, message, &mut effects),
                     RoleEvent::Tick => self.tick(now, &mut effects),
                     RoleEvent::Located(position) => self.located = Some(position),
+                    RoleEvent::SnapshotReady(base) => self.state.install(now, base, &mut effects),
                     RoleEvent::Persisted(_)
                     | RoleEvent::Applied(_)
                     | RoleEvent::ApplierRestarted(_)
@@ -90,6 +92,8 @@ impl Follower {
                     | RoleEvent::StoreAway
                     | RoleEvent::StoreBack
                     | RoleEvent::DiskFull(_)
+                    | RoleEvent::SnapshotWritten(_)
+                    | RoleEvent::Compact(_)
                     | RoleEvent::Admitted(_) => {}
                 }
             }

@@ -162,9 +162,9 @@ impl Leader {
             return;
         }
         let start = self.state.tail.start();
-        if last < start.index {
-            // The log no longer has what the peer lacks: probing would never end.
-            self.tell(from, ReplicatorEvent::Compacted { through: start }, effects);
+        if last < start.index || hint.index < start.index {
+            // The log no longer has what the peer lacks, or where the two part: probing would never end.
+            self.tell(from, self.compacted(), effects);
             return;
         }
         progress.rewound_at = now;

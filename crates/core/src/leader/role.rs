@@ -238,6 +238,9 @@ impl Leader {
             RoleEvent::ApplierRestarted(_) => self.transfer_for_lag(now, effects),
             // `safety.md` 16: a node with disk space should lead.
             RoleEvent::DiskFull(true) => self.transfer_for_room(now, effects),
+            RoleEvent::SnapshotReady(base) => {
+                self.tell_all(&ReplicatorEvent::SnapshotReady(base.at), effects);
+            }
             RoleEvent::MachineDown
             | RoleEvent::StoreBack
             | RoleEvent::StoreAway
@@ -245,6 +248,8 @@ impl Leader {
             | RoleEvent::Applied(_)
             | RoleEvent::Located(_)
             | RoleEvent::DiskFull(false)
+            | RoleEvent::SnapshotWritten(_)
+            | RoleEvent::Compact(_)
             | RoleEvent::Admitted(_) => {}
         }
     }
@@ -352,6 +357,11 @@ impl Leader {
         effects.extend(self.progress.keys().map(tell));
     }
 
+    /// What the replicator of a peer is told that needs more than this log has.
+    pub(super) fn compacted(&self) -> ReplicatorEvent {
+        ReplicatorEvent::Compacted { through: self.state.tail.start(), snapshot: self.state.snapshot() }
+    }
+
     fn fetch(
         &self,
         peer: NodeId,
@@ -365,7 +375,7 @@ impl Leader {
         }
         let start = self.state.tail.start();
         if from <= start.index {
-            self.tell(peer, ReplicatorEvent::Compacted { through: start }, effects);
+            self.tell(peer, self.compacted(), effects);
             return;
         }
         let entries_max = self.state.config.append_entries_max;

@@ -98,6 +98,7 @@ fn start_in(
         memberships: MembershipLog::new(Index::ZERO, founding),
         commit: Index(1),
         applied: Index::ZERO,
+        snapshot: None,
         unmet: BTreeSet::new(),
         entropy: 9,
     };

@@ -143,6 +143,7 @@ fn a_leader_of_this_term_ends_a_campaign_and_one_of_an_older_term_is_told() {
         commit: Index(1),
         round: Round::ZERO,
         sent_at: Time(0),
+        snapshot: None,
     });
     let (mut candidate_of_3, _) = candidate(None, false);
     let effects = hears(&mut candidate_of_3, 1, TERM, append.clone());

@@ -63,6 +63,7 @@ fn a_term_that_no_elections_can_have_led_to_is_not_taken_over() {
             commit: Index(1),
             round: Round::ZERO,
             sent_at: Time(1),
+            snapshot: None,
         };
         let effects =
             follower.step(Time(1), FollowerEvent::Role(message(1, term, Body::AppendEntries(append))));
@@ -120,6 +121,7 @@ fn bug_55_each_read_is_asked_for_with_a_number_of_its_own() {
         commit: Index(2),
         round: Round::ZERO,
         sent_at: Time(1),
+        snapshot: None,
     };
     let mut ids = Vec::new();
     for boot in [1, 2] {
@@ -158,6 +160,7 @@ fn bug_23_only_the_leader_of_this_term_hands_over_and_only_to_a_voter() {
         commit: Index(1),
         round: Round::ZERO,
         sent_at: Time(1),
+        snapshot: None,
     };
     for (recovering, from, term, stands) in
         [(false, 1, TERM, true), (false, 2, TERM, false), (false, 1, Term(2), false), (true, 1, TERM, false)]
@@ -210,6 +213,7 @@ fn a_conflict_below_memory_takes_the_place_that_was_read() {
         commit: Index(1),
         round: Round::ZERO,
         sent_at: Time(1),
+        snapshot: None,
     };
     let mut hears = |located: Option<Position>| {
         if let Some(located) = located {
@@ -257,6 +261,7 @@ fn an_append_that_no_leader_sends_changes_nothing() {
             commit: Index(1),
             round: Round::ZERO,
             sent_at: Time(1),
+            snapshot: None,
         };
         let asked = message(1, TERM, Body::AppendEntries(append));
         let mut effects = follower.step(Time(1), FollowerEvent::Role(asked));
@@ -289,6 +294,7 @@ fn entries_that_do_not_fit_are_refused_each_time_and_said_once() {
             commit: Index(1),
             round,
             sent_at: Time(1),
+            snapshot: None,
         })
     };
     let last = follower.state().tail().last();

@@ -104,6 +104,7 @@ fn bug_01_another_leader_of_the_same_term_is_told_and_not_obeyed() {
         commit: Index(2),
         round: Round::ZERO,
         sent_at: Time(term),
+        snapshot: None,
     };
     let mut leader = leader();
     let effects = hears(&mut leader, Time(1), 1, TERM, Body::AppendEntries(append(1)));

@@ -12,6 +12,7 @@ use std::time::Duration;
 use quorate_core::{Epoch, GroupId, Persist, Sequence};
 
 use super::event::{FatalSink, StoreEvent, StoreFatal, StoreSink};
+use super::install::Install;
 use super::request::{Answer, PeerSource, StoreRequest};
 use super::space::SpaceGauge;
 use super::work::WorkGauge;
@@ -201,7 +202,14 @@ impl Engine {
         for request in requests {
             match request {
                 StoreRequest::Persist { group, epoch, persist } => {
+                    let installs = persist.install.is_some();
+                    if installs {
+                        self.segment(&mut writes, &mut reads)?;
+                    }
                     writes.push(Write { group, epoch, persist });
+                    if installs {
+                        self.segment(&mut writes, &mut reads)?;
+                    }
                 }
                 read if read.is_read() => reads.push(read),
                 barrier => {
@@ -234,8 +242,14 @@ impl Engine {
             } else if persist.sequence == before.next() {
                 reached.insert(group, persist.sequence);
                 entries += persist.entries.len();
-                let Persist { hard_state, truncate_from, entries, .. } = persist;
-                batch.push(GroupWrite { group, hard_state: hard_state.into(), truncate_from, entries });
+                let Persist { hard_state, truncate_from, entries, install, .. } = persist;
+                let hard_state = hard_state.into();
+                if let Some(base) = install {
+                    // Alone in its batch: see `run`.
+                    self.store.install(group, &Install { base, hard_state })?;
+                } else {
+                    batch.push(GroupWrite { group, hard_state, truncate_from, entries });
+                }
             } else {
                 self.shared.stats.dropped.fetch_add(1, Ordering::Relaxed);
             }
@@ -289,11 +303,6 @@ impl Engine {
                     self.roles.insert(group, RoleWriter { epoch, sink, persisted: Sequence::ZERO });
                 }
                 self.answer_unless_fatal(reply, loaded)
-            }
-            StoreRequest::Install { group, epoch, install, reply } => {
-                let current = self.check_epoch(group, epoch);
-                let done = current.and_then(|()| self.store.install(group, &install));
-                self.answer_unless_fatal(reply, done)
             }
             StoreRequest::Compact { group, epoch, through, reply } => {
                 let current = self.check_epoch(group, epoch);

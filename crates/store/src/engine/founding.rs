@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate_core::{Hash, Index, Member, Membership, NodeId, Position};
+use quorate_core::{Hash, Index, Member, Membership, NodeId, Position, SnapshotBase};
 
 use crate::disk::{Batch, Keyspace};
 use crate::error::StoreError;
@@ -52,8 +52,7 @@ impl Store {
                     group.group,
                     group.name.clone(),
                     group.hard.clone(),
-                    Position::ORIGIN,
-                    founding.clone(),
+                    SnapshotBase::origin(founding.clone()),
                 );
                 *group = GroupState { slot: group.slot, ..empty };
                 let record = NameRecord { name: group.name.clone(), founding: founding.clone() };

@@ -1,6 +1,6 @@
 //! Making a group, or finding it.
 
-use quorate_core::{GroupId, HardRecord, Index, Membership, Position, check_name};
+use quorate_core::{GroupId, HardRecord, Index, Membership, Position, SnapshotBase, check_name};
 
 use crate::anchor::GroupRecord;
 use crate::disk::Batch;
@@ -57,7 +57,8 @@ impl Store {
             self.anchor.set_durable(slot, Position::ORIGIN);
             self.write_durable()?;
         }
-        let mut state = GroupState::empty(group, name.to_owned(), hard, Position::ORIGIN, founding.clone());
+        let mut state =
+            GroupState::empty(group, name.to_owned(), hard, SnapshotBase::origin(founding.clone()));
         state.slot = slot;
         let mut batch = Batch::new();
         let record = NameRecord { name: name.to_owned(), founding: founding.clone() };

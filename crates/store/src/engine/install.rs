@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use quorate_core::{GroupId, HardRecord, Index, Membership, Position};
+use quorate_core::{GroupId, HardRecord, Index, Position, SnapshotBase};
 
 use super::write::{GroupWrite, check_hard_state};
 use crate::disk::{Batch, Keyspace};
@@ -13,10 +13,8 @@ use crate::store::Store;
 /// A snapshot that replaces a log (`safety.md` 7).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Install {
-    /// The last entry the snapshot covers. A log that has it keeps what follows; any other log is dropped whole.
-    pub at: Position,
-    /// The membership in force there.
-    pub membership: Membership,
+    /// Where the snapshot ends. A log that has that entry keeps what follows; any other log is dropped whole.
+    pub base: SnapshotBase,
     /// The newest term, vote and flag.
     pub hard_state: HardRecord,
 }
@@ -28,11 +26,10 @@ impl Store {
     pub fn install(&mut self, group: GroupId, install: &Install) -> Result<(), StoreError> {
         self.change(|store| {
             let state = store.group(group)?;
-            if install.at.index < state.start.index {
-                return Ok(());
-            }
-            let keeps =
-                install.at.index <= state.last.index && store.locate(group, install.at.index)? == install.at;
+            let at = install.base.at;
+            let has = |store: &Self| Ok::<_, StoreError>(store.locate(group, at.index)? == at);
+            let is_older = at.index < state.start.index;
+            let keeps = is_older || (at.index <= state.last.index && has(store)?);
             if keeps { store.install_kept(group, install) } else { store.install_fresh(group, install) }
         })
     }
@@ -40,7 +37,7 @@ impl Store {
     fn install_kept(&mut self, group: GroupId, install: &Install) -> Result<(), StoreError> {
         let hard_state = install.hard_state.clone();
         self.write_synced(vec![GroupWrite { group, hard_state, truncate_from: None, entries: Vec::new() }])?;
-        self.move_start(group, install.at)
+        self.move_start(group, install.base.at, install.base.time_ms)
     }
 
     fn install_fresh(&mut self, group: GroupId, install: &Install) -> Result<(), StoreError> {
@@ -53,8 +50,8 @@ impl Store {
                 ControlFlow::Continue(())
             })?;
         }
-        let (hard, membership) = (install.hard_state.clone(), install.membership.clone());
-        let mut fresh = GroupState::empty(group, state.name.clone(), hard, install.at, membership);
+        let (hard, base) = (install.hard_state.clone(), install.base.clone());
+        let mut fresh = GroupState::empty(group, state.name.clone(), hard, base);
         fresh.slot = state.slot;
         fresh.dead_below = state.dead_below;
         // Before the batch: no more is claimed than both logs have (`safety.md` 4).
@@ -62,7 +59,7 @@ impl Store {
         self.anchor.forget_aside(state.slot);
         self.anchor.write_group(&mut *self.disk, state.slot, fresh.hard.clone(), state.start)?;
         self.write_durable()?;
-        put(&mut batch, Row::Marker.key(group), &fresh.marker(install.at.index.next()));
+        put(&mut batch, Row::Marker.key(group), &fresh.marker(install.base.at.index.next()));
         put(&mut batch, Row::Hard.key(group), &fresh.hard);
         self.disk.commit(&batch)?;
         self.anchor.write_group(&mut *self.disk, state.slot, fresh.hard.clone(), fresh.start)?;
@@ -80,20 +77,21 @@ impl Store {
             if through <= state.start.index {
                 return Ok(state.start);
             }
-            let start = store.locate(group, through)?;
-            store.move_start(group, start)?;
-            Ok(start)
+            let entries = store.read(group, through, through, 1)?;
+            let at = entries.first().ok_or_else(|| store.groups[&group].outside(through))?;
+            store.move_start(group, at.position(), at.time_ms)?;
+            Ok(at.position())
         })
     }
 
-    fn move_start(&mut self, group: GroupId, start: Position) -> Result<(), StoreError> {
+    fn move_start(&mut self, group: GroupId, start: Position, time_ms: u64) -> Result<(), StoreError> {
         let state = &self.groups[&group];
         if start.index <= state.start.index {
             return Ok(());
         }
         let key = self.row_of(state, start.index.next())?;
         let mut moved = state.clone();
-        moved.compacted(start, key);
+        moved.compacted(start, time_ms, key);
         let mut batch = Batch::new();
         put(&mut batch, Row::Marker.key(group), &moved.marker(key));
         self.disk.commit(&batch)?;

@@ -60,7 +60,11 @@ impl Store {
             group,
             name: state.name.clone(),
             hard_state: state.hard.clone(),
-            tail: Tail::loaded(base, entries, state.terms.clone()),
+            tail: if entries.is_empty() {
+                Tail::after_snapshot(state.start, state.start_time_ms)
+            } else {
+                Tail::loaded(base, entries, state.terms.clone())
+            },
             memberships: state.memberships.clone(),
             start: state.start,
             unmet: self.unmet(state.memberships.current()),

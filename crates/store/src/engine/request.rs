@@ -5,7 +5,6 @@ use std::fmt;
 use quorate_core::{Entry, Epoch, GroupId, Incarnation, Index, Membership, NodeId, Persist, Position};
 
 use super::event::StoreSink;
-use super::install::Install;
 use super::read::LoadedGroup;
 use crate::error::{GroupError, StoreError};
 
@@ -96,18 +95,7 @@ pub enum StoreRequest {
         /// The position at that index.
         reply: Answer<Position>,
     },
-    /// Not sent yet (decision 0007): a received snapshot replaces the log.
-    Install {
-        /// The group.
-        group: GroupId,
-        /// The sender's epoch.
-        epoch: Epoch,
-        /// The snapshot's position.
-        install: Install,
-        /// Answered once it is on disk.
-        reply: Answer<()>,
-    },
-    /// Not sent yet (decision 0007): a durable snapshot covers the entries up to here, which may be dropped.
+    /// Group, for a role: durable snapshots cover the entries up to here, which may be dropped.
     Compact {
         /// The group.
         group: GroupId,

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use quorate_core::{
-    Entry, EntryKind, GroupId, HardRecord, Index, Membership, MembershipLog, Position, Terms,
+    Entry, EntryKind, GroupId, HardRecord, Index, Membership, MembershipLog, Position, SnapshotBase, Terms,
 };
 
 use super::index::{Boundary, RunIndex};
@@ -21,6 +21,8 @@ pub(crate) struct GroupState {
     pub(crate) hard: HardRecord,
     /// The position before the first entry.
     pub(crate) start: Position,
+    /// The time stamp there.
+    pub(crate) start_time_ms: u64,
     pub(crate) last: Position,
     pub(crate) runs: RunIndex,
     pub(crate) terms: Terms,
@@ -30,20 +32,16 @@ pub(crate) struct GroupState {
 }
 
 impl GroupState {
-    /// A group whose log is empty and begins after `start`.
-    pub(crate) fn empty(
-        group: GroupId,
-        name: String,
-        hard: HardRecord,
-        start: Position,
-        membership: Membership,
-    ) -> Self {
+    /// A group whose log is empty and begins after `base`.
+    pub(crate) fn empty(group: GroupId, name: String, hard: HardRecord, base: SnapshotBase) -> Self {
+        let SnapshotBase { at: start, time_ms: start_time_ms, membership } = base;
         Self {
             group,
             name,
             slot: 0,
             hard,
             start,
+            start_time_ms,
             last: start,
             runs: RunIndex::default(),
             terms: Terms::new(start.log_id()),
@@ -110,7 +108,7 @@ impl GroupState {
     }
 
     /// The log now begins after `start`, an entry it has, in the row `key`.
-    pub(crate) fn compacted(&mut self, start: Position, key: Index) {
+    pub(crate) fn compacted(&mut self, start: Position, time_ms: u64, key: Index) {
         self.terms.compact(start.index);
         self.memberships.settle(start.index);
         if start == self.last {
@@ -118,14 +116,15 @@ impl GroupState {
         } else {
             self.runs.compact(key, start);
         }
-        self.start = start;
+        (self.start, self.start_time_ms) = (start, time_ms);
         self.dead_below = Some(key);
     }
 
     /// The marker that says where the log begins; `run` is the key of the row with its first entry.
     pub(crate) fn marker(&self, run: Index) -> Marker {
         let membership = self.memberships.at(self.start.index).clone();
-        Marker { first: self.start.index.next(), previous: self.start, run, membership }
+        let (previous, time_ms) = (self.start, self.start_time_ms);
+        Marker { first: previous.index.next(), previous, time_ms, run, membership }
     }
 
     pub(crate) fn outside(&self, index: Index) -> StoreError {

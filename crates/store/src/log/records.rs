@@ -37,10 +37,18 @@ pub(crate) struct Marker {
     pub(crate) first: Index,
     /// The place before `first`.
     pub(crate) previous: Position,
+    /// The time stamp there. Absent where the log begins with its first entry, and in what an earlier build wrote.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) time_ms: u64,
     /// The key of the run that contains `first`.
     pub(crate) run: Index,
     /// The membership in force at `previous`.
     pub(crate) membership: Membership,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A peer's incarnation (`safety.md` 14).

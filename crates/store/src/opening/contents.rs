@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use quorate_core::{Boot, GroupId, HardRecord, Index, Position};
+use quorate_core::{Boot, GroupId, HardRecord, Index, Position, SnapshotBase};
 use serde::Deserialize;
 
 use super::report::OpenNotice;
@@ -132,8 +132,9 @@ impl Opening {
         if marker.first != marker.previous.index.next() || marker.run > marker.first {
             return Err(Unusable::Damaged(format!("the marker of group {group} contradicts itself")));
         }
-        let membership = marker.membership.clone();
-        let mut state = GroupState::empty(group, name.name.clone(), hard, marker.previous, membership);
+        let Marker { previous: at, time_ms, membership, .. } = marker.clone();
+        let base = SnapshotBase { at, time_ms, membership };
+        let mut state = GroupState::empty(group, name.name.clone(), hard, base);
         let slot = self.anchor.slot_of(group);
         let aside = slot.and_then(|slot| self.aside(slot, contents.put_back));
         let durable = slot.map_or(Position::ORIGIN, |slot| self.anchor.durable(slot));

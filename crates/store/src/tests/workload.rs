@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate_core::{
     Entry, EntryKind, GroupId, HardRecord, HardState, Hash, Incarnation, Index, Member, Membership, NodeId,
-    Position, Term,
+    Position, SnapshotBase, Term,
 };
 
 use crate::{
@@ -182,7 +182,10 @@ pub(super) fn act(store: &mut Store, world: &World, action: &Action) -> Result<(
         }
         Action::Install(name, term, index) => {
             let at = snapshot(*term, *index);
-            let install = Install { at, membership: founding(), hard_state: hard(*term, None) };
+            let install = Install {
+                base: SnapshotBase { at, time_ms: 7, membership: founding() },
+                hard_state: hard(*term, None),
+            };
             store.install(GroupId::of_name(name), &install)
         }
         Action::Compact(name, through) => store.compact(GroupId::of_name(name), Index(*through)).map(|_| ()),

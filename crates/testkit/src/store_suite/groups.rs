@@ -1,7 +1,7 @@
 //! Several groups, hard states, peers, snapshots.
 
 use quorate::store::{GroupWrite, Install};
-use quorate_core::{GroupId, Incarnation, Index, NodeId, Position};
+use quorate_core::{GroupId, Incarnation, Index, NodeId, Position, SnapshotBase};
 
 use super::script::{Script, entries, founding, hard};
 use super::storage::Storage;
@@ -113,7 +113,10 @@ pub(super) fn install_fresh(storage: &mut dyn Storage) {
         let other = entries(Position::ORIGIN, 2, index, 5);
         let at = other[index as usize - 1].position();
         let membership = founding(&["node0", "node9"]);
-        let install = Install { at, membership: membership.clone(), hard_state: hard(3, None) };
+        let install = Install {
+            base: SnapshotBase { at, time_ms: 7, membership: membership.clone() },
+            hard_state: hard(3, None),
+        };
         script.store.install(group, &install).expect("an install");
         for _ in 0..2 {
             let loaded = script.load(group);
@@ -135,8 +138,10 @@ pub(super) fn install_kept(storage: &mut dyn Storage) {
     let group = script.group("orders");
     let all = script.append(group, 1, 10, 100);
     let membership = founding(&["node0", "node1", "node2"]);
-    let install =
-        Install { at: all[3].position(), membership: membership.clone(), hard_state: hard(2, None) };
+    let install = Install {
+        base: SnapshotBase { at: all[3].position(), time_ms: 7, membership: membership.clone() },
+        hard_state: hard(2, None),
+    };
     script.store.install(group, &install).expect("an install");
     for _ in 0..2 {
         assert_eq!(script.load(group).start, all[3].position());
@@ -144,7 +149,10 @@ pub(super) fn install_kept(storage: &mut dyn Storage) {
         assert_eq!(script.load(group).hard_state, hard(2, None));
         script = script.reopen();
     }
-    let old = Install { at: all[1].position(), membership, hard_state: hard(2, None) };
+    let old = Install {
+        base: SnapshotBase { at: all[1].position(), time_ms: 7, membership },
+        hard_state: hard(2, None),
+    };
     script.store.install(group, &old).expect("an older snapshot changes nothing");
     assert_eq!(script.log(group), all[4..]);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use quorate::store::{GroupWrite, Install};
-use quorate_core::{Entry, GroupId, HardState, Index, NodeId, Position, SplitMix64, Term};
+use quorate_core::{Entry, GroupId, HardState, Index, NodeId, Position, SnapshotBase, SplitMix64, Term};
 
 use super::script::{Script, entries, founding};
 use super::storage::Storage;
@@ -100,7 +100,8 @@ fn install(script: &mut Script<'_>, models: &mut BTreeMap<GroupId, Model>, rando
     let other = entries(model.start, model.hard.term.0, count, 3);
     let at = other.last().expect("at least one").position();
     let membership = founding(&["node0", "node1"]);
-    let install = Install { at, membership, hard_state: model.hard.clone().into() };
+    let install =
+        Install { base: SnapshotBase { at, time_ms: 7, membership }, hard_state: model.hard.clone().into() };
     script.store.install(group, &install).expect("an install");
     model.start = at;
     model.entries.clear();

@@ -31,6 +31,7 @@ fn heartbeat(lab: &Lab) -> Body {
         commit: Index::ZERO,
         round: Round::ZERO,
         sent_at: lab.now,
+        snapshot: None,
     })
 }
 

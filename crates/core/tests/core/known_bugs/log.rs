@@ -39,6 +39,7 @@ fn append(
         commit: Index(commit),
         round: Round::ZERO,
         sent_at: lab.now,
+        snapshot: None,
     });
     let message = Message { from: name(from), to: name(to), boot: Boot(1), term: Term(term), body };
     lab.common(to, RoleEvent::Message(message));
@@ -152,6 +153,7 @@ fn bug_25_a_previous_entry_below_the_log_is_a_match() {
         memberships: MembershipLog::new(Index::ZERO, membership.founding()),
         commit: Index(4),
         applied: Index(4),
+        snapshot: None,
         unmet: std::collections::BTreeSet::new(),
         entropy: 1,
     };
@@ -164,6 +166,7 @@ fn bug_25_a_previous_entry_below_the_log_is_a_match() {
         commit: Index(6),
         round: Round::ZERO,
         sent_at: Time(0),
+        snapshot: None,
     });
     let message = Message { from: name(0), to: name(1), boot: Boot(1), term: Term(1), body };
     replica.step(Time(1), ReplicaEvent::Role(RoleEvent::Message(message)));

@@ -220,6 +220,10 @@ impl Step<'_> {
             | Effect::LeaderChanged { .. }
             | Effect::MembershipChanged(_) => Ok(()),
             Effect::ReadLog { .. } => panic!("all of a log is in memory here"),
+            Effect::PublishSnapshot(_)
+            | Effect::Compact { .. }
+            | Effect::FetchSnapshot(_)
+            | Effect::RestoreMachine => panic!("no snapshot is taken here"),
             Effect::StartReplicator { .. }
             | Effect::StopReplicator { .. }
             | Effect::ToReplicator { .. }

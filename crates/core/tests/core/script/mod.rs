@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_core::{
     Config, Effect, Effects, Entry, EntryKind, Hash, Incarnation, Index, Membership, Message, Notice,
-    Position, Proposal, ReadId, Reader, Refusal, ReplicaState, RoleEvent, Term, Time,
+    Position, Proposal, ReadId, Reader, Refusal, ReplicaState, RoleEvent, SnapshotWanted, Term, Time,
 };
 
 pub(crate) use messages::Link;
@@ -29,6 +29,7 @@ pub(crate) struct LabNode {
     pub(crate) refused: Vec<Refusal>,
     pub(crate) reads: BTreeMap<u64, Option<Index>>,
     pub(crate) notices: Vec<Notice>,
+    pub(crate) wanted: Vec<SnapshotWanted>,
     /// The memberships it was told of.
     pub(crate) memberships: Vec<Membership>,
     away: bool,
@@ -76,6 +77,7 @@ impl Lab {
             refused: Vec::new(),
             reads: BTreeMap::new(),
             notices: Vec::new(),
+            wanted: Vec::new(),
             memberships: Vec::new(),
             away: false,
             printed: String::new(),
@@ -209,8 +211,12 @@ impl Lab {
                 }
                 Effect::Notice(notice) => node.notices.push(notice),
                 Effect::MembershipChanged(membership) => node.memberships.push(membership),
+                Effect::Compact { through } => node.disk.compact(through),
+                Effect::FetchSnapshot(wanted) => node.wanted.push(wanted),
                 // A store that is away is told again when it is back.
                 Effect::Persist(_)
+                | Effect::PublishSnapshot(_)
+                | Effect::RestoreMachine
                 | Effect::TransferBegun { .. }
                 | Effect::TransferRefused(_)
                 | Effect::LeaderChanged { .. }

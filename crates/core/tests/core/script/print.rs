@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use quorate_core::{Effect, Entry, Phase};
+use quorate_core::{Effect, Entry, Phase, SnapshotWanted};
 
 use super::Lab;
 use crate::world::Role;
@@ -34,6 +34,9 @@ impl Lab {
                 if let Some(from) = p.truncate_from {
                     let _ = write!(text, " truncate={from}");
                 }
+                if let Some(base) = &p.install {
+                    let _ = write!(text, " install={}", base.at.log_id());
+                }
                 text + &run(&p.entries)
             }
             Effect::Send(message) => format!("send {message}"),
@@ -41,6 +44,15 @@ impl Lab {
             Effect::ReadLog { reader, from, through, .. } => {
                 format!("read log {from}..{through} for {reader:?}")
             }
+            Effect::PublishSnapshot(index) => format!("publish the snapshot up to {index}"),
+            Effect::Compact { through } => format!("forget the log up to {through}"),
+            Effect::FetchSnapshot(SnapshotWanted::Offered { from, at }) => {
+                format!("fetch the snapshot {} of {from}", at.log_id())
+            }
+            Effect::FetchSnapshot(SnapshotWanted::Reaching(index)) => {
+                format!("fetch a snapshot that reaches {index}")
+            }
+            Effect::RestoreMachine => "restore the machine".to_owned(),
             Effect::Accepted { first, term, count } => format!("accepted {count} from {first}@{term}"),
             Effect::Refused { count, reason } => format!("refused {count}: {reason:?}"),
             Effect::TransferRefused(refusal) => format!("transfer refused: {refusal}"),

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::world::Snapshot;
 use quorate_core::{Entry, Hash, Index, SplitMix64};
 
 /// How long a machine takes, in microseconds.
@@ -95,10 +96,15 @@ impl Applier {
         self.queue.iter().filter_map(last).max().unwrap_or_default().max(self.applied)
     }
 
-    /// Restarts from the state after `keep`.
-    pub(crate) fn restart(&mut self, keep: Index) {
-        self.applied = keep;
-        self.digests.truncate(keep.0 as usize);
+    /// Restarts from the state after `keep`, or from the snapshot if that is further on.
+    pub(crate) fn restart(&mut self, keep: Index, newest: Option<&Snapshot>) {
+        if let Some(snapshot) = newest.filter(|snapshot| snapshot.index() > keep) {
+            self.applied = snapshot.index();
+            self.digests = snapshot.digests.to_vec();
+        } else {
+            self.applied = keep;
+            self.digests.truncate(keep.0 as usize);
+        }
         self.queue.clear();
         (self.works, self.is_away) = (None, false);
         self.life += 1;

@@ -147,6 +147,16 @@ impl Cluster {
         self.caller_asks_again(number);
     }
 
+    /// A machine was made of a snapshot: who waits for what it stands for is told that the outcome is unknown.
+    pub(crate) fn callers_jumped_over(&mut self, at: usize) {
+        let later = self.nodes[at].applier.applied.next();
+        let waiting = &mut self.nodes[at].waiting;
+        let rest = waiting.split_off(&later);
+        for (_, id) in std::mem::replace(waiting, rest).into_values() {
+            self.caller_hears(id, Outcome::Unknown);
+        }
+    }
+
     /// A process ends: those who wait there are told that the outcome is unknown.
     pub(crate) fn callers_lose(&mut self, at: usize) {
         let waiting: Vec<u64> = self.nodes[at].waiting.values().map(|(_, id)| *id).collect();

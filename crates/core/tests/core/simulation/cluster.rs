@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use quorate_core::{Body, Effect, Effects, Index, Membership, Message, Reader, RoleEvent, SplitMix64};
+use quorate_core::{
+    Body, Effect, Effects, Index, Membership, Message, Reader, RoleEvent, SnapshotWanted, SplitMix64,
+};
 
 use super::callers::Callers;
 use super::clients::Clients;
@@ -49,6 +51,20 @@ pub(crate) enum Event {
     /// A piece of a message has left by a narrow link.
     PieceSent {
         link: (usize, usize),
+        life: u64,
+    },
+    SnapshotWritten {
+        at: usize,
+        life: u64,
+    },
+    SnapshotReady {
+        at: usize,
+        life: u64,
+    },
+    SnapshotFetched {
+        at: usize,
+        /// `None` if the transfer broke off.
+        from: Option<usize>,
         life: u64,
     },
     Propose,
@@ -185,6 +201,9 @@ impl Cluster {
             Event::Caller(number) => self.caller(number),
             Event::Restored { at, life } => self.restored(at, life),
             Event::PieceSent { link, life } => self.piece_sent(link, life),
+            Event::SnapshotWritten { at, life } => self.snapshot_written(at, life),
+            Event::SnapshotReady { at, life } => self.snapshot_ready(at, life),
+            Event::SnapshotFetched { at, from, life } => self.snapshot_fetched(at, from, life),
             Event::Propose => self.propose(),
             Event::Read => self.read(),
             Event::ReadAt { at, life, id } => self.read_at(at, life, id),
@@ -260,6 +279,7 @@ impl Cluster {
         if self.nodes[at].disk.full {
             self.say(at, RoleEvent::DiskFull(true));
         }
+        self.tell_written(at);
     }
 
     pub(crate) fn crash(&mut self, at: usize) {
@@ -310,6 +330,18 @@ impl Cluster {
                 self.hand_to_applier(at, entries);
             }
             read @ Effect::ReadLog { .. } => self.order_read(at, read),
+            Effect::PublishSnapshot(index) => self.publish(at, index),
+            Effect::Compact { through } => {
+                self.coverage.note("log forgotten");
+                self.nodes[at].disk.compact(through);
+            }
+            Effect::FetchSnapshot(wanted) => {
+                if matches!(wanted, SnapshotWanted::Offered { .. }) {
+                    self.coverage.note("snapshot offered");
+                }
+                self.fetch_snapshot(at, wanted);
+            }
+            Effect::RestoreMachine => self.restore_machine(at),
             Effect::Accepted { first, term, count } => self.accepted(at, first, term, count),
             Effect::Refused { count, reason } => self.refused(count, reason),
             Effect::ReadReady { reads, index } => self.read_ready(at, &reads, index),

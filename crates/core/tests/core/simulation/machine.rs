@@ -61,6 +61,7 @@ impl Cluster {
         self.queue_queries(at);
         let applied = self.nodes[at].applier.applied;
         self.trace(|| format!("n{at} applied {applied}"));
+        self.capture(at);
         self.say(at, RoleEvent::Applied(applied));
     }
 
@@ -92,7 +93,9 @@ impl Cluster {
                 self.clients.lose(&queries);
             }
         }
-        self.nodes[at].applier.restart(keep);
+        let newest = self.nodes[at].disk.snapshots.newest().cloned();
+        self.nodes[at].applier.restart(keep, newest.as_ref());
+        self.callers_jumped_over(at);
         let (life, takes) = (self.nodes[at].applier.life, self.options.machine.restore);
         if takes == 0 {
             self.machine_is_back(at);

@@ -28,6 +28,7 @@ mod options;
 mod process;
 mod quiet;
 mod run;
+mod snapshots;
 mod storage;
 mod strain;
 
@@ -39,7 +40,7 @@ use quiet::Quiet;
 use run::run;
 
 /// Events that a few hundred runs must have met, otherwise they prove little.
-const SOMETIMES: [&str; 48] = [
+const SOMETIMES: [&str; 56] = [
     "TimeoutNow",
     "ReadIndexReply",
     "a machine is restored for a while",
@@ -66,7 +67,10 @@ const SOMETIMES: [&str; 48] = [
     "for good Stalled",
     "leader role reloaded",
     "leader with a stalled disk gave way",
+    "log forgotten",
+    "log replaced by a snapshot",
     "log read from disk",
+    "machine made of a snapshot",
     "newer command at an old leader",
     "peer without space",
     "progress without a minority",
@@ -80,6 +84,11 @@ const SOMETIMES: [&str; 48] = [
     "refused Uncommitted",
     "refused by a busy store",
     "seven voters",
+    "snapshot damaged",
+    "snapshot fetched",
+    "snapshot offered",
+    "snapshot published",
+    "snapshot wanted of anyone",
     "space at the mark",
     "suffix lost",
     "superseded",
@@ -90,7 +99,7 @@ const SOMETIMES: [&str; 48] = [
     "truncation",
 ];
 /// What some of two thousand must have met, as many as `.ci/soak` runs at a time.
-const RARELY: [&str; 1] = ["for good Old"];
+const RARELY: [&str; 2] = ["for good Old", "snapshot looked for elsewhere"];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
@@ -134,7 +143,11 @@ fn many_seeds_keep_every_invariant_and_make_progress() {
         failures.len()
     );
     eprintln!("{coverage}");
-    let attacks = Attack::ALL.iter().chain(&Attack::STRAINS).map(|attack| format!("attack {attack:?}"));
+    let attacks = Attack::ALL
+        .iter()
+        .chain(&Attack::STRAINS)
+        .chain(&Attack::OF_SNAPSHOTS)
+        .map(|attack| format!("attack {attack:?}"));
     let quiet = Quiet::ALL.iter().chain(&Quiet::BUILDS).map(|quiet| format!("quiet {quiet:?}"));
     let sometimes = SOMETIMES.iter().map(ToString::to_string).chain(attacks).chain(quiet);
     let rarely = RARELY.iter().map(ToString::to_string).filter(|_| count >= 2_000);

@@ -37,12 +37,16 @@ pub(crate) enum Attack {
     FlapSpace,
     StoreBusy,
     StoresBusy,
+    DamageSnapshot,
 }
 
 impl Attack {
     /// Those that are drawn with what strains a run.
     pub(crate) const STRAINS: [Self; 4] =
         [Self::FullDisks, Self::FlapSpace, Self::StoreBusy, Self::StoresBusy];
+
+    /// Those of runs with snapshots.
+    pub(crate) const OF_SNAPSHOTS: [Self; 1] = [Self::DamageSnapshot];
 
     pub(crate) const ALL: [Self; 24] = [
         Self::Crash,
@@ -187,6 +191,10 @@ impl Cluster {
                 self.network.clog(any, to, self.now + length);
             }
             Attack::Swizzle => self.swizzle(length),
+            Attack::DamageSnapshot => {
+                self.crash_for(any, length);
+                self.damage_snapshot(any);
+            }
             Attack::SyncError => self.nodes[any].sync_fails = true,
         }
     }
@@ -275,7 +283,8 @@ impl Cluster {
         let keep = self.rng.place(self.nodes[at].disk.log.len() + 1);
         self.nodes[at].disk.lose_suffix(keep);
         let left = self.nodes[at].applier.applied.min(Index(keep as u64));
-        self.nodes[at].applier.restart(left);
+        let newest = self.nodes[at].disk.snapshots.newest().cloned();
+        self.nodes[at].applier.restart(left, newest.as_ref());
         self.coverage.note("suffix lost");
         // Soon enough that acknowledgements of the earlier boot may still be in flight.
         let length = if self.rng.chance(500) { self.rng.below(self.options.delay_max + 1) } else { length };

@@ -67,6 +67,8 @@ pub(crate) struct Options {
     pub(crate) old_build: Option<usize>,
     /// Of a thousand commands, so many are of that kind while there is one.
     pub(crate) newer_commands: u64,
+    /// A machine is captured after so many entries; never, if zero.
+    pub(crate) snapshot_every: u64,
 }
 
 impl Options {
@@ -131,6 +133,7 @@ impl Options {
             quiet: Quiet::Healthy,
             old_build: None,
             newer_commands: 0,
+            snapshot_every: 0,
         };
         strain::draw(seed, &mut options);
         options

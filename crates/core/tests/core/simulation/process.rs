@@ -8,6 +8,7 @@ use quorate_core::{Index, Membership, ReplicaState, SplitMix64, Term, Time};
 use super::applier::Applier;
 use super::healing::Frozen;
 use super::options::Options;
+use super::snapshots::Snapshotter;
 use super::storage::Syncs;
 use crate::world::{Node, Start};
 
@@ -21,6 +22,7 @@ pub(crate) struct Process {
     /// Counts the starts of a role from disk: events scheduled for an earlier one are void.
     pub(crate) life: u64,
     pub(crate) applier: Applier,
+    pub(crate) snapshotter: Snapshotter,
     /// The clock: at this moment it showed that, and it runs at `rate` quarters of true time.
     clock_set_at: u64,
     clock_showed: u64,
@@ -65,6 +67,7 @@ impl Process {
             node: Node::new(at),
             life: 0,
             applier: Applier::default(),
+            snapshotter: Snapshotter::default(),
             clock_set_at: 0,
             clock_showed: CLOCK_ORIGIN,
             rate: 4,
@@ -109,7 +112,8 @@ impl Process {
         self.life += 1;
         let torn = self.disk.crash(rng);
         self.sync_fails = false;
-        self.applier.restart(kept);
+        self.applier.restart(kept, self.node.disk.snapshots.newest());
+        self.snapshotter.end();
         self.store_away = false;
         self.waiting.clear();
         self.ready.clear();
@@ -137,6 +141,7 @@ impl Process {
         let length = self.disk.log.len() as u64;
         // The newest entry is always loaded.
         let base = if options.loads_all { 0 } else { rng.below(length.max(1)) };
+        let base = base.max(self.disk.compacted);
         let applied = self.applier.applied;
         let start = Start {
             founding,

@@ -53,6 +53,9 @@ impl Cluster {
         if persist.truncate_from.is_some() {
             self.coverage.note("truncation");
         }
+        if persist.install.is_some() {
+            self.coverage.note("log replaced by a snapshot");
+        }
         if !self.nodes[at].store_away {
             let before = self.nodes[at].disk.pending.len();
             self.nodes[at].disk.submit(persist);
@@ -138,11 +141,18 @@ impl Cluster {
             Reader::Replicator { peer, session } => {
                 let (peer, session) = (peer.clone(), *session);
                 self.coverage.note("entries for a peer read from disk");
-                let prev = prev.expect("a leader reads only what it has").log_id();
+                // What was ordered may have been forgotten before it was read.
+                let Some(prev) = prev.filter(|_| !entries.is_empty()).map(|prev| prev.log_id()) else {
+                    return;
+                };
                 self.step(at, ReplicaEvent::Fetched { peer, session, prev, entries });
             }
             Reader::Applier if self.nodes[at].applier.life != read.applier_life => {}
             Reader::Applier => {
+                if entries.is_empty() && read.from.0 <= self.nodes[at].disk.compacted {
+                    // The log was replaced, and the machine is made anew.
+                    return;
+                }
                 assert!(!entries.is_empty(), "committed entries are read only where they are durable");
                 self.coverage.note("entries for a machine read from disk");
                 self.hand_to_applier(at, entries);

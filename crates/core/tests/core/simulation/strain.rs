@@ -26,6 +26,16 @@ pub(crate) const NARROW_PAYLOAD_BYTES_MAX: u64 = 64_000;
 /// Of a thousand runs, so many have one kind of strain.
 const OFTEN: u64 = 150;
 
+/// Some runs have no snapshots, and are what they were before.
+fn snapshots(seed: u64, options: &mut Options) {
+    let mut rng = SplitMix64::new(seed ^ 0x5a9_0000);
+    // An old build cannot read what newer entries made of a machine.
+    if rng.chance(600) && options.old_build.is_none() {
+        options.snapshot_every = rng.pick(&[1, 3, 10, 40]);
+        options.attacks.extend(Attack::OF_SNAPSHOTS.into_iter().filter(|_| rng.chance(300)));
+    }
+}
+
 pub(crate) fn draw(seed: u64, options: &mut Options) {
     let mut rng = SplitMix64::new(seed ^ 0x57a1_0000);
     let rng = &mut rng;
@@ -54,6 +64,7 @@ pub(crate) fn draw(seed: u64, options: &mut Options) {
         options.config.apply_window_entries_max = rng.pick(&[1, 5, 20]);
     }
     mixed_builds(seed, options);
+    snapshots(seed, options);
     let largest = options.config.append_bytes_max.max(options.config.payload_bytes_max);
     options.frame_bytes_max = largest + FRAME_HEAD_BYTES;
     if options.links.is_some() {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::snapshot::Snapshots;
 use quorate_core::{
     Entry, EntryKind, HardState, Index, LogId, Membership, MembershipLog, Persist, Position, Sequence,
     SplitMix64, Tail, Term, Terms,
@@ -9,7 +10,9 @@ use quorate_core::{
 
 /// The number of parts a crash can tear a write into: term and vote (which have their own sync), the truncation, each entry.
 fn parts(persist: &Persist) -> usize {
-    1 + usize::from(persist.truncate_from.is_some()) + persist.entries.len()
+    1 + usize::from(persist.truncate_from.is_some())
+        + usize::from(persist.install.is_some())
+        + persist.entries.len()
 }
 
 /// The disk of one node. Writes become durable in the order in which they were ordered.
@@ -21,8 +24,10 @@ pub(crate) struct Disk {
     applied: Sequence,
     /// Entries lost by damage. Until the node leaves Recovering, the invariants count them as held.
     pub(crate) lost: Vec<Entry>,
-    /// The log is compacted up to this index.
+    /// The log is compacted up to this index. What lies below stays in `log`, for the invariants alone.
     pub(crate) compacted: u64,
+    /// Published snapshots.
+    pub(crate) snapshots: Snapshots,
     /// Free space is below the mark.
     pub(crate) full: bool,
 }
@@ -65,6 +70,12 @@ impl Disk {
         }
         self.keep_hard_state(&persist.hard_state);
         let mut entries = count - 1;
+        if let Some(base) = persist.install.as_ref().filter(|_| entries > 0) {
+            let snapshot = self.snapshots.find(base.at).expect("what replaces a log is published");
+            self.log = snapshot.covers.to_vec();
+            self.compacted = base.at.index.0;
+            entries -= 1;
+        }
         if let Some(from) = persist.truncate_from.filter(|_| entries > 0) {
             self.log.truncate(from.prev().0 as usize);
             entries -= 1;
@@ -130,6 +141,11 @@ impl Disk {
         if keep < self.log.len() {
             self.lost.extend(self.log.drain(keep..));
         }
+        // A damaged database is set aside whole, and what was forgotten is not in it.
+        if (keep as u64) < self.compacted {
+            self.compacted = 0;
+            self.lost.extend(self.log.drain(..));
+        }
         self.hard_state.recovering = true;
     }
 
@@ -151,6 +167,16 @@ impl Disk {
             || (self.hard_state.recovering && self.lost.iter().any(|entry| entry.position() == at))
     }
 
+    /// Forgets the log up to `through`.
+    pub(crate) fn compact(&mut self, through: Index) {
+        assert!(through.0 <= self.log.len() as u64, "only what is on disk is forgotten");
+        assert!(
+            self.snapshots.newest().is_some_and(|newest| newest.index() >= through),
+            "compacted <= snapshot: {through} is forgotten"
+        );
+        self.compacted = self.compacted.max(through.0);
+    }
+
     /// What a start reads: all terms, and the entries after `base`.
     pub(crate) fn load(&self, base: usize) -> Tail {
         let base = base.max(self.compacted as usize);
@@ -160,15 +186,26 @@ impl Disk {
         }
         terms.compact(Index(self.compacted));
         let place = self.position(Index(base as u64)).expect("within the log");
+        if base == self.log.len() {
+            return Tail::after_snapshot(place, self.log.last().map_or(0, |entry| entry.time_ms));
+        }
         Tail::loaded(place, self.log[base..].to_vec(), terms)
     }
 
     /// The founding membership and those in the log.
     pub(crate) fn memberships(&self, founding: &Membership) -> MembershipLog {
-        let mut log = MembershipLog::new(Index::ZERO, founding.clone());
+        let (start, mut first) = (Index(self.compacted), founding.clone());
+        let mut later = Vec::new();
         for entry in self.log.iter().filter(|entry| entry.kind == EntryKind::Membership) {
-            log.append(entry.index, Membership::decode(&entry.payload).expect("a written membership reads"));
+            let membership = Membership::decode(&entry.payload).expect("a written membership reads");
+            if entry.index <= start {
+                first = membership;
+            } else {
+                later.push((entry.index, membership));
+            }
         }
+        let mut log = MembershipLog::new(start, first);
+        later.into_iter().for_each(|(index, membership)| log.append(index, membership));
         log
     }
 
@@ -176,6 +213,9 @@ impl Disk {
     pub(crate) fn read(&self, from: Index, through: Index, bytes_max: usize) -> Vec<Entry> {
         let mut bytes = 0;
         let mut out = Vec::new();
+        if from.0 <= self.compacted {
+            return out;
+        }
         let skip = usize::try_from(from.prev().0).expect("a small log");
         for entry in self.log.iter().skip(skip).take_while(|entry| entry.index <= through) {
             bytes += entry.encoded_bytes();

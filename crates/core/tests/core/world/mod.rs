@@ -6,6 +6,7 @@ mod judge;
 mod lanes;
 mod node;
 mod replica;
+mod snapshot;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ pub(crate) use judge::{Broken, Judged, acknowledged_is_durable, holds, is_harmle
 pub(crate) use lanes::{Behind, Lane};
 pub(crate) use node::{Node, Start};
 pub(crate) use replica::{Replica, ReplicaEvent, Role};
+pub(crate) use snapshot::Snapshot;
 
 /// The node at this place: n0, n1, and so on.
 pub(crate) fn name(at: usize) -> NodeId {

@@ -6,6 +6,7 @@ use quorate_core::{
     Boot, Config, Effects, Entry, Index, Loaded, Membership, NodeId, Position, ReplicaState, Time,
 };
 
+use super::snapshot::Snapshot;
 use super::{Behind, Disk, Replica, ReplicaEvent, Role, name};
 
 /// A node. Its applier, its clock and its callers belong to the driver.
@@ -57,6 +58,7 @@ impl Node {
             memberships: self.disk.memberships(start.founding),
             commit: start.commit,
             applied: start.applied,
+            snapshot: self.disk.snapshots.newest().map(Snapshot::at),
             unmet: self.unmet.clone(),
             entropy: start.entropy,
         };
@@ -104,7 +106,17 @@ impl Node {
     /// The entry at `index` of this replica's log, in memory or on disk.
     pub(crate) fn entry(&self, index: Index) -> Option<&Entry> {
         let tail = self.state()?.tail();
+        if index <= tail.start().index {
+            return self.forgotten(index);
+        }
         tail.get(index).or_else(|| self.disk.entry(index).filter(|e| Some(e.term) == tail.term_at(index)))
+    }
+
+    /// What the log has no more: one of its snapshots covers it, or the disk has it still.
+    fn forgotten(&self, index: Index) -> Option<&Entry> {
+        let place = usize::try_from(index.0.checked_sub(1)?).ok()?;
+        let covered = self.disk.snapshots.newest().and_then(|newest| newest.covers.get(place));
+        covered.or_else(|| self.disk.entry(index))
     }
 
     pub(crate) fn position(&self, index: Index) -> Option<Position> {

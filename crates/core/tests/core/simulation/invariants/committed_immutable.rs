@@ -12,6 +12,10 @@ pub(crate) fn check(committed: &Committed, node: &Node, state: &ReplicaState) {
 pub(crate) fn persisting(committed: &Committed, node: &Node, persist: &Persist) {
     // A resend of a write that was applied before is not applied again.
     let resent = persist.sequence <= node.disk.applied();
+    if let Some(base) = &persist.install {
+        let known = committed.at(base.at.index);
+        assert_eq!(known, Some(base.at), "committed immutable: {} installs what is not committed", node.id);
+    }
     let Some(from) = persist.truncate_from.filter(|_| !resent) else { return };
     let gone = node.disk.entry(from).map(quorate_core::Entry::position);
     let known = committed.at(from);

@@ -24,7 +24,8 @@ impl Order {
         assert!(state.commit() <= last, "order: {id} commit {} last {last}", state.commit());
         assert!(state.durable() <= last, "order: {id} durable {} last {last}", state.durable());
         assert!(state.durable() <= node.disk.last(), "order: {id} says {} is durable", state.durable());
-        let floor = self.applied_at_start.get(&node.at).copied().unwrap_or_default();
+        let fetched = node.disk.snapshots.newest().map_or(Index::ZERO, |newest| newest.index());
+        let floor = self.applied_at_start.get(&node.at).copied().unwrap_or_default().max(fetched);
         assert!(
             state.applied() <= state.commit().max(floor),
             "order: {id} applied {} commit {}",
