@@ -43,7 +43,7 @@ pub enum Effect {
         /// The last index that goes.
         through: Index,
     },
-    /// Fetch a snapshot from another node, unless this node has it, and answer with [`RoleEvent::SnapshotReady`].
+    /// Fetch a snapshot from another node, unless this node has one that helps, and answer with [`RoleEvent::SnapshotReady`].
     FetchSnapshot(SnapshotWanted),
     /// The log begins behind what the machine has applied: make the machine of the newest snapshot, and answer with
     /// [`RoleEvent::ApplierRestarted`].
@@ -122,7 +122,7 @@ pub enum Effect {
 /// Which snapshot a replica needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SnapshotWanted {
-    /// The one that a leader offers, which has forgotten what this replica's log lacks.
+    /// The one that a leader offers, which has forgotten what this replica's log lacks, or a later one.
     Offered {
         /// The leader.
         from: NodeId,

@@ -417,6 +417,11 @@ impl Replicator {
         snapshot: Option<Position>,
         effects: &mut Vec<ReplicatorEffect>,
     ) {
+        // The answer to a heartbeat that overtook what is in flight, or a late one: the peer has more, or may have.
+        let may_have = self.state == ReplicationState::Stream && !self.window.is_empty();
+        if self.matched.index >= through.index || (may_have && self.fetching_since.is_none()) {
+            return;
+        }
         self.fetching_since = None;
         if self.state == ReplicationState::Snapshot
             && self.offer.is_some()

@@ -39,8 +39,6 @@ pub struct Loaded {
     pub commit: Index,
     /// The last index the applier has applied.
     pub applied: Index,
-    /// Where the newest published snapshot of this node ends.
-    pub snapshot: Option<Position>,
     /// Founding members that have not admitted this node yet (`safety.md` 14). Of interest only in term zero.
     pub unmet: BTreeSet<NodeId>,
     /// Seeds the election timeouts; drawn by the caller.
@@ -79,7 +77,7 @@ pub struct ReplicaState {
     pub(crate) commit: Index,
     pub(crate) durability: Durability,
     pub(crate) apply: ApplyCursor,
-    /// Where the newest published snapshot of this node ends.
+    /// Where the newest published snapshot of this node ends, as far as this replica was told.
     snapshot: Option<Position>,
     /// A snapshot up to here is written, and is published once the log is on disk that far.
     unpublished: Option<Index>,
@@ -125,7 +123,7 @@ impl ReplicaState {
             memberships: loaded.memberships,
             commit,
             apply,
-            snapshot: loaded.snapshot,
+            snapshot: None,
             unpublished: None,
             store_away: false,
             disk_full: false,

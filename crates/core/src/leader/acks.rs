@@ -128,7 +128,13 @@ impl Leader {
     }
 
     fn matched(&mut self, now: Time, from: &NodeId, index: Index, effects: &mut Effects) {
-        let Some(at) = self.state.tail.log_id_at(index) else { return };
+        let Some(at) = self.state.tail.log_id_at(index) else {
+            if index < self.state.tail.start().index {
+                // It follows, and what comes next for it was forgotten meanwhile.
+                self.tell(from.clone(), self.compacted(), effects);
+            }
+            return;
+        };
         if let Some(progress) = self.progress.get_mut(from)
             && index > progress.match_index
         {

@@ -98,7 +98,6 @@ fn start_in(
         memberships: MembershipLog::new(Index::ZERO, founding),
         commit: Index(1),
         applied: Index::ZERO,
-        snapshot: None,
         unmet: BTreeSet::new(),
         entropy: 9,
     };

@@ -153,7 +153,6 @@ fn bug_25_a_previous_entry_below_the_log_is_a_match() {
         memberships: MembershipLog::new(Index::ZERO, membership.founding()),
         commit: Index(4),
         applied: Index(4),
-        snapshot: None,
         unmet: std::collections::BTreeSet::new(),
         entropy: 1,
     };

@@ -19,8 +19,10 @@ pub(crate) struct Snapshotter {
     /// Being written, or written and waiting to be published.
     unpublished: Option<Snapshot>,
     is_written: bool,
-    /// What is fetched.
-    fetches: Option<SnapshotWanted>,
+    /// What is fetched, and what the sender had of it when it began.
+    fetches: Option<(SnapshotWanted, Option<Snapshot>)>,
+    /// What was sent lately, and until when it counts: the log after it is kept, so that it is of use where it arrives.
+    sent: Vec<(Index, u64)>,
 }
 
 impl Snapshotter {
@@ -72,6 +74,9 @@ impl Cluster {
             let index = snapshot.index();
             self.say(at, RoleEvent::SnapshotWritten(index));
         }
+        if self.nodes[at].disk.snapshots.newest().is_some() {
+            self.tell_ready_soon(at);
+        }
     }
 
     pub(crate) fn publish(&mut self, at: usize, index: Index) {
@@ -99,8 +104,12 @@ impl Cluster {
             let base = newest.base.clone();
             self.say(at, RoleEvent::SnapshotReady(base));
         }
+        let now = self.now;
+        let snapshotter = &mut self.nodes[at].snapshotter;
+        snapshotter.sent.retain(|(_, until)| *until > now);
+        let sent = snapshotter.sent.iter().map(|(index, _)| *index).min().unwrap_or(Index(u64::MAX));
         if let Some(through) = self.nodes[at].disk.snapshots.covered_twice() {
-            self.say(at, RoleEvent::Compact(through));
+            self.say(at, RoleEvent::Compact(through.min(sent)));
         }
     }
 
@@ -126,7 +135,13 @@ impl Cluster {
         // It breaks off, and is begun again, where the link is cut.
         let is_cut = arrives.is_none() || from == at;
         let takes = arrives.unwrap_or(0) + self.rng.range(1, 2 * self.options.election());
-        self.nodes[at].snapshotter.fetches = Some(wanted);
+        let newest = self.nodes[from].disk.snapshots.newest();
+        let found = newest.filter(|newest| self.nodes[from].is_up() && has(Some(newest), &wanted)).cloned();
+        if let Some(found) = &found {
+            let until = self.now + takes + 20 * self.options.election();
+            self.nodes[from].snapshotter.sent.push((found.index(), until));
+        }
+        self.nodes[at].snapshotter.fetches = Some((wanted, found));
         self.schedule(takes, Event::SnapshotFetched { at, from: (!is_cut).then_some(from), life });
     }
 
@@ -134,15 +149,9 @@ impl Cluster {
         if self.nodes[at].snapshotter.life != life {
             return;
         }
-        let Some(wanted) = self.nodes[at].snapshotter.fetches.take() else { return };
-        let sender = from.map(|from| &self.nodes[from]).filter(|sender| sender.is_up());
-        let found = sender.and_then(|sender| match &wanted {
-            SnapshotWanted::Offered { at, .. } => sender.disk.snapshots.find(*at),
-            SnapshotWanted::Reaching(_) => {
-                sender.disk.snapshots.newest().filter(|newest| has(Some(newest), &wanted))
-            }
-        });
-        if let Some(found) = found.cloned() {
+        let Some((wanted, found)) = self.nodes[at].snapshotter.fetches.take() else { return };
+        let arrives = from.is_some_and(|from| self.nodes[from].is_up());
+        if let Some(found) = found.filter(|_| arrives) {
             self.coverage.note("snapshot fetched");
             self.nodes[at].disk.snapshots.publish(found);
             self.tell_ready_soon(at);

@@ -29,8 +29,9 @@ const OFTEN: u64 = 150;
 /// Some runs have no snapshots, and are what they were before.
 fn snapshots(seed: u64, options: &mut Options) {
     let mut rng = SplitMix64::new(seed ^ 0x5a9_0000);
-    // An old build cannot read what newer entries made of a machine.
-    if rng.chance(600) && options.old_build.is_none() {
+    // An old build cannot read what newer entries made of a machine, and none is far behind that begins with a snapshot.
+    let may = options.old_build.is_none() && options.quiet != Quiet::FarBehind;
+    if rng.chance(600) && may {
         options.snapshot_every = rng.pick(&[1, 3, 10, 40]);
         options.attacks.extend(Attack::OF_SNAPSHOTS.into_iter().filter(|_| rng.chance(300)));
     }

@@ -71,8 +71,7 @@ impl Disk {
         self.keep_hard_state(&persist.hard_state);
         let mut entries = count - 1;
         if let Some(base) = persist.install.as_ref().filter(|_| entries > 0) {
-            let snapshot = self.snapshots.find(base.at).expect("what replaces a log is published");
-            self.log = snapshot.covers.to_vec();
+            self.log = self.snapshots.covered(base.at.index).expect("what replaces a log is published");
             self.compacted = base.at.index.0;
             entries -= 1;
         }

@@ -6,7 +6,6 @@ use quorate_core::{
     Boot, Config, Effects, Entry, Index, Loaded, Membership, NodeId, Position, ReplicaState, Time,
 };
 
-use super::snapshot::Snapshot;
 use super::{Behind, Disk, Replica, ReplicaEvent, Role, name};
 
 /// A node. Its applier, its clock and its callers belong to the driver.
@@ -58,7 +57,6 @@ impl Node {
             memberships: self.disk.memberships(start.founding),
             commit: start.commit,
             applied: start.applied,
-            snapshot: self.disk.snapshots.newest().map(Snapshot::at),
             unmet: self.unmet.clone(),
             entropy: start.entropy,
         };

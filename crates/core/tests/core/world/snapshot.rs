@@ -55,6 +55,12 @@ impl Snapshots {
         self.0.iter().find(|snapshot| snapshot.at() == at)
     }
 
+    /// The entries that a snapshot of this place stands for, even if only a later one is left.
+    pub(crate) fn covered(&self, through: Index) -> Option<Vec<Entry>> {
+        let covers = self.0.iter().find(|snapshot| snapshot.index() >= through)?.covers.as_ref();
+        Some(covers[..usize::try_from(through.0).expect("a small log")].to_vec())
+    }
+
     /// The newest cannot be read any more.
     pub(crate) fn lose_newest(&mut self) {
         self.0.pop();
