@@ -70,6 +70,14 @@ pub struct NodeConfig {
     /// Threads on which state machines run; 0: as many as there are cores, but two at least and four at most. A machine that
     /// is slow holds one of them.
     pub apply_threads: usize,
+    /// A snapshot is taken after so many bytes of entries, or as many as the last one has if that is more. A log holds at most twice
+    /// that: what the newest snapshot lacks, and what is between the two newest.
+    pub snapshot_log_bytes: u64,
+    /// A snapshot is also taken after so many entries, unless they are less than a quarter of the last one in bytes: so many a start
+    /// has to apply.
+    pub snapshot_log_entries: u64,
+    /// Bytes in a second that fetching a snapshot from another node may take of the link.
+    pub snapshot_fetch_bytes_per_s: u64,
     /// Restarts of one group's state machine at the same entry before the replica counts as faulted.
     pub machine_restarts_max: u32,
 }
@@ -89,6 +97,9 @@ impl Default for NodeConfig {
             uncommitted_bytes_max: 64 << 20,
             command_bytes_max: 1 << 20,
             apply_threads: 0,
+            snapshot_log_bytes: 32 << 20,
+            snapshot_log_entries: 200_000,
+            snapshot_fetch_bytes_per_s: 64 << 20,
             machine_restarts_max: 3,
         }
     }
@@ -175,7 +186,7 @@ impl Config {
     }
 
     /// Every setting with its value. Without `..`, so that a new one is not forgotten.
-    fn values(&self) -> [(&'static str, u64); 18] {
+    fn values(&self) -> [(&'static str, u64); 21] {
         let Self { cluster, node, live } = self;
         let ClusterConfig { election_timeout_ms, clock_drift_ppm_max } = *cluster;
         let NodeConfig {
@@ -191,6 +202,9 @@ impl Config {
             uncommitted_bytes_max,
             command_bytes_max,
             apply_threads,
+            snapshot_log_bytes,
+            snapshot_log_entries,
+            snapshot_fetch_bytes_per_s,
             machine_restarts_max,
         } = *node;
         let LiveConfig { proposals_max, queries_max, call_timeout_ms } = *live;
@@ -209,6 +223,9 @@ impl Config {
             ("uncommitted_bytes_max", uncommitted_bytes_max as u64),
             ("command_bytes_max", command_bytes_max as u64),
             ("apply_threads", apply_threads as u64),
+            ("snapshot_log_bytes", snapshot_log_bytes),
+            ("snapshot_log_entries", snapshot_log_entries),
+            ("snapshot_fetch_bytes_per_s", snapshot_fetch_bytes_per_s),
             ("machine_restarts_max", u64::from(machine_restarts_max)),
             ("proposals_max", proposals_max as u64),
             ("queries_max", queries_max as u64),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use quorate_bridge::{BridgeHandle, Class, RemoteRef};
 use quorate_core::{Config as CoreConfig, GroupId, NodeId};
-use quorate_store::StoreHandle;
+use quorate_store::{Snapshots, StoreHandle};
 use ractor::ActorRef;
 use tokio::sync::watch;
 
@@ -16,6 +16,7 @@ use crate::protocol::{GroupProtocol, exposed_name};
 use crate::recovering::RecoveringPeers;
 use crate::replay::ReplayMark;
 use crate::route_watch::{RouteReceiver, RouteSender};
+use crate::snapshotter::gauge::SnapshotGauge;
 
 /// The address of the log store's actor; `None` while it is restarted.
 pub(crate) type StoreRoute = watch::Receiver<Option<ActorRef<StoreMessage>>>;
@@ -33,6 +34,7 @@ pub(crate) struct GroupContext {
     pub(crate) disk: StoreHandle,
     /// Where the applier runs.
     pub(crate) workers: Workers,
+    pub(crate) snapshot: SnapshotContext,
     /// `None` on a node without peers.
     pub(crate) bridge: Option<BridgeHandle>,
     /// How far the machine must have come before it answers stale queries.
@@ -41,6 +43,20 @@ pub(crate) struct GroupContext {
     pub(crate) recovering: RecoveringPeers,
     /// Written by the group's actor alone.
     pub(crate) route: RouteSender,
+}
+
+/// What snapshots of a group are taken with.
+pub(crate) struct SnapshotContext {
+    pub(crate) files: Snapshots,
+    /// Threads that may block, beside the appliers'.
+    pub(crate) workers: Workers,
+    pub(crate) gauge: SnapshotGauge,
+    /// One is due after so many bytes of entries, or as many as the last one has if that is more.
+    pub(crate) every_bytes: u64,
+    /// Or after so many entries.
+    pub(crate) every_entries: u64,
+    /// What a fetch may take of the link.
+    pub(crate) bytes_per_s_max: u64,
 }
 
 impl GroupContext {

@@ -440,3 +440,11 @@ impl TransferError {
         }
     }
 }
+
+/// Why no snapshot was taken. Nothing else changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no snapshot was taken: {reason}")]
+pub struct SnapshotFailed {
+    /// What stood against it.
+    pub reason: String,
+}

@@ -48,6 +48,7 @@ mod restarts;
 mod role;
 mod route;
 mod route_watch;
+mod snapshotter;
 mod supervision;
 
 /// The log store: the crate `quorate-store`, and the actor that drives it.

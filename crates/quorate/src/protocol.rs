@@ -43,6 +43,9 @@ pub(crate) enum Request {
     Query { query: Bytes, consistency: Consistency },
     /// Call: who are the members? From a client, of any node.
     Members,
+    /// Call: a part of a snapshot from `offset` on; of the one that ends at this place, or, where that is gone or not known (zero, no
+    /// chain hash), of the newest if it reaches `least`. A build without snapshots cannot read it, and has no log that lacks anything.
+    SnapshotPart { index: u64, term: u64, chain: Bytes, least: u64, offset: u64 },
     /// Cast: the machine of `node`, the sender, faulted at this index and stays down.
     Faulted { node: NodeId, index: u64 },
 }
@@ -61,6 +64,17 @@ pub(crate) enum Response {
         #[serde(default)]
         applied: u64,
     },
+    /// A part of the file of the snapshot that ends at this place, as it is on disk.
+    SnapshotPart {
+        index: u64,
+        term: u64,
+        chain: Bytes,
+        file_bytes: u64,
+        offset: u64,
+        bytes: Bytes,
+    },
+    /// This node has none that helps.
+    NoSnapshot,
     NotApplied(ProposeError),
     NotAnswered(QueryError),
     Members {

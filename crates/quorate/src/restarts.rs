@@ -87,6 +87,14 @@ pub(crate) const APPLIER: RestartRule = rule(
     (0, 1_000),
     "the machine is restored from the newest snapshot and the log replayed; a panicked machine is never used again",
 );
+/// A snapshotter.
+pub(crate) const SNAPSHOTTER: RestartRule = rule(
+    "Snapshotter",
+    "Group",
+    "none",
+    (10, 1_000),
+    "what is published is on disk; what it was writing or fetching is begun again",
+);
 /// A replicator.
 pub(crate) const REPLICATOR: RestartRule = rule(
     "Replicator",
@@ -97,7 +105,8 @@ pub(crate) const REPLICATOR: RestartRule = rule(
 );
 
 /// The whole table, as `docs/actors.md` prints it.
-pub const RESTART_RULES: [RestartRule; 7] = [NODE, LOG_STORE, BRIDGE, GROUP, ROLE, APPLIER, REPLICATOR];
+pub const RESTART_RULES: [RestartRule; 8] =
+    [NODE, LOG_STORE, BRIDGE, GROUP, ROLE, APPLIER, SNAPSHOTTER, REPLICATOR];
 
 /// Counts the restarts of one child against its rule.
 #[derive(Debug, Clone)]

@@ -16,6 +16,7 @@ use crate::gauge::Gauge;
 use crate::messages::applier::{ApplierMessage, ApplierRef};
 use crate::messages::group::{GroupMessage, GroupRef};
 use crate::messages::role::{LeaderMessage, RoleRef, Submission};
+use crate::messages::snapshotter::{SnapshotterMessage, SnapshotterRef};
 use crate::ports::QueryPort;
 use crate::protocol::{Consistency, GroupProtocol, MemberAddress};
 use crate::replay::ReplayMark;
@@ -53,6 +54,7 @@ pub(crate) struct Route {
     pub(crate) group: Option<GroupRef>,
     pub(crate) role: Option<RoleRef>,
     pub(crate) applier: Option<ApplierRef>,
+    pub(crate) snapshotter: Option<SnapshotterRef>,
     /// What the applier shows of itself.
     pub(crate) gauge: Option<Arc<Gauge>>,
     /// The index at which this node's own machine faulted.
@@ -78,6 +80,7 @@ impl Route {
             group: None,
             role: None,
             applier: None,
+            snapshotter: None,
             gauge: None,
             fault_here: None,
             replay: Arc::default(),
@@ -99,7 +102,7 @@ impl Route {
 
     /// Removes every address, until Group publishes again.
     pub(crate) fn clear(&mut self) {
-        (self.group, self.role, self.applier) = (None, None, None);
+        (self.group, self.role, self.applier, self.snapshotter) = (None, None, None, None);
         self.leader = LeaderRoute::Unknown;
     }
 
@@ -107,6 +110,13 @@ impl Route {
     pub(crate) fn tell_group(&self, message: GroupMessage) {
         if let Some(group) = &self.group {
             let _ = group.cast(message);
+        }
+    }
+
+    /// Tells the snapshotter. While it is being restarted the message is lost: whoever asks it asks again.
+    pub(crate) fn tell_snapshotter(&self, message: SnapshotterMessage) {
+        if let Some(snapshotter) = &self.snapshotter {
+            let _ = snapshotter.cast(message);
         }
     }
 

@@ -6,7 +6,7 @@
 //! (stale queries). Asks the worker threads, one job at a time: all that came while one ran is the next one, so the more there
 //! is to do, the fewer threads are woken for it. A crash loses the machine and the ports, which answer *unknown*, with the
 //! entry and the panic where it is the machine that ended; Group
-//! starts another applier, which is restored from *snapshot zero* and replays the log without replies. Bound: entries by
+//! starts another applier, which is restored from the newest snapshot and replays the log without replies. Bound: entries by
 //! the role's hand-over window, ports and queries by permits.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::applier::job::{Job, JobEnded, RunningJob};
 use crate::applier::waiters::Waiters;
+use crate::applier::since::SinceSnapshot;
 use crate::applier::work::{Batch, Work};
 use crate::context::GroupContext;
 use crate::gauge::Gauge;
@@ -26,6 +27,7 @@ use crate::host::machine::MachineFactory;
 use crate::messages::applier::{ApplierMessage, ApplierRef};
 use crate::messages::group::{GroupMessage, GroupRef};
 use crate::ports::{ProposalPort, QueryPort};
+use crate::snapshotter::restored::restore;
 
 /// What an applier starts with.
 pub(crate) struct ApplierStart {
@@ -71,6 +73,8 @@ struct Next {
     entries: VecDeque<Entry>,
     ports: Vec<(Index, Term, Vec<ProposalPort>)>,
     queries: BTreeMap<Index, Vec<QueryPort>>,
+    /// Asked for; otherwise the machine is captured when it is due.
+    capture: bool,
 }
 
 struct ApplierActor;
@@ -107,11 +111,13 @@ impl Actor for ApplierActor {
     ) -> Result<(), ActorProcessingErr> {
         // Here and not before: who starts an actor waits for `pre_start`, and a restore may take long.
         state.poison.store(NOT_RESTORED, Ordering::Release);
-        let machine = state.machine.clone();
-        let executor = state.cx.workers.run(move || machine.restore()).await??;
+        let (machine, files, group) = (state.machine.clone(), state.cx.snapshot.files.clone(), state.cx.id);
+        let restored = state.cx.workers.run(move || restore(&*machine, &files, group)).await??;
         let (cx, poison, gauge) = (state.cx.clone(), state.poison.clone(), state.gauge.clone());
-        gauge.end(executor.applied().index);
-        state.work = Some(Work { executor, waiters: Waiters::default(), cx, poison, gauge });
+        gauge.end(restored.executor.applied().index);
+        let since = SinceSnapshot::new(restored.base);
+        let (executor, waiters) = (restored.executor, Waiters::default());
+        state.work = Some(Work { executor, waiters, cx, poison, gauge, since });
         state.poison.store(0, Ordering::Release);
         state.report_ready();
         Ok(())
@@ -138,6 +144,7 @@ impl Actor for ApplierActor {
                     state.take_back(&me, running.ended().await?);
                 }
             }
+            ApplierMessage::Capture => state.next.capture = true,
             ApplierMessage::JobLasts => state.drop_abandoned(),
             ApplierMessage::WhenIdle(reply) => state.when_idle.push(reply),
             ApplierMessage::Panic => panic!("told to panic"),
@@ -169,18 +176,24 @@ impl ApplierState {
         let later = self.next.queries.split_off(&through.next());
         let queries = std::mem::replace(&mut self.next.queries, later);
         let entries = std::mem::take(&mut self.next.entries);
-        if entries.is_empty() && queries.is_empty() {
+        let snapshot = &self.cx.snapshot;
+        let asked = std::mem::take(&mut self.next.capture);
+        let capture = asked || (work.since.is_due(snapshot) && snapshot.gauge.begin());
+        if entries.is_empty() && queries.is_empty() && !capture {
             self.work = Some(work);
             return;
         }
         self.reported = work.applied();
-        let job = Job { work, entries, queries };
+        let job = Job { work, entries, queries, capture };
         self.running = Some(job.start(self.cx.workers.clone(), me.clone()));
     }
 
     /// Takes the machine back, and tells how far it is.
     fn take_back(&mut self, me: &ActorRef<ApplierMessage>, ended: JobEnded) {
-        let JobEnded { mut work, batch, mut entries, queries } = ended;
+        let JobEnded { mut work, batch, mut entries, queries, captured } = ended;
+        if let Some(captured) = captured {
+            let _ = self.group.cast(GroupMessage::Captured(captured));
+        }
         if let Batch::Poisoned(reason) = batch {
             // It runs no more. A query is asked again when its port is dropped with this state.
             for (first, term, ports) in self.next.ports.drain(..) {

@@ -17,6 +17,7 @@ use crate::applier::work::{Batch, Work};
 use crate::host::held::HeldReplies;
 use crate::host::workers::Workers;
 use crate::messages::applier::ApplierMessage;
+use crate::messages::group::Captured;
 use crate::ports::QueryPort;
 
 /// First and longest time a reply is held to be sent with later ones.
@@ -32,6 +33,8 @@ pub(super) struct Job {
     pub(super) work: Work,
     pub(super) entries: VecDeque<Entry>,
     pub(super) queries: BTreeMap<Index, Vec<QueryPort>>,
+    /// Capture the machine at its end.
+    pub(super) capture: bool,
 }
 
 /// What a job gives back.
@@ -42,6 +45,8 @@ pub(super) struct JobEnded {
     pub(super) entries: VecDeque<Entry>,
     /// Queries that were not reached, or whose index was not.
     pub(super) queries: BTreeMap<Index, Vec<QueryPort>>,
+    /// The machine as it is now, if it was to be captured; `Err` says why it could not be.
+    pub(super) captured: Option<Result<Captured, String>>,
 }
 
 /// Tells the applier of its job's end, however that ends.
@@ -130,7 +135,11 @@ impl Job {
                 break;
             }
         }
-        JobEnded { work: self.work, batch, entries: self.entries, queries: self.queries }
+        let captured = self.capture.then(|| match &batch {
+            Batch::Poisoned(reason) => Err(reason.clone()),
+            Batch::Applied | Batch::Gap => self.work.capture(),
+        });
+        JobEnded { work: self.work, batch, entries: self.entries, queries: self.queries, captured }
     }
 
     /// Takes out a query whose index is applied.

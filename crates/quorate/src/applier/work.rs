@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use quorate_core::{Entry, Index, LogId};
 
+use crate::applier::since::SinceSnapshot;
 use crate::applier::waiters::Waiters;
 use crate::context::GroupContext;
 use crate::error::ProposeError;
 use crate::gauge::Gauge;
 use crate::host::held::HeldReplies;
 use crate::host::machine::{MachineHost, query_error};
+use crate::messages::group::Captured;
 use crate::machine::{ApplyError, Execution, Executor, Lookup, QueryFailed, Taken};
 use crate::ports::{ProposalPort, QueryPort};
 
@@ -36,6 +38,7 @@ pub(super) struct Work {
     /// Set to the index of an entry that the machine cannot take.
     pub(super) poison: Arc<AtomicU64>,
     pub(super) gauge: Arc<Gauge>,
+    pub(super) since: SinceSnapshot,
 }
 
 impl Work {
@@ -59,6 +62,7 @@ impl Work {
         match run {
             Ok((taken, _events)) => {
                 self.gauge.end(entry.index);
+                self.since.applied(entry);
                 if let Some(port) = port {
                     self.answer_unapplied(port, entry, taken);
                 }
@@ -78,6 +82,15 @@ impl Work {
                 Batch::Poisoned(reason)
             }
         }
+    }
+
+    /// Captures the machine as it is now.
+    pub(super) fn capture(&mut self) -> Result<Captured, String> {
+        let captured = self.executor.snapshot_with(|machine| machine.snapshot());
+        self.since.captured();
+        let (at, state) = captured.map_err(|error| error.to_string())?;
+        let (time_ms, membership) = self.since.last();
+        Ok(Captured { at, time_ms, membership, state })
     }
 
     /// Answers the proposals that wait, whose machine has ended: each is in the log, where another leader's entry may replace it, and

@@ -35,6 +35,7 @@ impl Actor for GroupActor {
         me: ActorRef<GroupMessage>,
         state: &mut GroupState,
     ) -> Result<(), ActorProcessingErr> {
+        state.begin_snapshotter(&me).await;
         state.begin_applier(&me).await;
         state.load(&me);
         state.tell_fault(&me);
@@ -83,13 +84,22 @@ impl Actor for GroupActor {
             {
                 state.begin_applier(&me).await;
             }
+            GroupMessage::Captured(captured) => state.captured(captured),
+            GroupMessage::RestoreMachine => state.restore_machine(&me).await,
+            GroupMessage::TakeSnapshot(port) => state.take_snapshot(port),
+            GroupMessage::RestartSnapshotter(number)
+                if number == state.snapshotter_number && state.snapshotter.is_none() =>
+            {
+                state.begin_snapshotter(&me).await;
+            }
             // Of an earlier role or applier, or a read that failed.
             GroupMessage::ForRole { .. }
             | GroupMessage::LeaderKnown { .. }
             | GroupMessage::RoleEnded(_)
             | GroupMessage::Located(None)
             | GroupMessage::RestartRole(_)
-            | GroupMessage::RestartApplier(_) => {}
+            | GroupMessage::RestartApplier(_)
+            | GroupMessage::RestartSnapshotter(_) => {}
             GroupMessage::LookForLeader(timer) => state.log_still_leaderless(&me, timer),
             GroupMessage::RepeatFault => state.repeat_fault(&me),
             GroupMessage::Panic => {
@@ -120,6 +130,8 @@ impl Actor for GroupActor {
             state.role_lost(&me, role, &reason).await;
         } else if let Some(applier) = state.applier.take_if(|applier| applier.cell.get_id() == who.get_id()) {
             state.applier_lost(&me, applier, &reason).await;
+        } else if let Some(lost) = state.snapshotter.take_if(|own| own.cell.get_id() == who.get_id()) {
+            state.snapshotter_lost(&me, lost, &reason).await;
         }
         Ok(())
     }

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use quorate_bridge::{Exposed, Inbound, PeerInfo, PeerKind, ReplyPort};
-use quorate_core::{Message, Proposal, RoleEvent};
+use quorate_core::{Hash, Index, Message, Position, Proposal, RoleEvent, Term};
 
 use crate::error::{NotReadyReason, ProposeError};
 use crate::host::machine::MachineFactory;
 use crate::messages::group::GroupMessage;
 use crate::messages::role::Submission;
+use crate::messages::snapshotter::{PartWanted, SnapshotterMessage};
 use crate::ports::{ProposalPort, QueryPort};
 use crate::protocol::{Consistency, GroupProtocol, Request, Response};
 use crate::role::codec::{ConsensusError, decode_message};
@@ -65,6 +66,13 @@ impl Door {
                 (Request::Query { query, consistency: consistency @ Consistency::Stale }, Some(port)) => {
                     route.send_queries(consistency, vec![QueryPort::Remote { query, port }]);
                 }
+                (Request::SnapshotPart { index, term, chain, least, offset }, Some(reply)) => {
+                    if from.kind == PeerKind::Peer {
+                        let at = position(index, term, &chain);
+                        let wanted = PartWanted { at, least: Index(least), offset };
+                        route.tell_snapshotter(SnapshotterMessage::Part { wanted, reply });
+                    }
+                }
                 (Request::Members, Some(port)) => {
                     let (leader, members) = (route.leader_id.clone(), route.members.to_vec());
                     drop(port.send(&Response::Members { leader, members }));
@@ -75,7 +83,13 @@ impl Door {
                     }
                 }
                 // A call that was sent as a cast has no port to answer.
-                (Request::Propose { .. } | Request::Query { .. } | Request::Members, None) => {}
+                (
+                    Request::Propose { .. }
+                    | Request::Query { .. }
+                    | Request::SnapshotPart { .. }
+                    | Request::Members,
+                    None,
+                ) => {}
             }
         }
         if !submissions.is_empty() {
@@ -128,4 +142,10 @@ impl Door {
         }
         Some(Submission { proposal: Proposal::new(payload), port })
     }
+}
+
+/// The place that a peer names; none if it names none, or no place.
+fn position(index: u64, term: u64, chain: &Bytes) -> Option<Position> {
+    let chain = Hash(chain.as_ref().try_into().ok()?);
+    Some(Position { index: Index(index), term: Term(term), chain })
 }

@@ -6,7 +6,7 @@
 //! - `state`: what the actor owns, and the route it publishes.
 //! - `leader_log`: what the log says of roles and leaders.
 //! - `log_lines`: its lines.
-//! - `roles`, `appliers`: how the role and the applier are started, lost and restarted.
+//! - `roles`, `appliers`, `snapshots`: how the role, the applier and the snapshotter are started, lost and restarted.
 //! - `actor`: the actor.
 
 pub(crate) mod actor;
@@ -17,4 +17,5 @@ mod faults;
 mod leader_log;
 mod log_lines;
 mod roles;
+mod snapshots;
 pub(crate) mod state;

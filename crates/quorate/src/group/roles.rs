@@ -12,6 +12,7 @@ use crate::group::completion::completion_sink;
 use crate::group::state::{Child, GroupState, JOIN_MAX};
 use crate::messages::group::GroupMessage;
 use crate::messages::role::{EndedRole, LeaderMessage, RoleRef, RoleStatus};
+use crate::messages::snapshotter::SnapshotterMessage;
 use crate::messages::store::{AnswerPort, port_answer};
 use crate::protocol::MemberAddress;
 use crate::role::start::{RoleStart, role_name, start_role};
@@ -128,6 +129,9 @@ impl GroupState {
         }
         let Some(loaded) = self.loaded.take() else { return };
         self.membership_changed(loaded.memberships.current().clone());
+        if loaded.start.index == Index::ZERO {
+            self.founding = Some(loaded.memberships.at(Index::ZERO).clone());
+        }
         self.start.cx.replay.found(loaded.tail.last().index);
         let mut unmet = loaded.unmet;
         // Admissions that came after the load.
@@ -170,6 +174,7 @@ impl GroupState {
                 if cx.disk.is_full() {
                     self.tell_disk_full();
                 }
+                self.tell_snapshotter(SnapshotterMessage::RoleStarted);
                 for (peer, incarnation) in self.start.known.clone() {
                     self.tell_leader(LeaderMessage::PeerKnown { peer, incarnation });
                 }

@@ -17,8 +17,9 @@ use crate::host::machine::MachineFactory;
 use crate::messages::applier::ApplierRef;
 use crate::messages::group::GroupMessage;
 use crate::messages::role::{LeaderMessage, RoleRef};
+use crate::messages::snapshotter::SnapshotterRef;
 use crate::protocol::MemberAddress;
-use crate::restarts::{APPLIER, ROLE, Restarts};
+use crate::restarts::{APPLIER, ROLE, Restarts, SNAPSHOTTER};
 use crate::route::{Condition, LeaderRoute, Route};
 
 /// How long the end of a child's task is waited for before it is replaced.
@@ -61,6 +62,12 @@ pub(crate) struct GroupState {
     pub(super) poison: Arc<AtomicU64>,
     /// Appliers that did not start or restore their machine, counted from the last one that did.
     pub(super) failed_starts: u32,
+    pub(super) snapshotter: Option<Child<SnapshotterRef>>,
+    pub(super) snapshotter_restarts: Restarts,
+    /// The number of the current snapshotter: counts its restarts.
+    pub(super) snapshotter_number: u64,
+    /// The membership before the first entry, known once the log is loaded where it begins with that.
+    pub(super) founding: Option<Membership>,
     pub(super) faults: Faults,
     /// A timer runs that repeats a fault.
     pub(super) repeats_fault: bool,
@@ -102,6 +109,10 @@ impl GroupState {
             applier_number: 0,
             poison: Arc::default(),
             failed_starts: 0,
+            snapshotter: None,
+            snapshotter_restarts: Restarts::new(SNAPSHOTTER),
+            snapshotter_number: 0,
+            founding: None,
             faults,
             repeats_fault: false,
             fault_here: before.fault_here,
@@ -138,6 +149,7 @@ impl GroupState {
                 .as_ref()
                 .filter(|_| self.applier_ready)
                 .map(|applier| applier.actor.clone()),
+            snapshotter: self.snapshotter.as_ref().map(|snapshotter| snapshotter.actor.clone()),
             gauge: Some(self.gauge.clone()),
             fault_here: self.fault_here,
             replay: cx.replay.clone(),

@@ -10,8 +10,9 @@ use quorate_core::NodeId;
 use tokio::time::Instant;
 
 use crate::attempt::encode_command;
-use crate::error::{ProposeError, QueryError, TransferError};
+use crate::error::{ProposeError, QueryError, SnapshotFailed, TransferError};
 use crate::handle::retry::HandleInner;
+use crate::handle::snapshot::snapshot;
 use crate::handle::status::{GroupStatus, status};
 use crate::handle::transfer::transfer;
 use crate::machine::{CommandKey, StateMachine};
@@ -75,6 +76,12 @@ impl<M> GroupHandle<M> {
     /// Refused where this node does not lead or the target cannot lead; *unknown* when none took over within `timeout`.
     pub async fn transfer(&self, to: Option<NodeId>, timeout: Duration) -> Result<NodeId, TransferError> {
         transfer(&self.inner, to, timeout).await
+    }
+
+    /// Has this node take a snapshot of the machine as it is now, or a little later; returns the index of the last entry in it once it
+    /// is on disk. The log before the one before it goes then. It is refused if the machine does not run.
+    pub async fn snapshot(&self, timeout: Duration) -> Result<u64, SnapshotFailed> {
+        snapshot(&self.inner, timeout).await
     }
 
     /// The leader this node knows.

@@ -13,7 +13,7 @@ use crate::error::{ProposeError, QueryError};
 use crate::host::held::HeldReplies;
 use crate::machine::{
     ApplyContext, CaptureError, Envelope, Executor, OnUnreadable, QueryFailed, Ran, RestoreError,
-    SnapshotReader, SnapshotZero, StateMachine, caught, decode, encode, kept_reply, run_command, run_query,
+    Snapshot, SnapshotReader, SnapshotZero, StateMachine, caught, decode, encode, kept_reply, run_command, run_query,
 };
 use crate::ports::{Answered, Applied, ProposalPort, QueryPort, TypedPort, TypedQuery};
 use crate::protocol::Response;
@@ -33,6 +33,9 @@ pub(crate) trait MachineHost: Send {
         replies: &HeldReplies,
     ) -> Result<Ran<()>, String>;
 
+    /// Captures the machine. A panic is the caller's to catch.
+    fn snapshot(&self) -> Snapshot;
+
     /// Answers a retry with the reply that was kept.
     fn repeat_reply(&self, port: ProposalPort, at: LogId, reply: Option<Bytes>);
 
@@ -46,8 +49,8 @@ pub(crate) trait MachineFactory: Send + Sync {
     /// one in its log stops there.
     fn check_command(&self, payload: &Bytes) -> Result<(), String>;
 
-    /// The machine before its first entry, with no client sessions.
-    fn restore(&self) -> Result<Executor<Box<dyn MachineHost>>, RestoreError>;
+    /// The machine that a snapshot was taken of, or, without one, the machine before its first entry, with no client sessions.
+    fn restore(&self, newest: Option<SnapshotReader<'_>>) -> Result<Executor<Box<dyn MachineHost>>, RestoreError>;
 }
 
 /// The factory of a machine, from the state it was given to the group with.
@@ -70,11 +73,14 @@ impl<M: StateMachine> MachineFactory for Factory<M> {
         }
     }
 
-    fn restore(&self) -> Result<Executor<Box<dyn MachineHost>>, RestoreError> {
+    fn restore(
+        &self,
+        newest: Option<SnapshotReader<'_>>,
+    ) -> Result<Executor<Box<dyn MachineHost>>, RestoreError> {
         let host =
             |reader: SnapshotReader<'_>| Ok(Box::new(Host(M::restore(reader)?)) as Box<dyn MachineHost>);
         // Every command was checked by the leader that appended it, so what cannot be read here is of a newer build.
-        Executor::restore_with(self.zero.clone(), None, host)
+        Executor::restore_with(self.zero.clone(), newest, host)
             .map(|executor| executor.on_unreadable(OnUnreadable::Halt))
     }
 }
@@ -98,6 +104,10 @@ impl<M: StateMachine> MachineHost for Host<M> {
             }
             ((), kept)
         }))
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.0.snapshot()
     }
 
     fn repeat_reply(&self, port: ProposalPort, at: LogId, reply: Option<Bytes>) {

@@ -101,10 +101,19 @@ impl Queue {
 pub(crate) struct WorkerThreads(Arc<Queue>);
 
 impl WorkerThreads {
-    /// `threads` is the setting: zero leaves the number to this.
-    pub(crate) fn start(node: &str, threads: usize) -> io::Result<Self> {
+    /// For state machines. `threads` is the setting: zero leaves the number to this.
+    pub(crate) fn for_machines(node: &str, threads: usize) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if threads == 0 { cores.clamp(THREADS_LEAST, THREADS) } else { threads };
+        Self::start(node, "apply", threads)
+    }
+
+    /// For the files of snapshots: one that is written for long does not keep peers from theirs.
+    pub(crate) fn for_snapshots(node: &str) -> io::Result<Self> {
+        Self::start(node, "snapshot", 2)
+    }
+
+    fn start(node: &str, what: &str, threads: usize) -> io::Result<Self> {
         let queue = Arc::new(Queue::new(threads));
         let started = Self(queue.clone());
         for at in 0..threads {
@@ -115,7 +124,7 @@ impl WorkerThreads {
                 }
             };
             // Those that were started end with `started`.
-            std::thread::Builder::new().name(format!("{node}/apply-{at}")).spawn(work)?;
+            std::thread::Builder::new().name(format!("{node}/{what}-{at}")).spawn(work)?;
         }
         Ok(started)
     }
@@ -183,7 +192,7 @@ mod tests {
     /// With two threads, a job that waits holds one; others are done, and one that panics costs nothing else.
     #[tokio::test]
     async fn a_job_that_waits_holds_one_thread_and_a_panic_ends_none() {
-        let threads = WorkerThreads::start("node", 2).expect("they start");
+        let threads = WorkerThreads::for_machines("node", 2).expect("they start");
         let workers = threads.workers();
         let (open, waits) = std::sync::mpsc::channel::<()>();
         let slow = workers.run(move || waits.recv().is_ok());
@@ -212,7 +221,7 @@ mod tests {
     /// An applier was killed while its machine was in a job: what the job returns is dropped on the worker thread.
     #[tokio::test]
     async fn a_result_that_no_one_waits_for_ends_no_thread() {
-        let threads = WorkerThreads::start("node", 2).expect("they start");
+        let threads = WorkerThreads::for_machines("node", 2).expect("they start");
         let workers = threads.workers();
         for _ in 0..4 {
             let (open, waits) = std::sync::mpsc::channel::<()>();

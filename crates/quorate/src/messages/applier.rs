@@ -17,6 +17,8 @@ pub(crate) enum ApplierMessage {
     /// From the role once the read is confirmed, or from a handle with what a stale answer must show: answer once `index` is
     /// applied.
     Queries { index: Index, ports: Vec<QueryPort> },
+    /// From the snapshotter: capture the machine.
+    Capture,
     /// From the task that waits for a job: it has ended.
     JobEnded,
     /// From the same, now and then while a job lasts: who waits for the next one may have given up.

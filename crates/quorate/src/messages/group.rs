@@ -4,11 +4,21 @@ use quorate_core::{Entry, Epoch, Incarnation, Index, Membership, NodeId, Positio
 use quorate_store::{LoadedGroup, StoreError};
 use ractor::{ActorRef, RpcReplyPort};
 
+use crate::machine::Snapshot;
 use crate::messages::role::{EndedRole, RoleStatus, TransferPort};
+use crate::messages::snapshotter::TakenPort;
 use crate::messages::store::AnswerPort;
 
 /// The address of a group's actor.
 pub(crate) type GroupRef = ActorRef<GroupMessage>;
+
+/// A captured machine.
+pub(crate) struct Captured {
+    pub(crate) at: Position,
+    pub(crate) time_ms: u64,
+    pub(crate) membership: Option<Membership>,
+    pub(crate) state: Snapshot,
+}
 
 /// What Group hears.
 pub(crate) enum GroupMessage {
@@ -27,6 +37,15 @@ pub(crate) enum GroupMessage {
     Loaded { epoch: Epoch, result: Result<LoadedGroup, StoreError> },
     /// From the applier: it runs, and this is the last index it applied.
     ApplierReady { applied: Index },
+    /// From the applier: its machine after an entry, or why it could not be captured. The membership is `None` where no entry has changed
+    /// the founding one.
+    Captured(Result<Captured, String>),
+    /// From the role: the log no longer has what the machine lacks.
+    RestoreMachine,
+    /// From a handle: take a snapshot now.
+    TakeSnapshot(TakenPort),
+    /// From its own timer: start the snapshotter again.
+    RestartSnapshotter(u64),
     /// From the group on another node: its machine faulted and stays down.
     PeerFaulted { peer: NodeId, index: u64 },
     /// From the door: a peer sends entries that this build cannot read; `None` when it can read some again.

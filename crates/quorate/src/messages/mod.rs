@@ -9,4 +9,5 @@ pub(crate) mod group;
 pub(crate) mod node;
 pub(crate) mod replicator;
 pub(crate) mod role;
+pub(crate) mod snapshotter;
 pub(crate) mod store;

@@ -136,6 +136,12 @@ pub struct RoleStatus {
     pub standing: Standing,
     /// The current term.
     pub term: u64,
+    /// The first index that the log still has, or will have.
+    #[serde(default)]
+    pub first: u64,
+    /// Where the newest snapshot on this node's disk ends; zero if there is none.
+    #[serde(default)]
+    pub snapshot: u64,
     /// The last index of the log.
     pub last: u64,
     /// The last index on this node's disk.

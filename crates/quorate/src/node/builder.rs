@@ -214,6 +214,7 @@ impl NodeBuilder {
             workers: self
                 .machine_threads
                 .map_or(Workers::Caller, |threads| Workers::Given(threads, "".into())),
+            snapshot_workers: Workers::Caller,
             wall: self.wall,
             inline: self.inline,
         };

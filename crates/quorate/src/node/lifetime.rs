@@ -45,15 +45,17 @@ pub(super) async fn start(
             // Its runtime is made and ends on the thread itself: a runtime that is dropped among tasks panics.
             let work = move || {
                 let failed = |source| StartError::Thread { node: spec.id.clone(), source };
-                let threads = WorkerThreads::start(spec.id.as_str(), spec.config.node.apply_threads);
+                let threads = WorkerThreads::for_machines(spec.id.as_str(), spec.config.node.apply_threads);
+                let files = WorkerThreads::for_snapshots(spec.id.as_str());
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                match (threads, runtime) {
-                    (Ok(threads), Ok(runtime)) => {
+                match (threads, files, runtime) {
+                    (Ok(threads), Ok(files), Ok(runtime)) => {
                         spec.workers = threads.workers();
+                        spec.snapshot_workers = files.workers();
                         runtime.block_on(live(spec, disk, started, ending_asked, ended));
-                        drop(threads);
+                        drop((threads, files));
                     }
-                    (Err(source), _) | (_, Err(source)) => drop(started.send(Err(failed(source)))),
+                    (Err(source), ..) | (_, Err(source), _) | (.., Err(source)) => drop(started.send(Err(failed(source)))),
                 }
             };
             let spawned = std::thread::Builder::new().name(format!("{id}/node")).spawn(work);

@@ -56,6 +56,8 @@ pub(crate) struct NodeSpec {
     pub(crate) inline: bool,
     /// Where appliers run; set when the node's threads are started.
     pub(crate) workers: Workers,
+    /// Where the files of snapshots are written and read; set with them.
+    pub(crate) snapshot_workers: Workers,
 }
 
 /// How a node ends.

@@ -11,7 +11,7 @@ use quorate_core::{
     LeaderEvent, Message, Notice, ReadId, Reader, ReplicaState, ReplicationSession, ReplicatorEvent,
     RoleEvent, Standing, Time,
 };
-use quorate_store::{StoreError, StoreRequest};
+use quorate_store::{Answer, StoreError, StoreRequest};
 use ractor::{ActorRef, Message as ActorMessage};
 
 use crate::context::{GroupContext, Remotes};
@@ -20,6 +20,7 @@ use crate::messages::applier::ApplierMessage;
 use crate::messages::group::{GroupMessage, GroupRef};
 use crate::messages::replicator::{ReplicatorMessage, ReplicatorRef};
 use crate::messages::role::{EndedRole, MemberStatus, RoleStatus};
+use crate::messages::snapshotter::SnapshotterMessage;
 use crate::messages::store::port_answer;
 use crate::ports::QueryPort;
 use crate::role::outbound::Outbound;
@@ -179,6 +180,12 @@ impl<R: CoreRole> Runner<R> {
                     port.fail(QueryError::NoLeader { waited_ms: 0 });
                 }
             }
+            Effect::PublishSnapshot(index) => self.to_snapshotter(SnapshotterMessage::Publish(index)),
+            Effect::FetchSnapshot(wanted) => self.to_snapshotter(SnapshotterMessage::Fetch(wanted)),
+            Effect::Compact { through } => self.compact(through),
+            Effect::RestoreMachine => {
+                let _ = self.group.cast(GroupMessage::RestoreMachine);
+            }
             Effect::LeaderChanged { leader, term } => {
                 let _ = self.group.cast(GroupMessage::LeaderKnown { epoch: self.epoch, leader, term });
             }
@@ -229,6 +236,8 @@ impl<R: CoreRole> Runner<R> {
             role: R::NAME.to_owned(),
             standing: state.standing(),
             term: state.term().0,
+            first: state.tail().start().index.next().0,
+            snapshot: state.snapshot().map_or(0, |at| at.index.0),
             last: last.index.0,
             durable: state.durable().0,
             commit: state.commit().0,
@@ -254,6 +263,19 @@ impl<R: CoreRole> Runner<R> {
         if let Some(applier) = applier {
             // Lost if the applier ended: the next one reports the last index it applied, and dropped ports answer *unknown*.
             let _ = applier.cast(message);
+        }
+    }
+
+    fn to_snapshotter(&self, message: SnapshotterMessage) {
+        self.cx.route.borrow().tell_snapshotter(message);
+    }
+
+    /// If it is lost with the store's actor, the next snapshot brings another one; at a start the log begins where it did.
+    fn compact(&self, through: Index) {
+        let (group, epoch, store) = (self.cx.id, self.epoch, self.cx.store());
+        if let Some(store) = store {
+            let reply = Answer::new(drop);
+            let _ = store.cast(StoreRequest::Compact { group, epoch, through, reply }.into());
         }
     }
 

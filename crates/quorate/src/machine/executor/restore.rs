@@ -13,9 +13,7 @@ impl<M: StateMachine> Executor<M> {
     /// Captures machine and sessions, cheaply; the holder of the [`Snapshot`] produces the bytes. It covers all entries up
     /// to the position beside it.
     pub fn snapshot(&self) -> Result<(Position, Snapshot), CaptureError> {
-        let machine = self.running().map_err(CaptureError::Faulted)?;
-        let machine = caught(|| machine.snapshot()).map_err(|message| CaptureError::Panicked { message })?;
-        Ok((self.applied, image(machine, self.applied, self.unreadable, &self.keys)))
+        self.snapshot_with(StateMachine::snapshot)
     }
 
     /// Makes an executor of the newest snapshot, or of snapshot zero where there is none. The log from
@@ -43,6 +41,16 @@ impl<M: StateMachine> Executor<M> {
 }
 
 impl<M> Executor<M> {
+    /// As `snapshot`, with the function that captures the machine.
+    pub(crate) fn snapshot_with(
+        &self,
+        capture: impl FnOnce(&M) -> Snapshot,
+    ) -> Result<(Position, Snapshot), CaptureError> {
+        let machine = self.running().map_err(CaptureError::Faulted)?;
+        let machine = caught(|| capture(machine)).map_err(|message| CaptureError::Panicked { message })?;
+        Ok((self.applied, image(machine, self.applied, self.unreadable, &self.keys)))
+    }
+
     /// As `restore`, with the function that makes the machine of its bytes.
     pub(crate) fn restore_with(
         zero: SnapshotZero,

@@ -1,0 +1,80 @@
+//! What a snapshotter hears.
+
+use quorate_bridge::ReplyPort;
+use quorate_core::{Index, Position, SnapshotBase, SnapshotWanted};
+use quorate_store::{SnapshotError, SnapshotInfo, Written};
+use ractor::{ActorRef, RpcReplyPort};
+
+use crate::error::SnapshotFailed;
+use crate::machine::Snapshot;
+use crate::protocol::Response;
+
+/// The address of a snapshotter.
+pub(crate) type SnapshotterRef = ActorRef<SnapshotterMessage>;
+
+/// A machine as it was after an entry.
+pub(crate) struct Capture {
+    pub(crate) base: SnapshotBase,
+    pub(crate) state: Snapshot,
+}
+
+/// A part of a snapshot that a peer asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PartWanted {
+    /// The snapshot that it has begun to fetch.
+    pub(crate) at: Option<Position>,
+    /// Any that reaches this far helps it, if that one is gone.
+    pub(crate) least: Index,
+    pub(crate) offset: u64,
+}
+
+/// Answers who asked for a snapshot: where it ends.
+pub(crate) type TakenPort = RpcReplyPort<Result<Index, SnapshotFailed>>;
+
+/// What a snapshotter hears.
+pub(crate) enum SnapshotterMessage {
+    /// From the applier, through Group: the machine was captured. `Err` says why it was not.
+    Captured(Result<Capture, String>),
+    /// From a handle, through Group: take one now.
+    Take(TakenPort),
+    /// From the role: this node's log is on disk as far as the snapshot that was written.
+    Publish(Index),
+    /// From the role: it cannot go on without another snapshot.
+    Fetch(SnapshotWanted),
+    /// From the door: a peer fetches a snapshot of this node.
+    Part { wanted: PartWanted, reply: ReplyPort<Response> },
+    /// From Group: a role has started, and knows nothing of snapshots.
+    RoleStarted,
+    /// From its own jobs.
+    Done(Done),
+    /// From its own timer: look for a snapshot again.
+    LookAgain(u64),
+    /// From tests and `quorate actors stop --panic`: panic, as a bug would.
+    Panic,
+}
+
+/// How a job of a snapshotter ended. `Err` of a file says what failed; a panic, of a machine that could not be written, too.
+pub(crate) enum Done {
+    /// What is on disk was looked through.
+    Listed(Result<Kept, SnapshotError>),
+    /// A captured machine is written and synced.
+    Written { at: Index, result: Result<Box<Written>, String> },
+    /// It was published.
+    Published(Result<Box<SnapshotInfo>, SnapshotError>),
+    /// The newest was read back, and older ones were removed.
+    Verified(Result<Kept, SnapshotError>),
+    /// A peer was answered, with a part of this one if there is any that helps it.
+    Sent(Option<Position>),
+    /// One was fetched from a peer and published.
+    Fetched(Result<Box<SnapshotInfo>, String>),
+}
+
+/// The snapshots of a group that are on disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) newest: Option<SnapshotBase>,
+    /// Bytes of the newest.
+    pub(crate) bytes: u64,
+    /// Where the one before it ends.
+    pub(crate) older: Option<Index>,
+}

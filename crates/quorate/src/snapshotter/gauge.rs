@@ -1,0 +1,33 @@
+//! What an applier sees of the snapshotter without asking: whether it may capture its machine, and what that cost last time.
+//!
+//! Owned above both. Written by the applier when it captures, and by the snapshotter when it is free again.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// See the module's header.
+#[derive(Debug, Default)]
+pub(crate) struct SnapshotGauge {
+    /// A captured machine has not been written yet: another one would hold the state a third time.
+    busy: AtomicBool,
+    /// Bytes of the newest snapshot.
+    bytes: AtomicU64,
+}
+
+impl SnapshotGauge {
+    /// True for the one that may capture now.
+    pub(crate) fn begin(&self) -> bool {
+        !self.busy.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn end(&self) {
+        self.busy.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn set_bytes(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
