@@ -15,7 +15,10 @@
 //! It never retries a sync, answers after a failure, decides what a vote or an entry means, or hashes what it is given to
 //! write; it reads no clock except the thread's, for the anchor's lag.
 //!
-//! Modules import downwards only: `disk`, `log` and `anchor`, `store`, `opening`, `engine`.
+//! Beside it, and without it: [`Snapshots`], the files with the states of machines, on the seam [`SnapshotDisk`]. They are written
+//! and read by other threads than the store's.
+//!
+//! Modules import downwards only: `disk`, `log` and `anchor`, `store`, `opening`, `engine`; `snapshot` knows `disk` alone.
 
 mod anchor;
 mod disk;
@@ -25,6 +28,7 @@ mod lock;
 mod log;
 mod opening;
 mod options;
+mod snapshot;
 mod space;
 mod store;
 #[cfg(test)]
@@ -32,7 +36,7 @@ mod tests;
 
 pub use self::disk::{
     Backlog, Batch, Crash, Disk, DiskError, Files, FjallDisk, FjallOptions, Keyspace, Lacking, Rot,
-    SECTOR_BYTES, Sector, SimDisk, SimImage, TornTail, Visit,
+    SECTOR_BYTES, Sector, SimDisk, SimImage, SnapshotDisk, TornTail, Visit,
 };
 pub use self::engine::{
     ANCHOR_LAG_MAX, Answer, FailureKind, FatalSink, Founded, GroupWrite, Install, LoadedGroup, PeerSource,
@@ -42,5 +46,9 @@ pub use self::engine::{
 pub use self::error::{GroupError, OpenError, StoreError};
 pub use self::opening::{GroupReport, Offline, OfflineGroup, OfflineReport, OpenNotice, OpenReport, peek};
 pub use self::options::StoreOptions;
+pub use self::snapshot::{
+    CHUNK_BYTES_MAX, DamagedSnapshot, Incoming, SnapshotError, SnapshotFile, SnapshotHead, SnapshotInfo,
+    SnapshotList, SnapshotPayload, SnapshotWriter, Snapshots, Written, inspect_snapshot, open_snapshot,
+};
 pub use self::space::{ByteCount, Resource, Shortage, Space};
 pub use self::store::{Identity, Store};

@@ -1,11 +1,12 @@
 //! The open store: database, anchor, and what is in memory of each group.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use quorate_core::{Boot, GroupId, Hash, Incarnation, NodeId};
 
 use crate::anchor::{Anchor, IdentityRecord};
-use crate::disk::Disk;
+use crate::disk::{Disk, SnapshotDisk};
 use crate::error::StoreError;
 use crate::log::{GroupState, PeerRecord};
 use crate::options::StoreOptions;
@@ -56,6 +57,12 @@ impl Store {
     /// Whose directory it is.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The snapshot files beside the database. They are used beside the thread that owns the store, and nothing of the store waits
+    /// for them.
+    pub fn snapshots(&self) -> Arc<dyn SnapshotDisk> {
+        self.disk.snapshots()
     }
 
     pub(crate) fn check_failed(&self) -> Result<(), StoreError> {

@@ -7,7 +7,8 @@
 //! - What was read is what was written, or an error. (Wrong bytes are caught above, by checksums and hash chains.)
 //! - An anchor sector that was being written at a crash is old, new or damaged; no other sector changes.
 //!
-//! It is not: shared. One I/O thread owns a disk; no method is called from an async worker.
+//! It is not: shared. One I/O thread owns a disk; no method is called from an async worker. The snapshot files beside the
+//! database, which [`Disk::snapshots`] hands out, are shared and have promises of their own.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 
 use super::backlog::Backlog;
 use super::error::DiskError;
+use super::snapshots::SnapshotDisk;
 
 /// Bytes of one sector of the anchor: the unit a disk writes without changing its neighbours.
 pub const SECTOR_BYTES: usize = 4096;
@@ -158,6 +160,9 @@ pub trait Disk: Send {
     fn ballast_bytes(&self) -> Result<u64, DiskError>;
     /// Sets the size of the ballast; zero deletes it.
     fn set_ballast(&mut self, bytes: u64) -> Result<(), DiskError>;
+
+    /// The snapshot files in the same directory, to be used beside the thread that owns this disk.
+    fn snapshots(&self) -> Arc<dyn SnapshotDisk>;
 
     /// Simulation only, where no thread may block: how long the next job is delayed, or `None` while the disk is
     /// stalled.

@@ -14,7 +14,7 @@ use super::event::{FatalSink, StoreFatal};
 use super::execute::{Engine, Shared, StoreStats};
 use super::request::StoreRequest;
 use super::work::now;
-use crate::disk::DiskError;
+use crate::disk::{DiskError, SnapshotDisk};
 use crate::error::StoreError;
 use crate::lock::lock;
 use crate::space::Space;
@@ -67,6 +67,7 @@ struct Inner {
     store_epoch: AtomicU64,
     deadline: Duration,
     identity: Identity,
+    snapshots: Arc<dyn SnapshotDisk>,
 }
 
 /// A handle on the store, its disk and its epochs; every restart of the log store's actor gets a clone.
@@ -101,7 +102,7 @@ impl StoreThread {
     /// Takes the store and starts its thread. `fatal` is called at most once, from the I/O thread or the actor, when
     /// the disk failed or has been silent for `deadline` (minutes: storage may stall for a while).
     pub fn start(store: Store, deadline: Duration, fatal: FatalSink) -> Result<StoreHandle, DiskError> {
-        let identity = store.identity().clone();
+        let (identity, snapshots) = (store.identity().clone(), store.snapshots());
         let shared = Arc::new(Shared::new(fatal, store.disk.backlog()));
         let engine = Engine::new(store, Arc::clone(&shared));
         let (thread, inbox) = channel();
@@ -118,27 +119,39 @@ impl StoreThread {
         });
         spawned.map_err(|source| DiskError::Io { action: "start thread", place: name, source })?;
         let mode = Mode::Thread { thread: Mutex::new(thread), ended: Mutex::new(Some(ended)) };
-        Ok(StoreHandle::new(mode, shared, deadline, identity))
+        Ok(StoreHandle::new(mode, shared, deadline, (identity, snapshots)))
     }
 
     /// Simulation: no thread; every job is carried out by the caller. `deadline` as for [`start`](Self::start), for a
     /// simulated disk that stalls.
     pub fn inline(store: Store, deadline: Duration, fatal: FatalSink) -> StoreHandle {
-        let identity = store.identity().clone();
+        let (identity, snapshots) = (store.identity().clone(), store.snapshots());
         let shared = Arc::new(Shared::new(fatal, store.disk.backlog()));
         let engine = Box::new(Engine::new(store, Arc::clone(&shared)));
-        StoreHandle::new(Mode::Inline { engine: Mutex::new(Some(engine)) }, shared, deadline, identity)
+        let mode = Mode::Inline { engine: Mutex::new(Some(engine)) };
+        StoreHandle::new(mode, shared, deadline, (identity, snapshots))
     }
 }
 
 impl StoreHandle {
-    fn new(mode: Mode, shared: Arc<Shared>, deadline: Duration, identity: Identity) -> Self {
-        Self(Arc::new(Inner { mode, shared, store_epoch: AtomicU64::new(0), deadline, identity }))
+    fn new(
+        mode: Mode,
+        shared: Arc<Shared>,
+        deadline: Duration,
+        (identity, snapshots): (Identity, Arc<dyn SnapshotDisk>),
+    ) -> Self {
+        Self(Arc::new(Inner { mode, shared, store_epoch: AtomicU64::new(0), deadline, identity, snapshots }))
     }
 
     /// Whose disk it is.
     pub fn identity(&self) -> &Identity {
         &self.0.identity
+    }
+
+    /// The snapshot files of the node's directory: used by another thread than the store's, which never waits for them. They stay
+    /// usable after [`stop`](Self::stop), which unlocks the directory: end what writes them before.
+    pub fn snapshots(&self) -> Arc<dyn SnapshotDisk> {
+        Arc::clone(&self.0.snapshots)
     }
 
     /// The store's counters.

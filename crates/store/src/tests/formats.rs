@@ -4,13 +4,17 @@
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_core::{
     Entry, EntryKind, HardState, Hash, Incarnation, Index, Member, Membership, NodeId, Position, Term,
 };
 
-use crate::{Crash, Disk, GroupWrite, Keyspace, SimDisk, SimImage, Store, StoreOptions};
+use super::snapshots;
+use crate::{
+    Crash, Disk, GroupWrite, Keyspace, SimDisk, SimImage, SnapshotDisk, Snapshots, Store, StoreOptions,
+};
 
 fn node(name: &str) -> NodeId {
     NodeId::new(name).expect("a legal name")
@@ -106,6 +110,19 @@ fn golden_rows() {
         scanned.expect("it scans");
     }
     compare("store-rows-v1.txt", &out);
+}
+
+#[test]
+fn golden_snapshot() {
+    let disk: Arc<dyn SnapshotDisk> = Arc::new(SimDisk::new());
+    let head = snapshots::head(0x1f);
+    let info =
+        snapshots::publish(&Snapshots::new(disk.clone()), head, b"a machine's state").expect("published");
+    let name = disk.list().expect("listed").remove(0);
+    let mut out = String::new();
+    dump(&name, &snapshots::bytes(&disk, &name), &mut out);
+    compare("store-snapshot-v1.txt", &out);
+    assert_eq!(info.payload_bytes, 17);
 }
 
 /// This build reads what the build that made the golden files wrote.

@@ -65,7 +65,16 @@ fn rule_02_what_is_acknowledged_was_synced() {
     let Some(shim) = shim() else { return };
     assert_eq!(shim.unsynced(false), Vec::<String>::new());
     let unheard = shim.unsynced(true);
-    for file in ["/node when", "/anchor when", "/db when", "/db/0.jnl when", "/db/keyspaces when", "/tables/"]
+    for file in [
+        "/node when",
+        "/anchor when",
+        "/db when",
+        "/db/0.jnl when",
+        "/db/keyspaces when",
+        "/tables/",
+        "/snapshots when",
+        ".snap when",
+    ]
     {
         assert!(unheard.iter().any(|line| line.contains(file)), "a deaf audit does not see {file}");
     }

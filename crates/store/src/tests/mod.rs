@@ -14,6 +14,7 @@ mod promises;
 mod refusals;
 mod room;
 mod rules;
+mod snapshots;
 mod space_lines;
 mod votes;
 

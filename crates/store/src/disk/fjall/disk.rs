@@ -15,10 +15,12 @@ use super::database::{FjallOptions, OpenDatabase, failed, proven};
 use super::drop_tables::{self, NotDropped};
 use super::file::Volume;
 use super::in_place::InPlace;
+use super::snapshots::SnapshotDirectory;
 use super::unused::is_unused;
 use super::{file, manifest, names, preflight};
 use crate::disk::{
-    Backlog, Batch, Disk, DiskError, Files, Keyspace, Lacking, SECTOR_BYTES, Sector, TornTail, Visit,
+    Backlog, Batch, Disk, DiskError, Files, Keyspace, Lacking, SECTOR_BYTES, Sector, SnapshotDisk, TornTail,
+    Visit,
 };
 
 /// A locked data directory.
@@ -309,5 +311,9 @@ impl Disk for FjallDisk {
             file::allocate(&path, bytes)?;
         }
         file::sync_directory(&self.directory)
+    }
+
+    fn snapshots(&self) -> Arc<dyn SnapshotDisk> {
+        Arc::new(SnapshotDirectory::new(self.directory.join("snapshots")))
     }
 }

@@ -1,6 +1,6 @@
 //! The disk of production: fjall for rows, a file for the anchor, a lock on both.
 //!
-//! `<dir>/lock`, `<dir>/anchor`, `<dir>/db/` (fjall), `<dir>/db.damaged-N/` (set aside), `<dir>/ballast`.
+//! `<dir>/lock`, `<dir>/anchor`, `<dir>/db/` (fjall), `<dir>/db.damaged-N/` (set aside), `<dir>/ballast`, `<dir>/snapshots/`.
 //!
 //! fjall is used in few ways, each measured: batches with `SyncData`, `get`, `range` on the writing thread, `drop_range`.
 //! Never `insert`, `Buffer`, `clear`, `persist`, FIFO or deleted keyspaces: they pin journals, tear or lose. (`room` calls
@@ -22,11 +22,13 @@ mod names;
 mod numbered;
 mod preflight;
 mod room;
+mod snapshots;
 mod tables;
 mod unused;
 
 pub use self::database::FjallOptions;
 pub use self::disk::FjallDisk;
+pub(crate) use self::snapshots::SnapshotDirectory;
 #[cfg(test)]
 pub(crate) use self::{
     database::guarded,

@@ -1,6 +1,7 @@
 //! A simulated disk in use. Failure tests and `single_memory` nodes run on it.
 //!
-//! Every write is a *step*: a sector, an anchor sync, a batch handed over, a batch synced, a database made or renamed.
+//! Every write is a *step*: a sector, an anchor sync, a batch handed over, a batch synced, a database made or renamed; of a snapshot
+//! file a write, a cut, a sync, a rename or a removal, and a sync of the names.
 //! [`SimDisk::stop_at`] stops the machine at a step; [`SimDisk::crash`] returns the image that would be found then, with
 //! unsynced writes lost, kept or torn. Clones share one disk: a test keeps one while a store owns another.
 
@@ -13,16 +14,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_core::SplitMix64;
 
-use super::image::{Crash, Database, Journaled, Reached, Rows, SectorState, SimImage, apply};
+use super::fate::{Crash, Reached};
+use super::image::{Database, Journaled, Rows, SectorState, SimImage, apply};
 use crate::disk::{
-    Backlog, Batch, Disk, DiskError, Files, Keyspace, Lacking, SECTOR_BYTES, Sector, TornTail, Visit,
+    Backlog, Batch, Disk, DiskError, Files, Keyspace, Lacking, SECTOR_BYTES, Sector, SnapshotDisk, TornTail,
+    Visit,
 };
 use crate::lock::lock;
 
 /// A disk in use.
 #[expect(clippy::struct_excessive_bools, reason = "each is one independent fault that a test switches")]
-struct State {
-    image: SimImage,
+pub(super) struct State {
+    pub(super) image: SimImage,
     /// The rows of the open database.
     view: Option<Rows>,
     /// Bytes of the rows in `view`.
@@ -33,7 +36,7 @@ struct State {
     fail_sync_in: Option<u64>,
     sync_failed: bool,
     poisoned: bool,
-    capacity: u64,
+    pub(super) capacity: u64,
     files: Option<Files>,
     /// Bytes that belong to others.
     foreign: u64,
@@ -199,8 +202,15 @@ impl SimDisk {
         image
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state.0)
+    }
+
+    /// Begins a step beside the I/O thread: a stall holds that thread alone.
+    pub(super) fn step_beside(&self) -> Result<MutexGuard<'_, State>, DiskError> {
+        let mut state = self.lock();
+        state.count_step()?;
+        Ok(state)
     }
 
     /// Begins a step. Waits while the disk is stalled.
@@ -210,17 +220,22 @@ impl SimDisk {
             state.held = true;
             state = self.state.1.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.stopped {
-            return Err(stopped());
-        }
-        state.steps += 1;
+        state.count_step()?;
         Ok(state)
     }
 }
 
 impl State {
+    fn count_step(&mut self) -> Result<(), DiskError> {
+        if self.stopped {
+            return Err(stopped());
+        }
+        self.steps += 1;
+        Ok(())
+    }
+
     /// Fails if the machine stops at the current step.
-    fn may_stop(&mut self) -> Result<(), DiskError> {
+    pub(super) fn may_stop(&mut self) -> Result<(), DiskError> {
         if self.stop_at == Some(self.steps) {
             self.stopped = true;
             return Err(stopped());
@@ -232,11 +247,17 @@ impl State {
         if self.poisoned {
             return Err(poisoned());
         }
+        let synced = self.sync_beside();
+        self.poisoned = synced.is_err();
+        synced
+    }
+
+    /// A sync that poisons nothing if it fails.
+    pub(super) fn sync_beside(&mut self) -> Result<(), DiskError> {
         match self.fail_sync_in {
             Some(0) => {
                 self.fail_sync_in = None;
                 self.sync_failed = true;
-                self.poisoned = true;
                 let source = std::io::Error::other("the simulated disk failed a sync");
                 Err(DiskError::Io { action: "sync", place: PLACE.to_owned(), source })
             }
@@ -256,8 +277,8 @@ impl State {
         synced
     }
 
-    fn used(&self) -> u64 {
-        self.used + self.image.ballast + self.foreign
+    pub(super) fn used(&self) -> u64 {
+        self.used + self.image.ballast + self.image.snapshots.bytes() + self.foreign
     }
 
     fn set_view(&mut self, view: Rows) {
@@ -273,7 +294,7 @@ impl State {
     }
 }
 
-const PLACE: &str = "the simulated disk";
+pub(super) const PLACE: &str = "the simulated disk";
 
 fn stopped() -> DiskError {
     let source = std::io::Error::other("the simulated machine has stopped");
@@ -479,6 +500,10 @@ impl Disk for SimDisk {
         state.may_stop()?;
         state.image.ballast = bytes;
         Ok(())
+    }
+
+    fn snapshots(&self) -> Arc<dyn SnapshotDisk> {
+        Arc::new(self.clone())
     }
 
     fn pace(&mut self) -> Option<Duration> {

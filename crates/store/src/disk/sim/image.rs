@@ -4,49 +4,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::fate::{Crash, Fate, Reached};
+use super::files::SimFiles;
 use crate::disk::{Batch, Keyspace, SECTOR_BYTES, Sector};
 
 pub(super) type Rows = BTreeMap<(Keyspace, Vec<u8>), Bytes>;
 
 /// Batches in the journal at which the older half is folded into the base.
 const JOURNAL_MAX: usize = 1_024;
-
-/// What happens to unsynced writes when the machine stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Crash {
-    /// They are lost.
-    Lost,
-    /// They are there.
-    Kept,
-    /// Sectors are half old, half new; a batch is a torn tail.
-    Torn,
-    /// Each write has its own fate, in two bits from the lowest on, sectors in order and then the batch: 0 lost, 1 kept,
-    /// 2 torn.
-    Mixed(u64),
-    /// Only the process ends. All its writes are in the page cache, synced or not; the machine may still stop before they
-    /// are synced.
-    Process,
-}
-
-/// How far a write has got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reached {
-    /// In the page cache; a sync writes it to the disk.
-    Dirty,
-    /// In the page cache, and the system takes it for written: a sync of it failed, and no later one writes it.
-    Clean,
-    /// On the disk.
-    Disk,
-}
-
-impl Reached {
-    /// Takes note of a sync, which succeeded or failed.
-    pub(super) fn synced(&mut self, ok: bool) {
-        if *self == Self::Dirty {
-            *self = if ok { Self::Disk } else { Self::Clean };
-        }
-    }
-}
 
 /// One batch in the journal.
 #[derive(Debug, Clone)]
@@ -99,29 +64,6 @@ impl SectorState {
     }
 }
 
-/// What happens to one unsynced write at a crash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Lost,
-    Kept,
-    Torn,
-}
-
-impl Crash {
-    fn fate(self, write: usize) -> Fate {
-        match self {
-            Self::Lost => Fate::Lost,
-            Self::Kept | Self::Process => Fate::Kept,
-            Self::Torn => Fate::Torn,
-            Self::Mixed(bits) => match u32::try_from(2 * write).ok().and_then(|at| bits.checked_shr(at)) {
-                Some(bits) if bits & 3 == 2 => Fate::Torn,
-                Some(bits) if bits & 3 != 0 => Fate::Kept,
-                _ => Fate::Lost,
-            },
-        }
-    }
-}
-
 /// The content of a simulated disk.
 #[derive(Debug, Clone, Default)]
 pub struct SimImage {
@@ -129,6 +71,7 @@ pub struct SimImage {
     pub(super) database: Option<Database>,
     pub(super) aside: u32,
     pub(super) ballast: u64,
+    pub(super) snapshots: SimFiles,
 }
 
 /// Applies a batch; returns the bytes of rows added and removed.
@@ -152,7 +95,7 @@ impl SimImage {
     pub(super) fn unsynced(&self) -> usize {
         let sectors = self.anchor.iter().flat_map(BTreeMap::values).filter(|sector| sector.cached.is_some());
         let batches = self.database.iter().filter(|database| database.unsynced().next().is_some());
-        sectors.count() + batches.count()
+        sectors.count() + batches.count() + self.snapshots.unsynced()
     }
 
     /// Changes the image to what is found after a crash.
@@ -167,8 +110,11 @@ impl SimImage {
             write += counts;
         }
         if let Some(database) = &mut self.database {
+            let counts = usize::from(database.unsynced().next().is_some());
             database.crashed(crash.fate(write));
+            write += counts;
         }
+        self.snapshots.crashed(crash, write);
     }
 }
 

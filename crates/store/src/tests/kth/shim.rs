@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use quorate_store::{DiskError, Offline, OpenError, OpenReport, Store};
+use quorate_core::GroupId;
+use quorate_store::{DiskError, Offline, OpenError, OpenReport, Snapshots, Store};
 use tempfile::TempDir;
 
 use super::cases::{Case, Ended, Outcome};
 use super::worker::{
-    DATA, FAILED, FINISHED, LONG, NODE, REFUSED, SAYS, SLOW, actions, lock, now, open, world_after,
+    DATA, FAILED, FINISHED, LONG, NODE, PUBLISHED, REFUSED, SAYS, SLOW, actions, lock, now, open, publish,
+    world_after,
 };
 use crate::promises::kept;
 use crate::workload::{Action, World, act, after, held};
@@ -135,7 +137,8 @@ impl Shim {
             }
         };
         let did = said.lines().filter(|line| *line == "did").count();
-        catch_unwind(AssertUnwindSafe(|| check(&place.data, did)))
+        let published = said.lines().any(|line| line == PUBLISHED);
+        catch_unwind(AssertUnwindSafe(|| check(&place.data, did, published)))
             .unwrap_or_else(|panic| {
                 let text = panic.downcast_ref::<String>().cloned();
                 Err(format!("panicked: {}", text.unwrap_or_default()))
@@ -159,11 +162,12 @@ fn reopen(data: &Path) -> Result<(Store, OpenReport), OpenError> {
 }
 
 /// Opens what a worker left after `did` actions, checks it, continues to work, opens it again, and verifies it closed.
-fn check(data: &Path, did: usize) -> Result<(), String> {
+fn check(data: &Path, did: usize, published: bool) -> Result<(), String> {
     let (promised, next) = (world_after(did), world_after((did + 1).min(actions().0.len())));
     // The store that recovered is the one that works on: what it holds in memory must be right, not only the disk.
     let (mut store, report) = reopen(data).map_err(|error| format!("it does not open: {error}"))?;
     kept(&store, &report, &promised, &next)?;
+    check_snapshots(&store, published).map_err(|why| format!("snapshots: {why}"))?;
     let mut world = World::new();
     let mut work = vec![Action::Group("a"), Action::Group("b")];
     work.push(Action::Write(vec![("a", 20, Some("node1"), None, 2, 50), ("b", 20, None, None, 1, 50)]));
@@ -187,6 +191,30 @@ fn check(data: &Path, did: usize) -> Result<(), String> {
     kept(&store, &report, &world, &world)?;
     drop(store);
     verify(data)
+}
+
+/// What has a snapshot's name is one, the one that was acknowledged is there, and the next one is written.
+fn check_snapshots(store: &Store, published: bool) -> Result<(), String> {
+    let (snapshots, group) = (Snapshots::new(store.snapshots()), GroupId::of_name("a"));
+    let list = || snapshots.list(group).map_err(|error| error.to_string());
+    let found = list()?;
+    if let Some(damaged) = found.damaged.first() {
+        return Err(damaged.error.to_string());
+    }
+    if published && found.found.is_empty() {
+        return Err("the one that was published is gone".to_owned());
+    }
+    snapshots.remove_parts(group).map_err(|error| error.to_string())?;
+    publish(store, 60).map_err(|error| error.to_string())?;
+    let found = list()?.found;
+    for info in &found {
+        let file = snapshots.open(group, info.head.at).map_err(|error| error.to_string())?;
+        file.verify().map_err(|error| error.to_string())?;
+    }
+    if found.first().is_none_or(|info| info.head.at.index.0 != 60) {
+        return Err(format!("the next one is not the newest of {found:?}"));
+    }
+    Ok(())
 }
 
 /// Walks every log of a closed directory, and looks for rows that belong to none.

@@ -5,8 +5,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use quorate_core::GroupId;
-use quorate_store::{Disk, DiskError, FjallDisk, FjallOptions, OpenError, OpenReport, Store, StoreOptions};
+use quorate_core::{GroupId, Hash, Index, Membership, Position, Term};
+use quorate_store::{
+    Disk, DiskError, FjallDisk, FjallOptions, OpenError, OpenReport, SnapshotError, SnapshotHead, Snapshots, Store,
+    StoreOptions,
+};
 
 use crate::workload::{Action, World, act, after, options, read, script};
 
@@ -86,6 +89,26 @@ pub(crate) fn open(path: &Path) -> Result<(Store, OpenReport), OpenError> {
 /// Writes of 800 KB each.
 const WRITES_MAX: u64 = 600;
 
+/// What the worker says once its snapshot is published.
+pub(crate) const PUBLISHED: &str = "published";
+
+/// Writes a snapshot of group `a` at this index.
+pub(crate) fn publish(store: &Store, index: u64) -> Result<(), SnapshotError> {
+    let head = SnapshotHead {
+        cluster: Hash::of(b"cluster"),
+        group: GroupId::of_name("a"),
+        name: "a".to_owned(),
+        at: Position { index: Index(index), term: Term(8), chain: Hash::of(b"chain") },
+        membership: Membership::default(),
+        machine: 1,
+        made_ms: 0,
+    };
+    let mut writer = Snapshots::new(store.snapshots()).begin(head)?;
+    let written = writer.write_all(&[7; 300_000]);
+    written.map_err(|error| error.downcast::<SnapshotError>().expect("a writer fails with these"))?;
+    writer.finish()?.publish().map(drop)
+}
+
 struct Transcript(File);
 
 impl Transcript {
@@ -147,6 +170,10 @@ fn worker_process() {
         if matches!(action, Action::Settle) {
             look(store, &world, &mut transcript);
         }
+    }
+    match publish(store.as_ref().expect("there are actions"), 50) {
+        Ok(()) => transcript.line(PUBLISHED),
+        Err(error) => transcript.end(FAILED, &format!("failed {error}")),
     }
     if let Some(store) = store.as_mut().filter(|_| std::env::var(LONG).is_ok()) {
         outgrow_a_journal(store, world, &data, &mut transcript);

@@ -1,0 +1,167 @@
+//! A snapshot file that comes from another node, piece by piece. What was received stays there when a link or the process ends, and
+//! is continued when the same snapshot is received again.
+
+use quorate_core::{GroupId, Position};
+
+use super::error::SnapshotError;
+use super::file::SnapshotFile;
+use super::header::{Header, SnapshotInfo};
+use super::name::Name;
+use super::opened::Opened;
+use super::record::{RECORD_HEAD, Record, number, read_record};
+use super::stored::StoredFile;
+use super::writer::SYNC_BYTES;
+
+/// A snapshot that is being received. Dropped, it leaves its part, which [`Snapshots::receive`](super::Snapshots::receive)
+/// continues.
+pub struct Incoming {
+    part: StoredFile,
+    group: GroupId,
+    at: Position,
+    /// Bytes of the file, as announced.
+    file_bytes: u64,
+    /// Bytes that are there.
+    offset: u64,
+    /// Bytes since the last sync.
+    unsynced: u64,
+}
+
+impl std::fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Incoming")
+            .field("at", &self.at)
+            .field("offset", &self.offset)
+            .field("file_bytes", &self.file_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Incoming {
+    /// Continues a part as far as it is whole, which is read for it, or begins.
+    pub(super) fn resume(
+        part: StoredFile,
+        group: GroupId,
+        at: Position,
+        file_bytes: u64,
+    ) -> Result<Self, SnapshotError> {
+        let offset = match part.disk.length(&part.name)? {
+            None => 0,
+            Some(length) => {
+                let whole = whole_prefix(&part, length, file_bytes)?;
+                if whole < length {
+                    part.truncate(whole)?;
+                }
+                whole
+            }
+        };
+        Ok(Self { part, group, at, file_bytes, offset, unsynced: offset })
+    }
+
+    /// Where the next bytes belong.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Bytes of the file, as announced.
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// Whether all bytes are there.
+    pub fn is_complete(&self) -> bool {
+        self.offset == self.file_bytes
+    }
+
+    /// Adds bytes at [`offset`](Self::offset), and nowhere else; no more than were announced. After an error the offset is as before.
+    pub fn append(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SnapshotError> {
+        let given = number(bytes.len());
+        if offset != self.offset || given > self.file_bytes - self.offset {
+            return Err(SnapshotError::Order {
+                place: self.part.place(),
+                expected: self.offset,
+                bytes: self.file_bytes,
+                offset,
+                given,
+            });
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.part.write(offset, bytes)?;
+        self.unsynced += given;
+        if self.unsynced >= SYNC_BYTES {
+            self.sync()?;
+        }
+        self.offset += given;
+        Ok(())
+    }
+
+    /// Reads and verifies all of it, compares it with what was announced, syncs it and gives it its own name. When this answers `Ok`,
+    /// the snapshot is there after any crash. A part that is damaged, or another snapshot, is removed; one that is short stays.
+    pub fn finish(mut self) -> Result<SnapshotInfo, SnapshotError> {
+        if !self.is_complete() {
+            let detail = format!("{} of {} bytes", self.offset, self.file_bytes);
+            return Err(SnapshotError::Unfinished { place: self.part.place(), detail });
+        }
+        let checked = self.check().inspect_err(|error| {
+            if error.is_damage() {
+                self.part.discard();
+            }
+        })?;
+        self.sync()?;
+        self.part.publish(&Name::Whole { group: self.group, index: self.at.index }.text())?;
+        Ok(checked)
+    }
+
+    /// Removes what was received.
+    pub fn abandon(self) {
+        self.part.discard();
+    }
+
+    fn check(&self) -> Result<SnapshotInfo, SnapshotError> {
+        let info = SnapshotFile::new(Opened::open(self.part.clone())?).verify()?;
+        if info.head.group != self.group || info.head.at != self.at {
+            let (group, at) = (info.head.group, info.head.at.log_id());
+            let detail = format!("it is of group {group} at {at}");
+            return Err(SnapshotError::Other { place: self.part.place(), detail });
+        }
+        Ok(info)
+    }
+
+    /// After a failed sync the system may take what it has not written for written: the part is not continued.
+    fn sync(&mut self) -> Result<(), SnapshotError> {
+        self.part.sync().inspect_err(|_| self.part.discard())?;
+        self.unsynced = 0;
+        Ok(())
+    }
+}
+
+/// How many bytes of a part are whole records. A crash may have left anything behind them.
+fn whole_prefix(part: &StoredFile, length: u64, file_bytes: u64) -> Result<u64, SnapshotError> {
+    let Some(header) = unless_damaged(Header::read(part))? else { return Ok(0) };
+    let (mut offset, mut chunk, mut buffer) = (header.bytes, 0, Vec::new());
+    while offset < length {
+        let record = read_record(part, header.sum, chunk, offset, &mut buffer);
+        match unless_damaged(record)? {
+            None => break,
+            Some(Record::Chunk) => {
+                offset += number(RECORD_HEAD + buffer.len());
+                chunk += 1;
+            }
+            Some(Record::End(_, end)) => {
+                offset = end;
+                break;
+            }
+        }
+    }
+    Ok(if offset > file_bytes { 0 } else { offset })
+}
+
+/// Where a part is damaged it ends; a disk that cannot be read ends the attempt.
+fn unless_damaged<T>(read: Result<T, SnapshotError>) -> Result<Option<T>, SnapshotError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.is_damage() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
