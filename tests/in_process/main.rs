@@ -18,5 +18,6 @@ mod rest_door;
 mod rest_http;
 mod slow_machine;
 mod slow_machine_figures;
+mod snapshots;
 mod supervision;
 mod three_nodes;

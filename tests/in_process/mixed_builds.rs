@@ -129,6 +129,7 @@ fn append() -> Vec<u8> {
         commit: Index::ZERO,
         round: Round::ZERO,
         sent_at: Time(1),
+        snapshot: None,
     };
     let node = |id| NodeId::new(id).expect("a legal name");
     let body = Body::AppendEntries(append);

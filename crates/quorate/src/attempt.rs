@@ -113,9 +113,13 @@ pub(crate) fn proposal_result(
     match response {
         Ok(Response::Applied { reply, index, term }) => Ok(EncodedReply { reply, index, term }),
         Ok(Response::NotApplied(error)) => Err(error),
-        Ok(Response::Answered { .. } | Response::NotAnswered(_) | Response::Members { .. }) => {
-            Err(ProposeError::unknown("the node answered a proposal with the answer to a query"))
-        }
+        Ok(
+            Response::Answered { .. }
+            | Response::NotAnswered(_)
+            | Response::Members { .. }
+            | Response::SnapshotPart { .. }
+            | Response::NoSnapshot,
+        ) => Err(ProposeError::unknown("the node answered a proposal with the answer to a query")),
         Err(CallFailure::NoSuchGroup { node }) => {
             Err(ProposeError::NoSuchGroup { group: group.to_owned(), node })
         }
@@ -135,9 +139,13 @@ pub(crate) fn query_result(
     match response {
         Ok(Response::Answered { answer, applied }) => Ok(Answered { answer, applied }),
         Ok(Response::NotAnswered(error)) => Err(error),
-        Ok(Response::Applied { .. } | Response::NotApplied(_) | Response::Members { .. }) => {
-            Err(QueryError::not_ready("the node answered a query with the reply to a proposal"))
-        }
+        Ok(
+            Response::Applied { .. }
+            | Response::NotApplied(_)
+            | Response::Members { .. }
+            | Response::SnapshotPart { .. }
+            | Response::NoSnapshot,
+        ) => Err(QueryError::not_ready("the node answered a query with the reply to a proposal")),
         Err(CallFailure::CannotBeSent(detail)) => Err(QueryError::Unreadable { detail }),
         Err(CallFailure::NoSuchGroup { node }) => {
             Err(QueryError::NoSuchGroup { group: group.to_owned(), node })

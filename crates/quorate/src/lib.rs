@@ -62,7 +62,10 @@ pub mod store {
 pub use client::{Client, ClientError, ClientOptions, RemoteGroup};
 pub use clock::system_wall_ms;
 pub use config::{Config, ConfigError};
-pub use error::{BROKEN_TARGET, BusyCause, NotReadyReason, Outcome, ProposeError, QueryError, TransferError};
+pub use error::{
+    BROKEN_TARGET, BusyCause, NotReadyReason, Outcome, ProposeError, QueryError, SnapshotFailed,
+    TransferError,
+};
 pub use failure::{GroupError, NodeFailure};
 pub use handle::facade::FacadeMessage;
 pub use handle::group::GroupHandle;

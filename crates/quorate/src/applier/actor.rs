@@ -18,8 +18,8 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, Spawn
 use tokio::task::JoinHandle;
 
 use crate::applier::job::{Job, JobEnded, RunningJob};
-use crate::applier::waiters::Waiters;
 use crate::applier::since::SinceSnapshot;
+use crate::applier::waiters::Waiters;
 use crate::applier::work::{Batch, Work};
 use crate::context::GroupContext;
 use crate::gauge::Gauge;

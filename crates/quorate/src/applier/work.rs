@@ -16,8 +16,8 @@ use crate::error::ProposeError;
 use crate::gauge::Gauge;
 use crate::host::held::HeldReplies;
 use crate::host::machine::{MachineHost, query_error};
-use crate::messages::group::Captured;
 use crate::machine::{ApplyError, Execution, Executor, Lookup, QueryFailed, Taken};
+use crate::messages::group::Captured;
 use crate::ports::{ProposalPort, QueryPort};
 
 /// How far entries were applied.

@@ -198,7 +198,7 @@ fn is_useful(result: &Result<Response, CallFailure>) -> bool {
         Ok(Response::Applied { .. } | Response::Answered { .. }) => true,
         Ok(Response::NotApplied(error)) => !is_of_node(error),
         Ok(Response::NotAnswered(error)) => matches!(error, QueryError::Busy { .. }),
-        Ok(Response::Members { .. }) | Err(_) => false,
+        Ok(Response::Members { .. } | Response::SnapshotPart { .. } | Response::NoSnapshot) | Err(_) => false,
     }
 }
 

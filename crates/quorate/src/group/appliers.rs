@@ -73,6 +73,7 @@ impl GroupState {
         self.applier_ready = false;
         // It has answered callers up to here; the next machine answers none before it is as far.
         self.start.cx.replay.applied(self.gauge.applied());
+        self.captured(Err("the state machine was restarted".to_owned()));
         let (node, group) = (&self.start.cx.node, &self.start.cx.name);
         let poison = self.poison.load(Ordering::Acquire);
         if poison == NOT_RESTORED {

@@ -12,8 +12,8 @@ use quorate_core::{Index, LogId};
 use crate::error::{ProposeError, QueryError};
 use crate::host::held::HeldReplies;
 use crate::machine::{
-    ApplyContext, CaptureError, Envelope, Executor, OnUnreadable, QueryFailed, Ran, RestoreError,
-    Snapshot, SnapshotReader, SnapshotZero, StateMachine, caught, decode, encode, kept_reply, run_command, run_query,
+    ApplyContext, CaptureError, Envelope, Executor, OnUnreadable, QueryFailed, Ran, RestoreError, Snapshot,
+    SnapshotReader, SnapshotZero, StateMachine, caught, decode, encode, kept_reply, run_command, run_query,
 };
 use crate::ports::{Answered, Applied, ProposalPort, QueryPort, TypedPort, TypedQuery};
 use crate::protocol::Response;
@@ -50,7 +50,10 @@ pub(crate) trait MachineFactory: Send + Sync {
     fn check_command(&self, payload: &Bytes) -> Result<(), String>;
 
     /// The machine that a snapshot was taken of, or, without one, the machine before its first entry, with no client sessions.
-    fn restore(&self, newest: Option<SnapshotReader<'_>>) -> Result<Executor<Box<dyn MachineHost>>, RestoreError>;
+    fn restore(
+        &self,
+        newest: Option<SnapshotReader<'_>>,
+    ) -> Result<Executor<Box<dyn MachineHost>>, RestoreError>;
 }
 
 /// The factory of a machine, from the state it was given to the group with.

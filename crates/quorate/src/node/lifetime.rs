@@ -55,7 +55,9 @@ pub(super) async fn start(
                         runtime.block_on(live(spec, disk, started, ending_asked, ended));
                         drop((threads, files));
                     }
-                    (Err(source), ..) | (_, Err(source), _) | (.., Err(source)) => drop(started.send(Err(failed(source)))),
+                    (Err(source), ..) | (_, Err(source), _) | (.., Err(source)) => {
+                        drop(started.send(Err(failed(source))))
+                    }
                 }
             };
             let spawned = std::thread::Builder::new().name(format!("{id}/node")).spawn(work);

@@ -19,9 +19,7 @@ use super::files;
 use crate::context::GroupContext;
 use crate::error::SnapshotFailed;
 use crate::messages::applier::ApplierMessage;
-use crate::messages::snapshotter::{
-    Capture, Done, Kept, SnapshotterMessage, SnapshotterRef, TakenPort,
-};
+use crate::messages::snapshotter::{Capture, Done, Kept, SnapshotterMessage, SnapshotterRef, TakenPort};
 
 /// How long what was sent to a peer counts as being fetched, from the last part on.
 const FETCHED_FOR: Duration = Duration::from_secs(60);
@@ -62,6 +60,8 @@ struct SnapshotterState {
     kept: Kept,
     /// Written, and not published: its log is not on disk that far.
     written: Option<(Index, Box<Written>)>,
+    /// A machine was captured, and is not published yet.
+    writes: bool,
     fetch: Option<(SnapshotWanted, Task)>,
     looks: u64,
     sent: Vec<Sent>,
@@ -89,6 +89,7 @@ impl Actor for SnapshotterActor {
             files,
             kept: Kept::default(),
             written: None,
+            writes: false,
             fetch: None,
             looks: 0,
             sent: Vec::new(),
@@ -116,7 +117,12 @@ impl Actor for SnapshotterActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SnapshotterMessage::Captured(Ok(capture)) => state.write(&me, capture),
-            SnapshotterMessage::Captured(Err(reason)) => state.failed(&reason),
+            // Also said of an applier that ended and captured nothing.
+            SnapshotterMessage::Captured(Err(reason)) => {
+                if !state.writes && state.cx.snapshot.gauge.is_busy() {
+                    state.failed(&reason);
+                }
+            }
             SnapshotterMessage::Take(port) => state.take(port),
             SnapshotterMessage::Publish(index) => state.publish(&me, index),
             SnapshotterMessage::Fetch(wanted) => state.fetch(&me, wanted),
@@ -156,6 +162,7 @@ impl SnapshotterState {
     }
 
     fn write(&mut self, me: &ActorRef<SnapshotterMessage>, capture: Capture) {
+        self.writes = true;
         let (files, cx, at) = (self.files.clone(), self.cx.clone(), capture.base.at.index);
         let SnapshotBase { at: position, time_ms, membership } = capture.base.clone();
         let head = SnapshotHead {
@@ -279,6 +286,7 @@ impl SnapshotterState {
 
     /// The next one may be taken.
     fn free(&mut self) {
+        self.writes = false;
         self.takers = std::mem::take(&mut self.later);
         self.cx.snapshot.gauge.end();
         if !self.takers.is_empty() && self.cx.snapshot.gauge.begin() {
@@ -342,13 +350,16 @@ impl SnapshotterState {
 
     fn fetched_now(&self) -> impl Iterator<Item = &Sent> {
         let now = self.cx.clock.now();
-        self.sent.iter().filter(move |sent| {
-            now.since(sent.last) < FETCHED_FOR && now.since(sent.first) < FETCHED_FOR_MAX
-        })
+        self.sent
+            .iter()
+            .filter(move |sent| now.since(sent.last) < FETCHED_FOR && now.since(sent.first) < FETCHED_FOR_MAX)
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "it waits for one job or fetch, and tells its snapshotter, or no one")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it waits for one job or fetch, and tells its snapshotter, or no one"
+)]
 fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
     tokio::spawn(task).abort_handle()
 }

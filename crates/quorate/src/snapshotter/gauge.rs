@@ -19,6 +19,10 @@ impl SnapshotGauge {
         !self.busy.swap(true, Ordering::AcqRel)
     }
 
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire)
+    }
+
     pub(crate) fn end(&self) {
         self.busy.store(false, Ordering::Release);
     }

@@ -26,6 +26,8 @@ pub struct SnapshotHead {
     pub name: String,
     /// The last entry that is in it.
     pub at: Position,
+    /// The time stamp of that entry.
+    pub time_ms: u64,
     /// The membership in force at that entry.
     pub membership: Membership,
     /// The version of the state machine.

@@ -57,6 +57,11 @@ impl Incoming {
         Ok(Self { part, group, at, file_bytes, offset, unsynced: offset })
     }
 
+    /// Where the snapshot ends.
+    pub fn at(&self) -> Position {
+        self.at
+    }
+
     /// Where the next bytes belong.
     pub fn offset(&self) -> u64 {
         self.offset

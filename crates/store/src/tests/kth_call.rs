@@ -74,8 +74,7 @@ fn rule_02_what_is_acknowledged_was_synced() {
         "/tables/",
         "/snapshots when",
         ".snap when",
-    ]
-    {
+    ] {
         assert!(unheard.iter().any(|line| line.contains(file)), "a deaf audit does not see {file}");
     }
 }

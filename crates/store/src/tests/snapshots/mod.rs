@@ -30,6 +30,7 @@ pub(super) fn head(index: u64) -> SnapshotHead {
         group: group(),
         name: GROUP.to_owned(),
         at: at(index),
+        time_ms: 1_600_000_000_000,
         membership: Membership::of_voters([(node, member)].into_iter().collect(), 42),
         machine: 7,
         made_ms: 1_700_000_000_000,

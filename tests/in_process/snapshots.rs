@@ -1,0 +1,215 @@
+//! Snapshots: a log that forgets its beginning, nodes that start from a snapshot and fetch it from each other, and files of
+//! snapshots that are gone or damaged.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use quorate::machine::{Add, Added, Counter, Total};
+use quorate::{Config, Consistency, GroupHandle, Node, RoleStatus};
+use quorate_tests::cluster::{Cluster, quick, quiet_panics, same_digest};
+use quorate_tests::wait::{PATIENCE, eventually};
+
+/// What is not needed is forgotten at once: nothing stays in memory.
+fn forgets() -> Config {
+    let mut config = quick();
+    config.node.tail_bytes_max = 0;
+    config
+}
+
+/// Snapshots every so many entries.
+fn every(entries: u64) -> Config {
+    let mut config = forgets();
+    config.node.snapshot_log_entries = entries;
+    config
+}
+
+async fn role(count: &GroupHandle<Counter>) -> Result<RoleStatus> {
+    count.status().await.role.context("its role answers")
+}
+
+async fn add(count: &GroupHandle<Counter>, times: i64) -> Result<i64> {
+    let mut total = 0;
+    for _ in 0..times {
+        let Added::Now(now) = count.propose(Add(1)).await? else { bail!("it overflows") };
+        total = now;
+    }
+    Ok(total)
+}
+
+/// The log of a node no longer begins with the first entry.
+async fn forgot(count: &GroupHandle<Counter>) -> Result<RoleStatus> {
+    eventually("the log forgets its beginning", async || {
+        count.status().await.role.filter(|role| role.first > 1)
+    })
+    .await
+}
+
+fn snapshots(data: &Path) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(data.join("snapshots"))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "snap"));
+    files.sort();
+    Ok(files)
+}
+
+#[tokio::test]
+async fn a_log_goes_for_two_snapshots_and_a_start_begins_with_the_newest() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let start = || Node::builder("node0", directory.path()).config(forgets()).start();
+    let node = start().await?;
+    let count = node.group("counter", Counter::default()).await?;
+    add(&count, 30).await?;
+    let first = count.snapshot(PATIENCE).await?;
+    assert_eq!(role(&count).await?.first, 1, "one snapshot may be lost, so the log stays");
+    add(&count, 30).await?;
+    let second = count.snapshot(PATIENCE).await?;
+    assert!(second >= first + 30);
+    let said = forgot(&count).await?;
+    assert_eq!((said.first, said.snapshot), (first + 1, second));
+    add(&count, 5).await?;
+    node.stop().await;
+    assert_eq!(snapshots(directory.path())?.len(), 2);
+
+    let node = start().await?;
+    let count = node.group("counter", Counter::default()).await?;
+    assert_eq!(count.query(Total, Consistency::Linearizable).await?, 65);
+    assert_eq!(add(&count, 1).await?, 66);
+    assert!(role(&count).await?.first > first);
+    let third = count.snapshot(PATIENCE).await?;
+    eventually("the oldest goes", async || count.status().await.role.filter(|role| role.first == second + 1))
+        .await?;
+    assert!(third > second);
+    assert_eq!(snapshots(directory.path())?.len(), 2);
+    node.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn snapshots_are_taken_by_themselves_and_the_log_stays_short() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let node = Node::builder("node0", directory.path()).config(every(50)).start().await?;
+    let count = node.group("counter", Counter::default()).await?;
+    add(&count, 400).await?;
+    let said =
+        eventually("the log is short", async || count.status().await.role.filter(|role| role.first > 200))
+            .await?;
+    assert!(said.snapshot > said.first);
+    node.stop().await;
+    Ok(())
+}
+
+/// The newest cannot be read: the one before it and the log give the same state. Neither can: a node alone does not start its machine.
+#[tokio::test]
+async fn a_damaged_snapshot_is_passed_over_for_the_one_before_it() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let start = || Node::builder("node0", directory.path()).config(forgets()).start();
+    let node = start().await?;
+    let count = node.group("counter", Counter::default()).await?;
+    for _ in 0..2 {
+        add(&count, 20).await?;
+        count.snapshot(PATIENCE).await?;
+    }
+    forgot(&count).await?;
+    add(&count, 2).await?;
+    node.stop().await;
+    let files = snapshots(directory.path())?;
+    let newest = files.last().context("there are two")?;
+    let mut bytes = std::fs::read(newest)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(newest, bytes)?;
+    let node = start().await?;
+    let count = node.group("counter", Counter::default()).await?;
+    assert_eq!(count.query(Total, Consistency::Linearizable).await?, 42);
+    assert_eq!(add(&count, 1).await?, 43);
+    node.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_that_was_away_fetches_a_snapshot_and_follows() -> Result<()> {
+    let mut cluster = Cluster::start(3, forgets()).await?;
+    let mut counts = cluster.group("counter", Counter::default).await?;
+    add(&counts[0], 10).await?;
+    same_digest(&counts).await?;
+    cluster.stop(2).await;
+    for _ in 0..2 {
+        add(&counts[0], 40).await?;
+        for count in &counts[..2] {
+            count.snapshot(PATIENCE).await?;
+        }
+    }
+    for count in &counts[..2] {
+        forgot(count).await?;
+    }
+    let node = cluster.start_node(2).await?;
+    counts[2] = node.group("counter", Counter::default()).await?;
+    eventually("it has fetched a snapshot", async || {
+        let role = counts[2].status().await.role?;
+        (role.first > 1 && role.applied >= 90).then_some(())
+    })
+    .await?;
+    assert_eq!(add(&counts[2], 1).await?, 91, "it forwards, and applies");
+    same_digest(&counts).await?;
+    assert_eq!(counts[2].query(Total, Consistency::Linearizable).await?, 91);
+    cluster.stop_all().await;
+    Ok(())
+}
+
+/// A node without any snapshot that can be read, whose log begins behind its first entry, gets one from a peer, and votes meanwhile.
+#[tokio::test]
+async fn a_node_whose_snapshots_are_gone_fetches_one_from_a_peer() -> Result<()> {
+    let mut cluster = Cluster::start(3, forgets()).await?;
+    let mut counts = cluster.group("counter", Counter::default).await?;
+    for _ in 0..2 {
+        add(&counts[0], 20).await?;
+        same_digest(&counts).await?;
+        for count in &counts {
+            count.snapshot(PATIENCE).await?;
+        }
+    }
+    for count in &counts {
+        forgot(count).await?;
+    }
+    cluster.stop(1).await;
+    std::fs::remove_dir_all(cluster.data(1).join("snapshots"))?;
+    let node = cluster.start_node(1).await?;
+    counts[1] = node.group("counter", Counter::default()).await?;
+    assert_eq!(add(&counts[0], 1).await?, 41);
+    eventually("its machine runs", async || (counts[1].status().await.role?.applied >= 41).then_some(()))
+        .await?;
+    same_digest(&counts).await?;
+    cluster.stop_all().await;
+    Ok(())
+}
+
+/// Load, snapshots every few entries on each node, and one node after the other that loses its directory of snapshots or is away.
+#[tokio::test]
+async fn under_load_nodes_come_and_go_and_agree() -> Result<()> {
+    quiet_panics();
+    let mut cluster = Cluster::start(3, every(20)).await?;
+    let mut counts = cluster.group("counter", Counter::default).await?;
+    let mut total: i64 = 0;
+    for round in 0..4 {
+        let away = round % 3;
+        let here = (away + 1) % 3;
+        cluster.stop(away).await;
+        total = add(&counts[here], 60).await?;
+        if round == 1 {
+            std::fs::remove_dir_all(cluster.data(away).join("snapshots"))?;
+        }
+        let node = cluster.start_node(away).await?;
+        counts[away] = node.group("counter", Counter::default()).await?;
+        total = add(&counts[here], 60).await?;
+        eventually("it is level again", async || {
+            let role = counts[away].status().await.role?;
+            (role.applied >= total as u64).then_some(())
+        })
+        .await?;
+        same_digest(&counts).await?;
+    }
+    assert_eq!(counts[0].query(Total, Consistency::Linearizable).await?, total);
+    tokio::time::timeout(Duration::from_secs(60), cluster.stop_all()).await?;
+    Ok(())
+}
