@@ -9,6 +9,7 @@ use crate::messages::group::GroupMessage;
 use crate::messages::node::NodeMessage;
 use crate::messages::replicator::ReplicatorMessage;
 use crate::messages::role::{LeaderMessage, RoleMessage};
+use crate::messages::snapshotter::SnapshotterMessage;
 use crate::messages::store::StoreMessage;
 use crate::node::owner::Owner;
 
@@ -95,6 +96,7 @@ fn panic_in(cell: &ActorCell) -> bool {
         LeaderMessage => LeaderMessage::Panic,
         ReplicatorMessage => ReplicatorMessage::Panic,
         ApplierMessage => ApplierMessage::Panic,
+        SnapshotterMessage => SnapshotterMessage::Panic,
         GroupMessage => GroupMessage::Panic,
         NodeMessage => NodeMessage::Panic,
         StoreMessage => StoreMessage::panic(),

@@ -72,6 +72,7 @@ const SOMETIMES: &[&str] = &[
     "machine at one command for a second",
     "leader at one command for a second",
     "machine far behind",
+    "log without its beginning",
     "machine down at an entry",
     "machine down at restore",
     "acknowledged beside a machine that is down",
@@ -89,7 +90,7 @@ const SOMETIMES: &[&str] = &[
 ];
 
 /// Every kind of actor that has a name was ended in the midst of things.
-const ACTORS: [&str; 12] = [
+const ACTORS: [&str; 13] = [
     "applier",
     "bridge",
     "candidate",
@@ -102,6 +103,7 @@ const ACTORS: [&str; 12] = [
     "node",
     "replicator",
     "session",
+    "snapshotter",
 ];
 
 fn is_set(name: &str) -> bool {

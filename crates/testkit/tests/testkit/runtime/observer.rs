@@ -30,6 +30,9 @@ fn seen(status: &GroupStatus) -> Vec<&'static str> {
     if status.role.as_ref().is_some_and(|role| role.apply_lag > 100) {
         seen.push("machine far behind");
     }
+    if status.role.as_ref().is_some_and(|role| role.first > 1) {
+        seen.push("log without its beginning");
+    }
     seen
 }
 

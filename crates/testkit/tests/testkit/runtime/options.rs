@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) value_bytes: usize,
     /// Bytes of entries that stay in memory: with few of them, entries come back from disk.
     pub(crate) tail_bytes: usize,
+    /// A snapshot is taken after so many entries.
+    pub(crate) snapshot_entries: u64,
     /// Proposals and queries of a group under way at a node, at most.
     pub(crate) permits: usize,
     pub(crate) connections: Option<usize>,
@@ -89,6 +91,8 @@ impl Options {
             mixed: draw.chance(400),
             value_bytes: draw.pick(&[0, 0, 0, 1_000, 20_000]),
             tail_bytes: draw.pick(&[0, 0, 2_000, 16 << 20]),
+            // Apart, as above. A machine of an older build cannot read what newer commands made of one.
+            snapshot_entries: Draw::new(seed ^ 0x5a95_0075).pick(&[10, 40, 200, 1 << 40]),
             permits: if sessions { 4_096 } else { draw.pick(&[4_096, 4_096, 4_096, 64, 4]) },
             sessions,
             connections: draw.pick(&[None, None, Some(6)]),
@@ -105,6 +109,7 @@ impl Options {
         config.node.store_silence_ms_max = 4_000;
         config.node.tail_bytes_max = self.tail_bytes;
         config.node.apply_threads = self.apply_threads;
+        config.node.snapshot_log_entries = self.snapshot_entries;
         config.live.call_timeout_ms = self.call;
         (config.live.proposals_max, config.live.queries_max) = (self.permits, self.permits);
         config
