@@ -213,3 +213,27 @@ async fn under_load_nodes_come_and_go_and_agree() -> Result<()> {
     tokio::time::timeout(Duration::from_secs(60), cluster.stop_all()).await?;
     Ok(())
 }
+
+/// Who asks while one is taken gets one that has what was there when they asked.
+#[tokio::test]
+async fn bug_68_who_asks_while_a_snapshot_is_taken_gets_the_next_one() -> Result<()> {
+    let count = Node::single_memory(Counter::default()).await?;
+    for _ in 0..5 {
+        let before = add(&count, 1).await?;
+        let asks: Vec<_> = (0..4)
+            .map(|_| {
+                let count = count.clone();
+                tokio::spawn(async move {
+                    let seen = role(&count).await?.applied;
+                    Ok::<_, anyhow::Error>((seen, count.snapshot(PATIENCE).await?))
+                })
+            })
+            .collect();
+        for asked in asks {
+            let (seen, taken) = asked.await??;
+            assert!(taken >= seen, "it has all that was applied when it was asked for: {taken}, {seen}");
+        }
+        assert!(before > 0);
+    }
+    Ok(())
+}

@@ -77,3 +77,76 @@ fn newest(files: &Snapshots, group: GroupId, wanted: PartWanted) -> Option<Snaps
     let newest = files.list(group).ok()?.found.into_iter().next()?;
     (newest.head.at.index >= wanted.least).then_some(newest)
 }
+
+#[cfg(test)]
+mod tests {
+    use quorate_core::{Hash, Index, Membership, Term};
+    use quorate_store::{Disk, SimDisk};
+
+    use super::*;
+    use crate::machine::Snapshot;
+
+    const GROUP: GroupId = GroupId(7);
+
+    fn at(index: u64) -> Position {
+        Position { index: Index(index), term: Term(1), chain: Hash::of(&index.to_be_bytes()) }
+    }
+
+    fn publish(files: &Snapshots, index: u64, bytes: usize) {
+        let base = SnapshotBase { at: at(index), time_ms: 3, membership: Membership::default() };
+        let head = SnapshotHead {
+            cluster: Hash::of(b"cluster"),
+            group: GROUP,
+            name: "orders".to_owned(),
+            at: base.at,
+            time_ms: base.time_ms,
+            membership: base.membership.clone(),
+            machine: 0,
+            made_ms: 4,
+        };
+        let state = Snapshot::from_bytes(vec![index as u8; bytes]);
+        let written = write(files, head, Capture { base, state }).expect("it is written");
+        written.publish().expect("it is published");
+    }
+
+    fn answer(files: &Snapshots, wanted: PartWanted) -> Option<(u64, u64, usize)> {
+        match part(files, GROUP, wanted).1 {
+            Response::SnapshotPart { index, offset, bytes, .. } => Some((index, offset, bytes.len())),
+            _ => None,
+        }
+    }
+
+    /// What a peer has begun to fetch is removed meanwhile: it gets the newest from the beginning, if that helps it.
+    #[test]
+    fn bug_67_a_snapshot_that_goes_while_it_is_fetched_gives_way_to_the_newest() {
+        let files = Snapshots::new(SimDisk::new().snapshots());
+        publish(&files, 3, 2 * PART_BYTES);
+        publish(&files, 9, PART_BYTES);
+        let offset = PART_BYTES as u64;
+        let begun = PartWanted { at: Some(at(3)), least: Index(3), offset };
+        assert_eq!(answer(&files, begun), Some((3, offset, PART_BYTES)));
+        assert_eq!(files.retain(GROUP, 1, &[at(3)]).expect("it is pinned"), []);
+        assert_eq!(files.retain(GROUP, 1, &[]).expect("it goes"), [at(3)]);
+        assert_eq!(answer(&files, begun), Some((9, 0, PART_BYTES)));
+        assert_eq!(
+            answer(&files, PartWanted { least: Index(10), ..begun }),
+            None,
+            "it does not reach so far"
+        );
+        assert_eq!(
+            answer(&files, PartWanted { at: None, least: Index(9), offset: 0 }),
+            Some((9, 0, PART_BYTES))
+        );
+    }
+
+    #[test]
+    fn the_newest_is_read_back_before_an_older_one_goes() {
+        let files = Snapshots::new(SimDisk::new().snapshots());
+        for index in [1, 2, 3] {
+            publish(&files, index, 100);
+        }
+        let kept = verify(&files, GROUP, at(3), &[]).expect("it is whole");
+        assert_eq!((kept.newest.map(|base| base.at), kept.older), (Some(at(3)), Some(Index(2))));
+        assert!(matches!(verify(&files, GROUP, at(4), &[]), Err(SnapshotError::Gone { .. })));
+    }
+}

@@ -24,7 +24,7 @@ const LOG_ITEMS_MAX: u64 = 1_000;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct LogParams {
-    /// The first index; if absent, the newest entries.
+    /// The first index; if absent, the newest entries. If the log begins later, those from there on.
     pub(crate) from: Option<u64>,
     /// How many, at most: 1 to 1000; 100 if absent. A page also ends at about 4 MiB.
     #[param(minimum = 1, maximum = 1000)]
@@ -40,6 +40,8 @@ pub struct LogPage {
     pub node: String,
     /// In order.
     pub entries: Vec<LogLine>,
+    /// The first index that this node still has: snapshots stand for those before it.
+    pub first_index: u64,
     /// The last index on this node's disk.
     pub last_index: u64,
     /// The commit index: entries beyond it may yet be replaced.
@@ -104,7 +106,7 @@ pub(crate) async fn log(
     };
     let (last_index, commit_index) = (role.durable.min(role.last), role.commit);
     let limit = limited(params.limit.unwrap_or(LOG_ITEMS), LOG_ITEMS_MAX)?;
-    let from = params.from.unwrap_or_else(|| (last_index + 1).saturating_sub(limit)).max(1);
+    let from = params.from.unwrap_or_else(|| (last_index + 1).saturating_sub(limit)).max(role.first.max(1));
     let _permit = state.page_permit(state.options().call_timeout).await?;
     let entries = if from > last_index { Vec::new() } else { state.group().log(from, limit).await? };
     let next = entries.last().map(|entry| entry.index + 1).filter(|next| *next <= last_index);
@@ -112,6 +114,7 @@ pub(crate) async fn log(
         ok: true,
         node: state.node().id().to_string(),
         entries: entries.into_iter().map(line).collect(),
+        first_index: role.first,
         last_index,
         commit_index,
         next,

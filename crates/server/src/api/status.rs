@@ -69,6 +69,12 @@ pub struct NodeView {
     /// The leader it knows.
     #[schema(required)]
     pub leader: Option<String>,
+    /// The first index that its log still has.
+    #[schema(required)]
+    pub first_index: Option<u64>,
+    /// Where the newest snapshot on its disk ends; 0 if there is none.
+    #[schema(required)]
+    pub snapshot_index: Option<u64>,
     /// The last index of its log.
     #[schema(required)]
     pub last_index: Option<u64>,
@@ -207,6 +213,8 @@ pub(crate) async fn this_node(state: &AppState) -> (NodeView, Vec<(String, Strin
         standing: standing.map(str::to_owned),
         term: Some(role.as_ref().map_or(status.term, |role| role.term.max(status.term))),
         leader: status.leader,
+        first_index: role.as_ref().map(|role| role.first),
+        snapshot_index: role.as_ref().map(|role| role.snapshot),
         last_index: role.as_ref().map(|role| role.last),
         durable_index: role.as_ref().map(|role| role.durable),
         commit_index: role.as_ref().map(|role| role.commit),

@@ -4,3 +4,4 @@ mod compacted;
 mod election;
 mod log;
 mod reads;
+mod snapshots;
