@@ -215,7 +215,7 @@ impl Replicator {
                 }
             }
             ReplicatorEvent::Compacted { through, snapshot } => {
-                self.compacted(now, through, snapshot, &mut effects)
+                self.compacted(now, through, snapshot, &mut effects);
             }
             ReplicatorEvent::SnapshotReady(at) => {
                 if self.state == ReplicationState::Snapshot && self.offer.is_none() {
