@@ -25,7 +25,7 @@ impl Name {
                 format!("{:016x}-{:016x}-{number:08x}{PART}", group.0, index.0)
             }
             Self::Received { group, at, bytes } => {
-                let chain: String = at.chain.0.iter().map(|byte| format!("{byte:02x}")).collect();
+                let chain = at.chain;
                 format!("{:016x}-{:016x}-{:016x}-{chain}-{bytes:016x}{PART}", group.0, at.index.0, at.term.0)
             }
         }
