@@ -27,7 +27,7 @@ pub struct Persist {
     /// Contiguous entries to append.
     pub entries: Vec<Entry>,
     /// First, replace the log by a snapshot: nothing of it stays. A write with it has no entries and truncates nothing.
-    pub install: Option<SnapshotBase>,
+    pub install: Option<Box<SnapshotBase>>,
 }
 
 /// What a log begins with that a snapshot has replaced.
@@ -126,7 +126,7 @@ impl Durability {
         self.claim_no_more_than(agreed);
         let makes_durable = Some(base.at.index);
         let sequence = self.last_issued.next();
-        let (truncate_from, entries, install) = (None, Vec::new(), Some(base));
+        let (truncate_from, entries, install) = (None, Vec::new(), Some(Box::new(base)));
         let persist = Persist { sequence, hard_state, hard_state_changed, truncate_from, entries, install };
         self.order(now, persist, makes_durable)
     }

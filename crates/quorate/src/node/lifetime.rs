@@ -56,7 +56,7 @@ pub(super) async fn start(
                         drop((threads, files));
                     }
                     (Err(source), ..) | (_, Err(source), _) | (.., Err(source)) => {
-                        drop(started.send(Err(failed(source))))
+                        drop(started.send(Err(failed(source))));
                     }
                 }
             };

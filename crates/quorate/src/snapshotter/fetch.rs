@@ -88,7 +88,7 @@ impl Fetch {
                 Err(reason) if failures == FAILURES_MAX => return Err(reason),
                 Err(_) => {
                     failures += 1;
-                    tokio::time::sleep(BETWEEN_FAILURES).await;
+                    sleep_until(Instant::now() + BETWEEN_FAILURES).await;
                 }
             }
         }

@@ -246,7 +246,7 @@ impl Engine {
                 let hard_state = hard_state.into();
                 if let Some(base) = install {
                     // Alone in its batch: see `run`.
-                    self.store.install(group, &Install { base, hard_state })?;
+                    self.store.install(group, &Install { base: *base, hard_state })?;
                 } else {
                     batch.push(GroupWrite { group, hard_state, truncate_from, entries });
                 }
