@@ -64,6 +64,7 @@ impl<M> Executor<M> {
             unreadable,
             on_unreadable: OnUnreadable::default(),
             zero,
+            heard: true,
         })
     }
 }
