@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::entry::Entry;
+use crate::entries::Entries;
 use crate::hard_state::HardState;
 use crate::ids::{Index, Sequence, Time};
 use crate::message::Message;
@@ -24,7 +24,7 @@ pub struct Persist {
     /// Remove this index and all after it, in the same batch as the entries and before them.
     pub truncate_from: Option<Index>,
     /// Contiguous entries to append.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -80,7 +80,7 @@ impl Durability {
         hard_state: HardState,
         hard_state_changed: bool,
         truncate_from: Option<Index>,
-        entries: Vec<Entry>,
+        entries: Entries,
     ) -> Persist {
         if let Some(from) = truncate_from {
             self.durable = self.durable.min(from.prev());
