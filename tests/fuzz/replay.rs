@@ -75,7 +75,15 @@ fn entry(payload: &Bytes) -> Entry {
 
 fn message(entries: Vec<Entry>) -> Message {
     let (session, round, sent_at) = (ReplicationSession(3), Round(4), Time(5));
-    let append = AppendEntries { session, prev: LogId::default(), entries, commit: Index(1), round, sent_at };
+    let append = AppendEntries {
+        session,
+        prev: LogId::default(),
+        entries: entries.into(),
+        commit: Index(1),
+        round,
+        sent_at,
+        snapshot: None,
+    };
     let node = |name| NodeId::new(name).expect("a name");
     Message {
         from: node("a"),

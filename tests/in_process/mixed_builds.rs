@@ -125,7 +125,7 @@ fn append() -> Vec<u8> {
     let append = AppendEntries {
         session: ReplicationSession(1),
         prev: LogId::default(),
-        entries: vec![entry],
+        entries: vec![entry].into(),
         commit: Index::ZERO,
         round: Round::ZERO,
         sent_at: Time(1),

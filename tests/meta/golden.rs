@@ -99,10 +99,10 @@ fn bodies() -> Vec<(&'static str, Body)> {
         leads_better: false,
         recovering: false,
     };
-    let append = |entries| AppendEntries {
+    let append = |entries: Vec<Entry>| AppendEntries {
         session: ReplicationSession(5),
         prev: log_id(0, 0),
-        entries,
+        entries: entries.into(),
         commit: Index(2),
         round: Round(70_000),
         sent_at: Time(5_000_000_000),

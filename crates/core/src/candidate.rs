@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::effect::{Effect, Effects, NextRole, ReadId, RoleEvent};
+use crate::entries::Entries;
 use crate::ids::{NodeId, Term, Time};
 use crate::message::{Body, MachineProgress, Message, ReadIndexReply, VoteKind, VoteReply, VoteRequest};
 use crate::state::{ReplicaState, Standing, become_role};
@@ -157,7 +158,7 @@ impl Candidate {
         self.votes = BTreeSet::from([self.state.me.clone()]);
         self.state.raise_term(self.state.term().next());
         self.state.hard_state.voted_for = Some(self.state.me.clone());
-        self.state.persist(now, None, Vec::new(), effects);
+        self.state.persist(now, None, Entries::default(), effects);
         effects.push(Effect::LeaderChanged { leader: None, term: self.state.term() });
         self.request(VoteKind::Real, self.state.term(), None, effects);
         self.check_won(now, effects);

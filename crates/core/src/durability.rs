@@ -7,7 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::entry::{Entry, Position};
+use crate::entries::Entries;
+use crate::entry::Position;
 use crate::hard_state::HardState;
 use crate::ids::{Index, Sequence, Time};
 use crate::membership::Membership;
@@ -25,7 +26,7 @@ pub struct Persist {
     /// Remove this index and all after it, in the same batch as the entries and before them.
     pub truncate_from: Option<Index>,
     /// Contiguous entries to append.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
     /// First, replace the log by a snapshot: nothing of it stays. A write with it has no entries and truncates nothing.
     pub install: Option<Box<SnapshotBase>>,
 }
@@ -101,7 +102,7 @@ impl Durability {
         hard_state: HardState,
         hard_state_changed: bool,
         truncate_from: Option<Index>,
-        entries: Vec<Entry>,
+        entries: Entries,
     ) -> Persist {
         if let Some(from) = truncate_from {
             self.claim_no_more_than(from.prev());
@@ -126,7 +127,7 @@ impl Durability {
         self.claim_no_more_than(agreed);
         let makes_durable = Some(base.at.index);
         let sequence = self.last_issued.next();
-        let (truncate_from, entries, install) = (None, Vec::new(), Some(Box::new(base)));
+        let (truncate_from, entries, install) = (None, Entries::default(), Some(Box::new(base)));
         let persist = Persist { sequence, hard_state, hard_state_changed, truncate_from, entries, install };
         self.order(now, persist, makes_durable)
     }

@@ -14,6 +14,7 @@ mod candidate;
 mod config;
 mod durability;
 mod effect;
+mod entries;
 mod entry;
 mod follower;
 mod hard_state;
@@ -36,6 +37,7 @@ pub use effect::{
     Become, Effect, Effects, NextRole, Notice, ReadId, Reader, Refusal, RoleEvent, SnapshotWanted,
     TransferRefusal,
 };
+pub use entries::Entries;
 pub use entry::{
     ENTRY_VERSION, Entry, EntryError, EntryKind, FIXED_BYTES, HEADER_BYTES, Hash, LogId, PAYLOAD_BYTES_MAX,
     Position, chain_hash, decode_run, encode_run, verify_run,

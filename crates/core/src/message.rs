@@ -7,7 +7,8 @@ use std::fmt;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Entry, EntryError, Hash, LogId, decode_run};
+use crate::entries::Entries;
+use crate::entry::{Entry, EntryError, Hash, LogId};
 use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Term, Time};
 
 /// A message from one replica of a group to another.
@@ -110,7 +111,7 @@ pub struct AppendEntries {
     pub prev: LogId,
     /// Contiguous, from `prev.index + 1`. They travel behind the rest of the message, in the form they have on disk.
     #[serde(skip)]
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
     /// The leader's commit index (leaderCommit).
     pub commit: Index,
     /// The newest round of leadership confirmation the leader had begun when it sent this.
@@ -323,20 +324,24 @@ impl Message {
     }
 
     /// The length of the head (four bytes, big-endian), the head in MessagePack with named fields, and behind it the
-    /// entries of an [`AppendEntries`], written once and directly.
+    /// entries of an [`AppendEntries`], as they were made where they were appended.
     pub fn encode(&self) -> Bytes {
-        let entries: &[Entry] =
-            if let Body::AppendEntries(append) = &self.body { &append.entries } else { &[] };
-        let entries_bytes: usize = entries.iter().map(Entry::encoded_bytes).sum();
-        let mut out = BytesMut::with_capacity(HEAD_BYTES + entries_bytes);
+        let entries: &[u8] = match &self.body {
+            Body::AppendEntries(append) => append.entries.bytes(),
+            Body::VoteRequest(_)
+            | Body::VoteReply(_)
+            | Body::AppendReply(_)
+            | Body::TimeoutNow
+            | Body::ReadIndexRequest(_)
+            | Body::ReadIndexReply(_) => &[],
+        };
+        let mut out = BytesMut::with_capacity(HEAD_BYTES + entries.len());
         out.put_u32(0);
         let head = rmp_serde::encode::write_named(&mut (&mut out).writer(), self);
         head.expect("a message has only maps, strings and numbers");
         let length = u32::try_from(out.len() - 4).expect("a head has no list and no payload");
         out[..4].copy_from_slice(&length.to_be_bytes());
-        for entry in entries {
-            entry.encode(&mut out);
-        }
+        out.put_slice(entries);
         out.freeze()
     }
 
@@ -352,7 +357,7 @@ impl Message {
         let mut message = decode_head(head)?;
         let entries = bytes.slice(4 + length..);
         if let Body::AppendEntries(append) = &mut message.body {
-            append.entries = decode_run(&entries).map_err(|error| MessageError::Entries {
+            append.entries = Entries::decode(entries.clone()).map_err(|error| MessageError::Entries {
                 index: Index(append.prev.index.0.saturating_add(1 + entries_before_error(&entries))),
                 error,
             })?;
@@ -434,7 +439,16 @@ mod tests {
             entries.push(entry);
         }
         let (session, prev, round) = (ReplicationSession(3), LogId::default(), Round(4));
-        let append = AppendEntries { session, prev, entries, commit: Index(1), round, sent_at: Time(5) };
+        let entries = entries.into();
+        let append = AppendEntries {
+            session,
+            prev,
+            entries,
+            commit: Index(1),
+            round,
+            sent_at: Time(5),
+            snapshot: None,
+        };
         let node = |name| NodeId::new(name).expect("a name");
         let (from, to, body) = (node("a"), node("b"), Body::AppendEntries(append));
         let message = Message { from, to, boot: Boot(6), term: Term(2), body };

@@ -8,7 +8,8 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::entry::{Entry, Hash, LogId, Position};
+use crate::entries::Entries;
+use crate::entry::{Hash, LogId, Position};
 use crate::ids::{Index, NodeId, ReplicationSession, Round, Time};
 use crate::message::AppendEntries;
 use crate::window::Window;
@@ -25,7 +26,7 @@ pub enum ReplicatorEvent {
         /// The entry before the first.
         prev: LogId,
         /// What was appended.
-        entries: Vec<Entry>,
+        entries: Entries,
     },
     /// The commit index moved.
     Committed(Index),
@@ -42,7 +43,7 @@ pub enum ReplicatorEvent {
         /// The entry before the first.
         prev: LogId,
         /// Contiguous; empty if they could not be read.
-        entries: Vec<Entry>,
+        entries: Entries,
     },
     /// Entries that the peer needs were compacted: only a snapshot helps.
     Compacted {
@@ -161,7 +162,7 @@ impl Replicator {
             untold_since: None,
         };
         let mut effects = Vec::new();
-        replicator.send(now, Vec::new(), &mut effects);
+        replicator.send(now, Entries::default(), &mut effects);
         (replicator, effects)
     }
 
@@ -196,7 +197,7 @@ impl Replicator {
         let mut effects = Vec::new();
         self.expire_stale(now);
         match event {
-            ReplicatorEvent::Appended { prev, entries } => self.appended(now, prev, entries, &mut effects),
+            ReplicatorEvent::Appended { prev, entries } => self.appended(now, prev, &entries, &mut effects),
             ReplicatorEvent::Committed(commit) => {
                 self.commit = self.commit.max(commit);
                 self.untold_since = self.untold_since.or(Some(now));
@@ -211,7 +212,7 @@ impl Replicator {
                 // A failed read is repeated once an election timeout has passed, not at once, or it would spin.
                 if session == self.session && !entries.is_empty() {
                     self.fetching_since = None;
-                    self.fetched(now, prev, entries, &mut effects);
+                    self.fetched(now, prev, &entries, &mut effects);
                 }
             }
             ReplicatorEvent::Compacted { through, snapshot } => {
@@ -241,7 +242,7 @@ impl Replicator {
             ReplicatorEvent::LinkUp => {
                 self.link_up = true;
                 self.reset_to_matched();
-                self.send(now, Vec::new(), &mut effects);
+                self.send(now, Entries::default(), &mut effects);
             }
             ReplicatorEvent::Tick => self.tick(now, &mut effects),
         }
@@ -269,7 +270,7 @@ impl Replicator {
         let interval = self.config.heartbeat_interval;
         let is_alone = self.window.is_empty() && now.since(self.contact_at) >= interval;
         if self.link_up && (is_alone || now.since(self.sent_at) >= interval) {
-            self.send(now, Vec::new(), effects);
+            self.send(now, Entries::default(), effects);
         }
         if self.link_up && !self.window.is_empty() && now.since(self.contact_at) >= interval {
             self.send_ahead(now, effects);
@@ -279,13 +280,13 @@ impl Replicator {
     /// Asks the peer whether it still follows. What is in flight may wait for seconds on a slow link, and reads with it.
     fn confirm(&mut self, now: Time, effects: &mut Vec<ReplicatorEffect>) {
         if self.window.is_empty() {
-            self.send(now, Vec::new(), effects);
+            self.send(now, Entries::default(), effects);
         } else {
             self.send_ahead(now, effects);
         }
     }
 
-    fn appended(&mut self, now: Time, prev: LogId, entries: Vec<Entry>, effects: &mut Vec<ReplicatorEffect>) {
+    fn appended(&mut self, now: Time, prev: LogId, entries: &Entries, effects: &mut Vec<ReplicatorEffect>) {
         let Some(last) = entries.last() else { return };
         self.last = self.last.max(last.index);
         // The common case: the peer lacks nothing before these entries, so they are sent without a fetch.
@@ -294,28 +295,28 @@ impl Replicator {
         }
     }
 
-    fn fetched(&mut self, now: Time, prev: LogId, entries: Vec<Entry>, effects: &mut Vec<ReplicatorEffect>) {
+    fn fetched(&mut self, now: Time, prev: LogId, entries: &Entries, effects: &mut Vec<ReplicatorEffect>) {
         if self.prev == prev {
             self.stream(now, entries, effects);
         }
     }
 
     /// Sends entries that follow those already sent, in messages within the limits, while the window is open.
-    fn stream(&mut self, now: Time, entries: Vec<Entry>, effects: &mut Vec<ReplicatorEffect>) {
-        let mut rest = entries.into_iter().peekable();
-        while rest.peek().is_some() && self.may_stream() {
-            let (mut bytes, mut message) = (0, Vec::new());
+    fn stream(&mut self, now: Time, entries: &Entries, effects: &mut Vec<ReplicatorEffect>) {
+        let mut start = 0;
+        while start < entries.len() && self.may_stream() {
+            let (mut bytes, mut end) = (0, start);
             let bytes_max = self.window.message_bytes_max(&self.config);
-            while let Some(next) = rest.peek() {
+            while let Some(next) = entries.get(end) {
                 let grown = bytes + next.encoded_bytes();
-                let full = message.len() >= self.config.append_entries_max || grown > bytes_max;
-                if full && !message.is_empty() {
+                let full = end - start >= self.config.append_entries_max || grown > bytes_max;
+                if full && end > start {
                     break;
                 }
-                bytes = grown;
-                message.extend(rest.next());
+                (bytes, end) = (grown, end + 1);
             }
-            self.send(now, message, effects);
+            self.send(now, entries.slice(start..end), effects);
+            start = end;
         }
     }
 
@@ -326,14 +327,13 @@ impl Replicator {
             && self.window.is_open(&self.config)
     }
 
-    fn send(&mut self, now: Time, entries: Vec<Entry>, effects: &mut Vec<ReplicatorEffect>) {
+    fn send(&mut self, now: Time, entries: Entries, effects: &mut Vec<ReplicatorEffect>) {
         if !self.link_up {
             return;
         }
         let prev = self.prev;
         if let Some(last) = entries.last() {
-            let bytes = entries.iter().map(Entry::encoded_bytes).sum();
-            self.window.sent(now, last.index, bytes);
+            self.window.sent(now, last.index, entries.bytes().len());
             self.prev = last.log_id();
         }
         self.sent_at = now;
@@ -370,7 +370,7 @@ impl Replicator {
         effects.push(ReplicatorEffect::SendAhead(AppendEntries {
             session: self.session,
             prev: self.matched,
-            entries: Vec::new(),
+            entries: Entries::default(),
             commit: self.commit.min(self.matched.index),
             round: self.round,
             sent_at: now,
@@ -406,7 +406,7 @@ impl Replicator {
         self.reset(ReplicationState::Probe);
         // Never below what is known to match, even if a late rejection asks for it (`known-bugs.md` 27).
         self.prev = to.max(self.matched);
-        self.send(now, Vec::new(), effects);
+        self.send(now, Entries::default(), effects);
     }
 
     /// What is offered stays so while it helps: the peer may have fetched most of it.
@@ -437,7 +437,7 @@ impl Replicator {
 
     fn offer_snapshot(&mut self, now: Time, at: Position, effects: &mut Vec<ReplicatorEffect>) {
         (self.prev, self.offer) = (at.log_id(), Some(at.chain));
-        self.send(now, Vec::new(), effects);
+        self.send(now, Entries::default(), effects);
     }
 
     fn reset_to_matched(&mut self) {
@@ -472,7 +472,7 @@ impl Replicator {
                 effects.push(ReplicatorEffect::Fetch { from: self.prev.index.next(), bytes_max });
             }
         } else if self.tell_commit_at().is_some_and(|at| now >= at) {
-            self.send(now, Vec::new(), effects);
+            self.send(now, Entries::default(), effects);
         }
     }
 }

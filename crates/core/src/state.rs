@@ -11,7 +11,8 @@ use crate::apply::{ApplyCursor, Awaits};
 use crate::config::Config;
 use crate::durability::Durability;
 use crate::effect::{Become, Effect, Effects, NextRole, Notice, RoleEvent};
-use crate::entry::{Entry, LogId, Position};
+use crate::entries::Entries;
+use crate::entry::{LogId, Position};
 use crate::hard_state::HardState;
 use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Term, Time};
 use crate::membership::{Membership, MembershipLog};
@@ -248,7 +249,7 @@ impl ReplicaState {
         &mut self,
         now: Time,
         truncate: Option<Index>,
-        entries: Vec<Entry>,
+        entries: Entries,
         effects: &mut Effects,
     ) {
         if !self.hard_state_dirty && truncate.is_none() && entries.is_empty() {

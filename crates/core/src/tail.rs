@@ -128,6 +128,11 @@ impl Tail {
         self.entries.push_back(entry);
     }
 
+    /// Appends the next entries; as for [`push`](Self::push).
+    pub fn append(&mut self, entries: &[Entry]) {
+        entries.iter().cloned().for_each(|entry| self.push(entry));
+    }
+
     /// Removes `from` and all after it. `before` is the position before `from`, which may be below the entries in memory.
     pub fn truncate(&mut self, from: Index, before: Position) {
         assert_eq!(before.index, from.prev(), "the position before the truncation");

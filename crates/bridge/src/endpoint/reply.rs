@@ -26,7 +26,8 @@ impl<R: Serialize> ReplyPort<R> {
     /// Sends the answer. On an error the call ends as `Died`, or as `LinkLost` if its connection has ended.
     pub fn send(self, reply: &R) -> Result<(), ReplyError> {
         let Self { raw, encoding, .. } = self;
-        match raw.frame(|buffer| encode_payload(buffer, encoding, reply)) {
+        let mut buffer = BytesMut::new();
+        match raw.frame(&mut buffer, ROOM, |buffer| encode_payload(buffer, encoding, reply)) {
             Ok(frame) => {
                 let queued = raw.connection.send(raw.class, ItemKind::Reply, frame);
                 raw.end(queued.as_ref().err())
@@ -40,7 +41,8 @@ impl<R: Serialize> ReplyPort<R> {
 
     /// Writes the answer now, and sends it with the others of `replies`. On an error the call ends as by [`send`](Self::send).
     pub fn send_with(self, reply: &R, replies: &mut Replies) -> Result<(), ReplyError> {
-        match self.raw.frame(|buffer| encode_payload(buffer, self.encoding, reply)) {
+        let (buffer, room) = replies.of(&self.raw.connection).room();
+        match self.raw.frame(buffer, room, |buffer| encode_payload(buffer, self.encoding, reply)) {
             Ok(frame) => {
                 replies.add(self.raw, frame);
                 Ok(())
@@ -81,11 +83,14 @@ impl RawReply {
         Self { connection, call, class, deadline, answered: false }
     }
 
+    /// The frame of an answer, written in `rest`, which is made new if it has less than `room`.
     fn frame(
         &self,
+        rest: &mut BytesMut,
+        room: usize,
         encode: impl FnOnce(BytesMut) -> Result<BytesMut, rmp_serde::encode::Error>,
     ) -> Result<Bytes, ReplyError> {
-        let mut buffer = frame::open(64);
+        let mut buffer = frame::open_in(rest, room);
         let at = ReplyBody::open(&mut buffer, self.call);
         let mut buffer = encode(buffer)
             .map_err(|error| ReplyError::Malformed { detail: format!("does not serialise: {error}") })?;
@@ -95,7 +100,7 @@ impl RawReply {
             let detail = format!("{length} bytes are above message_bytes_max ({max}): answer in parts");
             return Err(ReplyError::Malformed { detail });
         }
-        Ok(frame::seal(buffer, FrameKind::Reply))
+        Ok(frame::seal_in(buffer, FrameKind::Reply, rest))
     }
 
     /// The reply was queued, or why it was not.
@@ -136,24 +141,51 @@ pub struct Replies {
     bytes: usize,
 }
 
+/// Bytes for one answer, to begin with.
+const ROOM: usize = 64;
+/// The first piece of memory for answers that leave together, and the longest.
+const PIECE_BYTES: usize = 512;
+const PIECE_BYTES_MAX: usize = 16 << 10;
+
 /// Above this they are sent at once, so that the bounds of their connections are asked.
 const REPLIES_BYTES_MAX: usize = 1 << 20;
 
 struct OfConnection {
     connection: Arc<Connection>,
     replies: Vec<(RawReply, Bytes)>,
+    /// Where the next one is written: one piece of memory for many of them. Of this connection alone: answers that it does not
+    /// take keep no others in memory.
+    buffer: BytesMut,
+    /// The size of the last piece.
+    piece: usize,
+}
+
+impl OfConnection {
+    /// Where an answer is written, and how much room there has to be.
+    fn room(&mut self) -> (&mut BytesMut, usize) {
+        if self.buffer.capacity() < PIECE_BYTES / 2 {
+            self.piece = (self.piece * 2).clamp(PIECE_BYTES, PIECE_BYTES_MAX);
+            return (&mut self.buffer, self.piece);
+        }
+        (&mut self.buffer, ROOM)
+    }
 }
 
 impl Replies {
+    fn of(&mut self, connection: &Arc<Connection>) -> &mut OfConnection {
+        let known = self.connections.iter().position(|of| Arc::ptr_eq(&of.connection, connection));
+        let at = known.unwrap_or_else(|| {
+            let (replies, buffer) = Default::default();
+            self.connections.push(OfConnection { connection: connection.clone(), replies, buffer, piece: 0 });
+            self.connections.len() - 1
+        });
+        &mut self.connections[at]
+    }
+
     fn add(&mut self, raw: RawReply, frame: Bytes) {
         self.bytes += frame.len();
-        let known = self.connections.iter_mut().find(|of| Arc::ptr_eq(&of.connection, &raw.connection));
-        if let Some(of) = known {
-            of.replies.push((raw, frame));
-        } else {
-            let connection = raw.connection.clone();
-            self.connections.push(OfConnection { connection, replies: vec![(raw, frame)] });
-        }
+        let connection = raw.connection.clone();
+        self.of(&connection).replies.push((raw, frame));
         if self.bytes > REPLIES_BYTES_MAX {
             // The caller was told if its answer could not be queued.
             let _ = self.send();
@@ -165,7 +197,7 @@ impl Replies {
     pub fn send(&mut self) -> Result<(), ReplyError> {
         let mut first = Ok(());
         self.bytes = 0;
-        for OfConnection { connection, replies } in self.connections.drain(..) {
+        for OfConnection { connection, replies, .. } in self.connections.drain(..) {
             let (raws, frames): (Vec<_>, Vec<_>) = replies.into_iter().unzip();
             let refused = connection.send_replies(raws.iter().map(|raw| raw.class).zip(frames));
             for (raw, refused) in raws.into_iter().zip(refused) {

@@ -70,6 +70,25 @@ fn checksum(head: &[u8], body: &[&[u8]]) -> u32 {
     hasher.finalize()
 }
 
+/// The same in a buffer that has room behind what was split off it; [`seal_in`] leaves it the rest of its room.
+pub(crate) fn open_in(buffer: &mut BytesMut, room: usize) -> BytesMut {
+    debug_assert!(buffer.is_empty(), "what was written was split off");
+    if buffer.capacity() < HEADER_BYTES + room {
+        *buffer = BytesMut::with_capacity(HEADER_BYTES + room);
+    }
+    let mut opened = std::mem::take(buffer);
+    opened.put_bytes(0, HEADER_BYTES);
+    opened
+}
+
+/// Seals a frame and gives the room behind it back.
+pub(crate) fn seal_in(mut written: BytesMut, kind: FrameKind, buffer: &mut BytesMut) -> Bytes {
+    fill_header(&mut written, kind, &[]);
+    let frame = written.split().freeze();
+    *buffer = written;
+    frame
+}
+
 /// A buffer with room for the header; `seal` fills it in once the body is written.
 pub(crate) fn open(capacity: usize) -> BytesMut {
     let mut buffer = BytesMut::with_capacity(HEADER_BYTES + capacity);
@@ -90,4 +109,28 @@ pub(crate) fn fill_header(buffer: &mut BytesMut, kind: FrameKind, rest: &[u8]) {
     buffer[5] = kind as u8;
     let sum = checksum(&buffer[..6], &[&buffer[HEADER_BYTES..], rest]);
     buffer[6..10].copy_from_slice(&sum.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers that leave together are written one behind the other, and each is the frame that it would be alone.
+    #[test]
+    fn frames_share_a_piece_of_memory_and_are_the_same_as_alone() {
+        let (mut buffer, mut last): (_, Option<Bytes>) = (BytesMut::new(), None);
+        for (at, length) in [5_usize, 0, 40, 7].into_iter().enumerate() {
+            let body = vec![at as u8; length];
+            let mut alone = open(8);
+            alone.put_slice(&body);
+            let room = if at == 0 { 512 } else { 64 };
+            let mut opened = open_in(&mut buffer, room);
+            opened.put_slice(&body);
+            let frame = seal_in(opened, FrameKind::Reply, &mut buffer);
+            assert_eq!(frame, seal(alone, FrameKind::Reply));
+            let follows = last.is_none_or(|last| last.as_ptr_range().end == frame.as_ptr());
+            assert!(follows, "frame {at} has a piece of memory of its own");
+            last = Some(frame);
+        }
+    }
 }

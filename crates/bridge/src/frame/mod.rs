@@ -37,7 +37,7 @@ pub(crate) use codec::{PayloadError, decode, encode_payload};
 pub(crate) use cold::{cap_text, clip_text, cold, read_cold};
 pub use error::FrameError;
 pub(crate) use fragment::{Reassembly, fragment_head};
-pub(crate) use header::{Frame, next_frame, open, seal};
+pub(crate) use header::{Frame, next_frame, open, open_in, seal, seal_in};
 pub use inspect::Inspector;
 pub use kind::Class;
 pub(crate) use kind::FrameKind;

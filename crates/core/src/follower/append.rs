@@ -4,6 +4,7 @@
 //! `append_new` the hash chain; then the write is ordered, and the reply waits until this disk has it.
 
 use crate::effect::{Effect, Effects, Notice, Reader, SnapshotWanted};
+use crate::entries::Entries;
 use crate::entry::{Entry, EntryError, EntryKind, LogId, Position, verify_run};
 use crate::follower::role::Follower;
 use crate::ids::{Index, NodeId, Term, Time};
@@ -64,22 +65,22 @@ impl Follower {
         // What this node has compacted was committed: the leader has the same entries there (`known-bugs.md` 25).
         let mut verified = append.prev.index.plus(append.entries.len() as u64);
         let mut new = match self.find_conflict(append, start) {
-            Ok(at) => &append.entries[at..],
+            Ok(at) => append.entries.slice(at..append.entries.len()),
             Err(at) => {
                 self.refuse_entries(incoming, at, Notice::Diverged { from: from.clone(), at }, effects);
                 return;
             }
         };
-        let fits = self.state.fits(term, new);
+        let fits = self.state.fits(term, &new);
         if fits < new.len() {
-            new = &new[..fits];
+            new = new.slice(0..fits);
             let Some(last) = new.last() else {
                 self.reply(incoming, AppendResult::NoSpace, effects);
                 return;
             };
             verified = last.index;
         }
-        if !new.is_empty() && !self.append_new(incoming, new, effects) {
+        if !new.is_empty() && !self.append_new(incoming, &new, effects) {
             return;
         }
         if !append.entries.is_empty() {
@@ -123,7 +124,7 @@ impl Follower {
     }
 
     /// Removes what conflicts, then appends `new`. False if nothing was done.
-    fn append_new(&mut self, incoming: Incoming<'_>, new: &[Entry], effects: &mut Effects) -> bool {
+    fn append_new(&mut self, incoming: Incoming<'_>, new: &Entries, effects: &mut Effects) -> bool {
         let from = incoming.from.clone();
         let first = new[0].index;
         let Some(before) = self.position_before(first, effects) else { return false };
@@ -150,9 +151,7 @@ impl Follower {
             truncated_membership = self.state.memberships.current_index() >= first;
             self.state.memberships.truncate(first);
         }
-        for entry in new {
-            self.state.tail.push(entry.clone());
-        }
+        self.state.tail.append(new);
         let before = self.state.memberships.current_index();
         for (index, membership) in memberships {
             self.state.memberships.append(index, membership);
@@ -160,7 +159,7 @@ impl Follower {
         if self.state.memberships.current_index() != before || truncated_membership {
             effects.push(Effect::MembershipChanged(self.state.membership().clone()));
         }
-        self.state.persist(incoming.now, truncate, new.to_vec(), effects);
+        self.state.persist(incoming.now, truncate, new.clone(), effects);
         true
     }
 
@@ -191,7 +190,7 @@ impl Follower {
 
     /// Answers once what this step changed is on disk.
     fn reply(&mut self, incoming: Incoming<'_>, result: AppendResult, effects: &mut Effects) {
-        self.state.persist(incoming.now, None, Vec::new(), effects);
+        self.state.persist(incoming.now, None, Entries::default(), effects);
         let claim = match result {
             AppendResult::Matched { index } => Some(index),
             AppendResult::Conflict { .. } | AppendResult::NoSpace | AppendResult::Refused { .. } => None,

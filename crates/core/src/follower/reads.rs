@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::effect::{Effect, Effects, ReadId};
+use crate::entries::Entries;
 use crate::follower::role::{AskedReads, Follower, Recovery};
 use crate::ids::{NodeId, Term, Time};
 use crate::message::{Body, ReadIndexReply, ReadIndexRequest};
@@ -49,7 +50,7 @@ impl Follower {
     ) {
         let message =
             self.state.message(to, Body::ReadIndexReply(ReadIndexReply { id: request.id, index: None }));
-        self.state.persist(now, None, Vec::new(), effects);
+        self.state.persist(now, None, Entries::default(), effects);
         self.state.send_after_hard_state(message, effects);
     }
 

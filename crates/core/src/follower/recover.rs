@@ -2,6 +2,7 @@
 //! durable up to it.
 
 use crate::effect::Effects;
+use crate::entries::Entries;
 use crate::follower::role::{Follower, Recovery};
 use crate::ids::{NodeId, Time};
 use crate::message::{Body, ReadIndexRequest};
@@ -22,7 +23,7 @@ impl Follower {
         self.recovery = Some(Recovery::Asked { id, at: now });
         let request = Body::ReadIndexRequest(ReadIndexRequest { id, recovering: true });
         let message = self.state.message(leader.clone(), request);
-        self.state.persist(now, None, Vec::new(), effects);
+        self.state.persist(now, None, Entries::default(), effects);
         self.state.send_after_hard_state(message, effects);
     }
 

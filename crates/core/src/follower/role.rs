@@ -1,6 +1,7 @@
 //! The follower's state and its step: which event goes to which of the other files.
 
 use crate::effect::{Effect, Effects, NextRole, Notice, ReadId, RoleEvent};
+use crate::entries::Entries;
 use crate::entry::Position;
 use crate::ids::{Index, NodeId, Time};
 use crate::message::{Body, Message};
@@ -129,7 +130,7 @@ impl Follower {
 
     fn finish(&mut self, now: Time, effects: &mut Effects) {
         self.leave_recovering();
-        self.state.persist(now, None, Vec::new(), effects);
+        self.state.persist(now, None, Entries::default(), effects);
         if matches!(effects.last(), Some(Effect::Become(_))) {
             return;
         }

@@ -1,6 +1,7 @@
 //! Votes and pre-votes that a follower is asked for, and the leader's order to campaign.
 
 use crate::effect::{Effects, NextRole};
+use crate::entries::Entries;
 use crate::follower::role::Follower;
 use crate::ids::{NodeId, Term, Time};
 use crate::message::{Body, Message, VoteKind, VoteReply, VoteRequest};
@@ -57,7 +58,7 @@ impl Follower {
             }
             self.reset_election_deadline(now);
         }
-        self.state.persist(now, None, Vec::new(), effects);
+        self.state.persist(now, None, Entries::default(), effects);
         let VoteRequest { kind, campaign, .. } = *request;
         let recovering = self.state.hard_state.recovering;
         let reply = VoteReply { kind, campaign, granted, leads_better, recovering };

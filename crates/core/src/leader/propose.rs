@@ -2,6 +2,7 @@
 //! and Replicated follow at the same time.
 
 use crate::effect::{Effect, Effects, Notice, Refusal};
+use crate::entries::Entries;
 use crate::entry::{Entry, EntryKind};
 use crate::ids::Time;
 use crate::leader::proposal::Proposal;
@@ -80,7 +81,7 @@ impl Leader {
         batch: Vec<(EntryKind, Proposal)>,
         effects: &mut Effects,
     ) {
-        let prev = self.state.last();
+        let prev = self.state.tail.last();
         let before_ms = self.state.tail.last_time_ms();
         if before_ms > 0 && wall_ms.saturating_sub(before_ms) > TIME_JUMP_MS_MAX {
             effects.push(Effect::Notice(Notice::TimeJump { ahead_ms: wall_ms - before_ms }));
@@ -89,14 +90,16 @@ impl Leader {
         self.wall_ms = self.wall_ms.max(wall_ms);
         let time_ms = wall_ms.max(before_ms);
         let term = self.state.term();
-        let mut entries = Vec::with_capacity(batch.len());
-        for (kind, Proposal { payload, leaf }) in batch {
-            let entry = Entry::follow(self.state.tail.last(), term, time_ms, kind, payload, leaf);
-            self.uncommitted_bytes += entry.encoded_bytes();
-            self.state.tail.push(entry.clone());
-            entries.push(entry);
-        }
-        self.tell_all(&ReplicatorEvent::Appended { prev, entries: entries.clone() }, effects);
+        let mut last = prev;
+        let follow = |(kind, Proposal { payload, leaf })| {
+            let entry = Entry::follow(last, term, time_ms, kind, payload, leaf);
+            last = entry.position();
+            entry
+        };
+        let entries = Entries::from(batch.into_iter().map(follow).collect::<Vec<_>>());
+        self.uncommitted_bytes += entries.bytes().len();
+        self.state.tail.append(&entries);
+        self.tell_all(&ReplicatorEvent::Appended { prev: prev.log_id(), entries: entries.clone() }, effects);
         self.state.persist(now, None, entries, effects);
     }
 }

@@ -382,6 +382,7 @@ impl Leader {
         let last = self.state.last().index;
         if let Ok(entries) = self.state.tail.slice(from, last, entries_max, bytes_max) {
             let prev = self.state.tail.log_id_at(from.prev()).expect("the index before an entry of the log");
+            let entries = entries.into();
             self.tell(peer, ReplicatorEvent::Fetched { session, prev, entries }, effects);
         } else {
             let through = from.plus(entries_max as u64 - 1).min(self.state.tail.base().index);

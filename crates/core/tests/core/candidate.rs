@@ -139,7 +139,7 @@ fn a_leader_of_this_term_ends_a_campaign_and_one_of_an_older_term_is_told() {
     let append = Body::AppendEntries(AppendEntries {
         session: ReplicationSession(1),
         prev: LAST,
-        entries: Vec::new(),
+        entries: Vec::new().into(),
         commit: Index(1),
         round: Round::ZERO,
         sent_at: Time(0),

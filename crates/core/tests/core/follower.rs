@@ -59,7 +59,7 @@ fn a_term_that_no_elections_can_have_led_to_is_not_taken_over() {
         let append = AppendEntries {
             session: ReplicationSession(1),
             prev: LAST,
-            entries: Vec::new(),
+            entries: Vec::new().into(),
             commit: Index(1),
             round: Round::ZERO,
             sent_at: Time(1),
@@ -117,7 +117,7 @@ fn bug_55_each_read_is_asked_for_with_a_number_of_its_own() {
     let append = AppendEntries {
         session: ReplicationSession(1),
         prev: LAST,
-        entries: Vec::new(),
+        entries: Vec::new().into(),
         commit: Index(2),
         round: Round::ZERO,
         sent_at: Time(1),
@@ -156,7 +156,7 @@ fn bug_23_only_the_leader_of_this_term_hands_over_and_only_to_a_voter() {
     let heartbeat = AppendEntries {
         session: ReplicationSession(1),
         prev: LAST,
-        entries: Vec::new(),
+        entries: Vec::new().into(),
         commit: Index(1),
         round: Round::ZERO,
         sent_at: Time(1),
@@ -209,7 +209,7 @@ fn a_conflict_below_memory_takes_the_place_that_was_read() {
     let append = AppendEntries {
         session: ReplicationSession(1),
         prev: at_2.log_id(),
-        entries: vec![other],
+        entries: vec![other].into(),
         commit: Index(1),
         round: Round::ZERO,
         sent_at: Time(1),
@@ -257,7 +257,7 @@ fn an_append_that_no_leader_sends_changes_nothing() {
         let append = AppendEntries {
             session: ReplicationSession(1),
             prev: LAST,
-            entries,
+            entries: entries.into(),
             commit: Index(1),
             round: Round::ZERO,
             sent_at: Time(1),
@@ -290,7 +290,7 @@ fn entries_that_do_not_fit_are_refused_each_time_and_said_once() {
         Body::AppendEntries(AppendEntries {
             session,
             prev,
-            entries,
+            entries: entries.into(),
             commit: Index(1),
             round,
             sent_at: Time(1),

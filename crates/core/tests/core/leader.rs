@@ -100,7 +100,7 @@ fn bug_01_another_leader_of_the_same_term_is_told_and_not_obeyed() {
     let append = |term| AppendEntries {
         session: ReplicationSession(1),
         prev: LAST,
-        entries: Vec::new(),
+        entries: Vec::new().into(),
         commit: Index(2),
         round: Round::ZERO,
         sent_at: Time(term),

@@ -48,7 +48,7 @@ fn cut(effects: &[ReplicatorEffect]) -> Vec<Vec<u64>> {
 }
 
 fn append(replicator: &mut Replicator, prev: LogId, entries: Vec<Entry>) -> Vec<ReplicatorEffect> {
-    replicator.step(Time(2), ReplicatorEvent::Appended { prev, entries })
+    replicator.step(Time(2), ReplicatorEvent::Appended { prev, entries: entries.into() })
 }
 
 #[test]
@@ -111,7 +111,8 @@ fn bug_24_only_a_later_match_ends_a_pause_and_moves_the_stream() {
     );
     let entries = entries(&[1; 3]).split_off(2);
     let session = ReplicationSession(1);
-    let effects = replicator.step(Time(6), ReplicatorEvent::Fetched { session, prev: at(6), entries });
+    let effects =
+        replicator.step(Time(6), ReplicatorEvent::Fetched { session, prev: at(6), entries: entries.into() });
     assert_eq!(cut(&effects), [[7]]);
     // An acknowledgement of what it had before does not move the stream back, nor one of what was sent.
     for index in [5, 6, 7] {

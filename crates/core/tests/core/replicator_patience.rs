@@ -67,8 +67,11 @@ fn a_message_that_was_lost_does_not_hold_the_window() {
     let mut replicator = streaming(&config);
     let before = Position { index: AGREED.index, term: AGREED.term, chain: Hash::default() };
     let entry = Entry::follow(before, Term(1), 0, EntryKind::Noop, Bytes::new(), Hash::of(b""));
-    let fetched =
-        ReplicatorEvent::Fetched { session: ReplicationSession(1), prev: AGREED, entries: vec![entry] };
+    let fetched = ReplicatorEvent::Fetched {
+        session: ReplicationSession(1),
+        prev: AGREED,
+        entries: vec![entry].into(),
+    };
     replicator.step(Time(2), fetched);
     assert_eq!(replicator.in_flight().0, 1, "the window is full of messages that no peer will acknowledge");
     fetches_under_confirmations(&config, &mut replicator);

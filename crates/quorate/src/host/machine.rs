@@ -13,7 +13,8 @@ use crate::error::{ProposeError, QueryError};
 use crate::host::held::HeldReplies;
 use crate::machine::{
     ApplyContext, CaptureError, Envelope, Executor, OnUnreadable, QueryFailed, Ran, RestoreError, Snapshot,
-    SnapshotReader, SnapshotZero, StateMachine, caught, decode, encode, kept_reply, run_command, run_query,
+    SnapshotReader, SnapshotZero, StateMachine, caught, decode, encode_reply, kept_reply, run_command,
+    run_query,
 };
 use crate::ports::{Answered, Applied, ProposalPort, QueryPort, TypedPort, TypedQuery};
 use crate::protocol::Response;
@@ -84,7 +85,7 @@ impl<M: StateMachine> MachineFactory for Factory<M> {
             |reader: SnapshotReader<'_>| Ok(Box::new(Host(M::restore(reader)?)) as Box<dyn MachineHost>);
         // Every command was checked by the leader that appended it, so what cannot be read here is of a newer build.
         Executor::restore_with(self.zero.clone(), newest, host)
-            .map(|executor| executor.on_unreadable(OnUnreadable::Halt))
+            .map(|executor| executor.on_unreadable(OnUnreadable::Halt).unheard())
     }
 }
 
@@ -154,7 +155,7 @@ impl<M: StateMachine> Host<M> {
     fn answer_bytes(&self, query: &Bytes) -> Result<Bytes, QueryError> {
         let query = decode::<M::Query>(query).map_err(|error| unreadable("query", &error))?;
         let answer = run_query(&self.0, query).map_err(query_error)?;
-        encode(&answer, RESPONSE_BYTES_MAX).map_err(|error| unreadable("answer", &error))
+        encode_reply(&answer, RESPONSE_BYTES_MAX).map_err(|error| unreadable("answer", &error))
     }
 }
 
@@ -185,7 +186,7 @@ fn send_reply<R: serde::Serialize + Send + 'static>(
         }
         ProposalPort::Remote(port) => {
             let response = result.and_then(|Applied { reply, index, term }| {
-                let encoded = || encode(&reply, RESPONSE_BYTES_MAX).map_err(|error| error.to_string());
+                let encoded = || encode_reply(&reply, RESPONSE_BYTES_MAX).map_err(|error| error.to_string());
                 let reply = kept.cloned().map_or_else(|| caught(encoded).and_then(|encoded| encoded), Ok);
                 let reply = reply.map_err(|error| {
                     ProposeError::unknown(format!("applied, but its reply was not sent: {error}"))

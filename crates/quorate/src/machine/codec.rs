@@ -70,7 +70,20 @@ pub enum CodecError {
 /// # Ok::<(), quorate::machine::CodecError>(())
 /// ```
 pub fn encode<T: Serialize + ?Sized>(value: &T, bytes_max: usize) -> Result<Bytes, CodecError> {
-    let mut out = BytesMut::with_capacity(64);
+    encode_with_room(value, bytes_max, 64)
+}
+
+/// As [`encode`], for bytes that are sent and not kept: with room for most replies from the beginning.
+pub(crate) fn encode_reply<T: Serialize + ?Sized>(value: &T, bytes_max: usize) -> Result<Bytes, CodecError> {
+    encode_with_room(value, bytes_max, 512)
+}
+
+fn encode_with_room<T: Serialize + ?Sized>(
+    value: &T,
+    bytes_max: usize,
+    room: usize,
+) -> Result<Bytes, CodecError> {
+    let mut out = BytesMut::with_capacity(room);
     encode_into(value, bytes_max, &mut out)?;
     Ok(out.freeze())
 }

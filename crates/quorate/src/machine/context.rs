@@ -28,11 +28,19 @@ pub struct ApplyContext<'a> {
     pub(super) key: Option<CommandKey>,
     pub(super) events: Vec<Event>,
     pub(super) events_left_out: u64,
+    /// Whether anyone takes the events.
+    heard: bool,
 }
 
 impl<'a> ApplyContext<'a> {
-    pub(super) fn new(entry: &'a Entry, command: &'a [u8], key: Option<CommandKey>) -> Self {
-        Self { entry, command, key, events: Vec::new(), events_left_out: 0 }
+    pub(super) fn new(entry: &'a Entry, command: &'a [u8], key: Option<CommandKey>, heard: bool) -> Self {
+        Self { entry, command, key, events: Vec::new(), events_left_out: 0, heard }
+    }
+
+    /// Whether an event that is emitted goes anywhere. For machines of this crate, which may save its bytes; not for others:
+    /// it is not the same on every replica.
+    pub(super) fn is_heard(&self) -> bool {
+        self.heard
     }
 
     pub(crate) fn log_id(&self) -> LogId {
@@ -73,6 +81,9 @@ impl<'a> ApplyContext<'a> {
 
     /// Emits an event. At most [`EVENTS_MAX`] per command.
     pub fn emit(&mut self, event: Event) {
+        if !self.heard {
+            return;
+        }
         if self.events.len() < EVENTS_MAX {
             self.events.push(event);
         } else {

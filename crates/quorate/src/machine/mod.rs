@@ -25,6 +25,7 @@ mod state_machine;
 mod testing;
 
 pub(crate) use caught::caught;
+pub(crate) use codec::encode_reply;
 pub use codec::{CodecError, DEPTH_MAX, decode, encode};
 pub use context::{ApplyContext, EVENTS_MAX, Event};
 pub use counter::{Add, Added, Counter, CounterQuery, Overflow, Total};

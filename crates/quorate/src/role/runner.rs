@@ -319,7 +319,7 @@ impl<R: CoreRole> Runner<R> {
         };
         let tell = move |read: Result<Vec<Entry>, StoreError>| {
             let entries = read.unwrap_or_default();
-            ReplicatorMessage::Event(ReplicatorEvent::Fetched { session, prev, entries })
+            ReplicatorMessage::Event(ReplicatorEvent::Fetched { session, prev, entries: entries.into() })
         };
         drop(store.call_and_forward(ask, to, tell, None));
     }

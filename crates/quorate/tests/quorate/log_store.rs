@@ -148,7 +148,7 @@ fn order(sequence: u64, term: u64, truncate_from: Option<u64>, entries: Vec<Entr
         hard_state: HardState { term: Term(term), ..HardState::default() },
         hard_state_changed: false,
         truncate_from: truncate_from.map(Index),
-        entries,
+        entries: entries.into(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use quorate_core::{GroupId, HardRecord, Index, Position, SnapshotBase};
+use quorate_core::{Entries, GroupId, HardRecord, Index, Position, SnapshotBase};
 
 use super::write::{GroupWrite, check_hard_state};
 use crate::disk::{Batch, Keyspace};
@@ -36,7 +36,12 @@ impl Store {
 
     fn install_kept(&mut self, group: GroupId, install: &Install) -> Result<(), StoreError> {
         let hard_state = install.hard_state.clone();
-        self.write_synced(vec![GroupWrite { group, hard_state, truncate_from: None, entries: Vec::new() }])?;
+        self.write_synced(vec![GroupWrite {
+            group,
+            hard_state,
+            truncate_from: None,
+            entries: Entries::default(),
+        }])?;
         self.move_start(group, install.base.at, install.base.time_ms)
     }
 

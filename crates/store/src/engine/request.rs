@@ -128,7 +128,7 @@ impl StoreRequest {
 
     /// Bytes of the entries it writes, as they will lie on disk.
     pub fn bytes(&self) -> usize {
-        self.entries().iter().map(Entry::encoded_bytes).sum()
+        if let Self::Persist { persist, .. } = self { persist.entries.bytes().len() } else { 0 }
     }
 
     /// Whether it only reads, so that it can wait for the writes around it to become one batch.

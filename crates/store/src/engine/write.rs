@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use quorate_core::{Entry, GroupId, HardRecord, Index, Position, encode_run};
+use quorate_core::{Entries, Entry, GroupId, HardRecord, Index, Position};
 
 use super::cut::Cut;
 use crate::disk::{Batch, Keyspace};
@@ -24,7 +24,7 @@ pub struct GroupWrite {
     /// Remove this index and all after it first.
     pub truncate_from: Option<Index>,
     /// Then append these.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
 }
 
 /// One group's part of a batch, with what it changes on disk.
@@ -72,12 +72,17 @@ impl Store {
             into.hard_state = write.hard_state;
             if let Some(from) = write.truncate_from {
                 let keep = into.entries.partition_point(|entry| entry.index < from);
-                into.entries.truncate(keep);
+                into.entries = into.entries.slice(0..keep);
                 if keep == 0 {
                     into.truncate_from = Some(into.truncate_from.map_or(from, |old| old.min(from)));
                 }
             }
-            into.entries.extend(write.entries);
+            // A role orders one write after the other, as a rule: then the bytes are those it was given.
+            if into.entries.is_empty() {
+                into.entries = write.entries;
+            } else if !write.entries.is_empty() {
+                into.entries = [&into.entries[..], &write.entries].concat().into();
+            }
         }
         Ok(folded.into_values().collect())
     }
@@ -133,8 +138,8 @@ impl Store {
             }
         }
         for run in runs {
-            let run = &write.entries[run.clone()];
-            batch.put(Keyspace::Log, run_key(write.group, run[0].index), encode_run(run));
+            let run = write.entries.slice(run.clone());
+            batch.put(Keyspace::Log, run_key(write.group, run[0].index), run.bytes().clone());
         }
         if *hard_changed {
             put(batch, Row::Hard.key(write.group), &write.hard_state);

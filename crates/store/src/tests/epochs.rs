@@ -20,7 +20,7 @@ fn persist(sequence: u64, entries: Vec<Entry>) -> Persist {
         hard_state: hard_state.into(),
         hard_state_changed: false,
         truncate_from: None,
-        entries,
+        entries: entries.into(),
     }
 }
 

@@ -51,7 +51,9 @@ fn image() -> SimImage {
     let second = vec![entry(1, b"two", EntryKind::Command), entry(2, b"three", EntryKind::Command)];
     for (term, vote, entries) in [(1, Some("node0"), first), (2, None, second)] {
         let hard_state = HardState { term: Term(term), voted_for: vote.map(node), recovering: false }.into();
-        store.write(vec![GroupWrite { group, hard_state, truncate_from: None, entries }]).expect("a write");
+        store
+            .write(vec![GroupWrite { group, hard_state, truncate_from: None, entries: entries.into() }])
+            .expect("a write");
     }
     store.compact(group, Index(1)).expect("a compaction");
     store.record_peer(&node("node1"), Incarnation(0x1112_1314_1516_1718), false).expect("a write");

@@ -69,7 +69,7 @@ fn rule_14_a_directory_that_has_voted_is_never_founded_again() {
     let mut store = blank(&disk);
     let hard_state = hard(1, Some("node1"));
     let group = GroupId::of_name("b");
-    let write = GroupWrite { group, hard_state, truncate_from: None, entries: Vec::new() };
+    let write = GroupWrite { group, hard_state, truncate_from: None, entries: Vec::new().into() };
     store.write(vec![write]).expect("a healthy disk writes");
     drop(store);
     let (mut store, _) = open(&disk).expect("it opens");

@@ -59,7 +59,7 @@ fn rule_06_what_a_newer_build_wrote_is_refused_and_nothing_is_set_aside() {
     let payload = Bytes::from_static(&[0xc1; 20]);
     let leaf = Hash::of(&payload);
     let entry = Entry::follow(world[&group()].last(), Term(2), 1_000, EntryKind::Membership, payload, leaf);
-    let write = GroupWrite { entries: vec![entry], ..vote(2, Some("node1")) };
+    let write = GroupWrite { entries: vec![entry].into(), ..vote(2, Some("node1")) };
     let stopped = store.write(vec![write]);
     assert!(matches!(stopped, Err(StoreError::Disk(DiskError::Future { .. }))), "{stopped:?}");
     drop(store);

@@ -19,7 +19,12 @@ pub(super) fn reopened(image: &SimImage) -> Result<(Store, OpenReport), OpenErro
 }
 
 pub(super) fn vote(term: u64, vote: Option<&str>) -> GroupWrite {
-    GroupWrite { group: group(), hard_state: hard(term, vote), truncate_from: None, entries: Vec::new() }
+    GroupWrite {
+        group: group(),
+        hard_state: hard(term, vote),
+        truncate_from: None,
+        entries: Vec::new().into(),
+    }
 }
 
 fn rots(sector: u64) -> [Rot; 2] {
@@ -42,7 +47,7 @@ fn rule_06_a_replaced_database_outlives_either_sector_of_the_identity() {
     let (mut store, _) = open(&disk).expect("it recovers");
     store.open_group("a", &founding()).expect("it is found in the anchor");
     let new = entries(Position::ORIGIN, 2, 10, 10);
-    let write = GroupWrite { entries: new.clone(), ..vote(2, Some("node1")) };
+    let write = GroupWrite { entries: new.clone().into(), ..vote(2, Some("node1")) };
     store.write(vec![write]).expect("the log is refilled, and the flag clears");
     store.settle_anchor().expect("it settles");
     let image = disk.crash(Crash::Lost);

@@ -117,7 +117,8 @@ fn rule_10_what_failed_to_sync_is_never_read() {
     let (mut store, _) = open(&disk).expect("it opens");
     store.open_group("a", &founding()).expect("it opens");
     let new = entries(quorate_core::Position::ORIGIN, 1, 3, 10);
-    let write = GroupWrite { group: group(), hard_state: hard(1, None), truncate_from: None, entries: new };
+    let write =
+        GroupWrite { group: group(), hard_state: hard(1, None), truncate_from: None, entries: new.into() };
     // The sync of the anchor succeeds, that of the batch fails.
     disk.fail_sync_in(1);
     assert!(store.write(vec![write]).is_err());
@@ -136,7 +137,7 @@ fn bug_72_nothing_works_after_a_failed_sync() {
             group: group(),
             hard_state: hard(3, None),
             truncate_from: None,
-            entries: new.clone(),
+            entries: new.clone().into(),
         };
         assert!(store.write(vec![write.clone()]).is_err());
         assert!(matches!(store.write(vec![write]), Err(StoreError::Failed)), "it is not tried again");
@@ -160,7 +161,7 @@ fn bug_70_a_torn_last_batch_is_cut_and_said() {
     let (mut store, _) = open(&disk).expect("it opens");
     let new = entries(world[&group()].last(), 2, 3, 10);
     let hard_state = world[&group()].hard.clone();
-    let write = GroupWrite { group: group(), hard_state, truncate_from: None, entries: new };
+    let write = GroupWrite { group: group(), hard_state, truncate_from: None, entries: new.into() };
     disk.stop_at(disk.steps() + 1);
     assert!(store.write(vec![write]).is_err());
     let (store, report) = open(&SimDisk::from_image(disk.crash(Crash::Torn))).expect("it opens");
@@ -184,8 +185,12 @@ fn rule_16_bug_73_a_full_disk_is_seen_before_the_engine_meets_it() {
     while !store.space().expect("it answers").is_full() {
         let new = entries(last, 1, 1, 1_000);
         last = new[0].position();
-        let write =
-            GroupWrite { group: group(), hard_state: hard(1, None), truncate_from: None, entries: new };
+        let write = GroupWrite {
+            group: group(),
+            hard_state: hard(1, None),
+            truncate_from: None,
+            entries: new.into(),
+        };
         store.write(vec![write]).expect("above the reserve everything is written");
         accepted += 1;
     }
@@ -193,7 +198,7 @@ fn rule_16_bug_73_a_full_disk_is_seen_before_the_engine_meets_it() {
     assert!(space.reserve_bytes >= 2 * space.live_bytes && accepted > 10, "{space:?}");
     // Below the reserve term and vote are still written.
     let hard_state = hard(2, Some("node1"));
-    let vote = GroupWrite { group: group(), hard_state, truncate_from: None, entries: Vec::new() };
+    let vote = GroupWrite { group: group(), hard_state, truncate_from: None, entries: Vec::new().into() };
     store.write(vec![vote]).expect("a vote is small");
     drop(store);
     // A start on a full disk: the ballast is deleted first, and the node opens.
@@ -203,8 +208,12 @@ fn rule_16_bug_73_a_full_disk_is_seen_before_the_engine_meets_it() {
     assert!(store.space().expect("it answers").is_full());
     // If a write still meets a full disk, the store ends.
     disk.set_capacity(0);
-    let write =
-        GroupWrite { group: group(), hard_state: hard(3, None), truncate_from: None, entries: Vec::new() };
+    let write = GroupWrite {
+        group: group(),
+        hard_state: hard(3, None),
+        truncate_from: None,
+        entries: Vec::new().into(),
+    };
     let full = store.write(vec![write.clone()]);
     assert!(matches!(full, Err(StoreError::Disk(DiskError::Full { .. }))), "{full:?}");
     disk.set_capacity(1 << 30);
@@ -222,8 +231,12 @@ fn rule_07_bug_41_the_run_index_is_bounded() {
     for _ in 0..500 {
         let new = entries(last, 1, 1, 10);
         last = new[0].position();
-        let write =
-            GroupWrite { group: group(), hard_state: hard(1, None), truncate_from: None, entries: new };
+        let write = GroupWrite {
+            group: group(),
+            hard_state: hard(1, None),
+            truncate_from: None,
+            entries: new.into(),
+        };
         store.write(vec![write]).expect("it writes");
     }
     assert!(store.groups[&group()].runs.len() <= 17);
@@ -234,7 +247,7 @@ fn rule_07_bug_41_the_run_index_is_bounded() {
         group: group(),
         hard_state: hard(2, None),
         truncate_from: Some(Index(101)),
-        entries: Vec::new(),
+        entries: Vec::new().into(),
     };
     store.write(vec![cut]).expect("it truncates");
     assert_eq!(
@@ -262,7 +275,8 @@ fn rule_01_a_misdirected_sector_is_seen() {
         for term in 0..=skip {
             disk.misdirect_next_sector();
             let hard_state = hard(8 + term, Some("node2"));
-            let write = GroupWrite { group: group(), hard_state, truncate_from: None, entries: Vec::new() };
+            let write =
+                GroupWrite { group: group(), hard_state, truncate_from: None, entries: Vec::new().into() };
             store.write(vec![write]).expect("it is not detected yet");
         }
         // The sector may be in the next group's cell: it is detected, and the database's copy holds.
@@ -283,7 +297,8 @@ fn rule_16_the_live_log_is_what_is_left_after_truncations() {
         let truncate_from = (store.space().expect("it answers").live_bytes > 0).then_some(Index(at));
         let from = truncate_from.map_or(0, |from| from.0 as usize - 1);
         let new = log[from..].to_vec();
-        let write = GroupWrite { group: group(), hard_state: hard(1, None), truncate_from, entries: new };
+        let write =
+            GroupWrite { group: group(), hard_state: hard(1, None), truncate_from, entries: new.into() };
         store.write(vec![write]).expect("it writes");
         let live = log.iter().map(|entry| entry.encoded_bytes() as u64).sum::<u64>();
         assert_eq!(store.space().expect("it answers").live_bytes, live, "cut at {at}");

@@ -41,7 +41,7 @@ fn voted(image: &SimImage, term: u64, vote: &str) -> SimImage {
     let disk = SimDisk::from_image(image.clone());
     let (mut store, _) = open(&disk).expect("a healthy image opens");
     let hard_state = hard(term, Some(vote));
-    let write = GroupWrite { group: group(), hard_state, truncate_from: None, entries: Vec::new() };
+    let write = GroupWrite { group: group(), hard_state, truncate_from: None, entries: Vec::new().into() };
     store.write(vec![write]).expect("a vote is written");
     disk.crash(Crash::Lost)
 }
@@ -93,7 +93,7 @@ fn rule_01_two_votes_in_one_term_are_refused() {
         group: group(),
         hard_state: hard(9, Some(vote)),
         truncate_from: None,
-        entries: Vec::new(),
+        entries: Vec::new().into(),
     };
     store.write(vec![change("node1")]).expect("a vote is written");
     assert!(store.write(vec![change("node2")]).is_err(), "and never changed within its term");
@@ -155,15 +155,19 @@ fn rule_05_recovering_clears_only_when_told() {
     store.open_group("a", &founding()).expect("it is found in the anchor");
     let hard_state = held(&store, group()).expect("open").hard;
     let new = entries(quorate_core::Position::ORIGIN, 2, 10, 10);
-    let write =
-        GroupWrite { group: group(), hard_state: hard_state.clone(), truncate_from: None, entries: new };
+    let write = GroupWrite {
+        group: group(),
+        hard_state: hard_state.clone(),
+        truncate_from: None,
+        entries: new.into(),
+    };
     store.write(vec![write]).expect("the log is refilled");
     drop(store);
     let disk = SimDisk::from_image(disk.crash(Crash::Lost));
     let (mut store, report) = open(&disk).expect("it opens");
     assert!(report.groups.iter().all(|group| group.recovering), "entries alone do not clear it");
     let hard_state = HardState { recovering: false, ..hard_state.into() }.into();
-    let write = GroupWrite { group: group(), hard_state, truncate_from: None, entries: Vec::new() };
+    let write = GroupWrite { group: group(), hard_state, truncate_from: None, entries: Vec::new().into() };
     store.write(vec![write]).expect("the flag clears");
     drop(store);
     let (_, report) = open(&SimDisk::from_image(disk.crash(Crash::Lost))).expect("it opens");
@@ -222,7 +226,7 @@ fn rule_06_an_old_database_beside_its_anchor_recovers() {
     let last = held(&store, group()).expect("open").last();
     let hard_state = hard(2, Some("node1"));
     let new = entries(last, 2, 4, 10);
-    let write = GroupWrite { group: group(), hard_state, truncate_from: None, entries: new };
+    let write = GroupWrite { group: group(), hard_state, truncate_from: None, entries: new.into() };
     store.write(vec![write]).expect("it writes");
     store.settle_anchor().expect("it settles");
     let (_, report) = reopened(&old.with_anchor_of(&disk.crash(Crash::Lost))).expect("it recovers");
@@ -296,7 +300,7 @@ fn rule_03_damage_within_the_lag_looks_like_a_torn_tail() {
     let hard_state = hard(2, Some("node1"));
     let new = entries(last, 2, 4, 10);
     store
-        .write(vec![GroupWrite { group: group(), hard_state, truncate_from: None, entries: new }])
+        .write(vec![GroupWrite { group: group(), hard_state, truncate_from: None, entries: new.into() }])
         .expect("it writes");
     let lagging = disk.crash(Crash::Lost);
     let batch = lagging.batches() - 1;

@@ -175,7 +175,7 @@ pub(super) fn act(store: &mut Store, world: &World, action: &Action) -> Result<(
                     group,
                     hard_state: held.hard.clone(),
                     truncate_from: from.map(Index),
-                    entries: held.entries[new..].to_vec(),
+                    entries: held.entries[new..].to_vec().into(),
                 }
             };
             store.write(parts.iter().map(write).collect())

@@ -14,7 +14,12 @@ pub(super) fn groups_share_a_batch(storage: &mut dyn Storage) {
     for (at, group) in groups.into_iter().enumerate() {
         let entries = entries(Position::ORIGIN, at as u64 + 1, 5, 300);
         expected.push(entries.clone());
-        writes.push(GroupWrite { group, hard_state: hard(9, Some("node1")), truncate_from: None, entries });
+        writes.push(GroupWrite {
+            group,
+            hard_state: hard(9, Some("node1")),
+            truncate_from: None,
+            entries: entries.into(),
+        });
     }
     script.store.write(writes).expect("a batch");
     for _ in 0..2 {
@@ -46,8 +51,12 @@ pub(super) fn hard_states(storage: &mut dyn Storage) {
     let mut script = Script::open(storage);
     let group = script.group("orders");
     for (term, vote) in [(1, None), (1, Some("node1")), (2, None), (7, Some("node2"))] {
-        let write =
-            GroupWrite { group, hard_state: hard(term, vote), truncate_from: None, entries: Vec::new() };
+        let write = GroupWrite {
+            group,
+            hard_state: hard(term, vote),
+            truncate_from: None,
+            entries: Vec::new().into(),
+        };
         script.store.write(vec![write]).expect("a write");
         script = script.reopen();
         assert_eq!(script.load(group).hard_state, hard(term, vote));

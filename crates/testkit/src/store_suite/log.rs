@@ -89,11 +89,11 @@ pub(super) fn writes_fold(storage: &mut dyn Storage) {
     let a = entries(old[3].position(), 1, 3, 10);
     let b = entries(a[0].position(), 2, 2, 10);
     let c = entries(old[1].position(), 3, 1, 10);
-    let write = |term, truncate_from: Option<u64>, entries| quorate::store::GroupWrite {
+    let write = |term, truncate_from: Option<u64>, entries: Vec<_>| quorate::store::GroupWrite {
         group,
         hard_state: hard(term, None),
         truncate_from: truncate_from.map(Index),
-        entries,
+        entries: entries.into(),
     };
     let folded = vec![write(1, None, a.clone()), write(2, Some(6), b.clone())];
     script.store.write(folded).expect("a batch");

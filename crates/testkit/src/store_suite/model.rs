@@ -75,7 +75,12 @@ fn write(script: &mut Script<'_>, models: &mut BTreeMap<GroupId, Model>, random:
         let (count, bytes) = (random.below(6), usize::try_from(random.below(600)).expect("small"));
         let new = entries(model.last(), model.hard.term.0, count, bytes);
         model.entries.extend(new.iter().map(|entry| (entry.index, entry.clone())));
-        writes.push(GroupWrite { group, hard_state: model.hard.clone().into(), truncate_from, entries: new });
+        writes.push(GroupWrite {
+            group,
+            hard_state: model.hard.clone().into(),
+            truncate_from,
+            entries: new.into(),
+        });
     }
     script.store.write(writes).expect("a legal batch");
 }

@@ -159,7 +159,7 @@ impl<'a> Script<'a> {
     pub fn write(&mut self, group: GroupId, term: u64, truncate_from: Option<u64>, entries: Vec<Entry>) {
         let hard_state = hard(term, None);
         let truncate_from = truncate_from.map(Index);
-        let write = GroupWrite { group, hard_state, truncate_from, entries };
+        let write = GroupWrite { group, hard_state, truncate_from, entries: entries.into() };
         self.store.write(vec![write]).expect("a legal write is written");
     }
 }

@@ -27,7 +27,7 @@ fn heartbeat(lab: &Lab) -> Body {
     Body::AppendEntries(AppendEntries {
         session: ReplicationSession(1),
         prev: LogId::default(),
-        entries: Vec::new(),
+        entries: Vec::new().into(),
         commit: Index::ZERO,
         round: Round::ZERO,
         sent_at: lab.now,

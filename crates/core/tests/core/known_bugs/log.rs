@@ -35,7 +35,7 @@ fn append(
     let body = Body::AppendEntries(AppendEntries {
         session: ReplicationSession(1),
         prev: prev.log_id(),
-        entries,
+        entries: entries.into(),
         commit: Index(commit),
         round: Round::ZERO,
         sent_at: lab.now,
@@ -161,7 +161,7 @@ fn bug_25_a_previous_entry_below_the_log_is_a_match() {
     let body = Body::AppendEntries(AppendEntries {
         session: ReplicationSession(1),
         prev: run[1].log_id(),
-        entries: run[2..].to_vec(),
+        entries: run[2..].to_vec().into(),
         commit: Index(6),
         round: Round::ZERO,
         sent_at: Time(0),

@@ -142,7 +142,8 @@ impl Cluster {
                 let (peer, session) = (peer.clone(), *session);
                 self.coverage.note("entries for a peer read from disk");
                 // What was ordered may have been forgotten before it was read.
-                let Some(prev) = prev.filter(|_| !entries.is_empty()).map(|prev| prev.log_id()) else {
+                let Some(prev) = prev.filter(|_| !entries.is_empty()).map(quorate_core::Position::log_id)
+                else {
                     return;
                 };
                 self.step(at, ReplicaEvent::Fetched { peer, session, prev, entries });

@@ -143,7 +143,7 @@ impl Disk {
         // A damaged database is set aside whole, and what was forgotten is not in it.
         if (keep as u64) < self.compacted {
             self.compacted = 0;
-            self.lost.extend(self.log.drain(..));
+            self.lost.append(&mut self.log);
         }
         self.hard_state.recovering = true;
     }
@@ -204,7 +204,9 @@ impl Disk {
             }
         }
         let mut log = MembershipLog::new(start, first);
-        later.into_iter().for_each(|(index, membership)| log.append(index, membership));
+        for (index, membership) in later {
+            log.append(index, membership);
+        }
         log
     }
 

@@ -146,9 +146,11 @@ impl Replica {
             }
         }
         let effects = match event {
-            ReplicaEvent::Fetched { peer, session, prev, entries } => {
-                self.step_replicator(now, &peer, ReplicatorEvent::Fetched { session, prev, entries })
-            }
+            ReplicaEvent::Fetched { peer, session, prev, entries } => self.step_replicator(
+                now,
+                &peer,
+                ReplicatorEvent::Fetched { session, prev, entries: entries.into() },
+            ),
             event => self.step_role(now, event),
         };
         out.extend(self.resolve(now, effects));

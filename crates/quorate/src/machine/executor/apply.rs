@@ -85,6 +85,8 @@ pub struct Executor<M> {
     pub(super) unreadable: u64,
     pub(super) on_unreadable: OnUnreadable,
     pub(super) zero: SnapshotZero,
+    /// Whether the caller takes what the machine emits.
+    pub(super) heard: bool,
 }
 
 /// What the machine did with a command: its reply, and the reply's bytes where they have to be kept for a retry. `Err` if
@@ -100,6 +102,12 @@ impl<M> Executor<M> {
     #[must_use]
     pub fn on_unreadable(self, on_unreadable: OnUnreadable) -> Self {
         Self { on_unreadable, ..self }
+    }
+
+    /// For a caller that takes no events: they are not made.
+    #[must_use]
+    pub(crate) fn unheard(self) -> Self {
+        Self { heard: false, ..self }
     }
 
     /// The machine as it was before the first entry. Keep it above the actor that owns the executor.
@@ -187,7 +195,7 @@ impl<M> Executor<M> {
             return Ok(without_events(Execution::Found(found)));
         }
         let machine = self.machine.as_mut().expect("check_next refused a faulted machine");
-        let mut cx = ApplyContext::new(entry, &envelope.command, envelope.key);
+        let mut cx = ApplyContext::new(entry, &envelope.command, envelope.key, self.heard);
         match run(machine, &mut cx, &envelope) {
             Ok(Ok((reply, kept))) => {
                 if let Some((key, command)) = key {
@@ -239,6 +247,7 @@ impl<M: StateMachine> Executor<M> {
             unreadable: 0,
             on_unreadable: OnUnreadable::default(),
             zero,
+            heard: true,
         })
     }
 

@@ -72,6 +72,7 @@ impl<M> Executor<M> {
             unreadable,
             on_unreadable: OnUnreadable::default(),
             zero,
+            heard: true,
         })
     }
 }

@@ -9,7 +9,8 @@ use quorate_core::{EntryKind, Index, Position, Term};
 use super::*;
 use crate::machine::testing::{Log, replied};
 use crate::machine::{
-    Add, ClientId, CommandKey, Counter, IdempotencyKey, Kv, Lookup, SessionKey, SnapshotReader, Total,
+    Add, ClientId, CommandKey, Counter, IdempotencyKey, Kv, KvCommand, Lookup, SessionKey, SnapshotReader,
+    Total,
 };
 use crate::machine::{ApplyContext, StateMachine};
 
@@ -49,6 +50,24 @@ fn entries_are_taken_once_and_in_order() {
     let falling = log.entry(EntryKind::Noop, "");
     assert!(matches!(counter.apply(&falling), Err(ApplyError::Gap { .. })), "a term that falls");
     assert_eq!(counter.query(Total.into()), Ok(5));
+}
+
+/// A node whose events no one takes has the same machine as one whose events are taken.
+#[test]
+fn events_that_no_one_takes_are_not_made_and_change_nothing() {
+    let executor = || Executor::new(Kv::default()).expect("captures");
+    let (mut heard, mut unheard, mut log) = (executor(), executor().unheard(), Log::default());
+    for command in
+        [KvCommand::set("a", "1"), KvCommand::set("a", "2"), KvCommand::delete("a"), KvCommand::delete("b")]
+    {
+        let entry = log.command(&command, None);
+        let (with, without) =
+            (heard.apply(&entry).expect("applies"), unheard.apply(&entry).expect("applies"));
+        let deletes_nothing = command == KvCommand::delete("b");
+        assert_eq!((with.events.is_empty(), without.events.len()), (deletes_nothing, 0), "{command:?}");
+        assert_eq!((with.outcome, with.events_left_out), (without.outcome, without.events_left_out));
+        assert_eq!(bytes_of(&heard), bytes_of(&unheard));
+    }
 }
 
 #[test]

@@ -115,15 +115,17 @@ fn write<T: Serialize>(mut out: &mut dyn std::io::Write, value: &T) -> std::io::
 impl Kv {
     /// Sets or deletes, and tells those who watch, unless there was nothing to delete.
     fn put(&mut self, cx: &mut ApplyContext<'_>, key: String, value: Option<Bytes>) -> Option<Versioned> {
-        let previous = match &value {
+        let sets = value.is_some();
+        let body = if cx.is_heard() { value.clone() } else { None };
+        let previous = match value {
             Some(value) => {
-                let versioned = Versioned { value: value.clone(), index: cx.index() };
+                let versioned = Versioned { value, index: cx.index() };
                 self.map.insert(key.as_str().into(), versioned)
             }
             None => self.map.remove(key.as_str()),
         };
-        if value.is_some() || previous.is_some() {
-            cx.emit(Event { key: key.into(), body: value });
+        if cx.is_heard() && (sets || previous.is_some()) {
+            cx.emit(Event { key: key.into(), body });
         }
         previous
     }

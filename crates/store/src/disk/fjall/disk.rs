@@ -114,7 +114,7 @@ impl FjallDisk {
         let mut write = open.database.batch().durability(Some(PersistMode::SyncData));
         for (keyspace, key, value) in batch.rows() {
             match value {
-                Some(value) => write.insert(open.keyspace(keyspace), key, value.as_ref()),
+                Some(value) => write.insert(open.keyspace(keyspace), key, value.clone()),
                 None => write.remove(open.keyspace(keyspace), key),
             }
         }

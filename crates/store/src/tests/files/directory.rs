@@ -90,8 +90,12 @@ pub(crate) fn write(store: &mut Store, from: u64, through: u64) {
     for entry in &all[from as usize..] {
         for group in groups {
             let entries = vec![entry.clone()];
-            let write =
-                GroupWrite { group, hard_state: hard_at(entry.index.0), truncate_from: None, entries };
+            let write = GroupWrite {
+                group,
+                hard_state: hard_at(entry.index.0),
+                truncate_from: None,
+                entries: entries.into(),
+            };
             store.write(vec![write]).expect("a write");
         }
     }
@@ -236,8 +240,12 @@ pub(crate) fn goes_on(path: &Path, before: Outcome) -> Result<(), String> {
     let loaded = store.load(group, 0).map_err(|error| error.to_string())?;
     let (last, hard_state) = (loaded.tail.last(), loaded.hard_state);
     let new = entries(last, 1);
-    let write =
-        GroupWrite { group, hard_state: hard_state.clone(), truncate_from: None, entries: new.clone() };
+    let write = GroupWrite {
+        group,
+        hard_state: hard_state.clone(),
+        truncate_from: None,
+        entries: new.clone().into(),
+    };
     store.write(vec![write]).map_err(|error| format!("it does not write: {error}"))?;
     store.settle_anchor().map_err(|error| format!("it does not settle: {error}"))?;
     drop(store);

@@ -13,7 +13,12 @@ fn write(store: &mut Store) -> Result<(), StoreError> {
     let group = GroupId::of_name(GROUP);
     let loaded = store.load(group, 0)?;
     let entries = entries(loaded.tail.last(), 1);
-    store.write(vec![GroupWrite { group, hard_state: loaded.hard_state, truncate_from: None, entries }])
+    store.write(vec![GroupWrite {
+        group,
+        hard_state: loaded.hard_state,
+        truncate_from: None,
+        entries: entries.into(),
+    }])
 }
 
 fn is_gone(result: Result<(), StoreError>, of: &Path) -> Result<(), String> {
@@ -147,7 +152,7 @@ fn what_the_engine_changes_itself_is_in_its_place() {
         let hard_state =
             hard_state.take().filter(|hard| hard.covers(entry.term)).unwrap_or_else(|| term.into());
         store
-            .write(vec![GroupWrite { group, hard_state, truncate_from: None, entries: vec![entry] }])
+            .write(vec![GroupWrite { group, hard_state, truncate_from: None, entries: vec![entry].into() }])
             .expect("a write");
         store.check_in_place().expect("it is in its place");
     }

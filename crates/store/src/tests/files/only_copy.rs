@@ -17,7 +17,7 @@ fn filled(path: &Path, voters: &[&str]) {
     let hard_state = HardState { term: Term(2), voted_for: Some(node("node0")), recovering: false };
     for entry in entries(Position::ORIGIN, 20) {
         let hard_state = hard_state.clone().into();
-        let write = GroupWrite { group, hard_state, truncate_from: None, entries: vec![entry] };
+        let write = GroupWrite { group, hard_state, truncate_from: None, entries: vec![entry].into() };
         store.write(vec![write]).expect("a write");
     }
     store.settle_anchor().expect("the anchor settles");

@@ -74,7 +74,9 @@ fn rule_06_what_the_next_database_acknowledged_is_not_forgotten_with_it() {
     let hard_state = store.load(group, 0).expect("it loads").hard_state;
     assert!(hard_state.is_recovering());
     let entries = entries(Position::ORIGIN, 1);
-    store.write(vec![GroupWrite { group, hard_state, truncate_from: None, entries }]).expect("a write");
+    store
+        .write(vec![GroupWrite { group, hard_state, truncate_from: None, entries: entries.into() }])
+        .expect("a write");
     // Not settled: it may be acknowledged already.
     drop(store);
     put_back(&path);
@@ -117,7 +119,8 @@ fn rule_01_a_later_term_outlives_the_database_that_is_put_back() {
     let group = store.open_group(GROUP, &founding()).expect("a group opens");
     let later: quorate_core::HardRecord =
         quorate_core::HardState { term: quorate_core::Term(9), voted_for: None, recovering: true }.into();
-    let write = GroupWrite { group, hard_state: later.clone(), truncate_from: None, entries: Vec::new() };
+    let write =
+        GroupWrite { group, hard_state: later.clone(), truncate_from: None, entries: Vec::new().into() };
     store.write(vec![write]).expect("a write");
     drop(store);
     put_back(&path);

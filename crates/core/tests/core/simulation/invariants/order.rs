@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use quorate_core::{Entry, Index, ReplicaState};
 
 use crate::simulation::process::Process;
+use crate::world::Snapshot;
 
 #[derive(Debug, Default)]
 pub(crate) struct Order {
@@ -24,7 +25,7 @@ impl Order {
         assert!(state.commit() <= last, "order: {id} commit {} last {last}", state.commit());
         assert!(state.durable() <= last, "order: {id} durable {} last {last}", state.durable());
         assert!(state.durable() <= node.disk.last(), "order: {id} says {} is durable", state.durable());
-        let fetched = node.disk.snapshots.newest().map_or(Index::ZERO, |newest| newest.index());
+        let fetched = node.disk.snapshots.newest().map_or(Index::ZERO, Snapshot::index);
         let floor = self.applied_at_start.get(&node.at).copied().unwrap_or_default().max(fetched);
         assert!(
             state.applied() <= state.commit().max(floor),
