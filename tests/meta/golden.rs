@@ -106,7 +106,9 @@ fn bodies() -> Vec<(&'static str, Body)> {
         commit: Index(2),
         round: Round(70_000),
         sent_at: Time(5_000_000_000),
+        snapshot: None,
     };
+    let offers = AppendEntries { snapshot: Some(Hash::of(b"offered")), ..append(Vec::new()) };
     let answer = |result| AppendReply {
         session: ReplicationSession(5),
         round: Round(70_000),
@@ -140,6 +142,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
         ("pre-vote-reply", Body::VoteReply(reply(VoteKind::Pre, false))),
         ("vote-reply", Body::VoteReply(reply(VoteKind::Real, true))),
         ("heartbeat", Body::AppendEntries(append(Vec::new()))),
+        ("heartbeat-snapshot", Body::AppendEntries(offers)),
         ("append", Body::AppendEntries(append(entries()))),
         ("append-reply-matched", Body::AppendReply(matched)),
         ("append-reply-conflict", Body::AppendReply(answer(conflict))),

@@ -149,6 +149,7 @@ fn order(sequence: u64, term: u64, truncate_from: Option<u64>, entries: Vec<Entr
         hard_state_changed: false,
         truncate_from: truncate_from.map(Index),
         entries: entries.into(),
+        install: None,
     }
 }
 

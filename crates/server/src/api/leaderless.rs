@@ -56,6 +56,8 @@ mod tests {
             role: "follower".to_owned(),
             standing,
             term: 1,
+            first: 1,
+            snapshot: 0,
             last: 0,
             durable: 0,
             commit: 0,

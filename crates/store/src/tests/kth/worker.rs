@@ -101,6 +101,7 @@ pub(crate) fn publish(store: &Store, index: u64) -> Result<(), SnapshotError> {
         at: Position { index: Index(index), term: Term(8), chain: Hash::of(b"chain") },
         membership: Membership::default(),
         machine: 1,
+        time_ms: 1,
         made_ms: 0,
     };
     let mut writer = Snapshots::new(store.snapshots()).begin(head)?;
