@@ -1,5 +1,7 @@
 //! Names of snapshot files. One that is not exactly as it is made here is a stranger's, and left alone.
 
+use std::fmt::Write as _;
+
 use quorate_core::{GroupId, Hash, Index, Position, Term};
 
 const WHOLE: &str = ".snap";
@@ -25,8 +27,11 @@ impl Name {
                 format!("{:016x}-{:016x}-{number:08x}{PART}", group.0, index.0)
             }
             Self::Received { group, at, bytes } => {
-                let chain = at.chain;
-                format!("{:016x}-{:016x}-{:016x}-{chain}-{bytes:016x}{PART}", group.0, at.index.0, at.term.0)
+                let mut text = format!("{:016x}-{:016x}-{:016x}-", group.0, at.index.0, at.term.0);
+                for byte in at.chain.0 {
+                    let _ = write!(text, "{byte:02x}");
+                }
+                text + &format!("-{bytes:016x}{PART}")
             }
         }
     }

@@ -21,6 +21,7 @@ fn persist(sequence: u64, entries: Vec<Entry>) -> Persist {
         hard_state_changed: false,
         truncate_from: None,
         entries: entries.into(),
+        install: None,
     }
 }
 

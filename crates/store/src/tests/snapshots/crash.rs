@@ -174,7 +174,7 @@ fn a_full_disk_takes_no_snapshot_and_loses_none() {
         assert!(matches!(done, Err(SnapshotError::Disk(DiskError::Full { .. }))), "{done:?}");
     };
     let used = (1 << 40) - free;
-    for room in [0, 200, 500, CHUNK_BYTES_MAX as u64 + 500] {
+    for room in [0, 200, 500, CHUNK_BYTES_MAX as u64 + 200] {
         disk.set_capacity(used + room);
         is_full(publish(&snapshots, head(9), &state(CHUNK_BYTES_MAX + 40)).map(drop));
         assert_eq!((indexes(&snapshots), disk.free_bytes().expect("measured")), (vec![5], room));

@@ -29,7 +29,9 @@ fn the_suite_holds_on_a_real_directory() {
     for (name, case) in CASES {
         println!("{name}");
         let owner = tempfile::tempdir().expect("a directory");
-        case(Arc::new(SnapshotDirectory::new(owner.path().join("data/snapshots"))));
+        let disk: Arc<dyn crate::SnapshotDisk> =
+            Arc::new(SnapshotDirectory::new(owner.path().join("data/snapshots")));
+        case(&disk);
     }
 }
 

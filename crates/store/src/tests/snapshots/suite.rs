@@ -9,7 +9,7 @@ use quorate_core::{GroupId, Position, Term};
 use super::{at, bytes, file, group, head, indexes, of_io, publish, put, read, state};
 use crate::{CHUNK_BYTES_MAX, SimDisk, SnapshotDisk, SnapshotError, SnapshotHead, Snapshots};
 
-type Case = fn(Arc<dyn SnapshotDisk>);
+type Case = fn(&Arc<dyn SnapshotDisk>);
 
 /// Each on an empty disk.
 pub(super) const CASES: &[(&str, Case)] = &[
@@ -29,12 +29,13 @@ pub(super) const CASES: &[(&str, Case)] = &[
 fn the_suite_holds_on_the_simulated_disk() {
     for (name, case) in CASES {
         println!("{name}");
-        case(Arc::new(SimDisk::new()));
+        let disk: Arc<dyn SnapshotDisk> = Arc::new(SimDisk::new());
+        case(&disk);
     }
 }
 
 /// What the seam promises.
-fn the_disk(disk: Arc<dyn SnapshotDisk>) {
+fn the_disk(disk: &Arc<dyn SnapshotDisk>) {
     assert_eq!(disk.list().expect("no directory is an empty one"), Vec::<String>::new());
     disk.sync_names().expect("there is nothing to sync");
     disk.remove("a").expect("it is missing already");
@@ -47,18 +48,19 @@ fn the_disk(disk: Arc<dyn SnapshotDisk>) {
     disk.sync("a").expect("synced");
     let mut found = [0; 6];
     assert_eq!(disk.read_at("a", 4, &mut found).expect("it reads"), Some(4));
-    assert_eq!((&found[..4], disk.read_at("a", 99, &mut found).expect("it reads")), (&b"ther"[..], Some(0)));
+    assert_eq!(&found[..4], b"ther");
+    assert_eq!(disk.read_at("a", 99, &mut found).expect("it reads"), Some(0));
     disk.truncate("a", 2).expect("cut");
-    assert_eq!(bytes(&disk, "a"), b"fi");
+    assert_eq!(bytes(disk, "a"), b"fi");
     disk.write_at("b", 0, b"old and long").expect("written");
     disk.publish("a", "b").expect("renamed over it");
-    assert_eq!((disk.list().expect("listed"), bytes(&disk, "b")), (vec!["b".to_owned()], b"fi".to_vec()));
+    assert_eq!((disk.list().expect("listed"), bytes(disk, "b")), (vec!["b".to_owned()], b"fi".to_vec()));
     disk.remove("b").expect("removed");
     assert!(disk.list().expect("listed").is_empty());
 }
 
-fn round_trips(disk: Arc<dyn SnapshotDisk>) {
-    let snapshots = Snapshots::new(disk);
+fn round_trips(disk: &Arc<dyn SnapshotDisk>) {
+    let snapshots = Snapshots::new(disk.clone());
     let sizes =
         [0, 1, CHUNK_BYTES_MAX - 1, CHUNK_BYTES_MAX, CHUNK_BYTES_MAX + 1, 2 * CHUNK_BYTES_MAX, 700_001];
     for (index, size) in (1..).zip(sizes) {
@@ -81,8 +83,8 @@ fn round_trips(disk: Arc<dyn SnapshotDisk>) {
     }
 }
 
-fn newest_first(disk: Arc<dyn SnapshotDisk>) {
-    let snapshots = Snapshots::new(disk);
+fn newest_first(disk: &Arc<dyn SnapshotDisk>) {
+    let snapshots = Snapshots::new(disk.clone());
     for index in [0x10, 3, u64::MAX, 0x9] {
         publish(&snapshots, head(index), b"state").expect("published");
     }
@@ -94,12 +96,12 @@ fn newest_first(disk: Arc<dyn SnapshotDisk>) {
     assert_eq!(snapshots.list(group()).expect("listed").found[2], again);
 }
 
-fn retain(disk: Arc<dyn SnapshotDisk>) {
+fn retain(disk: &Arc<dyn SnapshotDisk>) {
     let snapshots = Snapshots::new(disk.clone());
     (1..=5).for_each(|index| drop(publish(&snapshots, head(index), b"state").expect("published")));
     let other = SnapshotHead { group: GroupId(group().0 ^ 1), ..head(1) };
     publish(&snapshots, other.clone(), b"state").expect("published");
-    put(&disk, &file(6), b"no snapshot");
+    put(disk, &file(6), b"no snapshot");
     let removed = snapshots.retain(group(), 2, &[at(2)]).expect("removed");
     assert_eq!(removed, [at(1), at(3)], "a damaged one does not count");
     let list = snapshots.list(group()).expect("listed");
@@ -109,7 +111,7 @@ fn retain(disk: Arc<dyn SnapshotDisk>) {
     assert!(snapshots.open(other.group, at(1)).is_ok(), "another group's");
 }
 
-fn unpublished(disk: Arc<dyn SnapshotDisk>) {
+fn unpublished(disk: &Arc<dyn SnapshotDisk>) {
     let snapshots = Snapshots::new(disk.clone());
     let mut writer = snapshots.begin(head(1)).expect("it begins");
     writer.write_all(&state(300_000)).expect("it writes");
@@ -133,13 +135,13 @@ fn unpublished(disk: Arc<dyn SnapshotDisk>) {
     assert_eq!(indexes(&snapshots), [0; 0]);
 }
 
-fn strangers(disk: Arc<dyn SnapshotDisk>) {
+fn strangers(disk: &Arc<dyn SnapshotDisk>) {
     let snapshots = Snapshots::new(disk.clone());
     publish(&snapshots, head(1), b"state").expect("published");
     let names = ["README", "backup.snap", ".part", "00-01.snap", "notes.part"];
     let strange: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let upper = file(1).to_uppercase();
-    strange.iter().chain([&upper]).for_each(|name| put(&disk, name, b"a note of an operator"));
+    strange.iter().chain([&upper]).for_each(|name| put(disk, name, b"a note of an operator"));
     assert_eq!(indexes(&snapshots), [1]);
     snapshots.remove_parts(group()).expect("removed");
     snapshots.receive(group(), at(9), 1).expect("it begins");
@@ -160,11 +162,11 @@ fn sent(snapshots: &Snapshots, index: u64) -> Vec<u8> {
     }
 }
 
-fn resume(disk: Arc<dyn SnapshotDisk>) {
+fn resume(disk: &Arc<dyn SnapshotDisk>) {
     let snapshots = Snapshots::new(disk.clone());
     let info = publish(&snapshots, head(1), &state(600_000)).expect("published");
     let sent = sent(&snapshots, 1);
-    assert_eq!((sent.len() as u64, &sent), (info.bytes, &bytes(&disk, &file(1))));
+    assert_eq!((sent.len() as u64, &sent), (info.bytes, &bytes(disk, &file(1))));
     snapshots.retain(group(), 0, &[]).expect("removed");
     let length = sent.len() as u64;
     let mut incoming = snapshots.receive(group(), at(1), length).expect("it begins");
@@ -188,10 +190,10 @@ fn resume(disk: Arc<dyn SnapshotDisk>) {
     assert!(incoming.is_complete());
     assert_eq!(indexes(&snapshots), [0; 0], "it is not verified yet");
     assert_eq!(incoming.finish().expect("it is whole"), info);
-    assert_eq!((disk.list().expect("listed"), bytes(&disk, &file(1))), (vec![file(1)], sent));
+    assert_eq!((disk.list().expect("listed"), bytes(disk, &file(1))), (vec![file(1)], sent));
 }
 
-fn announced(disk: Arc<dyn SnapshotDisk>) {
+fn announced(disk: &Arc<dyn SnapshotDisk>) {
     let snapshots = Snapshots::new(disk.clone());
     publish(&snapshots, head(1), b"state").expect("published");
     let sent = sent(&snapshots, 1);
@@ -227,7 +229,7 @@ fn announced(disk: Arc<dyn SnapshotDisk>) {
     assert_eq!(disk.list().expect("listed"), [file(1)]);
 }
 
-fn damaged_on_its_way(disk: Arc<dyn SnapshotDisk>) {
+fn damaged_on_its_way(disk: &Arc<dyn SnapshotDisk>) {
     let snapshots = Snapshots::new(disk.clone());
     publish(&snapshots, head(1), b"state").expect("published");
     let sent = sent(&snapshots, 1);
@@ -244,10 +246,10 @@ fn damaged_on_its_way(disk: Arc<dyn SnapshotDisk>) {
     assert_eq!(read(&snapshots, 1).expect("it reads"), b"state");
 }
 
-fn gone(disk: Arc<dyn SnapshotDisk>) {
+fn gone(disk: &Arc<dyn SnapshotDisk>) {
     let snapshots = Snapshots::new(disk.clone());
     let is_gone = |done: Result<(), SnapshotError>| {
-        assert!(matches!(done, Err(SnapshotError::Gone { .. })), "{done:?}")
+        assert!(matches!(done, Err(SnapshotError::Gone { .. })), "{done:?}");
     };
     is_gone(snapshots.open(group(), at(1)).map(drop));
     publish(&snapshots, head(1), &state(600_000)).expect("published");
@@ -264,6 +266,6 @@ fn gone(disk: Arc<dyn SnapshotDisk>) {
     incoming.append(0, b"QRSF").expect("received");
     snapshots.receive(group(), at(3), 100).expect("it takes its place");
     is_gone(incoming.append(4, b"more"));
-    put(&disk, &file(1), &[]);
+    put(disk, &file(1), &[]);
     assert!(matches!(snapshots.open(group(), at(1)), Err(SnapshotError::Damaged { offset: 0, .. })));
 }
