@@ -322,9 +322,7 @@ fn a_log_that_differs_is_refused_each_time_and_said_once() {
     let payload = Bytes::from("no membership");
     let leaf = Hash::of(&payload);
     let unread = Entry::follow(last, TERM, 5, EntryKind::Membership, payload, leaf);
-    for (prev, entries, at) in
-        [(first, vec![entry(first, "c")], Index(2)), (last, vec![unread], Index(3))]
-    {
+    for (prev, entries, at) in [(first, vec![entry(first, "c")], Index(2)), (last, vec![unread], Index(3))] {
         let mut follower = follower();
         let append = AppendEntries {
             session: ReplicationSession(1),

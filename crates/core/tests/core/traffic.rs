@@ -1,8 +1,11 @@
-//! How many messages a command costs a cluster that has nothing else to do.
+//! How many messages a command or a read costs a cluster that has nothing else to do.
 
 use std::time::Duration;
 
+use quorate_core::{Index, ReadId};
+
 use crate::script::{Lab, Link};
+use crate::world::ReplicaEvent;
 
 /// Carries messages and writes until nothing is left, and counts the messages. Time stands still.
 fn carried(lab: &mut Lab) -> usize {
@@ -35,4 +38,15 @@ fn a_put_takes_four_messages_and_the_last_of_several_is_told_a_little_later() {
     lab.tick(0);
     assert_eq!(carried(&mut lab), 4, "no put came that would have carried it");
     assert_eq!((lab.commit(1), lab.commit(2)), (4, 4));
+}
+
+/// Each was a request to the leader, a round of its heartbeats and an answer.
+#[test]
+fn reads_of_a_follower_that_come_together_take_the_messages_of_one() {
+    for reads in [1, 5] {
+        let mut lab = Lab::elected(3);
+        lab.step(1, ReplicaEvent::Read((1..=reads).map(ReadId).collect()));
+        assert_eq!(carried(&mut lab), 6, "a request, a round with two peers, an answer");
+        assert!((1..=reads).all(|read| lab.nodes[1].reads.get(&read) == Some(&Some(Index(1)))));
+    }
 }

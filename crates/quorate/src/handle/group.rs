@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::attempt::encode_command;
 use crate::error::{ProposeError, QueryError, TransferError};
-use crate::handle::retry::HandleInner;
+use crate::handle::retry::{CommandBytes, HandleInner};
 use crate::handle::status::{GroupStatus, status};
 use crate::handle::transfer::transfer;
 use crate::machine::{CommandKey, StateMachine};
@@ -151,7 +151,7 @@ impl<M: StateMachine> GroupHandle<M> {
     ) -> Result<Applied<M::Reply>, ProposeError> {
         let payload = encode_command(&command, key, self.inner.command_bytes_max)?;
         drop(command);
-        self.inner.propose_with_retry(payload, deadline).await
+        self.inner.propose_with_retry(&mut CommandBytes::new(payload), deadline).await
     }
 
     /// Asks the machine.
