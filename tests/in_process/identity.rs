@@ -118,13 +118,19 @@ async fn rule_14_bug_52_a_wiped_disk_under_an_old_name_is_refused_with_the_remed
     })
     .await
     .context("the leader writes incarnations into the membership")?;
+    let known = cluster.node(2).identity().incarnation.to_string();
     cluster.stop(2).await;
     std::fs::remove_dir_all(cluster.data(2))?;
     let wiped = cluster.start_node(2).await?;
+    let offered = wiped.identity().incarnation.to_string();
     let failure = ended(&wiped).await?;
     assert!(matches!(failure, NodeFailure::Replaced { .. }), "{failure}");
     let said = failure.to_string();
     assert!(said.contains("put the old one back") && said.contains("cannot replace a member"), "{said}");
+    // Who reads it could claim to be the incarnation that is known.
+    assert!(said.contains(&offered) && !said.contains(&known), "offered {offered}, known {known}: {said}");
+    // It is ending by itself: until it has, a group may still be opened.
+    wiped.stop().await;
     let refused = wiped.group("counter", Counter::default()).await.expect_err("it has ended");
     assert!(refused.to_string().contains(&said), "the reason, and not only that it ended: {refused}");
     assert_eq!(counts[0].propose(Add(1)).await?, 2, "the others go on");

@@ -243,3 +243,52 @@ async fn connect(context: &Context, target: &Target) -> Result<(Stream, Admitted
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::Peers;
+    use crate::identity::{Identity, PeerInfo, PeerKind};
+    use crate::lock::Lock;
+
+    /// A connection that the link has just made.
+    fn up(context: &Context) -> LinkUp {
+        let info = PeerInfo {
+            node: "node1".into(),
+            kind: PeerKind::Peer,
+            incarnation: 2,
+            boot: 1,
+            cluster: [7; 32],
+            api_address: String::new(),
+            address: "127.0.0.1:1".into(),
+            message_bytes_max: 1 << 20,
+        };
+        let connection = Connection::new(info, context.options.clone(), context.peer.counters.clone());
+        context.peer.connection_up(&connection);
+        let (since, told) = (Instant::now(), AtomicBool::new(true));
+        LinkUp { context: context.clone(), connection, since, told }
+    }
+
+    /// It was told as the end of the link: its leader took a peer for gone to which there was a link.
+    #[tokio::test]
+    async fn the_end_of_an_older_connection_is_not_the_end_of_the_link() {
+        let options = Arc::new(BridgeOptions::new("link", Identity::peer([7; 32], "node0", 1, 1)));
+        let peer = Peers::default().get_or_insert("node1");
+        let handshake = Arc::new(Handshake::new(options.clone()));
+        let context = Context { peer, options, handshake, observers: Arc::default() };
+        let downs = Arc::new(Lock::new(0));
+        let heard = downs.clone();
+        context.observers.subscribe(Arc::new(move |event| {
+            assert!(matches!(event.change, LinkChange::Down { .. }), "{event:?}");
+            *heard.lock() += 1;
+        }));
+        let (older, newer) = (up(&context), up(&context));
+        drop(older);
+        assert_eq!(*downs.lock(), 0);
+        let current = context.peer.current().expect("the link is up");
+        assert!(Arc::ptr_eq(&current, &newer.connection));
+        drop(newer);
+        assert_eq!(*downs.lock(), 1);
+        assert!(context.peer.current().is_none());
+    }
+}

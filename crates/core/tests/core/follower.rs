@@ -319,3 +319,33 @@ fn entries_that_do_not_fit_are_refused_each_time_and_said_once() {
     assert_eq!(refusals(&append(torn, "x")), (1, 0), "it is known");
     assert_eq!(refusals(&append(last, "x")), (0, 0), "what fits is taken");
 }
+
+/// The same path for what cannot be the leader's log: other bytes under a term that is here, and a membership that no build wrote.
+#[test]
+fn a_log_that_differs_is_refused_each_time_and_said_once() {
+    let first = entry(Position::ORIGIN, "a").position();
+    let last = entry(first, "b").position();
+    let payload = Bytes::from("no membership");
+    let leaf = Hash::of(&payload);
+    let unread = Entry::follow(last, TERM, 5, EntryKind::Membership, payload, leaf);
+    for (prev, entries, at) in [(first, vec![entry(first, "c")], Index(2)), (last, vec![unread], Index(3))] {
+        let mut follower = follower();
+        let append = AppendEntries {
+            session: ReplicationSession(1),
+            prev: prev.log_id(),
+            entries,
+            commit: Index(1),
+            round: Round::ZERO,
+            sent_at: Time(1),
+        };
+        for notices in [1, 0] {
+            let asked = message(1, TERM, Body::AppendEntries(append.clone()));
+            let effects = follower.step(Time(1), FollowerEvent::Role(asked));
+            let diverged = Effect::Notice(Notice::Diverged { from: node(1), at });
+            assert_eq!(effects.iter().filter(|effect| **effect == diverged).count(), notices, "{effects:?}");
+            let [Body::AppendReply(reply)] = said(&effects)[..] else { panic!("one answer: {effects:?}") };
+            assert_eq!(reply.result, AppendResult::Refused { at });
+            assert_eq!(follower.state().tail().last(), last, "nothing is cut or written");
+        }
+    }
+}

@@ -1,7 +1,10 @@
-//! A leader that is its group's only voter, and whose disk stalls: it has no peer to give leadership to, and waits without
-//! spinning. Found by seeds 12 and 21 of the runtime simulation: its deadline stayed in the past, so its timer fired again at
+//! A leader that is its group's only voter: it has no peer to give leadership to. Asked to, it refuses at once; where its disk
+//! stalls, it waits without spinning. The latter was found by seeds 12 and 21 of the runtime simulation: its deadline stayed in the past, so its timer fired again at
 //! once for as long as the disk stalled, and nothing else on the node's thread ran.
 
+use quorate_core::{Effect, Leader, LeaderEvent, RoleEvent, Sequence, Time, TransferRefusal};
+
+use crate::alone::{alone, node};
 use crate::script::{Lab, Link};
 
 #[test]
@@ -18,4 +21,17 @@ fn a_leader_alone_with_a_stalled_disk_does_not_spin() {
     lab.persist(0);
     lab.settle();
     assert!(lab.leads(0) && lab.commit(0) == lab.last(0));
+}
+
+/// It waited for five seconds, and the outcome was *unknown*.
+#[test]
+fn a_transfer_of_a_lone_voter_is_refused_at_once() {
+    let mut leader = Leader::start(alone(), Time(0), 1_000).0;
+    leader.step(Time(1), LeaderEvent::Role(RoleEvent::Persisted(Sequence(1))));
+    let me = TransferRefusal::NotVoter { node: node(0) };
+    for (to, why) in [(None, TransferRefusal::NoTarget), (Some(node(0)), me)] {
+        let effects = leader.step(Time(2), LeaderEvent::Transfer { to });
+        assert_eq!(effects, [Effect::TransferRefused(why)]);
+        assert_eq!(leader.transferring_to(), None, "it takes commands");
+    }
 }

@@ -18,4 +18,5 @@ mod replicator_patience;
 mod rules;
 mod script;
 mod simulation;
+mod traffic;
 mod world;

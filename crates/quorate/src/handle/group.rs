@@ -10,9 +10,14 @@ use quorate_core::NodeId;
 use tokio::time::Instant;
 
 use crate::attempt::encode_command;
+<<<<<<< HEAD
 use crate::error::{ProposeError, QueryError, SnapshotFailed, TransferError};
 use crate::handle::retry::HandleInner;
 use crate::handle::snapshot::snapshot;
+=======
+use crate::error::{ProposeError, QueryError, TransferError};
+use crate::handle::retry::{CommandBytes, HandleInner};
+>>>>>>> main
 use crate::handle::status::{GroupStatus, status};
 use crate::handle::transfer::transfer;
 use crate::machine::{CommandKey, StateMachine};
@@ -158,7 +163,7 @@ impl<M: StateMachine> GroupHandle<M> {
     ) -> Result<Applied<M::Reply>, ProposeError> {
         let payload = encode_command(&command, key, self.inner.command_bytes_max)?;
         drop(command);
-        self.inner.propose_with_retry(payload, deadline).await
+        self.inner.propose_with_retry(&mut CommandBytes::new(payload), deadline).await
     }
 
     /// Asks the machine.

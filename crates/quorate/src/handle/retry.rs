@@ -41,6 +41,23 @@ pub(crate) struct HandleInner {
     pub(crate) keep_alive: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
+/// A command on its way to the leader. It is hashed where it enters a log: that would be for nothing where it is forwarded.
+pub(crate) struct CommandBytes {
+    payload: Bytes,
+    hashed: Option<Proposal>,
+}
+
+impl CommandBytes {
+    pub(crate) fn new(payload: Bytes) -> Self {
+        Self { payload, hashed: None }
+    }
+
+    /// Hashes it, the first time.
+    fn proposal(&mut self) -> Proposal {
+        self.hashed.get_or_insert_with(|| Proposal::new(self.payload.clone())).clone()
+    }
+}
+
 type Wait<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
 impl HandleInner {
@@ -51,22 +68,17 @@ impl HandleInner {
     /// Sends a command to the leader and waits for the reply; tries again while it is refused for a reason that may pass.
     pub(crate) async fn propose_with_retry<R: DeserializeOwned + Send + 'static>(
         &self,
-        payload: Bytes,
+        command: &mut CommandBytes,
         deadline: Instant,
     ) -> Result<Applied<R>, ProposeError> {
         let started = Instant::now();
-        // It hashes the command, which is for nothing where it is forwarded.
-        let mut proposal = None;
         let (mut routes, mut attempts) = (self.route.clone(), 0);
         loop {
             let route = open_route(&mut routes)?;
             let attempt = match &route.leader {
-                LeaderRoute::Here(_) => {
-                    let proposal = proposal.get_or_insert_with(|| Proposal::new(payload.clone()));
-                    self.propose_here(&route, proposal.clone(), deadline).await
-                }
+                LeaderRoute::Here(_) => self.propose_here(&route, command.proposal(), deadline).await,
                 LeaderRoute::There(leader) => {
-                    let replied = self.propose_there(leader, payload.clone(), deadline).await;
+                    let replied = self.propose_there(leader, command.payload.clone(), deadline).await;
                     replied.and_then(EncodedReply::decode)
                 }
                 LeaderRoute::Unknown => Err(ProposeError::not_ready(NotReadyReason::NoLeader)),
@@ -242,6 +254,7 @@ async fn wait_for_change(routes: &mut RouteReceiver, deadline: Instant, attempts
 
 #[cfg(test)]
 mod tests {
+    use quorate_bridge::{Bridge, BridgeOptions, Identity};
     use ractor::{Actor, ActorProcessingErr, ActorRef};
 
     use crate::messages::role::LeaderMessage;
@@ -297,17 +310,42 @@ mod tests {
         let routes = RouteSender::new();
         let handle = handle(&routes);
         let deadline = || Instant::now() + Duration::from_secs(1);
-        let refused = handle.propose_with_retry::<()>(Bytes::new(), deadline()).await;
+        let empty = || CommandBytes::new(Bytes::new());
+        let refused = handle.propose_with_retry::<()>(&mut empty(), deadline()).await;
         assert_eq!(refused.err(), Some(ProposeError::NoLeader { waited_ms: 1_000 }));
 
         let (leader, ended) = Actor::spawn(None, Silent, ()).await.expect("it has no name");
         let halted = Some(Arc::from("upgrade this node"));
         routes.send_replace(Route { leader: LeaderRoute::Here(leader.clone()), halted, ..Route::empty() });
-        let refused = handle.propose_with_retry::<()>(Bytes::new(), deadline()).await;
+        let refused = handle.propose_with_retry::<()>(&mut empty(), deadline()).await;
         assert_eq!(refused.err(), Some(ProposeError::not_ready(NotReadyReason::MachineRestarting)));
         let refused = handle.query_with_retry::<(), ()>((), Consistency::Linearizable, deadline()).await;
         assert_eq!(refused.err(), Some(QueryError::not_ready("upgrade this node")));
         leader.stop(None);
         ended.await.expect("it ends");
+    }
+
+    /// Each was hashed where it entered, and again where the leader is.
+    #[tokio::test(start_paused = true)]
+    async fn a_command_is_hashed_where_its_leader_is_and_not_where_it_is_forwarded() {
+        let routes = RouteSender::new();
+        let handle = handle(&routes);
+        let deadline = || Instant::now() + Duration::from_secs(1);
+        let mut command = CommandBytes::new(Bytes::from_static(b"x"));
+        let bridge = Bridge::start(BridgeOptions::new("retry", Identity::client()), None).await;
+        let bridge = bridge.expect("it starts");
+        let there = LeaderRoute::There(bridge.remote("node1", "group").expect("legal names"));
+        routes.send_replace(Route { leader: there, ..Route::empty() });
+        let refused = handle.propose_with_retry::<()>(&mut command, deadline()).await.err();
+        assert!(matches!(refused, Some(ProposeError::LeaderUnreachable { .. })), "{refused:?}");
+        assert!(command.hashed.is_none(), "it was forwarded, again and again");
+
+        let (leader, ended) = Actor::spawn(None, Silent, ()).await.expect("it has no name");
+        routes.send_replace(Route { leader: LeaderRoute::Here(leader.clone()), ..Route::empty() });
+        let _refused = handle.propose_with_retry::<()>(&mut command, deadline()).await;
+        assert_eq!(command.hashed, Some(Proposal::new(Bytes::from_static(b"x"))), "it led here");
+        leader.stop(None);
+        ended.await.expect("it ends");
+        bridge.stop().await;
     }
 }

@@ -115,7 +115,9 @@ fn choose(node: &NodeId, given: &Given, known: &Founded, directory: Hash) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_core::Membership;
+    use crate::log_lines::lines_of;
+    use quorate_core::{Entry, EntryKind, GroupId, HardRecord, Membership, Position, Term};
+    use quorate_store::{GroupWrite, SimDisk, StoreOptions};
 
     fn members(list: &str) -> Members {
         let entry = |text: &str| {
@@ -183,6 +185,41 @@ mod tests {
         for given in [("a=h:1,b=h:3", true, "t"), ("a=h:1", false, "")] {
             let refused = chosen(None, false, given).expect_err("another list");
             assert!(refused.contains("founded with"), "{refused}");
+        }
+    }
+
+    /// The data directory of node a, with an entry since it was founded with this list and the token `t`.
+    fn store(list: &str) -> Store {
+        let (founding, node) = (members(list), NodeId::new("a").expect("a name"));
+        let options = StoreOptions::new(node, Some(cluster_id(&founding, "t")), 9);
+        let (mut store, _) = Store::open(Box::new(SimDisk::new()), options).expect("an empty disk opens");
+        store.open_group("g", &Membership::of_voters(founding, 7)).expect("a healthy disk writes");
+        let payload = Vec::new().into();
+        let entry =
+            Entry::follow(Position::ORIGIN, Term::ZERO, 5, EntryKind::Command, payload, Hash::of(&[]));
+        let (group, hard_state) = (GroupId::of_name("g"), HardRecord::default());
+        let write = GroupWrite { group, hard_state, truncate_from: None, entries: vec![entry] };
+        store.write(vec![write]).expect("a healthy disk writes");
+        store
+    }
+
+    /// It was used without a word, or the members' own was.
+    #[test]
+    fn a_list_or_token_that_differs_is_one_warning_that_shows_what_is_used() {
+        let has = "a=h:1,b=h:2";
+        for (list, token, words) in [
+            (has, "t", None),
+            ("a=h:1,b=h:3", "t", Some(["given=\"a=h:1,b=h:3\"", "members=\"a=h:1,b=h:2\""])),
+            (has, "u", Some(["token given", "members=\"a=h:1,b=h:2\""])),
+        ] {
+            let given = Given { members: members(list), is_list: true, token: token.into(), fingerprint: 7 };
+            let node = NodeId::new("a").expect("a name");
+            let (cluster, lines) = lines_of(|| settle(&mut store(has), &node, &given));
+            assert_eq!(cluster.expect("it starts").members, members(has));
+            let warnings: Vec<_> = lines.iter().filter(|line| line.starts_with("WARN ")).collect();
+            assert_eq!(warnings.len(), usize::from(words.is_some()), "{lines:#?}");
+            let shown = |word: &&str| warnings[0].contains(*word);
+            assert!(words.iter().flatten().all(shown), "{warnings:#?}");
         }
     }
 }

@@ -127,6 +127,10 @@ fn causes(error: &ServeError) -> impl Iterator<Item = &(dyn std::error::Error + 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use quorate::store::{Lacking, StoreError, StoreFatal};
+
     use super::*;
 
     /// Who owns the directory was the advice for everything.
@@ -157,6 +161,28 @@ mod tests {
         assert_eq!(ended(Ended::Stopped), Ok(()));
         for other in [Ended::Unasked, Ended::Forced] {
             assert_ne!(ended(other.clone()).expect_err("a failure").exit, Exit::Ok, "{other:?}");
+        }
+    }
+
+    /// It ended with 1, and said that an earlier write had failed.
+    #[test]
+    fn what_is_used_up_is_named_where_a_node_ends_for_it() {
+        for (what, name) in [
+            (Lacking::Bytes, "no space left"),
+            (Lacking::Inodes, "no inode left"),
+            (Lacking::Quota, "no quota left"),
+            (Lacking::FileSize, "file sizes left"),
+        ] {
+            let full = || DiskError::Full { place: "data/db".into(), what };
+            let fatal = StoreFatal::Failed(Arc::new(StoreError::Disk(full())));
+            let failure = NodeFailure::Store { kind: fatal.kind(), detail: fatal.to_string() };
+            let running = ended(Ended::Failed(failure)).expect_err("a failure");
+            let starting = ServeError::Start(quorate::StartError::Disk(full()));
+            let starting = not_served(&starting, "localhost", 7_000, 8_000);
+            for failure in [running, starting] {
+                assert_eq!(failure.exit.code(), 9, "{failure}");
+                assert!(failure.message.contains(name), "{failure}");
+            }
         }
     }
 }

@@ -11,6 +11,11 @@ use super::output::{Format, Rows};
 
 pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
     let answer = context.api()?.json(&Request::get("/v1/status"), Effect::Read).await?;
+    context.output.rows(&rows_of(&answer, context.output.format), Some(&answer))
+}
+
+/// A row for each node of the answer.
+fn rows_of(answer: &Value, format: Format) -> Rows {
     let mut rows = answer["nodes"].as_array().cloned().unwrap_or_default();
     for row in rows.iter_mut().filter(|row| row["reachable"] == false) {
         row["role"] = "unreachable".into();
@@ -27,20 +32,20 @@ pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
         "apply_lag",
         "api",
     ];
-    if context.output.format == Format::Table {
+    if format == Format::Table {
         rows.iter_mut().for_each(add_disk);
         columns.push("disk");
     } else {
         columns.extend(["disk_free_bytes", "disk_reserve_bytes"]);
     }
     // Last, because a reason is long. A node that answers may have one as well.
-    if context.output.format == Format::Table {
+    if format == Format::Table {
         rows.iter_mut().for_each(add_error);
         if rows.iter().any(|row| row["error"].is_string()) {
             columns.push("error");
         }
     }
-    context.output.rows(&Rows { columns, rows }, Some(&answer))
+    Rows { columns, rows }
 }
 
 /// A replica that has stopped says why elsewhere.
@@ -89,6 +94,21 @@ mod tests {
         assert_eq!(error(json!({"halted": "upgrade it"})), "upgrade it");
         assert_eq!(error(json!({"halted": null, "error": "silent"})), "silent");
         assert_eq!(error(json!({"halted": null})), Value::Null);
+    }
+
+    /// In the table a node that recovers was a follower like any other.
+    #[test]
+    fn a_node_that_recovers_is_seen_in_the_table_and_by_scripts() {
+        let nodes = json!({"nodes": [
+            {"id": "node0", "role": "leader", "standing": "voter", "reachable": true},
+            {"id": "node1", "role": "follower", "standing": "recovering", "reachable": true},
+        ]});
+        for format in [Format::Table, Format::Plain] {
+            let Rows { columns, rows } = rows_of(&nodes, format);
+            assert_eq!(columns[..3], ["id", "role", "standing"], "{format:?}");
+            let standings: Vec<_> = rows.iter().map(|row| row[columns[2]].clone()).collect();
+            assert_eq!(standings, ["voter", "recovering"]);
+        }
     }
 
     fn disk(fields: &Value) -> String {

@@ -193,3 +193,22 @@ impl DiskError {
         Self::Damaged { place: path.display().to_string(), detail: detail.into() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A quota that is used up was an error of the disk like any other.
+    #[test]
+    fn what_the_system_says_is_used_up_is_told_from_a_disk_that_fails() {
+        let said = |kind: io::ErrorKind| DiskError::io("write", Path::new("db"))(kind.into());
+        let used_up = |kind| match said(kind) {
+            DiskError::Full { what, .. } => Some(what),
+            _ => None,
+        };
+        assert_eq!(used_up(io::ErrorKind::QuotaExceeded), Some(Lacking::Quota));
+        assert_eq!(used_up(io::ErrorKind::FileTooLarge), Some(Lacking::FileSize));
+        assert_eq!(used_up(io::ErrorKind::StorageFull), Some(Lacking::Bytes), "this volume has inodes");
+        assert_eq!(used_up(io::ErrorKind::PermissionDenied), None);
+    }
+}

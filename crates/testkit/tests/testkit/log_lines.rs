@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate::machine::{Add, Counter};
-use quorate::store::Crash;
+use quorate::store::{Crash, Rot};
 use quorate::{GroupHandle, ProposeError};
 use quorate_testkit::sim::{Cluster, GROUP, Simulation};
 
@@ -117,4 +117,61 @@ fn a_follower_names_its_leader_when_that_changes() {
         "one follower is left, of node{old}: {changed:#?}"
     );
     assert!(changed[0].contains("term="), "{changed:#?}");
+}
+
+/// It was said at the first start, by the line on the damage; later ones were silent.
+#[test]
+fn a_node_that_recovers_says_so_at_each_start() {
+    let script = async |cluster: Count| {
+        let leader = cluster.wait_for_leader(GROUP, PATIENCE).await;
+        for _ in 0..20 {
+            let _ = cluster.propose(leader, Add(1)).await.expect("all is well");
+        }
+        // The anchor has followed.
+        cluster.pause(PATIENCE).await;
+        for at in 0..3 {
+            cluster.crash(at, Crash::Process).await;
+        }
+        // Without a majority it recovers until the end.
+        let at = (leader + 1) % 3;
+        let batches = cluster.disk(at).crash(Crash::Process).batches();
+        cluster.damage(at, &Rot::Batch { batch: batches - 3 });
+        for start in ["first start", "second start"] {
+            cluster.note(format_args!("{start}"));
+            cluster.restart(at).await;
+            cluster.pause(PATIENCE).await;
+            cluster.note(format_args!("end of the {start}"));
+            cluster.crash(at, Crash::Process).await;
+        }
+        for at in 0..3 {
+            cluster.restart(at).await;
+        }
+        cluster.wait_for_leader(GROUP, PATIENCE).await;
+    };
+    let report =
+        Simulation::new(14).limit(Duration::from_secs(300)).keep_trace().run(Counter::default, script);
+    for start in ["first start", "second start"] {
+        let said = between(&report.trace, start, &format!("end of the {start}"), "recovering: no vote");
+        assert_eq!(said.len(), 1, "{start}: {said:#?}");
+    }
+}
+
+/// It started, and no line said why it took no writes.
+#[test]
+fn a_start_below_the_reserve_is_a_warning_with_what_is_missing() {
+    let script = async |cluster: Count| {
+        let leader = cluster.wait_for_leader(GROUP, PATIENCE).await;
+        let _ = cluster.propose(leader, Add(1)).await.expect("all is well");
+        let at = (leader + 1) % 3;
+        cluster.crash(at, Crash::Process).await;
+        cluster.disk(at).set_free_files(12);
+        cluster.note(format_args!("it starts"));
+        cluster.restart(at).await;
+        cluster.pause(PATIENCE).await;
+        cluster.note(format_args!("long after"));
+    };
+    let report =
+        Simulation::new(15).limit(Duration::from_secs(300)).keep_trace().run(Counter::default, script);
+    let said = between(&report.trace, "it starts", "long after", "disk below its reserve");
+    assert!(said.len() == 1 && said[0].contains("free=\"12 inodes\""), "{said:#?}");
 }
