@@ -10,6 +10,7 @@ use ractor::ActorRef;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::config::NodeConfig;
 use crate::host::workers::Workers;
 use crate::messages::store::StoreMessage;
 use crate::protocol::{GroupProtocol, exposed_name};
@@ -57,6 +58,19 @@ pub(crate) struct SnapshotContext {
     pub(crate) every_entries: u64,
     /// What a fetch may take of the link.
     pub(crate) bytes_per_s_max: u64,
+}
+
+impl SnapshotContext {
+    pub(crate) fn new(disk: &StoreHandle, workers: Workers, config: &NodeConfig) -> Self {
+        Self {
+            files: Snapshots::new(disk.snapshots()),
+            workers,
+            gauge: SnapshotGauge::default(),
+            every_bytes: config.snapshot_log_bytes,
+            every_entries: config.snapshot_log_entries,
+            bytes_per_s_max: config.snapshot_fetch_bytes_per_s,
+        }
+    }
 }
 
 impl GroupContext {

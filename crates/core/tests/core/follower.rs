@@ -333,10 +333,11 @@ fn a_log_that_differs_is_refused_each_time_and_said_once() {
         let append = AppendEntries {
             session: ReplicationSession(1),
             prev: prev.log_id(),
-            entries,
+            entries: entries.into(),
             commit: Index(1),
             round: Round::ZERO,
             sent_at: Time(1),
+            snapshot: None,
         };
         for notices in [1, 0] {
             let asked = message(1, TERM, Body::AppendEntries(append.clone()));

@@ -10,14 +10,9 @@ use quorate_core::NodeId;
 use tokio::time::Instant;
 
 use crate::attempt::encode_command;
-<<<<<<< HEAD
 use crate::error::{ProposeError, QueryError, SnapshotFailed, TransferError};
-use crate::handle::retry::HandleInner;
-use crate::handle::snapshot::snapshot;
-=======
-use crate::error::{ProposeError, QueryError, TransferError};
 use crate::handle::retry::{CommandBytes, HandleInner};
->>>>>>> main
+use crate::handle::snapshot::snapshot;
 use crate::handle::status::{GroupStatus, status};
 use crate::handle::transfer::transfer;
 use crate::machine::{CommandKey, StateMachine};

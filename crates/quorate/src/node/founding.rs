@@ -198,7 +198,7 @@ mod tests {
         let entry =
             Entry::follow(Position::ORIGIN, Term::ZERO, 5, EntryKind::Command, payload, Hash::of(&[]));
         let (group, hard_state) = (GroupId::of_name("g"), HardRecord::default());
-        let write = GroupWrite { group, hard_state, truncate_from: None, entries: vec![entry] };
+        let write = GroupWrite { group, hard_state, truncate_from: None, entries: vec![entry].into() };
         store.write(vec![write]).expect("a healthy disk writes");
         store
     }

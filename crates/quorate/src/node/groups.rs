@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use quorate_core::GroupId;
-use quorate_store::{GroupError as StoreGroupError, Snapshots, StoreRequest};
+use quorate_store::{GroupError as StoreGroupError, StoreRequest};
 use ractor::ActorRef;
 
 use crate::context::{GroupContext, SnapshotContext};
@@ -17,7 +17,6 @@ use crate::node::actor::NodeState;
 use crate::protocol::exposed_name;
 use crate::recovering::RecoveringPeers;
 use crate::route_watch::RouteSender;
-use crate::snapshotter::gauge::SnapshotGauge;
 
 impl NodeState {
     pub(super) fn open_group(&mut self, me: &ActorRef<NodeMessage>, open: OpenGroup) {
@@ -61,14 +60,7 @@ impl NodeState {
         let cx = Arc::new(GroupContext {
             id,
             workers: owner.workers.of_group(&name),
-            snapshot: SnapshotContext {
-                files: Snapshots::new(owner.store.snapshots()),
-                workers: owner.snapshot_workers.clone(),
-                gauge: SnapshotGauge::default(),
-                every_bytes: owner.config.node.snapshot_log_bytes,
-                every_entries: owner.config.node.snapshot_log_entries,
-                bytes_per_s_max: owner.config.node.snapshot_fetch_bytes_per_s,
-            },
+            snapshot: SnapshotContext::new(&owner.store, owner.snapshot_workers.clone(), &owner.config.node),
             name,
             node: owner.id.clone(),
             name_prefix: owner.name_prefix.clone(),

@@ -59,10 +59,11 @@ mod tests {
         let body = Body::AppendEntries(AppendEntries {
             session: ReplicationSession(1),
             prev: Position::ORIGIN.log_id(),
-            entries: vec![entry],
+            entries: vec![entry].into(),
             commit: Index::ZERO,
             round: Round::ZERO,
             sent_at: Time(1),
+            snapshot: None,
         });
         let node = |name| NodeId::new(name).expect("a legal name");
         Message { from: node("node0"), to: node("node1"), boot: Boot(1), term: Term(1), body }

@@ -111,7 +111,8 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::context::GroupContext;
+    use crate::config::NodeConfig;
+    use crate::context::{GroupContext, SnapshotContext};
     use crate::error::QueryError;
     use crate::host::workers::Workers;
     use crate::messages::group::GroupMessage;
@@ -178,6 +179,7 @@ mod tests {
         let options = StoreOptions::new(node(), Some(Hash::of(b"cluster")), 9);
         let (store, _) = Store::open(Box::new(SimDisk::new()), options).expect("an empty disk opens");
         let fatal = Arc::new(|fatal| panic!("no disk failed: {fatal:?}"));
+        let disk = StoreThread::inline(store, Duration::from_secs(1), fatal);
         GroupContext {
             id: GroupId::of_name("g"),
             name: "g".to_owned(),
@@ -186,7 +188,8 @@ mod tests {
             clock: Clock::start(None),
             core: Config::default(),
             store: watch::channel(None).1,
-            disk: StoreThread::inline(store, Duration::from_secs(1), fatal),
+            snapshot: SnapshotContext::new(&disk, Workers::Caller, &NodeConfig::default()),
+            disk,
             workers: Workers::Caller,
             bridge: None,
             replay: Arc::default(),
