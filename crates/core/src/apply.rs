@@ -43,7 +43,7 @@ pub(crate) struct ApplyCursor {
     waits_since: Option<Time>,
     /// The machine has faulted and stays down.
     is_down: bool,
-    /// The log no longer has what the machine lacks: it is handed nothing until it is made anew.
+    /// The log no longer has what the machine lacks: it is handed nothing until it is made again.
     awaits: Option<Awaits>,
     window_entries_max: u64,
     window_bytes_max: usize,

@@ -113,7 +113,7 @@ impl Route {
         }
     }
 
-    /// Tells the snapshotter. While it is being restarted the message is lost: whoever asks it asks again.
+    /// Tells the snapshotter. While it is being restarted the message is lost: who asks it asks again.
     pub(crate) fn tell_snapshotter(&self, message: SnapshotterMessage) {
         if let Some(snapshotter) = &self.snapshotter {
             let _ = snapshotter.cast(message);

@@ -88,7 +88,7 @@ impl GroupState {
         if let Some(applier) = self.applier.take() {
             self.applier_ready = false;
             self.start.cx.replay.applied(self.gauge.applied());
-            self.captured(Err("the state machine is made anew".to_owned()));
+            self.captured(Err("the state machine is made again".to_owned()));
             applier.cell.kill();
             let _ = tokio::time::timeout(JOIN_MAX, applier.join).await;
         }

@@ -155,7 +155,7 @@ impl SnapshotterState {
         spawn(async move {
             match workers.run(job).await {
                 Ok(done) => drop(me.cast(SnapshotterMessage::Done(done))),
-                // The thread has ended with the node, or the job panicked: this actor begins anew.
+                // The thread has ended with the node, or the job panicked: this actor begins again.
                 Err(reason) => me.stop(Some(reason)),
             }
         });

@@ -151,7 +151,7 @@ impl Cluster {
             Reader::Applier if self.nodes[at].applier.life != read.applier_life => {}
             Reader::Applier => {
                 if entries.is_empty() && read.from.0 <= self.nodes[at].disk.compacted {
-                    // The log was replaced, and the machine is made anew.
+                    // The log was replaced, and the machine is made again.
                     return;
                 }
                 assert!(!entries.is_empty(), "committed entries are read only where they are durable");
