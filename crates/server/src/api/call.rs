@@ -121,7 +121,7 @@ impl ReadCall<ListParams> {
         query: DataQuery,
     ) -> Result<(Answered<DataAnswer>, SemaphorePermit<'_>), Problem> {
         let (state, asked) = (&self.call.state, Instant::now());
-        let permit = state.page_permit(self.call.timeout).await?;
+        let permit = state.page_permit(self.consistency, self.call.timeout).await?;
         let left = self.call.timeout.saturating_sub(asked.elapsed());
         Ok((ask(state, query, self.consistency, left).await?, permit))
     }

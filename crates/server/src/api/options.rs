@@ -18,7 +18,8 @@ pub struct ApiOptions {
     pub json_bytes_max: usize,
     /// The bodies of all requests under way together, in bytes.
     pub bodies_bytes_max: usize,
-    /// Pages of keys, counters or the log that are put together at a time; further requests wait, for as long as they may take.
+    /// Pages of keys and counters that are put together at a time; further requests wait, for as long as they may take. As many
+    /// again of stale reads and of the log, which wait for no majority.
     pub pages_max: usize,
     /// The long answers of all requests together that their clients have not taken yet, in bytes.
     pub answers_bytes_max: usize,
