@@ -126,6 +126,7 @@ fn what_is_empty_is_a_mistake_wherever_it_is_given() -> Result<()> {
         ("log", "it is empty"),
         ("log_format", "text"),
         ("data_dir", "it is empty"),
+        ("config", "it is empty"),
     ] {
         let flag = format!("--{}", key.replace('_', "-"));
         let by_flag = check(&[&format!("{flag}=")], None)?;
@@ -147,6 +148,25 @@ fn what_is_empty_is_a_mistake_wherever_it_is_given() -> Result<()> {
     let mut status = command(directory.path(), &["status"]);
     status.env("QUORATE_ENDPOINTS", "");
     ran(status)?.expect(2, "endpoints is \"\" (from variable QUORATE_ENDPOINTS)")
+}
+
+/// It was passed over without a word: a node whose token was such founded a cluster without one.
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_utf_8_is_refused_by_name() -> Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let directory = tempfile::tempdir()?;
+    for (arguments, name) in [
+        (["config", "check"], "QUORATE_CLUSTER_TOKEN"),
+        (["config", "print"], "QUORATE_ID"),
+        (["config", "check"], "QUORATE_RACK"),
+        (["kv", "list"], "QUORATE_ENDPOINTS"),
+    ] {
+        let mut command = command(directory.path(), &arguments);
+        command.env(name, std::ffi::OsStr::from_bytes(b"no\xffde"));
+        ran(command)?.expect(2, name)?;
+    }
+    Ok(())
 }
 
 /// What Kubernetes sets in every container for the services `quorate` and `quorate-api`.
