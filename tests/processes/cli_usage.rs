@@ -54,6 +54,10 @@ fn a_wrong_cluster_list_says_what_contradicts_what() -> Result<()> {
     hidden.expect(0, "warning: node0=node0.invalid:7000 is listed, but host is \"localhost\": only this machine can connect")?;
     check(&["--host", "0.0.0.0"])?.expect(0, "node0")?;
     check(&["--api-port", "7000"])?.expect(2, "two different ports")?;
+    check(&["--id", "node1", "--api-port", "7002"])?.expect(
+        0,
+        "warning: the API is to listen at port 7002, where peers connect to node2=localhost:7002",
+    )?;
     check(&["--api-port", "70000"])?.expect(2, "api_port is \"70000\" (from flag --api-port)")?;
     check(&["--set", "proposal_max=3"])?.expect(2, "did you mean proposals_max?")?;
     quorate(&["config", "check", "--cluster", "localhost"])?.expect(2, "not host:port")?;
