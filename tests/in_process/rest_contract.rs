@@ -386,6 +386,13 @@ async fn bodies_and_values_have_limits() -> Result<()> {
     let value = "v".repeat((1 << 20) + 1);
     let set = servers.command(0, &json!({"operation": "set", "key": "k", "value": value})).await?;
     assert_eq!(set.problem(), too_large);
+    // Each fits alone. The remedy is another one than for a single value.
+    let half = "v".repeat(600_000);
+    let cas = json!({"operation": "cas", "key": "k", "expected": half, "value": half});
+    let both = servers.command(0, &cas).await?;
+    assert_eq!(both.problem(), too_large);
+    let detail = both.json()["detail"].as_str().unwrap_or_default().to_owned();
+    assert!(detail.contains("together") && detail.contains("If-Match"), "{detail}");
     let huge = "x".repeat(9 << 20);
     let answer = Answer::of(servers.request(0, Method::POST, "/command").body(huge)).await?;
     assert_eq!(answer.problem(), too_large);

@@ -89,6 +89,11 @@ async fn what_is_no_http_is_told_so_in_a_problem() -> Result<()> {
     // A client of HTTP/2 was disconnected without an answer.
     let answer = sent(&servers, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
     assert_eq!(problem_of(&answer), refused(400, "bad_request"));
+    // It was stored as it came, and read back encoded.
+    let encoded = "PUT /v1/kv/k HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: gzip, chunked\r\n\r\n\
+                   1\r\nv\r\n0\r\n\r\n";
+    let answer = sent(&servers, encoded.as_bytes()).await?;
+    assert_eq!(problem_of(&answer), refused(415, "unsupported_encoding"));
     assert_eq!(servers.get(0, "/v1/kv/k").await?.problem().1, "not_found");
     servers.stop_all().await
 }

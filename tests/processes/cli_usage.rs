@@ -54,6 +54,10 @@ fn a_wrong_cluster_list_says_what_contradicts_what() -> Result<()> {
     hidden.expect(0, "warning: node0=node0.invalid:7000 is listed, but host is \"localhost\": only this machine can connect")?;
     check(&["--host", "0.0.0.0"])?.expect(0, "node0")?;
     check(&["--api-port", "7000"])?.expect(2, "two different ports")?;
+    check(&["--id", "node1", "--api-port", "7002"])?.expect(
+        0,
+        "warning: the API is to listen at port 7002, where peers connect to node2=localhost:7002",
+    )?;
     check(&["--api-port", "70000"])?.expect(2, "api_port is \"70000\" (from flag --api-port)")?;
     check(&["--set", "proposal_max=3"])?.expect(2, "did you mean proposals_max?")?;
     quorate(&["config", "check", "--cluster", "localhost"])?.expect(2, "not host:port")?;
@@ -126,6 +130,7 @@ fn what_is_empty_is_a_mistake_wherever_it_is_given() -> Result<()> {
         ("log", "it is empty"),
         ("log_format", "text"),
         ("data_dir", "it is empty"),
+        ("config", "it is empty"),
     ] {
         let flag = format!("--{}", key.replace('_', "-"));
         let by_flag = check(&[&format!("{flag}=")], None)?;
@@ -147,6 +152,25 @@ fn what_is_empty_is_a_mistake_wherever_it_is_given() -> Result<()> {
     let mut status = command(directory.path(), &["status"]);
     status.env("QUORATE_ENDPOINTS", "");
     ran(status)?.expect(2, "endpoints is \"\" (from variable QUORATE_ENDPOINTS)")
+}
+
+/// It was passed over without a word: a node whose token was such founded a cluster without one.
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_utf_8_is_refused_by_name() -> Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let directory = tempfile::tempdir()?;
+    for (arguments, name) in [
+        (["config", "check"], "QUORATE_CLUSTER_TOKEN"),
+        (["config", "print"], "QUORATE_ID"),
+        (["config", "check"], "QUORATE_RACK"),
+        (["kv", "list"], "QUORATE_ENDPOINTS"),
+    ] {
+        let mut command = command(directory.path(), &arguments);
+        command.env(name, std::ffi::OsStr::from_bytes(b"no\xffde"));
+        ran(command)?.expect(2, name)?;
+    }
+    Ok(())
 }
 
 /// What Kubernetes sets in every container for the services `quorate` and `quorate-api`.

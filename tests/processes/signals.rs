@@ -24,7 +24,7 @@ const SERVE: [&str; 7] = ["serve", "--port", "0", "--api-port", "0", "--data-dir
 async fn sigterm_and_sighup_end_in_order() -> Result<()> {
     let _turn = turn::shared();
     ends_in_order("-TERM").await.context("SIGTERM")?;
-    if ignores_hangups()? {
+    if ignores_hangups("self")? {
         // As the test below shows of a node: it stays ignored.
         skipped("SIGHUP is ignored where the tests were started, by nohup for example");
         return Ok(());
@@ -32,10 +32,10 @@ async fn sigterm_and_sighup_end_in_order() -> Result<()> {
     ends_in_order("-HUP").await.context("SIGHUP")
 }
 
-/// Whether this process was started with SIGHUP, the first of all signals, ignored.
+/// Whether a process ignores SIGHUP, the first of all signals.
 #[cfg(unix)]
-fn ignores_hangups() -> Result<bool> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
+fn ignores_hangups(pid: &str) -> Result<bool> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).context("no SigIgn")?;
     Ok(u64::from_str_radix(ignored.trim(), 16)? & 1 == 1)
 }
@@ -93,9 +93,10 @@ fn a_node_under_nohup_stays_and_keeps_its_files_to_itself() -> Result<()> {
     ensure!(line.contains("api") && kill("HUP")?.success(), "{line}");
     let mut found = Vec::new();
     modes(&directory.path().join("data"), &mut found)?;
+    // Had it listened for SIGHUP, that would have ended it in order.
+    ensure!(ignores_hangups(&child.id().to_string())?, "it does not listen for it");
     ensure!(kill("TERM")?.success(), "it is there");
-    // Had it listened for SIGHUP, SIGTERM were the second signal, and the code that of a forced end.
-    ensure!(child.wait()?.code() == Some(0), "it ends in order, by the second signal alone");
+    ensure!(child.wait()?.code() == Some(0), "it ends in order");
     let readable: Vec<_> = found.iter().filter(|(_, mode)| mode & 0o077 != 0).collect();
     ensure!(found.len() > 5 && readable.is_empty(), "others may read {readable:?}");
     Ok(())
@@ -128,10 +129,15 @@ impl Starting {
         Ok(Self { directory, child, pipe, log })
     }
 
-    fn terminate(&self) -> Result<()> {
-        let sent = Command::new("kill").args(["-s", "TERM", &self.child.id().to_string()]).status()?;
+    fn signal(&self, name: &str) -> Result<()> {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status()?;
         ensure!(sent.success(), "it is there");
         Ok(())
+    }
+
+    fn is_stopped(&self) -> Option<()> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        status.contains("State:\tT").then_some(())
     }
 
     /// Waits until it says that it ends.
@@ -159,14 +165,35 @@ impl Starting {
 fn sigterm_during_the_start_ends_it_in_order_and_a_second_one_at_once() -> Result<()> {
     let _turn = turn::shared();
     let mut patient = Starting::start()?;
-    patient.terminate()?;
+    patient.signal("TERM")?;
     patient.hears()?;
     ensure!(patient.go_on()? == Some(0), "it was told to end, and has");
     let mut hasty = Starting::start()?;
-    hasty.terminate()?;
+    hasty.signal("TERM")?;
     hasty.hears()?;
-    hasty.terminate()?;
-    ensure!(hasty.child.wait()?.code() == Some(130), "it does not wait for the start");
+    // One that comes at once is part of the first.
+    let again = || {
+        hasty.signal("TERM").ok();
+        hasty.child.try_wait().transpose()
+    };
+    let (ended, _) = until("it does not wait for the start", PATIENCE, again)?;
+    ensure!(ended?.code() == Some(130), "ended at once, and says so");
+    Ok(())
+}
+
+/// `timeout` signals its child and then the process group. A node that was told so handed nothing over, with the exit code of a failure.
+#[test]
+fn signals_that_come_together_are_one() -> Result<()> {
+    let _turn = turn::shared();
+    let mut node = Starting::start()?;
+    // Both are there when it goes on. Two of one kind could be merged by the system.
+    node.signal("STOP")?;
+    until("it is stopped", PATIENCE, || node.is_stopped())?;
+    for signal in ["TERM", "INT", "CONT"] {
+        node.signal(signal)?;
+    }
+    node.hears()?;
+    ensure!(node.go_on()? == Some(0), "it was told to end, and has in order");
     Ok(())
 }
 

@@ -139,7 +139,7 @@ impl Client {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Ends the connections. Calls under way end with them.
+    /// Ends the connections. Calls under way reach no node then, and end at their deadline.
     pub async fn close(&self) {
         self.inner.bridge.stop().await;
     }

@@ -99,3 +99,13 @@ pub enum StartError {
         source: GroupError,
     },
 }
+
+impl StartError {
+    /// `host:port` at which the node could not listen, if that is why.
+    pub fn not_bound(&self) -> Option<&str> {
+        if let Self::Bridge(quorate_bridge::StartError::Listen { address, .. }) = self {
+            return Some(address);
+        }
+        None
+    }
+}

@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri};
 use quorate::machine::{CommandKey, KvReply};
-use quorate::{Answered, Applied, Consistency};
+use quorate::{Answered, Applied, Consistency, ProposeError};
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
@@ -121,7 +121,7 @@ impl ReadCall<ListParams> {
         query: DataQuery,
     ) -> Result<(Answered<DataAnswer>, SemaphorePermit<'_>), Problem> {
         let (state, asked) = (&self.call.state, Instant::now());
-        let permit = state.page_permit(self.call.timeout).await?;
+        let permit = state.page_permit(self.consistency, self.call.timeout).await?;
         let left = self.call.timeout.saturating_sub(asked.elapsed());
         Ok((ask(state, query, self.consistency, left).await?, permit))
     }
@@ -180,15 +180,31 @@ impl WriteCall {
     pub(crate) async fn propose(&self, command: DataCommand) -> Result<Applied<DataReply>, Problem> {
         let group = self.state.group();
         command.check()?;
+        let is_compared = command.is_compared_with_a_value();
         let applied = match self.key {
             Some(key) => group.propose_once(key, command, self.timeout).await,
             None => group.propose_by(command, self.timeout).await,
         };
         match applied {
             Ok(applied) => Ok(applied),
-            Err(error) => Err(explained(&self.state, Problem::from(error).led_by(self.state.leader())).await),
+            Err(error) => {
+                let problem = match error {
+                    ProposeError::TooLarge { bytes, bytes_max } if is_compared => too_large(bytes, bytes_max),
+                    error => Problem::from(error),
+                };
+                Err(explained(&self.state, problem.led_by(self.state.leader())).await)
+            }
         }
     }
+}
+
+/// Of a compare-and-set, which cannot be split.
+fn too_large(bytes: usize, bytes_max: usize) -> Problem {
+    let detail = format!(
+        "command of {bytes} bytes is too large, the limit is {bytes_max}: the expected and the new value count together; a PUT with \
+         If-Match and the version that a read gives (Quorate-Index) sends the new one alone"
+    );
+    Problem::new(Code::TooLarge, detail)
 }
 
 impl FromRequestParts<AppState> for WriteCall {

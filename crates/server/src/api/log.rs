@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use quorate::machine::{KvCommand, KvExpected};
-use quorate::{EntryKind, LogEntry};
+use quorate::{Consistency, EntryKind, LogEntry};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -107,7 +107,7 @@ pub(crate) async fn log(
     let (last_index, commit_index) = (role.durable.min(role.last), role.commit);
     let limit = limited(params.limit.unwrap_or(LOG_ITEMS), LOG_ITEMS_MAX)?;
     let from = params.from.unwrap_or_else(|| (last_index + 1).saturating_sub(limit)).max(role.first.max(1));
-    let _permit = state.page_permit(state.options().call_timeout).await?;
+    let _permit = state.page_permit(Consistency::Stale, state.options().call_timeout).await?;
     let entries = if from > last_index { Vec::new() } else { state.group().log(from, limit).await? };
     let next = entries.last().map(|entry| entry.index + 1).filter(|next| *next <= last_index);
     let page = LogPage {

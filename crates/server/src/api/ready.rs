@@ -165,7 +165,7 @@ fn room(state: &AppState) -> Check {
     let space = state.node().space();
     let Shortage { free, reserve, again, .. } = space.shortage();
     let passed = !state.node().is_disk_full();
-    let mut detail = format!("{free} of the disk is free, {reserve} must stay free");
+    let mut detail = format!("{free} free on the disk, {reserve} must stay free");
     if !passed {
         write!(detail, "; takes entries again with {again} free").expect("writing to a string does not fail");
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use quorate::{GroupHandle, GroupStatus, Node};
+use quorate::{Consistency, GroupHandle, GroupStatus, Node};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::code::Code;
@@ -36,6 +36,7 @@ struct Shared {
     bodies: Arc<Semaphore>,
     answers: Arc<Semaphore>,
     pages: Semaphore,
+    local_pages: Semaphore,
     /// `host:port` at which clients reach this API.
     address: String,
     draining: AtomicBool,
@@ -69,6 +70,7 @@ impl AppState {
             bodies: Arc::new(Semaphore::new(options.bodies_bytes_max.min(Semaphore::MAX_PERMITS))),
             answers: Arc::new(Semaphore::new(options.answers_bytes_max.min(Semaphore::MAX_PERMITS))),
             pages: Semaphore::new(options.pages_max.min(Semaphore::MAX_PERMITS)),
+            local_pages: Semaphore::new(options.pages_max.min(Semaphore::MAX_PERMITS)),
             node,
             group,
             options,
@@ -114,9 +116,18 @@ impl AppState {
         &self.shared.answers
     }
 
-    /// A permit to put a page together, once one is free. Requests that wait hold no page in memory.
-    pub(crate) async fn page_permit(&self, timeout: Duration) -> Result<SemaphorePermit<'_>, Problem> {
-        let permit = tokio::time::timeout(timeout, self.shared.pages.acquire()).await;
+    /// A permit to put a page together, once one is free. Requests that wait hold no page in memory. Pages of what this node has
+    /// have permits of their own: those of a linearizable read are held without a leader, too, until its deadline.
+    pub(crate) async fn page_permit(
+        &self,
+        consistency: Consistency,
+        timeout: Duration,
+    ) -> Result<SemaphorePermit<'_>, Problem> {
+        let pages = match consistency {
+            Consistency::Linearizable => &self.shared.pages,
+            Consistency::Stale => &self.shared.local_pages,
+        };
+        let permit = tokio::time::timeout(timeout, pages.acquire()).await;
         let full = |_| Problem::new(Code::Busy, "too many pages are being put together on this node");
         Ok(permit.map_err(full)?.expect("the semaphore is never closed"))
     }

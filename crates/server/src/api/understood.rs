@@ -1,7 +1,7 @@
 //! Headers that change what a request asks for, on calls that do not understand them: they are refused, because a client takes
 //! what it is not refused for done.
 //!
-//! - `Content-Encoding`: the value that is stored would be another one than the client reads back.
+//! - `Content-Encoding`, and any `Transfer-Encoding` but `chunked`: the value that is stored would be another one than the client reads back.
 //! - Conditions: a write would happen although its condition does not hold. `conditions` understands some, on keys.
 //! - `Content-Range`: a part would replace the whole. `Expect`: nothing but `100-continue` is known.
 //! - `Idempotency-Key` on a change that is no command: a retry would change something once more.
@@ -67,6 +67,13 @@ fn check_all(headers: &HeaderMap) -> Result<(), Problem> {
         let detail = format!(
             "Content-Encoding {encoding:?} is not understood; send the body as it is, without the header"
         );
+        return Err(Problem::new(Code::UnsupportedEncoding, detail));
+    }
+    let transfers = headers.get_all(header::TRANSFER_ENCODING);
+    if let Some(encoding) = transfers.iter().find(|value| !value.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        let detail =
+            format!("Transfer-Encoding {encoding:?} is not understood; send the body as it is, or chunked");
         return Err(Problem::new(Code::UnsupportedEncoding, detail));
     }
     refuse(

@@ -111,7 +111,7 @@ pub(crate) enum Kv {
     Delete {
         /// The key
         key: String,
-        /// Do not ask
+        /// Do not ask; only a person at a terminal is asked
         #[arg(short, long)]
         yes: bool,
     },
@@ -237,7 +237,7 @@ pub(crate) enum Counter {
     Delete {
         /// Its name
         name: String,
-        /// Do not ask
+        /// Do not ask; only a person at a terminal is asked
         #[arg(short, long)]
         yes: bool,
     },
@@ -349,7 +349,7 @@ pub(crate) enum Via {
 /// About settings.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
-    /// Say whether `serve` could start with them
+    /// Say whether they go together; ports and the data directory are not looked at
     Check,
     /// Print every setting, its value, and where it comes from
     Print,

@@ -114,7 +114,10 @@ async fn cas(
     if let Some(encoding) = encoding {
         body["encoding"] = encoding.into();
     }
-    let answer = context.api()?.json(&Request::post("/command", &body), Effect::Write).await?;
+    let mut answer = context.api()?.json(&Request::post("/command", &body), Effect::Write).await?;
+    if context.output.format == Format::Table {
+        shorten_value(&mut answer);
+    }
     let printed = context.output.record(vec!["swapped", "value", "index", "term"], &answer);
     let own = match answer["swapped"].as_bool() {
         Some(true) => return took_effect("the write", printed),
@@ -162,6 +165,9 @@ fn shorten_value(item: &mut Value) {
         format!("{begin}... ({} bytes)", text.len())
     };
     item["value"] = shortened.into();
+    if let Some(fields) = item.as_object_mut() {
+        fields.remove("encoding");
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `quorate log`: the log of a node that is not running. A running node's directory is refused as in use.
 
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -43,14 +44,28 @@ fn open(directory: &Path) -> Result<Offline, Failure> {
     if !directory.join("anchor").exists() && !directory.join("db").exists() {
         return Err(nothing());
     }
-    let failed = |error: &OpenError| match error {
+    let failed = |error: &OpenError| cannot_open(directory, error);
+    let disk = FjallDisk::lock(directory, FjallOptions::default()).map_err(|error| failed(&error.into()))?;
+    Offline::open(Box::new(disk)).map_err(|error| failed(&error))?.ok_or_else(nothing)
+}
+
+/// The engine opens a database for writing, also to read it: it cuts an unfinished last write off.
+fn cannot_open(directory: &Path, error: &OpenError) -> Failure {
+    let shown = directory.display();
+    match error {
         OpenError::Disk(DiskError::Locked { .. }) => Failure::failed(format!(
             "{shown} is in use by a running node: stop it first, or ask it with `quorate status`"
         )),
+        OpenError::Disk(DiskError::Io { source, .. }) if is_not_writable(source) => Failure::failed(format!(
+            "{error}; a log is read in a directory that can be written, as an unfinished last write is cut off: copy {shown} with all \
+             that is in it (cp -a) to another file system, and name the copy with --data-dir"
+        )),
         other => Failure::failed(other.to_string()),
-    };
-    let disk = FjallDisk::lock(directory, FjallOptions::default()).map_err(|error| failed(&error.into()))?;
-    Offline::open(Box::new(disk)).map_err(|error| failed(&error))?.ok_or_else(nothing)
+    }
+}
+
+fn is_not_writable(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
 }
 
 fn inspect(context: &Context, directory: &Path, group: &str, from: Index, limit: u64) -> Result<(), Failure> {
@@ -183,7 +198,21 @@ fn of_group(group: &OfflineGroup, database_is_whole: bool) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::rfc_3339;
+    use super::*;
+
+    /// ext4 is mounted read-only after an error, and that is when someone wants to verify a log.
+    #[test]
+    fn what_cannot_be_written_is_to_be_copied() {
+        let said = |kind: ErrorKind| {
+            let (action, place) = ("open", "m2/d/lock".to_owned());
+            let error = OpenError::Disk(DiskError::Io { action, place, source: kind.into() });
+            cannot_open(Path::new("m2/d"), &error).message
+        };
+        for kind in [ErrorKind::ReadOnlyFilesystem, ErrorKind::PermissionDenied] {
+            assert!(said(kind).contains("copy m2/d "), "{}", said(kind));
+        }
+        assert!(!said(ErrorKind::Other).contains("copy"));
+    }
 
     #[test]
     fn times_are_written_for_people() {

@@ -58,14 +58,31 @@ pub(crate) fn not_served(error: &ServeError, host: &str, port: u16, api_port: u1
         _ => {}
     }
     if is_address_in_use(error) {
-        let api = matches!(error, ServeError::Api { .. });
-        let (flag, port) = if api { ("--api-port", api_port) } else { ("--port", port) };
-        let at = join(host, port);
-        message = format!(
-            "{message}; another process listens at {at}, perhaps an earlier quorate: end it, or give another {flag}"
-        );
+        message.push_str("; ");
+        message.push_str(&who_listens(error, &join(host, port), &join(host, api_port)));
     }
     Failure::new(exit, message)
+}
+
+/// Who has the address.
+fn who_listens(error: &ServeError, raft: &str, api: &str) -> String {
+    match error {
+        ServeError::Start(error) => in_the_way_of_members(error.not_bound().unwrap_or(raft), api),
+        _ => another_listens(api, "--api-port"),
+    }
+}
+
+/// A node that was founded listens where its members dial, which may be another address than that of its settings.
+fn in_the_way_of_members(at: &str, api: &str) -> String {
+    if at == api {
+        return "the API of this node listens there, and the members dial that port: give another --api-port"
+            .to_owned();
+    }
+    another_listens(at, "--port")
+}
+
+fn another_listens(at: &str, flag: &str) -> String {
+    format!("another process listens at {at}, perhaps an earlier quorate: end it, or give another {flag}")
 }
 
 fn of_disk(error: &DiskError, message: &mut String) -> Exit {
@@ -154,6 +171,18 @@ mod tests {
         assert!(failure.message.contains("a link that leads nowhere, has that name"), "{failure}");
         assert_eq!(directory(ErrorKind::StorageFull).exit, Exit::DiskFull);
         assert!(directory(ErrorKind::PermissionDenied).message.contains("writable"));
+    }
+
+    /// A founded node listens where its members dial: the port of the settings was blamed, at which no one listened.
+    #[test]
+    fn the_address_that_is_in_use_is_blamed() {
+        let taken = || std::io::Error::from(ErrorKind::AddrInUse);
+        let api = ServeError::Api { address: "h:8000".to_owned(), source: taken() };
+        let said = not_served(&api, "h", 7_000, 8_000).message;
+        assert!(said.contains("listens at h:8000") && said.ends_with("--api-port"), "{said}");
+        let other = in_the_way_of_members("h:7100", "h:8000");
+        assert!(other.contains("listens at h:7100") && other.ends_with("--port"), "{other}");
+        assert!(in_the_way_of_members("h:7100", "h:7100").ends_with("give another --api-port"));
     }
 
     #[test]

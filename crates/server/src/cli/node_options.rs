@@ -99,7 +99,17 @@ pub(crate) fn doubts(options: &ServeOptions) -> Vec<String> {
             options.host
         )
     };
-    hidden.map(say).into_iter().collect()
+    let of_another = own.and_then(|own| {
+        let mut others = options.cluster.iter().filter(|entry| entry.id != own.id);
+        others.find(|entry| entry.host.eq_ignore_ascii_case(&own.host) && entry.port == options.api_port)
+    });
+    let taken = |entry: &Listed| {
+        format!(
+            "the API is to listen at port {}, where peers connect to {entry}, on the same host; give another --api-port",
+            entry.port
+        )
+    };
+    hidden.map(say).into_iter().chain(of_another.map(taken)).collect()
 }
 
 /// Where a node keeps its data by default.

@@ -4,7 +4,8 @@
 //! - `json`: one document, indented; field names are those of the REST API.
 //! - `jsonl`: one line of JSON per row.
 //! - `plain`: for scripts: values between tabs, no heading, with `\\`, `\n`, `\t` and `\u{..}` for what would not be one line of
-//!   seen characters; a single value as its bytes, without a newline.
+//!   seen characters; a single value as its bytes, without a newline. A value that is no text is `\base64:` and its base64, as no text
+//!   begins: its backslash would be doubled.
 //!
 //! What was not printed is not what was not done: a command that did its work and cannot print ends with
 //! [`Exit::NotPrinted`], and one that failed ends with its own code. A reader that closes the pipe (`| head`) has what it
@@ -16,6 +17,9 @@ use serde_json::Value;
 use unicode_width::UnicodeWidthStr;
 
 use super::exit::{Exit, Failure};
+
+/// A longer cell of a table is whole, and moves no other line.
+const PADDED_MAX: usize = 60;
 
 /// The formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +83,7 @@ impl Output {
     /// One object: as `table` a line per field, as `plain` the values between tabs.
     pub(crate) fn record(self, columns: Vec<&'static str>, record: &Value) -> Result<(), Failure> {
         if self.format == Format::Table {
-            let shown = columns.iter().map(|column| (*column, cell(&record[*column])));
+            let shown = columns.iter().map(|column| (*column, table_cell(record, column)));
             let shown: Vec<_> = shown.filter(|(_, text)| !text.is_empty()).collect();
             let width = shown.iter().map(|(column, _)| column.len()).max().unwrap_or(0);
             let line = |(column, text): &(&str, String)| format!("{column:width$}  {text}");
@@ -169,13 +173,14 @@ fn table(rows: &Rows) -> String {
         rows.columns.iter().map(|column| column.replace('_', " ").to_uppercase()).collect();
     let lines: Vec<Vec<String>> =
         std::iter::once(heading).chain(rows.rows.iter().map(|row| cells(rows, row))).collect();
-    let widths: Vec<usize> = (0..rows.columns.len())
-        .map(|column| lines.iter().map(|line| line[column].width()).max().unwrap_or(0))
-        .collect();
+    let width =
+        |column: usize| lines.iter().map(|line| line[column].width().min(PADDED_MAX)).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows.columns.len()).map(width).collect();
     let mut text = String::new();
     for line in lines {
         // Not by a width in `format!`: that counts characters, and panics above 65,535.
-        let pad = |(cell, width): (&String, &usize)| cell.clone() + &" ".repeat(width - cell.width());
+        let pad =
+            |(cell, width): (&String, &usize)| cell.clone() + &" ".repeat(width.saturating_sub(cell.width()));
         let padded: Vec<String> = line.iter().zip(&widths).map(pad).collect();
         text.push_str(padded.join("  ").trim_end());
         text.push('\n');
@@ -185,15 +190,28 @@ fn table(rows: &Rows) -> String {
 
 /// As [`cells`], with `\\` for a backslash: what is escaped can be told from what was written so.
 fn plain_cells(rows: &Rows, row: &Value) -> Vec<String> {
-    let whole = |value: &Value| match value {
-        Value::String(text) => cell(&text.replace('\\', "\\\\").into()),
-        other => cell(other),
+    let whole = |column: &&'static str| match (in_base64(row, column), &row[*column]) {
+        (Some(base64), _) => format!("\\base64:{base64}"),
+        (None, Value::String(text)) => cell(&text.replace('\\', "\\\\").into()),
+        (None, other) => cell(other),
     };
-    rows.columns.iter().map(|column| whole(&row[*column])).collect()
+    rows.columns.iter().map(whole).collect()
 }
 
 fn cells(rows: &Rows, row: &Value) -> Vec<String> {
-    rows.columns.iter().map(|column| cell(&row[*column])).collect()
+    rows.columns.iter().map(|column| table_cell(row, column)).collect()
+}
+
+fn table_cell(row: &Value, column: &str) -> String {
+    match in_base64(row, column) {
+        Some(base64) => format!("{base64} (base64)"),
+        None => cell(&row[column]),
+    }
+}
+
+/// A value that is no text, as the API's JSON has it.
+fn in_base64<'a>(row: &'a Value, column: &str) -> Option<&'a str> {
+    row[column].as_str().filter(|_| column == "value" && row["encoding"] == "base64")
 }
 
 /// A value on one line. Any client may have written it, so control characters are escaped.
@@ -291,7 +309,10 @@ mod tests {
         assert_eq!(table(&rows), "KEY   INDEX\n\u{5b57}\u{5b57}  7\ne\u{301}a    8\n");
         let long = "k".repeat(70_000);
         let rows = Rows { columns: vec!["key", "index"], rows: vec![json!({"key": long, "index": 7})] };
-        assert_eq!(table(&rows).len(), 2 * (70_000 + 2) + "INDEX\n7\n".len());
+        assert_eq!(
+            table(&rows),
+            format!("KEY{}  INDEX\n{}  7\n", " ".repeat(PADDED_MAX - 3), "k".repeat(70_000))
+        );
     }
 
     #[test]
@@ -313,6 +334,14 @@ mod tests {
         assert_eq!(plain("a\nb"), "a\\nb");
         assert_eq!(plain("a\\nb"), "a\\\\nb", "as it was written");
         assert_eq!(plain("a\tb"), "a\\tb");
+        let value = |value: Value| {
+            let rows = Rows { columns: vec!["value"], rows: vec![value] };
+            (plain_cells(&rows, &rows.rows[0])[0].clone(), table(&rows))
+        };
+        let (bytes, shown) = value(json!({"value": "//4=", "encoding": "base64"}));
+        assert_eq!((&*bytes, &*shown), ("\\base64://4=", "VALUE\n//4= (base64)\n"));
+        assert_eq!(value(json!({"value": "//4="})).0, "//4=", "the text of these letters");
+        assert_eq!(value(json!({"value": "\\base64://4="})).0, "\\\\base64://4=", "so is this");
     }
 
     #[test]

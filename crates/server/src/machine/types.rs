@@ -1,7 +1,7 @@
 //! Commands, replies, queries and answers of a [`DataMachine`](super::DataMachine). All travel in MessagePack maps with named fields: a
 //! new kind of command is a new variant, and a new field has a default.
 
-use quorate::machine::{KEY_BYTES_MAX, KvAnswer, KvCommand, KvQuery, KvRefusal, KvReply};
+use quorate::machine::{KEY_BYTES_MAX, KvAnswer, KvCommand, KvExpected, KvQuery, KvRefusal, KvReply};
 use serde::{Deserialize, Serialize};
 
 /// The group that the server runs.
@@ -142,6 +142,11 @@ impl DataCommand {
                 | CounterCommand::Delete { name },
             ) => check_name(name),
         }
+    }
+
+    /// Whether the value that is expected is a part of it.
+    pub(crate) fn is_compared_with_a_value(&self) -> bool {
+        matches!(self, Self::Kv(KvCommand::CompareAndSet { expected: KvExpected::Value(_), .. }))
     }
 }
 

@@ -1,5 +1,8 @@
 //! SIGTERM, SIGHUP and Ctrl-C: the first ends in order, a second SIGTERM or Ctrl-C at once.
 //!
+//! One that comes within 200 ms is no second order but part of the first: `timeout` and some supervisors signal their child and then
+//! its process group.
+//!
 //! SIGHUP comes when a terminal goes away, often twice: from the system and from the shell. So a second one means no more than the
 //! first. A node reads no settings again, so there is nothing else that it could mean; where the
 //! process was started with it ignored (`nohup`), it stays ignored.
@@ -7,10 +10,16 @@
 //! They are listened for before the start: a first process of a container (PID 1) is not ended by a signal that it does not listen for.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use quorate::NodeFailure;
 
+use tokio::time::Instant;
+
 use super::error::ServeError;
+
+/// A signal that comes so soon after the first is part of it.
+const SAME_ORDER: Duration = Duration::from_millis(200);
 
 /// How a served node ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +36,7 @@ pub enum Ended {
 
 /// What a signal means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Received {
+enum Received {
     /// To end.
     Order,
     /// The terminal is gone.
@@ -37,8 +46,8 @@ pub(crate) enum Received {
 /// The signals that end a process, received since this was made.
 #[derive(Debug)]
 pub struct Signals {
-    /// One came while the node started.
-    told: bool,
+    /// When the first one came.
+    first: Option<Instant>,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -60,7 +69,7 @@ impl Signals {
         // No one waits for it: that it is handled is enough.
         drop(listen(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
         Ok(Self {
-            told: false,
+            first: None,
             // Before it listens: that would end the ignoring.
             hang_up: (!is_ignored(hang_up.as_raw_value())).then(|| listen(hang_up)).transpose()?,
             terminate: listen(SignalKind::terminate())?,
@@ -72,7 +81,7 @@ impl Signals {
     #[cfg(not(unix))]
     #[expect(clippy::unnecessary_wraps, reason = "it may fail elsewhere")]
     pub fn listen() -> Result<Self, ServeError> {
-        Ok(Self { told: false })
+        Ok(Self { first: None })
     }
 
     /// Waits for a start. A signal meanwhile lets it come to its end, since a disk is not left in the middle of a write without need;
@@ -81,26 +90,32 @@ impl Signals {
         let mut start = pin!(start);
         tokio::select! {
             started = &mut start => return Ok(started),
-            _ = self.next() => {}
+            () = self.first() => {}
         }
-        self.told = true;
         tracing::info!(
             "ending after a signal, once the start is through; a second SIGTERM or Ctrl-C ends at once"
         );
         tokio::select! {
             started = start => Ok(started),
-            () = self.next_order() => Err(Ended::Forced),
+            () = self.second_order() => Err(Ended::Forced),
         }
     }
 
-    /// Waits for the next signal that someone sent: no hang-up.
-    pub(crate) async fn next_order(&mut self) {
-        while self.next().await == Received::HangUp {}
+    async fn first(&mut self) {
+        self.next().await;
+        self.first = Some(Instant::now());
+    }
+
+    /// Waits for a second order: no hang-up, and no part of the first.
+    async fn second_order(&mut self) {
+        while self.next().await == Received::HangUp
+            || self.first.is_some_and(|first| first.elapsed() < SAME_ORDER)
+        {}
     }
 
     /// Waits for the next signal.
     #[cfg(unix)]
-    pub(crate) async fn next(&mut self) -> Received {
+    async fn next(&mut self) -> Received {
         let hang_up = async {
             match &mut self.hang_up {
                 Some(signal) => drop(signal.recv().await),
@@ -116,7 +131,7 @@ impl Signals {
 
     /// Waits for the next signal.
     #[cfg(not(unix))]
-    pub(crate) async fn next(&mut self) -> Received {
+    async fn next(&mut self) -> Received {
         drop(tokio::signal::ctrl_c().await);
         Received::Order
     }
@@ -163,10 +178,10 @@ pub(crate) async fn until_signal(
     shutdown: impl Future<Output = ()>,
     again: impl Future<Output = Ended>,
 ) -> Ended {
-    if !signals.told {
+    if signals.first.is_none() {
         tokio::select! {
             ended = ended => return ended,
-            _ = signals.next() => {}
+            () = signals.first() => {}
         }
         tracing::info!("ending after a signal; a second SIGTERM or Ctrl-C ends at once");
     }
@@ -176,7 +191,7 @@ pub(crate) async fn until_signal(
     };
     tokio::select! {
         ended = in_order => ended,
-        () = signals.next_order() => Ended::Forced,
+        () = signals.second_order() => Ended::Forced,
     }
 }
 

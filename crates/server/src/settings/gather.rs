@@ -12,7 +12,7 @@ use quorate::ConfigError;
 use super::error::SettingError;
 use super::flags::{Given, given};
 use super::table::{SETTINGS, Scope, Setting};
-use super::variables::set_variable;
+use super::variables::{set_variable, unreadable_variable};
 use super::{file, types};
 
 /// Where a value comes from.
@@ -52,8 +52,12 @@ impl Settings {
     /// setting are not looked at: see [`unknown_variables`](super::unknown_variables).
     pub(crate) fn gather(matches: &ArgMatches) -> Result<Self, SettingError> {
         let given = given(matches)?;
+        if let Some(unreadable) = unreadable_variable() {
+            return Err(unreadable);
+        }
         let sources = sources(&given);
-        let path = sources.get_one::<String>("config").map(PathBuf::from);
+        // An empty one is refused below, by its name.
+        let path = sources.get_one::<String>("config").filter(|path| !path.is_empty()).map(PathBuf::from);
         let mut file = path.as_deref().map(file::read).transpose()?.unwrap_or_default();
         let mut values = BTreeMap::new();
         for setting in SETTINGS.iter() {

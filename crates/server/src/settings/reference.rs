@@ -16,7 +16,7 @@ pub(crate) fn config_page() -> String {
          `quorate` is passed over: `QUORATE_*_SERVICE_HOST`, `QUORATE_*_SERVICE_PORT*`, `QUORATE_*_PORT_80_TCP*`, and \
          `QUORATE_*_PORT` where its value is an address as `tcp://10.0.0.1:80`.\n\nWhat is empty is a value, \
          from a flag, a variable and the file alike: `cluster_token` and `allowed_hosts` may be empty, any other setting is \
-         refused then, by its name and source. To leave a setting out, do not set its variable.\n\nA list has commas between its items in a flag \
+         refused then, by its name and source. So is a value that is not UTF-8. To leave a setting out, do not set its variable.\n\nA list has commas between its items in a flag \
          or a variable, and is an array in the file.\n",
     );
     for (title, wanted) in [

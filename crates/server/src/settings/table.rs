@@ -104,7 +104,8 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         endpoints Client List, "http://localhost:8000",
             "REST addresses of the cluster. A read asks the next one when the one before has failed or is slow; a write goes to the first that is reached, and to another only if it was refused."
             [Global: "URL,..." "REST addresses of the cluster, between commas; one that is slow or down does not hold up the others"];
-        output Client OneOf(FORMATS), "table", "How data is printed."
+        output Client OneOf(FORMATS), "table",
+            "How data is printed. In `plain` a value that is no text is `\\base64:` and its base64; in a text a backslash is doubled."
             [Global: "FORMAT" "How data is printed: table, json, jsonl or plain"];
         timeout Client Span { min_ms: 1 }, "5s", "How long a command may take."
             [Global: "TIME" "How long a command may take, as 5s or 300ms"];

@@ -5,6 +5,8 @@
 //! passed over. Where such a name is that of a setting (`QUORATE_PORT`, `QUORATE_API_PORT`), the value tells them apart: the
 //! runtime's is a URL.
 
+use std::ffi::OsString;
+
 use super::error::SettingError;
 use super::nearest;
 use super::table::{SETTINGS, Setting};
@@ -31,6 +33,18 @@ pub(crate) fn unknown_variables() -> Vec<SettingError> {
     unknown(environment().map(|(name, _)| name))
 }
 
+/// A setting's variable whose value is not UTF-8: a flag with such a value is refused, too.
+pub(super) fn unreadable_variable() -> Option<SettingError> {
+    unreadable(environment())
+}
+
+fn unreadable(mut variables: impl Iterator<Item = (String, OsString)>) -> Option<SettingError> {
+    let is_setting =
+        |name: &str| SETTINGS.iter().any(|setting| setting.variable().eq_ignore_ascii_case(name));
+    let (name, _) = variables.find(|(name, text)| is_setting(name) && text.to_str().is_none())?;
+    Some(SettingError::new(format!("variable {name}: its value is not UTF-8; give text, or do not set it")))
+}
+
 fn unknown(names: impl Iterator<Item = String>) -> Vec<SettingError> {
     let known: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
     let is_known = |name: &String| known.iter().any(|known| known.eq_ignore_ascii_case(name));
@@ -40,12 +54,10 @@ fn unknown(names: impl Iterator<Item = String>) -> Vec<SettingError> {
     names.iter().map(|name| SettingError::new(mistake(name))).collect()
 }
 
-/// The `QUORATE_*` variables that are meant as settings; those that are not UTF-8 are left out.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    let variables = std::env::vars_os();
-    let utf8 =
-        variables.filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
-    utf8.filter(|(name, text)| is_meant(name, text))
+/// The `QUORATE_*` variables that are meant as settings; their values may be no UTF-8.
+fn environment() -> impl Iterator<Item = (String, OsString)> {
+    let variables = std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text)));
+    variables.filter(|(name, text)| is_meant(name, &text.to_string_lossy()))
 }
 
 fn is_meant(name: &str, text: &str) -> bool {

@@ -1,12 +1,12 @@
 //! Clients that use the bridge, as an application with `quorate::Client` does. They share a few connections.
 
 use quorate::machine::{KvCommand, KvQuery};
-use quorate::{Client, ClientOptions, Consistency, Outcome, RemoteGroup};
+use quorate::{Client, ClientOptions, Consistency, RemoteGroup};
 use quorate_server::GROUP;
 use quorate_server::machine::{DataCommand, DataMachine, DataQuery};
 use serde_json::Value;
 
-use super::workload::{Caller, Operation, Workload};
+use super::workload::{Caller, Miss, Operation, Workload};
 use crate::cli::exit::{Exit, Failure};
 
 /// Connections to all members.
@@ -69,16 +69,15 @@ pub(super) struct BridgeCaller {
 }
 
 impl Caller for BridgeCaller {
-    async fn call(&mut self, operation: Operation, key: String) -> Result<(), Outcome> {
+    async fn call(&mut self, operation: Operation, key: String) -> Result<(), Miss> {
         match operation {
             Operation::Put => {
                 let command = DataCommand::Kv(KvCommand::set(key, self.value.clone()));
-                self.group.propose_without_session(command).await.map(drop).map_err(|error| error.outcome())
+                Ok(self.group.propose_without_session(command).await.map(drop)?)
             }
             Operation::Get => {
                 let query = DataQuery::Kv(KvQuery::get(key));
-                let asked = self.group.query(query, Consistency::Linearizable).await;
-                asked.map(drop).map_err(|error| error.outcome())
+                Ok(self.group.query(query, Consistency::Linearizable).await.map(drop)?)
             }
         }
     }

@@ -91,9 +91,13 @@ async fn measured(context: &Context, workload: &Workload, members: &Value) -> Re
     });
     tally.describe(elapsed, &mut record);
     let printed = context.output.record(report::COLUMNS.to_vec(), &record);
+    let errors = tally.first_errors();
     let own = match tally.done() {
-        0 => Err(Failure::failed("no request succeeded; see the errors by outcome")),
-        _ => Ok(()),
+        0 => Err(Failure::failed(format!("no request succeeded; {}", errors.join("; ")))),
+        _ => {
+            errors.iter().for_each(|error| context.output.note(error));
+            Ok(())
+        }
     };
     after_printing(printed, own)
 }

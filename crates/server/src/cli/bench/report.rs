@@ -6,6 +6,8 @@ use hdrhistogram::Histogram;
 use quorate::Outcome;
 use serde_json::{Value, json};
 
+use super::workload::Miss;
+
 /// A minute and more is one bucket: a request does not take longer than `--timeout`.
 const LATENCY_US_MAX: u64 = 60_000_000;
 
@@ -28,40 +30,68 @@ pub(super) const COLUMNS: [&str; 15] = [
     "unknown",
 ];
 
-/// Latencies of the requests that succeeded, and counts of the others by outcome.
+/// Latencies of the requests that succeeded, and the others by outcome.
 #[derive(Debug, Clone)]
 pub(super) struct Tally {
     latency_us: Histogram<u64>,
-    refused: u64,
-    failed: u64,
-    unknown: u64,
+    refused: Misses,
+    failed: Misses,
+    unknown: Misses,
+}
+
+/// Requests with the same outcome.
+#[derive(Debug, Clone, Default)]
+struct Misses {
+    count: u64,
+    /// Why the first one did not succeed.
+    first: Option<String>,
+}
+
+impl Misses {
+    fn add(&mut self, count: u64, first: Option<String>) {
+        self.count += count;
+        self.first = self.first.take().or(first);
+    }
 }
 
 impl Tally {
     pub(super) fn new() -> Self {
         let latency_us = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("bounds of a histogram");
-        Self { latency_us, refused: 0, failed: 0, unknown: 0 }
+        let [refused, failed, unknown] = Default::default();
+        Self { latency_us, refused, failed, unknown }
     }
 
     /// Adds one request.
-    pub(super) fn record(&mut self, took: Duration, result: Result<(), Outcome>) {
+    pub(super) fn record(&mut self, took: Duration, result: Result<(), Miss>) {
         match result {
             Ok(()) => {
                 let us = u64::try_from(took.as_micros()).unwrap_or(LATENCY_US_MAX);
                 self.latency_us.saturating_record(us.max(1));
             }
-            Err(Outcome::Refused) => self.refused += 1,
-            Err(Outcome::Failed) => self.failed += 1,
-            Err(Outcome::Unknown) => self.unknown += 1,
+            Err(Miss { outcome, detail }) => {
+                let misses = match outcome {
+                    Outcome::Refused => &mut self.refused,
+                    Outcome::Failed => &mut self.failed,
+                    Outcome::Unknown => &mut self.unknown,
+                };
+                misses.add(1, Some(detail));
+            }
         }
+    }
+
+    /// The first error of each outcome.
+    pub(super) fn first_errors(&self) -> Vec<String> {
+        let each = [("refused", &self.refused), ("failed", &self.failed), ("unknown", &self.unknown)];
+        let said = each.into_iter().filter_map(|(name, misses)| Some((name, misses.first.as_ref()?)));
+        said.map(|(name, first)| format!("the first that was {name}: {first}")).collect()
     }
 
     /// Adds the figures of another client.
     pub(super) fn add(&mut self, other: &Self) {
         self.latency_us.add(&other.latency_us).expect("all histograms have the same bounds");
-        self.refused += other.refused;
-        self.failed += other.failed;
-        self.unknown += other.unknown;
+        self.refused.add(other.refused.count, other.refused.first.clone());
+        self.failed.add(other.failed.count, other.failed.first.clone());
+        self.unknown.add(other.unknown.count, other.unknown.first.clone());
     }
 
     /// Requests that succeeded.
@@ -83,9 +113,9 @@ impl Tally {
             "p99_us": at(0.99),
             "p99_9_us": at(0.999),
             "max_us": self.latency_us.max(),
-            "refused": self.refused,
-            "failed": self.failed,
-            "unknown": self.unknown,
+            "refused": self.refused.count,
+            "failed": self.failed.count,
+            "unknown": self.unknown.count,
         });
         for (name, figure) in figures.as_object().into_iter().flatten() {
             record[name] = figure.clone();
@@ -101,11 +131,15 @@ mod tests {
     fn errors_are_counted_by_outcome_and_not_timed() {
         let (mut all, mut one) = (Tally::new(), Tally::new());
         one.record(Duration::from_millis(2), Ok(()));
-        one.record(Duration::from_secs(5), Err(Outcome::Unknown));
+        for detail in ["late", "later"] {
+            let miss = Miss { outcome: Outcome::Unknown, detail: detail.to_owned() };
+            one.record(Duration::from_secs(5), Err(miss));
+        }
         all.add(&one);
+        assert_eq!(all.first_errors(), ["the first that was unknown: late"]);
         let mut record = json!({});
         all.describe(Duration::from_secs(2), &mut record);
-        assert_eq!((&record["done"], &record["unknown"]), (&json!(1), &json!(1)));
+        assert_eq!((&record["done"], &record["unknown"]), (&json!(1), &json!(2)));
         assert_eq!(record["per_second"], json!(0.5));
         let p50 = record["p50_us"].as_u64().expect("a number");
         assert!((2_000..2_010).contains(&p50), "{p50}");

@@ -7,7 +7,7 @@ use quorate::Outcome;
 use quorate_server::http::{CallError, Connection, Endpoint, Request, Response, escape};
 use tokio::time::{Instant, timeout};
 
-use super::workload::{Caller, Operation, Workload};
+use super::workload::{Caller, Miss, Operation, Workload};
 use crate::cli::client::Api;
 
 /// After the first request that found no node.
@@ -40,7 +40,7 @@ pub(super) fn callers(api: &Api, workload: &Workload) -> Vec<RestCaller> {
 }
 
 impl Caller for RestCaller {
-    async fn call(&mut self, operation: Operation, key: String) -> Result<(), Outcome> {
+    async fn call(&mut self, operation: Operation, key: String) -> Result<(), Miss> {
         let path = format!("/v1/kv/{}", escape(&key));
         let request = match operation {
             Operation::Put => Request::put(path, self.value.clone()),
@@ -50,7 +50,7 @@ impl Caller for RestCaller {
         self.lost = if sent.is_ok() { 0 } else { self.lost.saturating_add(1) };
         match sent {
             Ok(response) if response.status.is_success() => Ok(()),
-            Ok(response) => Err(outcome(&response)),
+            Ok(response) => Err(miss(&response)),
             Err(error) => {
                 // Without a pause it would try a dead node as often as the machine can.
                 drop(timeout(pause(self.lost), std::future::pending::<()>()).await);
@@ -58,7 +58,8 @@ impl Caller for RestCaller {
                 self.next = (self.next + 1) % self.endpoints.len();
                 // A read that broke off changed nothing.
                 let unknown = error.may_be_sent() && operation == Operation::Put;
-                Err(if unknown { Outcome::Unknown } else { Outcome::Refused })
+                let outcome = if unknown { Outcome::Unknown } else { Outcome::Refused };
+                Err(Miss { outcome, detail: error.to_string() })
             }
         }
     }
@@ -80,9 +81,12 @@ fn pause(lost: u32) -> Duration {
     PAUSE_MAX.min(PAUSE_MIN * 2_u32.saturating_pow(lost.saturating_sub(1).min(16)))
 }
 
-fn outcome(response: &Response) -> Outcome {
+fn miss(response: &Response) -> Miss {
     let problem: serde_json::Value = serde_json::from_slice(&response.body).unwrap_or_default();
-    serde_json::from_value(problem["outcome"].clone()).unwrap_or(Outcome::Unknown)
+    let outcome = serde_json::from_value(problem["outcome"].clone()).unwrap_or(Outcome::Unknown);
+    let detail =
+        problem["detail"].as_str().map_or_else(|| format!("status {}", response.status), str::to_owned);
+    Miss { outcome, detail }
 }
 
 #[cfg(test)]

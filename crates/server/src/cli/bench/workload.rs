@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::Outcome;
+use quorate::{Outcome, ProposeError, QueryError};
 
 use crate::cli::arguments::Load;
 
@@ -47,9 +47,28 @@ impl Workload {
     }
 }
 
+/// A request that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Miss {
+    pub(super) outcome: Outcome,
+    /// The reason, for people.
+    pub(super) detail: String,
+}
+
+impl From<ProposeError> for Miss {
+    fn from(error: ProposeError) -> Self {
+        Self { outcome: error.outcome(), detail: error.to_string() }
+    }
+}
+
+impl From<QueryError> for Miss {
+    fn from(error: QueryError) -> Self {
+        Self { outcome: error.outcome(), detail: error.to_string() }
+    }
+}
+
 /// One client, by bridge or by REST.
 pub(super) trait Caller: Send + 'static {
-    /// One request; an error is one of three outcomes.
-    fn call(&mut self, operation: Operation, key: String)
-    -> impl Future<Output = Result<(), Outcome>> + Send;
+    /// One request; an error is one of three outcomes, with its reason.
+    fn call(&mut self, operation: Operation, key: String) -> impl Future<Output = Result<(), Miss>> + Send;
 }
