@@ -14,6 +14,8 @@ use tempfile::TempDir;
 
 use crate::binary;
 use crate::http::{Http, Sent};
+use crate::shim::Harm;
+use crate::started_by::{inside, limited};
 use crate::turn::{self, Turn};
 
 /// A follower that hears nothing starts an election after one to two times this.
@@ -47,6 +49,8 @@ struct Member {
     log: PathBuf,
     /// How many files it may have open, if not as many as this process.
     files_max: Option<u32>,
+    /// What its calls of the system are harmed by, if at all.
+    harm: Option<Harm>,
     child: Option<Child>,
     is_stopped: bool,
 }
@@ -103,6 +107,7 @@ impl Cluster {
             log: directory.path().join(format!("node{at}.log")),
             place,
             files_max: None,
+            harm: None,
             child: None,
             is_stopped: false,
         };
@@ -147,6 +152,9 @@ impl Cluster {
         arguments.extend(self.timings.iter().cloned());
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut command = binary::command(self.directory.path(), &arguments);
+        if let Some(harm) = &member.harm {
+            harm.preload(&mut command);
+        }
         if let Some(files_max) = member.files_max {
             command = limited(files_max, &command);
         }
@@ -277,6 +285,16 @@ impl Cluster {
         self.members[at].files_max = Some(files_max);
     }
 
+    /// Lets a node that does not run yet be harmed by this.
+    pub(crate) fn harm_by(&mut self, at: usize, harm: Harm) {
+        self.members[at].harm = Some(harm);
+    }
+
+    /// What harms a node.
+    pub(crate) fn harm(&self, at: usize) -> Result<&Harm> {
+        self.members[at].harm.as_ref().with_context(|| format!("node{at} is harmed"))
+    }
+
     /// The process of a running node.
     pub(crate) fn pid(&self, at: usize) -> Result<u32> {
         Ok(self.members[at].child.as_ref().with_context(|| format!("node{at} runs"))?.id())
@@ -381,35 +399,4 @@ impl Drop for Cluster {
         // Some may have ended already; this also ends paused ones.
         let _ = self.kill_all();
     }
-}
-
-/// The same command in a network namespace. `ip netns exec` becomes the command: its process is the node.
-fn inside(namespace: &str, command: &Command) -> Command {
-    behind("ip", &["netns", "exec", namespace], command)
-}
-
-/// The same command with this soft and hard limit of open files. The shell becomes the command: its process is the node.
-pub(crate) fn limited(files_max: u32, command: &Command) -> Command {
-    limited_by(&format!("-n {files_max}"), command)
-}
-
-/// The same with any limit that the shell can set.
-pub(crate) fn limited_by(limit: &str, command: &Command) -> Command {
-    behind("sh", &["-c", &format!("ulimit {limit} && exec \"$@\""), "sh"], command)
-}
-
-/// The same command, started by another one.
-fn behind(program: &str, arguments: &[&str], command: &Command) -> Command {
-    let mut behind = Command::new(program);
-    behind.args(arguments).arg(command.get_program()).args(command.get_args());
-    if let Some(directory) = command.get_current_dir() {
-        behind.current_dir(directory);
-    }
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => behind.env(name, value),
-            None => behind.env_remove(name),
-        };
-    }
-    behind
 }

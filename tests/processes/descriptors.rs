@@ -12,8 +12,9 @@ use quorate_tests::wait::{PATIENCE, until};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::binary::{command, ran};
-use crate::cluster::{Cluster, limited};
+use crate::cluster::Cluster;
 use crate::http::Sent;
+use crate::started_by::limited;
 use crate::turn;
 
 /// The usual limit, soft and hard.

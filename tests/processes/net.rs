@@ -113,6 +113,39 @@ impl Net {
         Ok(())
     }
 
+    /// Drops packets longer than this that one sends to the other, and tells neither: a hole in the path's MTU. Others pass.
+    pub(crate) fn drop_longer(&self, from: usize, to: usize, bytes: u32) -> Result<()> {
+        let (middle, from, to) = (self.middle(), self.host(from), self.host(to));
+        let nft = |what: &str| ip(&format!("netns exec {middle} nft {what}"));
+        nft("add table ip hole")?;
+        nft("add chain ip hole forward { type filter hook forward priority 0 ; }")?;
+        nft(&format!("add rule ip hole forward ip saddr {from} ip daddr {to} ip length > {bytes} drop"))?;
+        Ok(())
+    }
+
+    /// Long packets pass again.
+    pub(crate) fn long_pass(&self) -> Result<()> {
+        ip(&format!("netns exec {} nft delete table ip hole", self.middle()))?;
+        Ok(())
+    }
+
+    /// Has a place forget its connections to the nodes, as one does that loses its power. Of what it sends about them nothing arrives
+    /// if the place is cut off.
+    pub(crate) fn forget_connections(&self, at: usize) -> Result<()> {
+        let ends = format!("ss -K -t -H -a dst 10.213.{}.0/24", self.third);
+        if at == self.count {
+            run("ss", ends.trim_start_matches("ss "))?;
+        } else {
+            ip(&format!("netns exec {} {ends}", self.namespace(at)))?;
+        }
+        Ok(())
+    }
+
+    /// The place of the test itself among those of the nodes: it can be cut off, too.
+    pub(crate) fn test(&self) -> usize {
+        self.count
+    }
+
     /// Bytes that a node has sent so far, to all others together, with the headers of every layer.
     pub(crate) fn sent_bytes(&self, at: usize) -> Result<u64> {
         let (own, inner) = (self.namespace(at), format!("{}i{at}", self.name));

@@ -14,7 +14,7 @@ use quorate_tests::wait::{PATIENCE, eventually, until};
 use tempfile::TempDir;
 
 use crate::binary::{Serving, binary, command, ran};
-use crate::cluster::limited_by;
+use crate::started_by::limited_by;
 use crate::turn;
 
 const SERVE: [&str; 7] = ["serve", "--port", "0", "--api-port", "0", "--data-dir", "data"];
