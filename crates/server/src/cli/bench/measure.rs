@@ -92,12 +92,13 @@ async fn measured(context: &Context, workload: &Workload, members: &Value) -> Re
     tally.describe(elapsed, &mut record);
     let printed = context.output.record(report::COLUMNS.to_vec(), &record);
     let errors = tally.first_errors();
-    let own = match tally.done() {
-        0 => Err(Failure::failed(format!("no request succeeded; {}", errors.join("; ")))),
-        _ => {
-            errors.iter().for_each(|error| context.output.note(error));
-            Ok(())
+    let own = if tally.done() == 0 {
+        Err(Failure::failed(format!("no request succeeded; {}", errors.join("; "))))
+    } else {
+        for error in &errors {
+            context.output.note(error);
         }
+        Ok(())
     };
     after_printing(printed, own)
 }
