@@ -16,6 +16,7 @@ mod model;
 mod replicator;
 mod replicator_patience;
 mod rules;
+mod room;
 mod script;
 mod simulation;
 mod traffic;

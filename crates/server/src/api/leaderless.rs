@@ -67,6 +67,7 @@ mod tests {
             peers: Vec::new(),
             waits_for: Vec::new(),
             recovering: recovering.iter().map(ToString::to_string).collect(),
+            full_voters: Vec::new(),
         }
     }
 

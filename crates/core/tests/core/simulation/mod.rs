@@ -39,7 +39,7 @@ use quiet::Quiet;
 use run::run;
 
 /// Events that a few hundred runs must have met, otherwise they prove little.
-const SOMETIMES: [&str; 48] = [
+const SOMETIMES: [&str; 50] = [
     "TimeoutNow",
     "ReadIndexReply",
     "a machine is restored for a while",
@@ -72,8 +72,10 @@ const SOMETIMES: [&str; 48] = [
     "progress without a minority",
     "queries that take time",
     "recovered",
+    "room at a majority again",
     "a membership from the log",
     "refused NoSpace",
+    "refused NoSpaceAtPeers",
     "refused TooLarge",
     "refused Transferring",
     "refused Unapplied",
