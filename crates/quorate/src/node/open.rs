@@ -105,8 +105,8 @@ fn bridge_options(
             node: spec.id.to_string(),
             incarnation: identity.incarnation.0,
             boot: identity.boot.0,
-            // Not 0, which says nothing.
-            process: spec.entropy | 1,
+            process: identity.starts.last().map_or(0, |(_, drawn)| *drawn),
+            earlier: identity.starts.iter().rev().skip(1).map(|(boot, drawn)| (boot.0, *drawn)).collect(),
             fingerprint,
             api_address: spec.api.clone(),
             members: cluster.founded_as.clone(),
