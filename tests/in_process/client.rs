@@ -205,3 +205,28 @@ async fn nobody_there_is_refused_and_says_why() -> Result<()> {
     assert!(matches!(none, Err(ClientError::NoAddress)));
     Ok(())
 }
+
+/// A deadline that no clock can show panicked in the caller's task.
+#[tokio::test]
+async fn the_longest_timeout_is_a_timeout_in_every_call() -> Result<()> {
+    let cluster = Cluster::start(1, quick()).await?;
+    let handles = cluster.group("counter", Counter::default).await?;
+    let options = ClientOptions { timeout: Duration::MAX, ..ClientOptions::default() };
+    let client = Client::connect([format!("127.0.0.1:{}", cluster.port(0))], options).await?;
+    let (count, here) = (client.group::<Counter>("counter"), &handles[0]);
+    let key = |text: &str| quorate::machine::IdempotencyKey::of_text(text);
+    assert!(here.wait_for_leader(Duration::MAX).await.is_some());
+    assert_eq!(count.propose(Add(1)).await?.reply, 1);
+    assert_eq!(count.propose_by(Add(1), Duration::MAX).await?.reply, 2);
+    assert_eq!(count.propose_once(key("a"), Add(1), Duration::MAX).await?.reply, 3);
+    assert_eq!(here.propose_by(Add(1), Duration::MAX).await?.reply, 4);
+    assert_eq!(here.propose_once(key("b"), Add(1), Duration::MAX).await?.reply, 5);
+    assert_eq!(count.query(Total, Consistency::Linearizable).await?, 5);
+    assert_eq!(count.query_by(Total, Consistency::Linearizable, Duration::MAX).await?.answer, 5);
+    assert_eq!(here.query_by(Total, Consistency::Linearizable, Duration::MAX).await?.answer, 5);
+    let me = here.wait_for_leader(PATIENCE).await;
+    assert_eq!(here.transfer(me.clone(), Duration::MAX).await.ok(), me);
+    client.close().await;
+    cluster.stop_all().await;
+    Ok(())
+}

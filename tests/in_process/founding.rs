@@ -220,6 +220,10 @@ async fn rule_14_a_founded_node_at_a_port_that_its_members_do_not_dial_is_refuse
             && refused.contains(&format!("dial 127.0.0.1:{known}"));
         assert!(names_both && refused.contains("leave the port out"), "{refused}");
     }
+    // The same port, written otherwise.
+    let builder = Node::builder("node2", cluster.data(2)).config(quick());
+    let written = builder.listen(&format!("127.0.0.1:0{known}")).start().await?;
+    written.stop().await;
     // What the refusal names: address translation leads from there to here. And no port at all.
     let translated = at(other).advertise(&format!("127.0.0.1:{known}")).start().await?;
     translated.stop().await;

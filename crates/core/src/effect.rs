@@ -191,6 +191,8 @@ pub enum Refusal {
     Unapplied,
     /// Free disk space is below the reserve.
     NoSpace,
+    /// The disks of so many peers are full that no majority can take it: [`Leader::full_voters`](crate::Leader::full_voters).
+    NoSpaceAtPeers,
     /// The payload is larger than this leader takes.
     TooLarge {
         /// The payload's size.
@@ -327,6 +329,11 @@ pub enum Notice {
     PeerNoSpace {
         /// The peer.
         peer: NodeId,
+    },
+    /// So many disks of peers are full that this leader can commit nothing new, or no longer.
+    MajorityNoSpace {
+        /// The voters that are full; empty once there is room at a majority.
+        full: Vec<NodeId>,
     },
     /// This replica has everything that a leader confirmed after the restart: it votes again (`safety.md` 5).
     Recovered {

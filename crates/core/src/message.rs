@@ -307,14 +307,16 @@ const HEAD_BYTES_MAX: usize = 2048;
 const HEAD_DEPTH_MAX: usize = 32;
 
 impl Message {
-    /// Whether its sender recovers from lost entries, as far as the message says: where it refuses a vote and where it answers a leader.
+    /// Whether its sender recovers from lost entries, as far as the message says: where it refuses a vote, where it answers a leader, and
+    /// where it asks for the index that would end it.
     /// One that campaigns or leads does not.
     pub fn says_recovering(&self) -> Option<bool> {
         match &self.body {
             Body::VoteReply(reply) => Some(reply.recovering),
             Body::AppendReply(reply) => Some(reply.recovering),
             Body::VoteRequest(_) | Body::AppendEntries(_) => Some(false),
-            Body::TimeoutNow | Body::ReadIndexRequest(_) | Body::ReadIndexReply(_) => None,
+            Body::ReadIndexRequest(request) => request.recovering.then_some(true),
+            Body::TimeoutNow | Body::ReadIndexReply(_) => None,
         }
     }
 

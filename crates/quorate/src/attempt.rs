@@ -20,6 +20,14 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// woke their node 200,000 times a second.
 const DOUBLINGS_MAX: u32 = 5;
 
+/// The longest that a call may wait: longer timeouts are cut to it, so that the deadline can be represented.
+const TIMEOUT_MAX: Duration = Duration::from_secs(86_400 * 365);
+
+/// When a call with this timeout ends, whatever a caller gave.
+pub(crate) fn deadline_after(timeout: Duration) -> Instant {
+    Instant::now() + timeout.min(TIMEOUT_MAX)
+}
+
 /// Encodes a command once; the same bytes go to every peer and to disk. One that this build cannot read back is refused here: a
 /// replica that met it in the log would stop there.
 pub(crate) fn encode_command<C: Serialize + DeserializeOwned>(

@@ -2,10 +2,11 @@
 //! happen (`docs/ARCHITECTURE.md`, "three outcomes").
 
 use quorate_core::{NodeId, TransferRefusal};
-use quorate_store::{Shortage, Space};
+use quorate_store::Space;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::{KEPT_REPLIES_BYTES_MAX, REPLY_BYTES_MAX};
+use crate::no_space::{lacks, where_lacks};
 
 /// The log target of lines that only a bug or a damaged disk explains: two leaders in a term, changed or lost entries. The
 /// testkit fails a simulation in which one appears.
@@ -90,10 +91,10 @@ pub enum ProposeError {
         /// What is wrong with it.
         detail: String,
     },
-    /// Refused: the leader's disk is below its reserve.
+    /// Refused: the leader's disk is below its reserve, or those of so many other voters that no majority can take it.
     #[error(
-        "no space: leader {node} has {}; free or add some, reads go on meanwhile",
-        lacks(*free_bytes, *reserve_bytes, *free_files, *reserve_files)
+        "no space: {}, reads go on meanwhile",
+        where_lacks(node, full, &lacks(*free_bytes, *reserve_bytes, *free_files, *reserve_files))
     )]
     NoSpace {
         /// The leader.
@@ -108,6 +109,10 @@ pub enum ProposeError {
         /// Files that must be left. Zero where nothing but bytes bounds them, and from a node of an earlier build.
         #[serde(default)]
         reserve_files: u64,
+        /// The voters whose full disks keep the leader from committing, which has room itself; empty where it has none, and from
+        /// a node of an earlier build.
+        #[serde(default)]
+        full: Vec<String>,
     },
     /// Refused: the node that leads does not have this group open.
     #[error("node {node} has not opened group {group}; check the name, or open it there too")]
@@ -227,8 +232,14 @@ impl ProposeError {
 
     /// For this leader, with its disk as it was measured last.
     pub(crate) fn no_space(leader: &NodeId, space: Space) -> Self {
+        Self::no_space_at(leader, space, Vec::new())
+    }
+
+    /// For a leader with room, and voters that have none.
+    pub(crate) fn no_space_at(leader: &NodeId, space: Space, voters: Vec<String>) -> Self {
         let Space { free_bytes, reserve_bytes, free_files, reserve_files, .. } = space;
-        Self::NoSpace { node: leader.to_string(), free_bytes, reserve_bytes, free_files, reserve_files }
+        let (node, full) = (leader.to_string(), voters);
+        Self::NoSpace { node, free_bytes, reserve_bytes, free_files, reserve_files, full }
     }
 
     pub(crate) fn not_ready(reason: NotReadyReason) -> Self {
@@ -267,16 +278,6 @@ pub enum BusyCause {
     #[serde(other)]
     #[error("proposals of this group are under way")]
     UnderWay,
-}
-
-/// What a leader's disk lacks, and when it takes entries again.
-fn lacks(free_bytes: u64, reserve_bytes: u64, free_files: u64, reserve_files: u64) -> String {
-    let space =
-        Space { free_bytes, reserve_bytes, live_bytes: 0, total_bytes: u64::MAX, free_files, reserve_files };
-    let Shortage { why, free, reserve, again, .. } = space.shortage();
-    format!(
-        "{free} free on its disk, and {reserve} must stay free there ({why}); it takes entries again with {again} free"
-    )
 }
 
 /// Why a replica takes no proposals now.

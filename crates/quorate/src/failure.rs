@@ -59,7 +59,8 @@ pub enum NodeFailure {
         /// The peer's reason, with the remedy.
         detail: String,
     },
-    /// A peer knows another process that runs on a copy of this node's data directory.
+    /// A peer knows another process that used this boot number, or runs as an earlier start: there is a copy of this node's data
+    /// directory.
     #[error("refused by {peer}: {detail}")]
     Twin {
         /// The peer's id.
@@ -69,8 +70,8 @@ pub enum NodeFailure {
     },
     /// A peer knows a later start of this node's data directory: another process runs on a copy of it, or this one on an old copy.
     #[error(
-        "refused by {peer}: {detail}. This process is out of date, and what it has acknowledged may not be in the other one: keep its \
-         directory until that is looked into"
+        "refused by {peer}: {detail}. What this process has acknowledged may not be in the other one: keep its directory until that \
+         is looked into"
     )]
     Outdated {
         /// The peer's id.

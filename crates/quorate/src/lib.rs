@@ -40,6 +40,7 @@ mod log_lines;
 mod log_store;
 pub mod machine;
 mod messages;
+mod no_space;
 mod node;
 mod ports;
 mod protocol;

@@ -22,12 +22,15 @@ pub struct Identity {
     pub incarnation: Incarnation,
     /// This start; one more than the last.
     pub boot: Boot,
+    /// The last starts of this directory, this one last, each with a number that was drawn for it: by that, two directories that are copies
+    /// differ once each was started.
+    pub starts: Vec<(Boot, u64)>,
 }
 
 impl From<&IdentityRecord> for Identity {
     fn from(record: &IdentityRecord) -> Self {
-        let IdentityRecord { cluster, node, incarnation, boot, .. } = record.clone();
-        Self { cluster, node, incarnation, boot }
+        let IdentityRecord { cluster, node, incarnation, boot, starts, .. } = record.clone();
+        Self { cluster, node, incarnation, boot, starts }
     }
 }
 

@@ -206,9 +206,9 @@ impl Handshake {
     /// that, any process that asks as a client could tell our peers that it is a later start of this node.
     fn hello_frame(&self, to: PeerKind, expected: &str) -> bytes::Bytes {
         let us = &self.options.identity;
-        let (incarnation, boot, process) = match to {
-            PeerKind::Peer => (us.incarnation, us.boot, us.process),
-            PeerKind::Client | PeerKind::Joiner => (0, 0, 0),
+        let (incarnation, boot, process, earlier) = match to {
+            PeerKind::Peer => (us.incarnation, us.boot, us.process, us.earlier.clone()),
+            PeerKind::Client | PeerKind::Joiner => (0, 0, 0, Vec::new()),
         };
         let hello = Hello {
             protocol_min: self.options.protocol_min,
@@ -219,6 +219,7 @@ impl Handshake {
             incarnation,
             boot,
             process,
+            earlier,
             fingerprint: us.fingerprint,
             api_address: us.api_address.clone(),
             expected_peer: expected.to_owned(),

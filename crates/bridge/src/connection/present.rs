@@ -73,7 +73,7 @@ impl Present {
             format!(
                 "another process runs as node {node}, at boot {before} and connected from {address}; this is boot {boot}"
             ),
-            "its data directory was copied while it ran: stop one of the two and delete its copy; the one that was there first may \
+            "its data directory was copied while it ran: end one of the two and keep its directory; the one that was there first may \
              have acknowledged what the copy lacks",
         ))
     }

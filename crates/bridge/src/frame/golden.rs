@@ -26,6 +26,7 @@ fn hello() -> HelloBody {
         incarnation: 0x0102_0304_0506_0708,
         boot: 3,
         process: 0,
+        earlier: Vec::new(),
         fingerprint: 42,
         api_address: "127.0.0.1:8080".into(),
         expected_peer: "node1".into(),

@@ -40,6 +40,8 @@ pub struct Identity {
     pub boot: u64,
     /// Drawn by this process: tells it from another that runs on a copy of its data directory. 0: not told.
     pub process: u64,
+    /// Earlier starts of our data directory, as far as it knows them: the boot number and what was drawn for it.
+    pub earlier: Vec<(u64, u64)>,
     /// Hash of the configuration that peers must have in common.
     pub fingerprint: u64,
     /// Where our API listens; may be empty.
@@ -59,6 +61,7 @@ impl Identity {
             incarnation,
             boot,
             process: 0,
+            earlier: Vec::new(),
             fingerprint: 0,
             api_address,
             members,
@@ -92,6 +95,10 @@ pub struct Hello {
     /// Drawn by its process; 0, and not sent, if it does not tell.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub process: u64,
+    /// Earlier starts of its data directory, as far as that knows them: the boot number and what was drawn for it. Empty, and not sent,
+    /// if it does not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<(u64, u64)>,
     /// Hash of the configuration that peers must have in common.
     pub fingerprint: u64,
     /// Where its API listens; may be empty.

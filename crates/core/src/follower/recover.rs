@@ -6,6 +6,7 @@ use crate::entries::Entries;
 use crate::follower::role::{Follower, Recovery};
 use crate::ids::{NodeId, Time};
 use crate::message::{Body, ReadIndexRequest};
+use crate::state::Standing;
 
 impl Follower {
     /// While Recovering, asks the current leader for a read index that a majority without this node confirms.
@@ -25,6 +26,22 @@ impl Follower {
         let message = self.state.message(leader.clone(), request);
         self.state.persist(now, None, Entries::default(), effects);
         self.state.send_after_hard_state(message, effects);
+    }
+
+    /// While Recovering without a leader, says so to every peer: others that recover hear of it from no one else, since none of them
+    /// stands, and could not say why there is no leader. A peer that leads hears it as a question, and whatever is answered decides nothing.
+    pub(super) fn tell_recovering(&mut self, now: Time, effects: &mut Effects) {
+        if self.state.standing() != Standing::Recovering {
+            return;
+        }
+        let id = self.state.request_id(now);
+        let peers: Vec<NodeId> = self.state.membership().peers_of(&self.state.me).cloned().collect();
+        self.state.persist(now, None, Vec::new(), effects);
+        for peer in peers {
+            let request = Body::ReadIndexRequest(ReadIndexRequest { id, recovering: true });
+            let message = self.state.message(peer, request);
+            self.state.send_after_hard_state(message, effects);
+        }
     }
 
     /// Recovering ends only when the log is durable up to a read index that was confirmed after this boot (`safety.md` 5).

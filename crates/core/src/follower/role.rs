@@ -151,6 +151,7 @@ impl Follower {
         }
         self.reset_election_deadline(now);
         self.set_leader(None, effects);
+        self.tell_recovering(now, effects);
         if self.state.may_campaign(now) {
             let reason = "heard no leader for an election timeout";
             self.refuse_reads(effects);

@@ -12,7 +12,8 @@ impl Leader {
     /// change at a time, and none before this leader has committed an entry of its term (`known-bugs.md` 46).
     pub(super) fn enrol(&mut self, now: Time, effects: &mut Effects) {
         let settled = self.state.memberships.current_index() <= self.state.commit;
-        let waits = !settled || !self.has_committed_in_term() || self.state.disk_full;
+        let is_short_of_room = self.state.disk_full || !self.full_voters(now).is_empty();
+        let waits = !settled || !self.has_committed_in_term() || is_short_of_room;
         if self.incarnations.is_empty() || waits {
             return;
         }

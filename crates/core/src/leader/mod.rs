@@ -15,6 +15,7 @@ mod proposal;
 mod propose;
 mod reads;
 mod role;
+mod room;
 mod transfer;
 mod waiting_reads;
 

@@ -25,6 +25,8 @@ impl Leader {
             Some(Refusal::NoSpace)
         } else if self.transfer.is_some() {
             Some(Refusal::Transferring)
+        } else if !self.full_voters(now).is_empty() {
+            Some(Refusal::NoSpaceAtPeers)
         } else {
             None
         };

@@ -103,6 +103,8 @@ pub struct Leader {
     pub(super) transfer_failed: Option<Time>,
     /// The newest wall clock that came with an event.
     pub(super) wall_ms: u64,
+    /// As was last said: the disks of peers keep it from committing.
+    pub(super) is_blocked_by_disks: bool,
 }
 
 impl Leader {
@@ -125,6 +127,7 @@ impl Leader {
             incarnations: BTreeMap::new(),
             started_at: now,
             wall_ms,
+            is_blocked_by_disks: false,
         };
         let me = leader.state.me.clone();
         effects.push(Effect::LeaderChanged { leader: Some(me.clone()), term: leader.state.term() });
@@ -214,6 +217,7 @@ impl Leader {
         if !ended(effects) {
             self.advance_commit(effects);
             self.note_commit(now);
+            self.note_room(now, effects);
             self.enrol(now, effects);
             self.confirm_reads(effects);
             self.state.apply_and_trim(now, self.state.commit, effects);

@@ -332,6 +332,20 @@ fn a_command_left_before_a_no_op(bytes: usize, full_since: impl Fn(&mut Lab)) ->
     lab
 }
 
+/// n1 and n2 say that they have room, and are full again when the next command comes: otherwise n0 would not take it.
+fn takes_one_more(lab: &mut Lab, bytes: usize) {
+    for full in [false, true] {
+        for at in [1, 2] {
+            lab.common(at, RoleEvent::DiskFull(full));
+        }
+        if !full {
+            lab.heartbeat(0);
+        }
+    }
+    lab.propose_bytes(0, vec![7; bytes].into());
+    lab.settle();
+}
+
 #[test]
 fn rule_16_a_full_disk_takes_what_an_earlier_leader_left_before_a_no_op() {
     let mut lab = a_command_left_before_a_no_op(1_000, |_| {});
@@ -340,8 +354,7 @@ fn rule_16_a_full_disk_takes_what_an_earlier_leader_left_before_a_no_op() {
         Some(&Some(Index(3))),
         "the no-op is committed, and reads are answered"
     );
-    lab.propose(0, "y");
-    lab.settle();
+    takes_one_more(&mut lab, 1);
     assert_eq!((lab.last(0), lab.last(1), lab.last(2)), (4, 3, 3), "what comes after it has no place");
     // The next leader finds a command before its no-op again, and this one has a place, too: it is small.
     lab.restart(0);
@@ -367,8 +380,7 @@ fn rule_16_what_full_disks_take_is_bounded_through_restarts() {
     // Two of 150 KiB are more than the bound, in whichever terms they come.
     let mut lab = a_command_left_before_a_no_op(150 << 10, |_| {});
     assert_eq!((lab.commit(0), lab.last(1)), (3, 3));
-    lab.propose_bytes(0, vec![7; 150 << 10].into());
-    lab.settle();
+    takes_one_more(&mut lab, 150 << 10);
     lab.restart(0);
     lab.elect(0);
     assert_eq!((lab.last(1), lab.last(2)), (3, 3));

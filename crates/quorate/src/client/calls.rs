@@ -9,7 +9,9 @@ use bytes::Bytes;
 use quorate_core::GroupId;
 use tokio::time::Instant;
 
-use crate::attempt::{self, CallFailure, EncodedReply, call_group, proposal_result, query_result};
+use crate::attempt::{
+    self, CallFailure, EncodedReply, call_group, deadline_after, proposal_result, query_result,
+};
 use crate::client::connection::Client;
 use crate::client::session_pool::ClientSessionPool;
 use crate::error::{Outcome, ProposeError, QueryError};
@@ -41,7 +43,7 @@ impl GroupCalls {
     }
 
     pub(super) fn default_deadline(&self) -> Instant {
-        Instant::now() + self.client.inner.options.timeout
+        deadline_after(self.client.inner.options.timeout)
     }
 
     /// Proposes under a session from the pool.
@@ -174,6 +176,11 @@ impl GroupCalls {
             .map_err(|error| CallFailure::NotSent(error.to_string()))?;
         let result = call_group((&remote, &self.name), request, deadline).await;
         let useful = is_useful(&result);
+        if useful {
+            inner.answered(&node);
+        } else {
+            inner.drop_other_clusters();
+        }
         let round_is_over = !useful && inner.nodes.rotate_from(&node);
         if result.is_ok() && inner.nodes.learns_now(useful) {
             inner.learn_from(&node, &self.exposed, deadline).await;

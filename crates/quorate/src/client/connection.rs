@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::address::is_host_and_port;
 use crate::attempt::call_group;
 use crate::client::nodes::{Changes, Nodes};
+use crate::client::one_cluster::OneCluster;
 use crate::machine::ClientId;
 use crate::protocol::{GroupProtocol, Request, Response};
 use crate::{clock, instance};
@@ -78,6 +79,7 @@ pub struct Client {
 pub(super) struct ClientInner {
     pub(super) bridge: BridgeHandle,
     pub(super) nodes: Nodes,
+    cluster: Arc<OneCluster>,
     /// Its sessions are named after this number and a count.
     entropy: u128,
     sessions: AtomicU64,
@@ -124,6 +126,8 @@ impl Client {
         }
         let mut bridge = BridgeOptions::new(instance::unique_name("client"), Identity::client());
         (bridge.seed, bridge.net) = (entropy as u64, net);
+        let cluster = Arc::new(OneCluster::default());
+        bridge.admission = cluster.clone();
         let bridge = Bridge::start(bridge, None).await?;
         let nodes = Nodes::given(&peers);
         for peer in peers {
@@ -135,7 +139,7 @@ impl Client {
         }
         let permits = Semaphore::new(options.in_flight_max.clamp(1, Semaphore::MAX_PERMITS));
         let sessions = AtomicU64::new(0);
-        let inner = ClientInner { bridge, nodes, entropy, sessions, permits, options };
+        let inner = ClientInner { bridge, nodes, cluster, entropy, sessions, permits, options };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -150,6 +154,27 @@ impl ClientInner {
     pub(super) fn new_session(&self) -> ClientId {
         let count = self.sessions.fetch_add(1, Ordering::Relaxed);
         ClientId::of_name(&format!("{:032x}/{count}", self.entropy))
+    }
+
+    /// A node has answered: from now on the client talks to its cluster only.
+    pub(super) fn answered(&self, node: &str) {
+        if self.cluster.is_known() {
+            return;
+        }
+        let peer = self.bridge.link(node).and_then(|link| link.peer);
+        if peer.is_some_and(|peer| self.cluster.answered(peer.cluster)) {
+            self.drop_other_clusters();
+        }
+    }
+
+    /// Dials again where a link leads to another cluster: from now on it is refused while that cluster is at its address.
+    pub(super) fn drop_other_clusters(&self) {
+        for link in self.bridge.links().iter().filter(|link| self.cluster.is_other(link)) {
+            let Some(peer) = self.nodes.address_of(&link.node) else { continue };
+            self.bridge.remove_peer(&link.node);
+            // It was added before.
+            let _ = self.bridge.add_peer(peer);
+        }
     }
 
     /// Asks a node that has answered who the members are, and dials them. One that does not know, or is of a build that does

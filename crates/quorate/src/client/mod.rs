@@ -14,6 +14,7 @@
 //!
 //! - `connection`: the client: its links, and how it learns the members.
 //! - `nodes`: which nodes it knows, and whose turn it is.
+//! - `one_cluster`: the cluster that it talks to, and no other.
 //! - `session_pool`: the client sessions that are free.
 //! - `calls`: how a proposal or query is tried on one node after the other.
 //! - `remote_group`: the typed handle.
@@ -21,6 +22,7 @@
 mod calls;
 mod connection;
 mod nodes;
+mod one_cluster;
 mod remote_group;
 mod session_pool;
 

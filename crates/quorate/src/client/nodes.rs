@@ -66,6 +66,14 @@ impl Nodes {
         state.known[state.current].label.clone()
     }
 
+    /// As the link of this name is dialled.
+    pub(super) fn address_of(&self, label: &str) -> Option<PeerAddress> {
+        let state = self.lock();
+        let node = state.known.iter().find(|node| node.label == label)?;
+        let (label, address) = (node.label.clone(), node.address.clone());
+        Some(if node.given { PeerAddress::any_node(address) } else { PeerAddress::new(label, address) })
+    }
+
     /// Asks the next node from now on, unless another call has rotated already. True after a full round.
     pub(super) fn rotate_from(&self, label: &str) -> bool {
         let mut state = self.lock();

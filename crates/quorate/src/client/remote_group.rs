@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::attempt::encode_command;
+use crate::attempt::{deadline_after, encode_command};
 use crate::client::calls::GroupCalls;
 use crate::client::connection::Client;
 use crate::error::{ProposeError, QueryError};
@@ -54,31 +54,49 @@ impl<M: StateMachine> RemoteGroup<M> {
         command: impl Into<M::Command>,
         timeout: Duration,
     ) -> Result<Applied<M::Reply>, ProposeError> {
-        self.propose_in_session(command.into(), Instant::now() + timeout).await
+        self.propose_in_session(command.into(), deadline_after(timeout)).await
     }
 
     /// Under a key of your own, in place of a session of this client: however often the same key is proposed, by this process or by
-    /// the one that is started after it, the command is applied once, and each time answered with the first reply. What is refused is
-    /// tried again until the deadline; what is *unknown* is not: propose it again under the same key. Another command under the
+    /// the one that is started after it, the command is applied once, and each time answered with the first reply. Another command under the
     /// same key is [`KeyReused`](ProposeError::KeyReused), and is not applied. How long a key is kept is told at
     /// [`IdempotencyKey`](crate::machine::IdempotencyKey) and [`SessionKey`].
+    ///
+    /// Until the deadline another node is asked while the one that was asked has no leader, does not have the group, is not reached or
+    /// stops. Every other refusal is returned at once. So is [`Unknown`](ProposeError::Unknown), since another attempt may be
+    /// meant to end: propose again under the same key, a bounded number of times and with a pause. The other errors that are
+    /// *unknown* stay as they are however often the key is proposed. After an `Unknown` a refusal says nothing of the first attempt, which
+    /// may yet be applied: what is to be reported is the doubt.
     ///
     /// ```no_run
     /// # async fn example() -> anyhow::Result<()> {
     /// use std::time::Duration;
     ///
     /// use quorate::machine::{Add, Counter, IdempotencyKey};
-    /// use quorate::{Client, ClientOptions, Outcome};
+    /// use quorate::{Client, ClientOptions, Outcome, ProposeError};
     ///
     /// let client = Client::connect(["127.0.0.1:7000"], ClientOptions::default()).await?;
     /// let count = client.group::<Counter>("counter");
     /// // The order's number outlives this process; a program that is started again goes on with the same one.
     /// let key = IdempotencyKey::of_text("order-4711");
+    /// let (mut attempts, mut doubt) = (0, None);
     /// let total = loop {
-    ///     match count.propose_once(key, Add(5), Duration::from_secs(5)).await {
-    ///         Err(error) if error.outcome() == Outcome::Unknown => {}
-    ///         answered => break answered?.reply,
+    ///     let error = match count.propose_once(key, Add(5), Duration::from_secs(5)).await {
+    ///         Ok(applied) => break applied.reply,
+    ///         Err(error) => error,
+    ///     };
+    ///     let is_doubt = matches!(error, ProposeError::Unknown { .. });
+    ///     let was_replaced = matches!(error, ProposeError::Superseded { .. });
+    ///     if is_doubt {
+    ///         doubt = Some(error.clone());
     ///     }
+    ///     attempts += 1;
+    ///     if !(is_doubt || was_replaced) || attempts == 10 {
+    ///         // An attempt that may have been seen is not undone by the refusal of a later one.
+    ///         let says_nothing = was_replaced || error.outcome() == Outcome::Refused;
+    ///         return Err(doubt.filter(|_| says_nothing).unwrap_or(error).into());
+    ///     }
+    ///     tokio::time::sleep(Duration::from_millis(100) * attempts).await;
     /// };
     /// # drop(total);
     /// # Ok(())
@@ -90,7 +108,7 @@ impl<M: StateMachine> RemoteGroup<M> {
         command: impl Into<M::Command>,
         timeout: Duration,
     ) -> Result<Applied<M::Reply>, ProposeError> {
-        self.propose_bare(Some(key.into()), command.into(), Instant::now() + timeout).await
+        self.propose_bare(Some(key.into()), command.into(), deadline_after(timeout)).await
     }
 
     /// As [`propose`](Self::propose) without a session: not tried again once it may have been seen.
@@ -140,7 +158,7 @@ impl<M: StateMachine> RemoteGroup<M> {
         consistency: Consistency,
         timeout: Duration,
     ) -> Result<Answered<M::Answer>, QueryError> {
-        self.ask(query.into(), consistency, Instant::now() + timeout).await
+        self.ask(query.into(), consistency, deadline_after(timeout)).await
     }
 
     async fn ask(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use quorate_core::NodeId;
 use tokio::time::Instant;
 
-use crate::attempt::encode_command;
+use crate::attempt::{deadline_after, encode_command};
 use crate::error::{ProposeError, QueryError, SnapshotFailed, TransferError};
 use crate::handle::retry::{CommandBytes, HandleInner};
 use crate::handle::snapshot::snapshot;
@@ -135,7 +135,7 @@ impl<M: StateMachine> GroupHandle<M> {
         command: impl Into<M::Command>,
         timeout: Duration,
     ) -> Result<Applied<M::Reply>, ProposeError> {
-        self.propose_under(None, command.into(), Instant::now() + timeout).await
+        self.propose_under(None, command.into(), deadline_after(timeout)).await
     }
 
     /// As [`propose_by`](Self::propose_by), once only: however often the same key is proposed, the command is applied
@@ -147,7 +147,7 @@ impl<M: StateMachine> GroupHandle<M> {
         command: impl Into<M::Command>,
         timeout: Duration,
     ) -> Result<Applied<M::Reply>, ProposeError> {
-        self.propose_under(Some(key.into()), command.into(), Instant::now() + timeout).await
+        self.propose_under(Some(key.into()), command.into(), deadline_after(timeout)).await
     }
 
     async fn propose_under(
@@ -184,6 +184,6 @@ impl<M: StateMachine> GroupHandle<M> {
     where
         M::Query: Clone,
     {
-        self.inner.query_with_retry(query.into(), consistency, Instant::now() + timeout).await
+        self.inner.query_with_retry(query.into(), consistency, deadline_after(timeout)).await
     }
 }

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
-use crate::attempt::{self, EncodedReply, call_group, proposal_result, waited_ms};
+use crate::attempt::{self, EncodedReply, call_group, deadline_after, proposal_result, waited_ms};
 use crate::config::LiveConfig;
 use crate::error::{NotReadyReason, Outcome, ProposeError, QueryError};
 use crate::messages::role::Submission;
@@ -62,7 +62,7 @@ type Wait<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
 impl HandleInner {
     pub(crate) fn default_deadline(&self) -> Instant {
-        Instant::now() + Duration::from_millis(self.live.call_timeout_ms)
+        deadline_after(Duration::from_millis(self.live.call_timeout_ms))
     }
 
     /// Sends a command to the leader and waits for the reply; tries again while it is refused for a reason that may pass.

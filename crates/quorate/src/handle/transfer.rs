@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use quorate_core::NodeId;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
+use crate::attempt::deadline_after;
 use crate::error::TransferError;
 use crate::handle::retry::HandleInner;
 use crate::messages::group::GroupMessage;
@@ -18,7 +19,7 @@ pub(crate) fn transfer(
     to: Option<NodeId>,
     timeout: Duration,
 ) -> Pin<Box<dyn Future<Output = Result<NodeId, TransferError>> + Send + '_>> {
-    let deadline = Instant::now() + timeout;
+    let deadline = deadline_after(timeout);
     Box::pin(async move {
         let mut routes = inner.route.clone();
         let route = routes.borrow_and_update().clone();

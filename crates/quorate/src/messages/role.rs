@@ -7,6 +7,7 @@ use quorate_core::{
 use ractor::{ActorCell, ActorRef, MessagingErr, RpcReplyPort};
 use serde::{Deserialize, Serialize};
 
+use crate::no_space::full_voters;
 use crate::ports::{ProposalPort, QueryPort};
 
 /// What a follower or candidate hears.
@@ -168,6 +169,17 @@ pub struct RoleStatus {
     /// Peers that last said that they recover: they give no vote.
     #[serde(default)]
     pub recovering: Vec<String>,
+    /// The voters whose full disks keep this leader from committing anything new; empty while there is room at a majority, and on a
+    /// follower or candidate.
+    #[serde(default)]
+    pub full_voters: Vec<String>,
+}
+
+impl RoleStatus {
+    /// What keeps this leader from committing although its own disk has room: which disks are full, and what to do.
+    pub fn lacks_room(&self) -> Option<String> {
+        (!self.full_voters.is_empty()).then(|| full_voters(&self.full_voters))
+    }
 }
 
 /// A member as the membership in force has it.

@@ -117,7 +117,8 @@ impl Gate {
         let newest = boots.entry((peer.clone(), Incarnation(hello.incarnation))).or_default();
         if hello.boot < *newest {
             let what = format!("node {peer} was at boot {newest} and is now at {}", hello.boot);
-            let remedy = "its data directory is an old copy: put the newest back";
+            let remedy = "either this data directory is an older copy, or an older copy was started in its place: keep both, and go \
+                          on with the newest alone";
             return Err(Refusal::new(RefusalCode::StaleBoot, what, remedy));
         }
         *newest = hello.boot;

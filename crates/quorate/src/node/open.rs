@@ -105,8 +105,8 @@ fn bridge_options(
             node: spec.id.to_string(),
             incarnation: identity.incarnation.0,
             boot: identity.boot.0,
-            // Not 0, which says nothing.
-            process: spec.entropy | 1,
+            process: identity.starts.last().map_or(0, |(_, drawn)| *drawn),
+            earlier: identity.starts.iter().rev().skip(1).map(|(boot, drawn)| (boot.0, *drawn)).collect(),
             fingerprint,
             api_address: spec.api.clone(),
             members: cluster.founded_as.clone(),
@@ -136,20 +136,37 @@ async fn start_bridge(
     Ok(bridge)
 }
 
-/// A node that the others dial from elsewhere, and that listens only to its own machine. Behind a proxy that is right, so it is no error;
-/// who gave a list or an address to advertise was told by that.
+/// A node that the others dial at an address where it does not listen. Behind a proxy that is right, so it is no error; who gave a list
+/// or an address to advertise was told by that.
 fn warn_if_hidden(spec: &NodeSpec, cluster: &Cluster, bridge: &BridgeHandle) {
     let own = cluster.members.get(&spec.id).filter(|_| cluster.members.len() > 1 && !spec.given.is_list);
     let (Some(own), Some(listens)) = (own, bridge.local_addr()) else { return };
     let advertised = spec.given.members.get(&spec.id).is_some_and(|given| given.raft == own.raft);
     let host = own.raft.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']);
-    let dialled_here =
-        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if listens.ip().is_loopback() && !dialled_here && !advertised {
+    if advertised {
+        return;
+    }
+    if let Some(why) = hidden_from(host, listens.ip()) {
         tracing::warn!(
             node = %spec.id, %listens, members_dial = own.raft,
-            "listens to this machine alone, and the members dial it from elsewhere; listen at 0.0.0.0, or at the address of the interface"
+            "{why}; listen at 0.0.0.0, or at the address that they dial"
         );
+    }
+}
+
+/// Why members that dial this host do not reach who listens at this address. A name is not looked up: it may be any address but
+/// one of the own machine.
+fn hidden_from(host: &str, listens: IpAddr) -> Option<&'static str> {
+    let dialled = host.parse::<IpAddr>().ok();
+    let is_here = host.eq_ignore_ascii_case("localhost") || dialled.is_some_and(|ip| ip.is_loopback());
+    if listens.is_unspecified() {
+        None
+    } else if listens.is_loopback() && !is_here {
+        Some("listens to this machine alone, and the members dial it from elsewhere")
+    } else if dialled.is_some_and(|dialled| dialled != listens) || (is_here && !listens.is_loopback()) {
+        Some("listens at another address than the one that the members dial")
+    } else {
+        None
     }
 }
 
@@ -162,11 +179,12 @@ fn listen_at(spec: &NodeSpec, cluster: &Cluster, listen: &str) -> Result<String,
     else {
         return Ok(listen.to_owned());
     };
-    if spec.port_as_founded && known_port != "0" {
+    let number = |port: &str| port.parse::<u16>().ok();
+    if spec.port_as_founded && number(known_port) != Some(0) {
         return Ok(format!("{host}:{known_port}"));
     }
     // What is advertised is what the members dial: the way from there to the port is known to who gave both.
-    if port == known_port || given == known {
+    if number(port) == number(known_port) || given == known {
         return Ok(listen.to_owned());
     }
     if cluster.members.len() > 1 {
@@ -220,6 +238,34 @@ fn log_open_notices(node: &NodeId, notices: &[OpenNotice]) {
             OpenNotice::SetAside { to, detail } => {
                 tracing::error!(target: BROKEN_TARGET, %node, to, detail, "the store was damaged: database set aside, recovering from peers");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It started without a word at an address that no member dials, and heard no leader.
+    #[test]
+    fn a_node_that_listens_where_no_member_dials_is_told() {
+        for (dialled, listens, hidden) in [
+            ("127.0.0.1", "127.0.0.1", false),
+            ("127.0.0.1", "127.0.0.9", true),
+            ("127.0.0.1", "10.0.0.1", true),
+            ("localhost", "127.0.0.1", false),
+            ("localhost", "::1", false),
+            ("localhost", "10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.1", false),
+            ("10.0.0.1", "10.0.0.2", true),
+            ("10.0.0.1", "127.0.0.1", true),
+            ("10.0.0.1", "0.0.0.0", false),
+            ("10.0.0.1", "::", false),
+            ("node2.example", "10.0.0.2", false),
+            ("node2.example", "127.0.0.1", true),
+        ] {
+            let ip = listens.parse().expect("an address");
+            assert_eq!(hidden_from(dialled, ip).is_some(), hidden, "{dialled} dialled, at {listens}");
         }
     }
 }

@@ -255,6 +255,7 @@ impl LeaderState {
         let state = self.runner.role.as_ref().map(Leader::state);
         let unapplied = state.map_or(0, |state| state.apply_lag().0 as usize);
         let space = self.runner.cx.disk.space();
+        let full = self.full_voters();
         for port in self.stepped.drain(..count) {
             port.fail(match reason {
                 Refusal::Uncommitted => {
@@ -264,6 +265,9 @@ impl LeaderState {
                     ProposeError::Busy { in_flight: unapplied, cause: BusyCause::Unapplied }
                 }
                 Refusal::NoSpace => ProposeError::no_space(&self.runner.cx.node, space),
+                Refusal::NoSpaceAtPeers => {
+                    ProposeError::no_space_at(&self.runner.cx.node, space, full.clone())
+                }
                 Refusal::TooLarge { bytes, bytes_max } => ProposeError::TooLarge { bytes, bytes_max },
                 Refusal::Transferring => ProposeError::not_ready(NotReadyReason::Transferring),
             });
@@ -280,6 +284,13 @@ impl LeaderState {
     fn uncommitted(&self) -> usize {
         let state = self.runner.role.as_ref().map(Leader::state);
         state.map_or(0, |state| (state.tail().last().index.0 - state.commit().0) as usize)
+    }
+
+    /// The voters whose full disks keep this leader from committing.
+    fn full_voters(&self) -> Vec<String> {
+        let now = self.runner.cx.clock.now();
+        let full = self.runner.role.as_ref().map(|leader| leader.full_voters(now));
+        full.unwrap_or_default().iter().map(ToString::to_string).collect()
     }
 
     async fn spawn_replicator(
@@ -322,6 +333,7 @@ impl LeaderState {
     fn status(&self) -> Option<RoleStatus> {
         let mut status = self.runner.status()?;
         let now = self.runner.cx.clock.now();
+        status.full_voters = self.full_voters();
         status.peers = self.runner.role.as_ref().map(|leader| leader.peers(now)).unwrap_or_default();
         Some(status)
     }

@@ -249,6 +249,7 @@ impl<R: CoreRole> Runner<R> {
             peers: Vec::new(),
             waits_for: state.unmet().map(ToString::to_string).collect(),
             recovering: self.cx.recovering.names(),
+            full_voters: Vec::new(),
         })
     }
 
@@ -364,6 +365,13 @@ impl<R: CoreRole> Runner<R> {
                 tracing::error!(%node, %group, %peer, index = %at, "a peer refuses entries; its log says why");
             }
             Notice::PeerNoSpace { peer } => tracing::warn!(%node, %group, %peer, "disk of a peer is full"),
+            Notice::MajorityNoSpace { full } if full.is_empty() => {
+                tracing::info!(%node, %group, "a majority of the voters has room again, taking commands");
+            }
+            Notice::MajorityNoSpace { full } => {
+                let full = full.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                tracing::error!(%node, %group, full, "no majority of the voters has room, refusing commands");
+            }
             Notice::TimeJump { ahead_ms } => tracing::warn!(%node, %group, ahead_ms, "wall clock jumped"),
             Notice::Founded => {
                 tracing::info!(%node, %group, "every founding member was reached, taking part");

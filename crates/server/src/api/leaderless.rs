@@ -69,6 +69,7 @@ mod tests {
             peers: Vec::new(),
             waits_for: Vec::new(),
             recovering: recovering.iter().map(ToString::to_string).collect(),
+            full_voters: Vec::new(),
         }
     }
 

@@ -251,6 +251,7 @@ mod tests {
                 reserve_bytes: 2,
                 free_files: 3,
                 reserve_files: 0,
+                full: Vec::new(),
             },
             ProposeError::NoSuchGroup { group: "main".into(), node: "node0".into() },
             ProposeError::Faulted { index: 1, detail: detail() },

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use quorate::{GroupStatus, LinkState, LinkStatus, Node, Shortage, Standing};
+use quorate::{GroupStatus, LinkState, LinkStatus, Node, RoleStatus, Shortage, Standing};
 
 use super::code::Code;
 use super::leaderless::no_leader;
@@ -55,7 +55,7 @@ pub(super) async fn checks(state: &AppState) -> Vec<Check> {
         leader(&status, &state.node().links()),
         replayed,
         machine(&status, state.node().config().live.call_timeout_ms),
-        room(state),
+        room(state, &status),
         Check {
             name: "not_draining",
             passed: !state.is_draining(),
@@ -160,16 +160,19 @@ fn leader(status: &GroupStatus, links: &[LinkStatus]) -> Check {
 }
 
 /// While its disk is below its reserve a node takes no entry: as a leader it refuses writes, and it cannot help another to commit
-/// them. It still answers reads to who asks it.
-fn room(state: &AppState) -> Check {
+/// them. It still answers reads to who asks it. So does a leader whose disk has room and that no majority can follow.
+fn room(state: &AppState, status: &GroupStatus) -> Check {
     let space = state.node().space();
     let Shortage { free, reserve, again, .. } = space.shortage();
-    let passed = !state.node().is_disk_full();
+    let is_full = state.node().is_disk_full();
+    let full = status.role.as_ref().and_then(RoleStatus::lacks_room);
     let mut detail = format!("{free} free on the disk, {reserve} must stay free");
-    if !passed {
+    if is_full {
         write!(detail, "; takes entries again with {again} free").expect("writing to a string does not fail");
+    } else if let Some(full) = &full {
+        write!(detail, "; {full}").expect("writing to a string does not fail");
     }
-    Check { name: "disk", passed, detail }
+    Check { name: "disk", passed: !is_full && full.is_none(), detail }
 }
 
 pub(super) async fn runs(state: &AppState) -> Check {
@@ -321,6 +324,28 @@ mod tests {
         assert!(!check.passed && check.detail.contains("their thread hangs"), "{check:?}");
         let check = replica(&GroupStatus { role: None, ..said });
         assert!(!check.passed && check.detail.contains("is being restarted"), "{check:?}");
+    }
+
+    /// A leader that could commit nothing was ready: its own disk had room.
+    #[tokio::test]
+    async fn rule_16_a_leader_without_a_majority_with_room_is_not_ready() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let node = Node::builder("node0", directory.path()).start().await.expect("it starts");
+        let group = node.group("main", crate::machine::DataMachine::default()).await.expect("it opens");
+        let state = AppState::new(node.clone(), group, "localhost:1", ApiOptions::default());
+        let mut status = loop {
+            let status = state.group().status().await;
+            if status.role.is_some() {
+                break status;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert!(room(&state, &status).passed);
+        let role = status.role.as_mut().expect("just seen");
+        role.full_voters = vec!["node1".to_owned(), "node2".to_owned()];
+        let check = room(&state, &status);
+        assert!(!check.passed && check.detail.contains("the disks of node1, node2 are full"), "{check:?}");
+        node.stop().await;
     }
 
     #[tokio::test]

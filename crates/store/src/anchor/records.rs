@@ -27,6 +27,23 @@ pub(crate) struct IdentityRecord {
     pub(crate) database: u32,
     /// Group cells in use: each of them must be whole.
     pub(crate) groups: u32,
+    /// The last starts, this one last, each with a number that was drawn for it: what tells this directory from a copy that
+    /// was started as often. Empty where a build that does not know them wrote last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) starts: Vec<(Boot, u64)>,
+}
+
+/// So many starts are kept.
+const STARTS_KEPT: usize = 8;
+
+impl IdentityRecord {
+    /// Begins a start.
+    pub(crate) fn begin(&mut self, boot: Boot, drawn: u64) {
+        self.boot = boot;
+        self.starts.push((boot, drawn));
+        let old = self.starts.len().saturating_sub(STARTS_KEPT);
+        self.starts.drain(..old);
+    }
 }
 
 /// What a group had when its database was set aside: what proves, when that database is put back, that nothing is missing in it.

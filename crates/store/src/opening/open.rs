@@ -86,6 +86,7 @@ fn create_anchor(disk: &mut dyn Disk, options: &StoreOptions) -> Result<Anchor, 
         status: DatabaseStatus::Initialising,
         database: 0,
         groups: 0,
+        starts: Vec::new(),
     };
     Ok(Anchor::create(disk, identity)?)
 }
@@ -101,7 +102,7 @@ impl Opening {
                     self.report_contents(&contents);
                     // Every check has passed. A database of a later boot stands beside a damaged identity.
                     self.anchor.write_again(&mut *self.disk)?;
-                    self.anchor.identity.boot = self.boot_before.max(contents.boot).next();
+                    self.begin(self.boot_before.max(contents.boot).next());
                     self.anchor.write_identity(&mut *self.disk)?;
                     Ok(contents)
                 }
@@ -109,6 +110,12 @@ impl Opening {
                 Err(Unusable::Damaged(detail)) => self.replace_damaged(detail),
             },
         }
+    }
+
+    /// Counts this start. Written with the identity, before anyone hears of it.
+    pub(super) fn begin(&mut self, boot: Boot) {
+        // Zero means "not told".
+        self.anchor.identity.begin(boot, self.options.entropy | 1);
     }
 
     fn report_contents(&mut self, contents: &Contents) {

@@ -17,7 +17,7 @@ impl Opening {
             let detail = "it was there before the first start of this node was through".to_owned();
             self.notices.push(OpenNotice::SetAside { to, detail });
         }
-        self.anchor.identity.boot = self.boot_before.next();
+        self.begin(self.boot_before.next());
         self.make_database()
     }
 
@@ -70,7 +70,7 @@ impl Opening {
         self.anchor.sync(&mut *self.disk)?;
         self.anchor.identity.status = DatabaseStatus::Rebuilding;
         self.anchor.identity.database += 1;
-        self.anchor.identity.boot = self.boot_before.next();
+        self.begin(self.boot_before.next());
         self.anchor.write_identity_twice(&mut *self.disk)?;
         if self.disk.database_exists()? {
             let to = self.disk.set_database_aside()?;

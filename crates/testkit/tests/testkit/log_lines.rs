@@ -87,10 +87,55 @@ fn rule_16_full_disks_everywhere_are_one_line_each_way_and_no_elections() {
     let report =
         Simulation::new(12).limit(Duration::from_secs(300)).keep_trace().run(Counter::default, script);
     let full = |said| between(&report.trace, "the disks are full", "there is room again", said);
-    assert_eq!(full("disk below its reserve").len(), 3, "one line for each node");
+    // The leader refuses for the others: its disk is not written, and so not measured.
+    assert_eq!(full("disk below its reserve").len(), 2, "one line for each node that is asked to write");
     assert_eq!((full("became leader"), full("became candidate")), (Vec::new(), Vec::new()), "no elections");
     let again = between(&report.trace, "there is room again", "long after", "disk has room again");
-    assert_eq!(again.len(), 3, "{again:#?}");
+    assert_eq!(again.len(), 2, "{again:#?}");
+}
+
+/// Two full disks of three: each write was unknown after its whole deadline, and no line said that nothing can be committed.
+#[test]
+fn rule_16_full_followers_of_a_leader_with_room_are_named_and_refused_for_until_one_has_room() {
+    let script = async |cluster: Count| {
+        let leader = cluster.wait_for_leader(GROUP, PATIENCE).await;
+        let _ = cluster.propose(leader, Add(1)).await.expect("there is room");
+        cluster.note(format_args!("two are full"));
+        let others: Vec<usize> = (0..3).filter(|at| *at != leader).collect();
+        for at in &others {
+            let disk = cluster.disk(*at);
+            let used = (1_u64 << 40) - quorate::store::Disk::free_bytes(&disk).expect("it answers");
+            disk.set_capacity(used + (1 << 20));
+        }
+        let named = cluster
+            .wait_for("refusal", PATIENCE, async || match cluster.propose(leader, Add(1)).await {
+                Err(ProposeError::NoSpace { full, .. }) => Some(full),
+                _ => None,
+            })
+            .await;
+        cluster.pause(PATIENCE).await;
+        let look = cluster.on(leader, |_, count: GroupHandle<Counter>| async move { count.status().await });
+        let status = look.await.expect("it runs").role.expect("it leads");
+        cluster.note(format_args!("one has room again"));
+        cluster.disk(others[0]).set_capacity(1 << 40);
+        // Nothing is proposed meanwhile.
+        cluster.pause(PATIENCE).await;
+        let after = cluster.propose(leader, Add(1)).await;
+        cluster.note(format_args!("long after"));
+        let others: Vec<String> = others.iter().map(|at| format!("node{at}")).collect();
+        (named, status.full_voters, after.is_ok(), others)
+    };
+    let report =
+        Simulation::new(14).limit(Duration::from_secs(300)).keep_trace().run(Counter::default, script);
+    let (named, shown, after, others) = report.value;
+    assert_eq!((&named, &shown), (&others, &others));
+    assert!(after, "who is asked next takes it");
+    let full = |said| between(&report.trace, "two are full", "one has room again", said);
+    assert_eq!(full("no majority of the voters has room").len(), 1);
+    assert_eq!((full("became leader"), full("became candidate")), (Vec::new(), Vec::new()), "no elections");
+    let again =
+        between(&report.trace, "one has room again", "long after", "a majority of the voters has room");
+    assert_eq!(again.len(), 1, "{again:#?}");
 }
 
 /// A follower said nothing of whom it follows.

@@ -40,7 +40,7 @@ use quiet::Quiet;
 use run::run;
 
 /// Events that a few hundred runs must have met, otherwise they prove little.
-const SOMETIMES: [&str; 56] = [
+const SOMETIMES: [&str; 58] = [
     "TimeoutNow",
     "ReadIndexReply",
     "a machine is restored for a while",
@@ -76,8 +76,10 @@ const SOMETIMES: [&str; 56] = [
     "progress without a minority",
     "queries that take time",
     "recovered",
+    "room at a majority again",
     "a membership from the log",
     "refused NoSpace",
+    "refused NoSpaceAtPeers",
     "refused TooLarge",
     "refused Transferring",
     "refused Unapplied",

@@ -90,6 +90,7 @@ pub(crate) fn is_harmless(notice: &Notice) -> bool {
         | Notice::TransferFailed { .. }
         | Notice::ApplyLag { .. }
         | Notice::PeerNoSpace { .. }
+        | Notice::MajorityNoSpace { .. }
         | Notice::Recovered { .. }
         | Notice::Founded
         | Notice::TimeJump { .. } => true,

@@ -20,6 +20,7 @@ fn interrupted(path: &Path) {
         status: DatabaseStatus::Initialising,
         database: 0,
         groups: 0,
+        starts: Vec::new(),
     };
     Anchor::create(&mut disk, identity).expect("an anchor");
     disk.create_database().expect("a database");

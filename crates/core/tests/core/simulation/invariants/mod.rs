@@ -121,6 +121,8 @@ pub(crate) fn notice(notice: &Notice, coverage: &mut Coverage) {
         Notice::TransferFailed { .. } => coverage.note("transfer failed"),
         Notice::ApplyLag { .. } => coverage.note("leader with a slow machine gave way"),
         Notice::PeerNoSpace { .. } => coverage.note("peer without space"),
+        Notice::MajorityNoSpace { full } if full.is_empty() => coverage.note("room at a majority again"),
+        Notice::MajorityNoSpace { .. } => coverage.note("no majority with room"),
         Notice::Recovered { .. } => coverage.note("recovered"),
         Notice::TimeJump { .. } => coverage.note("time jump"),
         // Every node of this simulation is admitted by all; `founding.rs` has the one in which they are not.

@@ -101,7 +101,8 @@ impl Stability {
             let more = count - self.heard.refused_for(*reason);
             let moves = *reason == Refusal::Transferring && limits.elections > 0;
             let is_busy = matches!(reason, Refusal::Uncommitted | Refusal::Unapplied);
-            let may = moves || is_busy || Some(*reason) == limits.refusal;
+            let is_full = *reason == Refusal::NoSpaceAtPeers && limits.refusal == Some(Refusal::NoSpace);
+            let may = moves || is_busy || is_full || Some(*reason) == limits.refusal;
             assert!(may || more == 0, "stability, {when}: {more} commands refused, {reason:?}");
         }
         if limits.elections == 0 {
