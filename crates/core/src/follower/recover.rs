@@ -36,7 +36,7 @@ impl Follower {
         }
         let id = self.state.request_id(now);
         let peers: Vec<NodeId> = self.state.membership().peers_of(&self.state.me).cloned().collect();
-        self.state.persist(now, None, Vec::new(), effects);
+        self.state.persist(now, None, Entries::default(), effects);
         for peer in peers {
             let request = Body::ReadIndexRequest(ReadIndexRequest { id, recovering: true });
             let message = self.state.message(peer, request);

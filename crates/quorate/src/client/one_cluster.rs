@@ -80,7 +80,10 @@ mod tests {
                         let answer = machine::encode(&7_i64, usize::MAX).expect("a number");
                         Response::Answered { answer, applied: 1 }
                     }
-                    Request::Consensus { .. } | Request::Members | Request::Faulted { .. } => {
+                    Request::Consensus { .. }
+                    | Request::Members
+                    | Request::SnapshotPart { .. }
+                    | Request::Faulted { .. } => {
                         Response::NotAnswered(QueryError::NoLeader { waited_ms: 0 })
                     }
                 };
