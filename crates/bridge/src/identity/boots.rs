@@ -185,6 +185,15 @@ mod tests {
         assert_eq!(code(boots.record(&start(&[(1, 11), (2, 12), (3, 13)], 4, 14))), None);
     }
 
+    /// Another peer refused its first start.
+    #[test]
+    fn a_copy_that_is_met_at_a_later_start_is_known_by_the_ones_before() {
+        let boots = Boots::default();
+        assert_eq!(code(boots.record(&start(&[(1, 11)], 2, 12))), None);
+        assert_eq!(code(boots.record(&start(&[(1, 11), (2, 102)], 3, 103))), Some(RefusalCode::Twin));
+        assert_eq!(code(boots.record(&start(&[(1, 11), (2, 12)], 3, 13))), None);
+    }
+
     /// It was far behind: it is refused as stale until it has the numbers of the other one's starts.
     #[test]
     fn a_copy_that_is_starts_behind_does_not_catch_up_by_being_started() {
