@@ -83,9 +83,7 @@ mod tests {
                     Request::Consensus { .. }
                     | Request::Members
                     | Request::SnapshotPart { .. }
-                    | Request::Faulted { .. } => {
-                        Response::NotAnswered(QueryError::NoLeader { waited_ms: 0 })
-                    }
+                    | Request::Faulted { .. } => Response::NotAnswered(QueryError::NoLeader { waited_ms: 0 }),
                 };
                 drop(reply.send(&answer));
             }
