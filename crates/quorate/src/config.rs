@@ -71,10 +71,10 @@ pub struct NodeConfig {
     /// is slow holds one of them.
     pub apply_threads: usize,
     /// A snapshot is taken after so many bytes of entries, or as many as the last one has if that is more. A log holds at most twice
-    /// that: what the newest snapshot lacks, and what is between the two newest.
+    /// that: what the newest snapshot lacks, and what is between the two newest. 0: none is taken for that.
     pub snapshot_log_bytes: u64,
     /// A snapshot is also taken after so many entries, unless they are less than a quarter of the last one in bytes: so many a start
-    /// has to apply.
+    /// has to apply. 0: none is taken for that.
     pub snapshot_log_entries: u64,
     /// Bytes in a second that fetching a snapshot from another node may take of the link.
     pub snapshot_fetch_bytes_per_s: u64,
@@ -97,8 +97,8 @@ impl Default for NodeConfig {
             uncommitted_bytes_max: 64 << 20,
             command_bytes_max: 1 << 20,
             apply_threads: 0,
-            snapshot_log_bytes: 32 << 20,
-            snapshot_log_entries: 200_000,
+            snapshot_log_bytes: 0,
+            snapshot_log_entries: 0,
             snapshot_fetch_bytes_per_s: 64 << 20,
             machine_restarts_max: 3,
         }

@@ -52,9 +52,9 @@ pub(crate) struct SnapshotContext {
     /// Threads that may block, beside the appliers'.
     pub(crate) workers: Workers,
     pub(crate) gauge: SnapshotGauge,
-    /// One is due after so many bytes of entries, or as many as the last one has if that is more.
+    /// One is due after so many bytes of entries, or as many as the last one has if that is more. Zero: never.
     pub(crate) every_bytes: u64,
-    /// Or after so many entries.
+    /// Or after so many entries. Zero: never.
     pub(crate) every_entries: u64,
     /// What a fetch may take of the link.
     pub(crate) bytes_per_s_max: u64,

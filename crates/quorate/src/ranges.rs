@@ -49,8 +49,8 @@ impl SettingRange {
         range("uncommitted_bytes_max", 1, MEMORY_BYTES_MAX),
         range("command_bytes_max", 1, COMMAND_BYTES_MAX),
         range("apply_threads", 0, 256),
-        range("snapshot_log_bytes", 1, 1 << 60),
-        range("snapshot_log_entries", 1, 1 << 60),
+        range("snapshot_log_bytes", 0, 1 << 60),
+        range("snapshot_log_entries", 0, 1 << 60),
         // One part a second, at least.
         range("snapshot_fetch_bytes_per_s", 1 << 19, 1 << 60),
         range("machine_restarts_max", 1, 1_000_000),

@@ -42,7 +42,8 @@ impl SinceSnapshot {
     /// Whether there is so much that a snapshot is worth its writing: a large state is not written again for a few entries.
     pub(super) fn is_due(&self, snapshot: &SnapshotContext) -> bool {
         let last = snapshot.gauge.bytes();
-        self.bytes >= snapshot.every_bytes.max(last)
-            || (self.entries >= snapshot.every_entries && self.bytes >= last / 4)
+        let reached = |count: u64, every: u64| every > 0 && count >= every;
+        (reached(self.bytes, snapshot.every_bytes) && self.bytes >= last)
+            || (reached(self.entries, snapshot.every_entries) && self.bytes >= last / 4)
     }
 }

@@ -104,7 +104,7 @@ codes! {
     NotReady "not_ready" SERVICE_UNAVAILABLE Refused
         "the replica cannot answer now" "send it again, or to another node";
     NoSpace "no_space" SERVICE_UNAVAILABLE Refused
-        "the leader's disk is below its reserve" "free or add space, as the detail says; reads go on meanwhile";
+        "the leader's disk is below its reserve, or those of so many other voters that no majority can take entries" "free or add space, as the detail says; reads go on meanwhile";
     Faulted "faulted" SERVICE_UNAVAILABLE Refused
         "the state machine panics on an entry of the log" "bring a fixed build to all nodes";
     Stopped "stopped" SERVICE_UNAVAILABLE Refused

@@ -189,8 +189,8 @@ const TUNING: &[(&str, &str)] = pairs! {
     uncommitted_bytes_max "Bytes appended and not committed above which a leader answers busy.";
     command_bytes_max "The largest command that this node takes as the leader or from its own callers, in bytes of MessagePack.";
     apply_threads "Threads on which state machines run; 0: as many as there are cores, but two at least and four at most.";
-    snapshot_log_bytes "A snapshot is taken after so many bytes of entries, or as many as the last one has if that is more. A log holds at most twice that.";
-    snapshot_log_entries "A snapshot is also taken after so many entries, unless they are less than a quarter of the last one in bytes.";
+    snapshot_log_bytes "A snapshot is taken after so many bytes of entries, or as many as the last one has if that is more. A log holds at most twice that. 0: none.";
+    snapshot_log_entries "A snapshot is also taken after so many entries, unless they are less than a quarter of the last one in bytes. 0: none.";
     snapshot_fetch_bytes_per_s "Bytes in a second that fetching a snapshot from another node may take of the link.";
     machine_restarts_max "Restarts of the state machine at the same entry before the replica counts as faulted.";
     proposals_max "Proposals that may be under way from this node.";
