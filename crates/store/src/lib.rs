@@ -36,7 +36,7 @@ mod tests;
 
 pub use self::disk::{
     Backlog, Batch, Crash, Disk, DiskError, Files, FjallDisk, FjallOptions, Keyspace, Lacking, Rot,
-    SECTOR_BYTES, Sector, SimDisk, SimImage, SnapshotDisk, TornTail, Visit,
+    SECTOR_BYTES, Sector, SimDisk, SimImage, SnapshotDisk, TornTail, Visit, VolumeBytes,
 };
 pub use self::engine::{
     ANCHOR_LAG_MAX, Answer, FailureKind, FatalSink, Founded, GroupWrite, Install, LoadedGroup, PeerSource,

@@ -1,15 +1,15 @@
 //! The open store: database, anchor, and what is in memory of each group.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use quorate_core::{Boot, GroupId, Hash, Incarnation, NodeId};
 
 use crate::anchor::{Anchor, IdentityRecord};
-use crate::disk::{Disk, SnapshotDisk};
+use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::log::{GroupState, PeerRecord};
 use crate::options::StoreOptions;
+use crate::snapshot::Snapshots;
 
 /// Whose data directory it is (`safety.md` 14).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +64,8 @@ impl Store {
 
     /// The snapshot files beside the database. They are used beside the thread that owns the store, and nothing of the store waits
     /// for them.
-    pub fn snapshots(&self) -> Arc<dyn SnapshotDisk> {
-        self.disk.snapshots()
+    pub fn snapshots(&self) -> Snapshots {
+        Snapshots::of_node(self.disk.snapshots(), self.identity.cluster, self.options.clone())
     }
 
     pub(crate) fn check_failed(&self) -> Result<(), StoreError> {

@@ -15,4 +15,4 @@ pub use self::fjall::{FjallDisk, FjallOptions};
 pub(crate) use self::fjall::{Journal, check_journal, guarded, journal_written, write_last_batch};
 pub use self::seam::{Batch, Disk, Files, Keyspace, SECTOR_BYTES, Sector, TornTail, Visit};
 pub use self::sim::{Crash, Rot, SimDisk, SimImage};
-pub use self::snapshots::SnapshotDisk;
+pub use self::snapshots::{SnapshotDisk, VolumeBytes};

@@ -7,9 +7,17 @@
 //! - A write beyond the beginning never makes a file: one that was removed meanwhile does not come back with a hole in it.
 //!
 //! It is not the store's [`Disk`](super::Disk): it is shared, it is used beside the I/O thread, and an error of it poisons nothing.
-//! How much room is left is the store's concern.
 
 use super::error::DiskError;
+
+/// How large a volume is and how much of it is free, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VolumeBytes {
+    /// Bytes that may still be written.
+    pub free: u64,
+    /// Bytes of all of it.
+    pub total: u64,
+}
 
 /// A directory of snapshot files. Object-safe; every call is synchronous and may be made from any thread that may block.
 pub trait SnapshotDisk: Send + Sync {
@@ -31,6 +39,8 @@ pub trait SnapshotDisk: Send + Sync {
     fn publish(&self, from: &str, to: &str) -> Result<(), DiskError>;
     /// Removes a file, which may be missing, and syncs the directory.
     fn remove(&self, name: &str) -> Result<(), DiskError>;
+    /// Measures the volume that the files are on.
+    fn volume(&self) -> Result<VolumeBytes, DiskError>;
     /// Syncs the directory: names that an earlier process changed are on disk afterwards.
     fn sync_names(&self) -> Result<(), DiskError>;
 }

@@ -14,9 +14,10 @@ use super::event::{FatalSink, StoreFatal};
 use super::execute::{Engine, Shared, StoreStats};
 use super::request::StoreRequest;
 use super::work::now;
-use crate::disk::{DiskError, SnapshotDisk};
+use crate::disk::DiskError;
 use crate::error::StoreError;
 use crate::lock::lock;
+use crate::snapshot::Snapshots;
 use crate::space::Space;
 use crate::store::{Identity, Store};
 
@@ -67,7 +68,7 @@ struct Inner {
     store_epoch: AtomicU64,
     deadline: Duration,
     identity: Identity,
-    snapshots: Arc<dyn SnapshotDisk>,
+    snapshots: Snapshots,
 }
 
 /// A handle on the store, its disk and its epochs; every restart of the log store's actor gets a clone.
@@ -138,7 +139,7 @@ impl StoreHandle {
         mode: Mode,
         shared: Arc<Shared>,
         deadline: Duration,
-        (identity, snapshots): (Identity, Arc<dyn SnapshotDisk>),
+        (identity, snapshots): (Identity, Snapshots),
     ) -> Self {
         Self(Arc::new(Inner { mode, shared, store_epoch: AtomicU64::new(0), deadline, identity, snapshots }))
     }
@@ -150,8 +151,8 @@ impl StoreHandle {
 
     /// The snapshot files of the node's directory: used by another thread than the store's, which never waits for them. They stay
     /// usable after [`stop`](Self::stop), which unlocks the directory: end what writes them before.
-    pub fn snapshots(&self) -> Arc<dyn SnapshotDisk> {
-        Arc::clone(&self.0.snapshots)
+    pub fn snapshots(&self) -> Snapshots {
+        self.0.snapshots.clone()
     }
 
     /// The store's counters.

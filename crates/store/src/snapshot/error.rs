@@ -5,6 +5,7 @@ use std::io;
 use quorate_core::Index;
 
 use crate::disk::DiskError;
+use crate::space::ByteCount;
 
 /// Why a snapshot file was not written, read or received. None of them poisons the store.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,21 @@ pub enum SnapshotError {
         /// How many there were.
         given: u64,
     },
+    /// What must stay free for the log would not.
+    #[error(
+        "no room for {place}: {} more are needed, {} are free and {} must stay so (disk_reserve_bytes): free some, or use a larger volume",
+        ByteCount(*needed), ByteCount(*free), ByteCount(*reserve)
+    )]
+    NoRoom {
+        /// The file.
+        place: String,
+        /// Bytes that it lacks.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that must stay free.
+        reserve: u64,
+    },
     /// It was ended before all its bytes were there.
     #[error("{place} is not whole ({detail}): write or receive the rest, or begin again")]
     Unfinished {
@@ -87,6 +103,11 @@ pub enum SnapshotError {
 }
 
 impl SnapshotError {
+    /// Whether there is too little room, so that what was begun is better removed than kept.
+    pub fn is_no_room(&self) -> bool {
+        matches!(self, Self::NoRoom { .. } | Self::Disk(DiskError::Full { .. }))
+    }
+
     /// Whether the bytes are wrong, so that reading or receiving the same again does not help.
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::Future { .. } | Self::Other { .. })
@@ -97,12 +118,13 @@ impl From<SnapshotError> for io::Error {
     /// It can be had back with [`io::Error::downcast`].
     fn from(error: SnapshotError) -> Self {
         let kind = match &error {
-            SnapshotError::Disk(DiskError::Full { .. }) => io::ErrorKind::StorageFull,
+            error if error.is_no_room() => io::ErrorKind::StorageFull,
             SnapshotError::Gone { .. } => io::ErrorKind::NotFound,
             SnapshotError::Damaged { .. } | SnapshotError::Future { .. } | SnapshotError::Other { .. } => {
                 io::ErrorKind::InvalidData
             }
-            SnapshotError::Disk(_)
+            SnapshotError::NoRoom { .. }
+            | SnapshotError::Disk(_)
             | SnapshotError::Order { .. }
             | SnapshotError::Unfinished { .. }
             | SnapshotError::LongHeader { .. } => io::ErrorKind::Other,

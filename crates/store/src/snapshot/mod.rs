@@ -2,7 +2,7 @@
 //!
 //! Owns the files' names and bytes in the directory `snapshots`. It is called by what takes, sends and receives snapshots, on a
 //! thread that may block, and calls [`SnapshotDisk`](crate::SnapshotDisk) alone. It never decides when a snapshot is taken, which
-//! are kept, or whether the log may be compacted, and it reads no clock.
+//! are kept, or whether the log may be compacted, and it reads no clock. It leaves the reserve of the disk free, and takes what a reader found damaged out of the way.
 //!
 //! A file has its own name only when it is whole and synced; until then it is a *part*, under a name that no reader looks at. A
 //! crash loses parts, which are made or fetched again, and leaves a published file whole. What is read is what was written, or a
@@ -18,6 +18,7 @@ mod opened;
 mod reader;
 mod receive;
 mod record;
+mod room;
 mod snapshots;
 mod stored;
 mod writer;

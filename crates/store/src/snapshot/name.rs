@@ -6,12 +6,15 @@ use quorate_core::{GroupId, Hash, Index, Position, Term};
 
 const WHOLE: &str = ".snap";
 const PART: &str = ".part";
+const ASIDE: &str = ".damaged";
 
 /// What a file is, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name {
     /// Published.
     Whole { group: GroupId, index: Index },
+    /// Published once, and found damaged.
+    Aside { group: GroupId, index: Index },
     /// Being written by this process, or left by an earlier one. The number keeps two of one index apart.
     Begun { group: GroupId, index: Index, number: u32 },
     /// Being received. All that was announced is in the name, so that only the same snapshot is resumed.
@@ -23,6 +26,7 @@ impl Name {
     pub(super) fn text(self) -> String {
         match self {
             Self::Whole { group, index } => format!("{:016x}-{:016x}{WHOLE}", group.0, index.0),
+            Self::Aside { group, index } => format!("{:016x}-{:016x}{ASIDE}", group.0, index.0),
             Self::Begun { group, index, number } => {
                 format!("{:016x}-{:016x}-{number:08x}{PART}", group.0, index.0)
             }
@@ -38,17 +42,17 @@ impl Name {
 
     /// Reads a name; `None` for any that [`Name::text`] does not give.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let is_whole = text.ends_with(WHOLE);
-        let stem = text.strip_suffix(if is_whole { WHOLE } else { PART })?;
+        let (stem, ending) = text.split_at(text.rfind('.')?);
         let fields: Vec<&str> = stem.split('-').collect();
-        let name = match (is_whole, fields.as_slice()) {
-            (true, [group, index]) => Self::Whole { group: GroupId(hex(group)?), index: Index(hex(index)?) },
-            (false, [group, index, number]) => Self::Begun {
+        let name = match (ending, fields.as_slice()) {
+            (WHOLE, [group, index]) => Self::Whole { group: GroupId(hex(group)?), index: Index(hex(index)?) },
+            (ASIDE, [group, index]) => Self::Aside { group: GroupId(hex(group)?), index: Index(hex(index)?) },
+            (PART, [group, index, number]) => Self::Begun {
                 group: GroupId(hex(group)?),
                 index: Index(hex(index)?),
                 number: u32::try_from(hex(number)?).ok()?,
             },
-            (false, [group, index, term, chain, bytes]) => {
+            (PART, [group, index, term, chain, bytes]) => {
                 let at = Position { index: Index(hex(index)?), term: Term(hex(term)?), chain: hash(chain)? };
                 Self::Received { group: GroupId(hex(group)?), at, bytes: hex(bytes)? }
             }
@@ -81,6 +85,7 @@ mod tests {
         let group = GroupId(0xab);
         for name in [
             Name::Whole { group, index: at.index },
+            Name::Aside { group, index: at.index },
             Name::Begun { group, index: at.index, number: 2 },
             Name::Received { group, at, bytes: 77 },
         ] {

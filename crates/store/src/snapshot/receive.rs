@@ -1,7 +1,7 @@
 //! A snapshot file that comes from another node, piece by piece. What was received stays there when a link or the process ends, and
 //! is continued when the same snapshot is received again.
 
-use quorate_core::{GroupId, Position};
+use quorate_core::{GroupId, Hash, Position};
 
 use super::error::SnapshotError;
 use super::file::SnapshotFile;
@@ -9,6 +9,7 @@ use super::header::{Header, SnapshotInfo};
 use super::name::Name;
 use super::opened::Opened;
 use super::record::{RECORD_HEAD, Record, number, read_record};
+use super::room::Room;
 use super::stored::StoredFile;
 use super::writer::SYNC_BYTES;
 
@@ -16,6 +17,9 @@ use super::writer::SYNC_BYTES;
 /// continues.
 pub struct Incoming {
     part: StoredFile,
+    room: Room,
+    /// `None` takes one of any cluster.
+    cluster: Option<Hash>,
     group: GroupId,
     at: Position,
     /// Bytes of the file, as announced.
@@ -37,12 +41,13 @@ impl std::fmt::Debug for Incoming {
 }
 
 impl Incoming {
-    /// Continues a part as far as it is whole, which is read for it, or begins.
+    /// Continues a part as far as it is whole, which is read for it, or begins. A snapshot for which there is no room is not begun:
+    /// its length is what a peer says.
     pub(super) fn resume(
         part: StoredFile,
-        group: GroupId,
-        at: Position,
+        (group, at): (GroupId, Position),
         file_bytes: u64,
+        (room, cluster): (Room, Option<Hash>),
     ) -> Result<Self, SnapshotError> {
         let offset = match part.disk.length(&part.name)? {
             None => 0,
@@ -54,7 +59,9 @@ impl Incoming {
                 whole
             }
         };
-        Ok(Self { part, group, at, file_bytes, offset, unsynced: offset })
+        let begun = Self { part, room, cluster, group, at, file_bytes, offset, unsynced: offset };
+        begun.check_room(file_bytes.saturating_sub(offset))?;
+        Ok(begun)
     }
 
     /// Where the snapshot ends.
@@ -77,7 +84,8 @@ impl Incoming {
         self.offset == self.file_bytes
     }
 
-    /// Adds bytes at [`offset`](Self::offset), and nowhere else; no more than were announced. After an error the offset is as before.
+    /// Adds bytes at [`offset`](Self::offset), and nowhere else; no more than were announced. After an error the offset is as before;
+    /// after one of [room](SnapshotError::is_no_room) what was received is gone, for it took the room.
     pub fn append(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SnapshotError> {
         let given = number(bytes.len());
         if offset != self.offset || given > self.file_bytes - self.offset {
@@ -92,7 +100,12 @@ impl Incoming {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.part.write(offset, bytes)?;
+        self.check_room(given)?;
+        self.part.write(offset, bytes).inspect_err(|error| {
+            if error.is_no_room() {
+                self.part.discard();
+            }
+        })?;
         self.unsynced += given;
         if self.unsynced >= SYNC_BYTES {
             self.sync()?;
@@ -123,11 +136,16 @@ impl Incoming {
         self.part.discard();
     }
 
+    fn check_room(&self, more: u64) -> Result<(), SnapshotError> {
+        self.room.check(&self.part.name, more).inspect_err(|_| self.part.discard())
+    }
+
     fn check(&self) -> Result<SnapshotInfo, SnapshotError> {
         let info = SnapshotFile::new(Opened::open(self.part.clone())?).verify()?;
-        if info.head.group != self.group || info.head.at != self.at {
-            let (group, at) = (info.head.group, info.head.at.log_id());
-            let detail = format!("it is of group {group} at {at}");
+        let is_strange = self.cluster.is_some_and(|own| own != info.head.cluster);
+        if is_strange || info.head.group != self.group || info.head.at != self.at {
+            let (group, at, cluster) = (info.head.group, info.head.at.log_id(), info.head.cluster);
+            let detail = format!("it is of group {group} at {at}, of cluster {cluster}");
             return Err(SnapshotError::Other { place: self.part.place(), detail });
         }
         Ok(info)

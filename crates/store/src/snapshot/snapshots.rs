@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_core::{GroupId, Index, Position};
+use quorate_core::{GroupId, Hash, Index, Position};
 
 use super::error::SnapshotError;
 use super::file::SnapshotFile;
@@ -11,14 +11,19 @@ use super::header::{SnapshotHead, SnapshotInfo};
 use super::name::Name;
 use super::opened::Opened;
 use super::receive::Incoming;
+use super::room::Room;
 use super::stored::StoredFile;
 use super::writer::SnapshotWriter;
 use crate::disk::SnapshotDisk;
+use crate::options::StoreOptions;
 
 /// The snapshot files of a node. Clones share them.
 #[derive(Clone)]
 pub struct Snapshots {
     disk: Arc<dyn SnapshotDisk>,
+    room: Room,
+    /// Those of another cluster are not used; `None` uses any.
+    cluster: Option<Hash>,
 }
 
 impl std::fmt::Debug for Snapshots {
@@ -46,9 +51,14 @@ pub struct DamagedSnapshot {
 }
 
 impl Snapshots {
-    /// Of the files on this disk.
+    /// Of the files on this disk, whatever cluster they are of and however full it is.
     pub fn new(disk: Arc<dyn SnapshotDisk>) -> Self {
-        Self { disk }
+        Self { room: Room::new(&disk, None), disk, cluster: None }
+    }
+
+    /// Those of a node: none of another cluster is used, and the disk's reserve stays free.
+    pub(crate) fn of_node(disk: Arc<dyn SnapshotDisk>, cluster: Hash, options: StoreOptions) -> Self {
+        Self { room: Room::new(&disk, Some(options)), disk, cluster: Some(cluster) }
     }
 
     /// The published snapshots of a group. They are there after any crash: the directory is synced first, for an earlier process may
@@ -81,7 +91,7 @@ impl Snapshots {
         while self.disk.length(&Name::Begun { group, index, number }.text())?.is_some() {
             number += 1;
         }
-        SnapshotWriter::begin(self.file(Name::Begun { group, index, number }), head)
+        SnapshotWriter::begin(self.file(Name::Begun { group, index, number }), head, self.room.clone())
     }
 
     /// Opens a published snapshot; [`SnapshotError::Gone`] if there is none of exactly this position.
@@ -117,7 +127,14 @@ impl Snapshots {
         self.remove_where(|name| {
             matches!(name, Name::Received { group: of, .. } if of == group) && name != wanted
         })?;
-        Incoming::resume(self.file(wanted), group, at, file_bytes)
+        Incoming::resume(self.file(wanted), (group, at), file_bytes, (self.room.clone(), self.cluster))
+    }
+
+    /// Takes a published snapshot that cannot be read out of the way, so that nothing counts on it. It is kept under another name, for
+    /// whoever wants to look at it; the one that was kept before it goes.
+    pub fn set_aside(&self, group: GroupId, index: Index) -> Result<(), SnapshotError> {
+        self.remove_where(|name| matches!(name, Name::Aside { group: of, .. } if of == group))?;
+        self.file(Name::Whole { group, index }).publish(&Name::Aside { group, index }.text())
     }
 
     /// Removes the whole snapshots of a group but the `newest` newest and those at the positions `pinned`, oldest first. Damaged ones
@@ -163,8 +180,10 @@ impl Snapshots {
     fn open_named(&self, group: GroupId, index: Index) -> Result<Opened, SnapshotError> {
         let opened = Opened::open(self.file(Name::Whole { group, index }))?;
         let head = &opened.header.head;
-        if head.group != group || head.at.index != index {
-            let detail = format!("it is of group {} at {}", head.group, head.at.log_id());
+        if head.group != group || head.at.index != index || self.cluster.is_some_and(|own| own != head.cluster)
+        {
+            let (of, at) = (head.group, head.at.log_id());
+            let detail = format!("it is of group {of} at {at}, of cluster {}", head.cluster);
             return Err(SnapshotError::Other { place: opened.file.place(), detail });
         }
         Ok(opened)

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use super::error::SnapshotError;
 use super::header::{Header, SnapshotHead, SnapshotInfo};
 use super::name::Name;
+use super::room::Room;
 use super::record::{CHUNK_BYTES_MAX, End, RECORD_HEAD, number, seal_chunk};
 use super::stored::StoredFile;
 
@@ -28,6 +29,7 @@ impl Drop for Part {
 /// Takes the bytes of a state and writes them in chunks. Dropped, it leaves nothing.
 pub struct SnapshotWriter {
     part: Part,
+    room: Room,
     header: Header,
     /// Head and bytes of the chunk that is being filled.
     record: Vec<u8>,
@@ -49,14 +51,16 @@ impl std::fmt::Debug for SnapshotWriter {
 
 impl SnapshotWriter {
     /// Makes the part, which must not be there, with its header.
-    pub(super) fn begin(file: StoredFile, head: SnapshotHead) -> Result<Self, SnapshotError> {
+    pub(super) fn begin(file: StoredFile, head: SnapshotHead, room: Room) -> Result<Self, SnapshotError> {
         let (header, bytes) = Header::encode(head)?;
+        room.check(&file.name, number(bytes.len()))?;
         let part = Part { file, published: false };
         part.file.write(0, &bytes)?;
         let mut record = Vec::with_capacity(RECORD_HEAD + CHUNK_BYTES_MAX);
         record.resize(RECORD_HEAD, 0);
         Ok(Self {
             part,
+            room,
             offset: header.bytes,
             unsynced: header.bytes,
             header,
@@ -95,6 +99,7 @@ impl SnapshotWriter {
             return Ok(());
         }
         self.failed = true;
+        self.room.check(&self.part.file.name, number(self.record.len()))?;
         seal_chunk(self.header.sum, self.chunks, &mut self.record);
         self.part.file.write(self.offset, &self.record)?;
         self.offset += number(self.record.len());

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::file;
-use crate::disk::{DiskError, SnapshotDisk};
+use crate::disk::{DiskError, SnapshotDisk, VolumeBytes};
 
 /// A directory of snapshot files.
 #[derive(Debug)]
@@ -112,6 +112,12 @@ impl SnapshotDisk for SnapshotDirectory {
             Some(()) => file::sync_directory(&self.directory),
             None => Ok(()),
         }
+    }
+
+    fn volume(&self) -> Result<VolumeBytes, DiskError> {
+        self.make()?;
+        let file::Volume { free_bytes, total_bytes, .. } = file::volume(&self.directory)?;
+        Ok(VolumeBytes { free: free_bytes, total: total_bytes })
     }
 
     fn sync_names(&self) -> Result<(), DiskError> {

@@ -4,7 +4,7 @@
 use std::io;
 
 use super::disk::{PLACE, SimDisk};
-use crate::disk::{DiskError, Lacking, SnapshotDisk};
+use crate::disk::{Disk, DiskError, Lacking, SnapshotDisk, VolumeBytes};
 
 fn missing(action: &'static str, name: &str) -> DiskError {
     DiskError::Io { action, place: place(name), source: io::ErrorKind::NotFound.into() }
@@ -96,6 +96,10 @@ impl SnapshotDisk for SimDisk {
         state.may_stop()?;
         drop(state);
         self.sync_names()
+    }
+
+    fn volume(&self) -> Result<VolumeBytes, DiskError> {
+        Ok(VolumeBytes { free: self.free_bytes()?, total: self.total_bytes()? })
     }
 
     fn sync_names(&self) -> Result<(), DiskError> {

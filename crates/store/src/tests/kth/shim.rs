@@ -195,7 +195,7 @@ fn check(data: &Path, did: usize, published: bool) -> Result<(), String> {
 
 /// What has a snapshot's name is one, the one that was acknowledged is there, and the next one is written.
 fn check_snapshots(store: &Store, published: bool) -> Result<(), String> {
-    let (snapshots, group) = (Snapshots::new(store.snapshots()), GroupId::of_name("a"));
+    let (snapshots, group) = (store.snapshots(), GroupId::of_name("a"));
     let list = || snapshots.list(group).map_err(|error| error.to_string());
     let found = list()?;
     if let Some(damaged) = found.damaged.first() {

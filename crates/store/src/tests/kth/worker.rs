@@ -104,7 +104,7 @@ pub(crate) fn publish(store: &Store, index: u64) -> Result<(), SnapshotError> {
         time_ms: 1,
         made_ms: 0,
     };
-    let mut writer = Snapshots::new(store.snapshots()).begin(head)?;
+    let mut writer = store.snapshots().begin(head)?;
     let written = writer.write_all(&vec![7; 300_000]);
     written.map_err(|error| error.downcast::<SnapshotError>().expect("a writer fails with these"))?;
     writer.finish()?.publish().map(drop)

@@ -11,7 +11,7 @@ use super::suite::CASES;
 use super::{file, head, indexes, publish, state};
 use crate::disk::SnapshotDirectory;
 use crate::{
-    Disk, FjallDisk, FjallOptions, OpenReport, SnapshotError, Snapshots, Store, StoreOptions, StoreThread,
+    Disk, FjallDisk, FjallOptions, OpenReport, SnapshotError, Store, StoreOptions, StoreThread,
     inspect_snapshot,
 };
 
@@ -41,7 +41,7 @@ fn a_node_has_its_snapshots_beside_its_database() {
     let path = owner.path().join("data");
     let directory = path.join("snapshots");
     let (store, _) = open(&path);
-    let snapshots = Snapshots::new(store.snapshots());
+    let snapshots = store.snapshots();
     assert!(indexes(&snapshots).is_empty() && !directory.exists(), "it is made for the first file");
     let info = publish(&snapshots, head(1), &state(300_000)).expect("published");
     // What an operator may put there: no name of ours, or no file.
@@ -49,12 +49,12 @@ fn a_node_has_its_snapshots_beside_its_database() {
     fs::create_dir(directory.join(file(2))).expect("made");
     std::os::unix::fs::symlink(directory.join(file(1)), directory.join(file(3))).expect("linked");
     let inline = StoreThread::inline(store, Duration::from_secs(60), Arc::new(|fatal| panic!("{fatal}")));
-    let snapshots = Snapshots::new(inline.snapshots());
+    let snapshots = inline.snapshots();
     assert_eq!(indexes(&snapshots), [1], "from the handle, as before the store moved");
     inline.stop();
     let (store, report) = open(&path);
     assert!(report.notices.is_empty(), "{:?}", report.notices);
-    assert_eq!(indexes(&Snapshots::new(store.snapshots())), [1]);
+    assert_eq!(indexes(&store.snapshots()), [1]);
     let copied = owner.path().join("copy of a snapshot");
     fs::copy(directory.join(file(1)), &copied).expect("copied");
     assert_eq!(inspect_snapshot(&copied).expect("it is whole"), info);

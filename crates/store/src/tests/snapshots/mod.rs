@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod directory;
+mod node;
 mod suite;
 
 use std::io::{Read, Write};
