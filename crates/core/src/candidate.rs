@@ -96,6 +96,7 @@ impl Candidate {
                     | RoleEvent::DiskFull(_)
                     | RoleEvent::SnapshotWritten(_)
                     | RoleEvent::SnapshotReady(_)
+                    | RoleEvent::NoSnapshot
                     | RoleEvent::Compact(_)
                     | RoleEvent::Admitted(_) => {}
                 }

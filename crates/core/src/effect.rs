@@ -377,6 +377,9 @@ pub enum RoleEvent {
     SnapshotWritten(Index),
     /// From the snapshotter: this node has a published snapshot, its own or a fetched one, which ends here.
     SnapshotReady(SnapshotBase),
+    /// From the snapshotter: those that were said before do not count. This node has none, or the newest turned out to be damaged and
+    /// [`Self::SnapshotReady`] follows with an older one.
+    NoSnapshot,
     /// From the snapshotter: two snapshots that were read back cover the log up to here, so it may be forgotten.
     Compact(Index),
     /// This peer has admitted this node, whose incarnation is therefore on that peer's disk (`safety.md` 14).

@@ -52,7 +52,8 @@ pub enum ReplicatorEvent {
         /// The newest snapshot of this node, which reaches further; `None` while it has none.
         snapshot: Option<Position>,
     },
-    /// This node has a new snapshot: offer it, if the peer waits for one and there was none.
+    /// This is the newest snapshot of this node: offer it, if the peer waits for one and there was none, or if the one that was
+    /// offered is gone, as one is that turned out to be damaged.
     SnapshotReady(Position),
     /// The peer's disk is full: send heartbeats alone until it matches more, or an election timeout has passed.
     NoSpace,
@@ -219,7 +220,8 @@ impl Replicator {
                 self.compacted(now, through, snapshot, &mut effects);
             }
             ReplicatorEvent::SnapshotReady(at) => {
-                if self.state == ReplicationState::Snapshot && self.offer.is_none() {
+                let is_gone = self.prev.index > at.index;
+                if self.state == ReplicationState::Snapshot && (self.offer.is_none() || is_gone) {
                     self.offer_snapshot(now, at, &mut effects);
                 }
             }

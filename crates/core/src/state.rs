@@ -103,8 +103,11 @@ impl ReplicaState {
     /// The state of a replica that starts.
     pub fn new(loaded: Loaded, config: Config) -> Self {
         let last = loaded.tail.last().index;
-        // The applier of a leader may be ahead of this disk (`safety.md` 10); the same entries will be appended again.
-        let commit = loaded.commit.max(loaded.tail.start().index).min(last);
+        // The applier of a leader may be ahead of this disk (`safety.md` 10); the same entries will be appended again. Of a log that
+        // ends below what the machine has, no one knows whether it is the same log: the machine may have been made of a snapshot that
+        // was fetched, and the write that replaces the log was lost.
+        let known = if loaded.applied > last { Index::ZERO } else { loaded.commit };
+        let commit = known.max(loaded.tail.start().index).min(last);
         assert!(
             loaded.tail.last().term <= loaded.hard_state.term,
             "no entry is of a later term than the hard state"
@@ -332,7 +335,8 @@ impl ReplicaState {
             }
             RoleEvent::DiskFull(full) => self.disk_full = *full,
             RoleEvent::SnapshotWritten(index) => self.unpublished = self.unpublished.max(Some(*index)),
-            RoleEvent::SnapshotReady(base) => self.snapshot_ready(now, base.at, effects),
+            RoleEvent::SnapshotReady(base) => self.snapshots_known(now, Some(base.at), effects),
+            RoleEvent::NoSnapshot => self.snapshots_known(now, None, effects),
             RoleEvent::Compact(through) => self.compact(*through, effects),
             RoleEvent::Admitted(peer) => {
                 let waited = self.standing() == Standing::Founding;

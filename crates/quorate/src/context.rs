@@ -63,7 +63,7 @@ pub(crate) struct SnapshotContext {
 impl SnapshotContext {
     pub(crate) fn new(disk: &StoreHandle, workers: Workers, config: &NodeConfig) -> Self {
         Self {
-            files: Snapshots::new(disk.snapshots()),
+            files: disk.snapshots(),
             workers,
             gauge: SnapshotGauge::default(),
             every_bytes: config.snapshot_log_bytes,

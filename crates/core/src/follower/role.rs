@@ -93,6 +93,7 @@ impl Follower {
                     | RoleEvent::StoreAway
                     | RoleEvent::StoreBack
                     | RoleEvent::DiskFull(_)
+                    | RoleEvent::NoSnapshot
                     | RoleEvent::SnapshotWritten(_)
                     | RoleEvent::Compact(_)
                     | RoleEvent::Admitted(_) => {}

@@ -242,8 +242,10 @@ impl Leader {
             RoleEvent::ApplierRestarted(_) => self.transfer_for_lag(now, effects),
             // `safety.md` 16: a node with disk space should lead.
             RoleEvent::DiskFull(true) => self.transfer_for_room(now, effects),
-            RoleEvent::SnapshotReady(base) => {
-                self.tell_all(&ReplicatorEvent::SnapshotReady(base.at), effects);
+            RoleEvent::SnapshotReady(_) => {
+                if let Some(at) = self.state.snapshot() {
+                    self.tell_all(&ReplicatorEvent::SnapshotReady(at), effects);
+                }
             }
             RoleEvent::MachineDown
             | RoleEvent::StoreBack
@@ -252,6 +254,7 @@ impl Leader {
             | RoleEvent::Applied(_)
             | RoleEvent::Located(_)
             | RoleEvent::DiskFull(false)
+            | RoleEvent::NoSnapshot
             | RoleEvent::SnapshotWritten(_)
             | RoleEvent::Compact(_)
             | RoleEvent::Admitted(_) => {}

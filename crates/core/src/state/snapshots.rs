@@ -15,7 +15,7 @@ use crate::state::{ReplicaState, Standing};
 use crate::tail::Tail;
 
 impl ReplicaState {
-    /// Where the newest published snapshot of this node ends.
+    /// Where the newest published snapshot of this node ends, if it covers what the log has forgotten.
     pub fn snapshot(&self) -> Option<Position> {
         self.snapshot
     }
@@ -28,13 +28,16 @@ impl ReplicaState {
         }
     }
 
-    /// This node has a published snapshot, its own or a fetched one.
-    pub(super) fn snapshot_ready(&mut self, now: Time, at: Position, effects: &mut Effects) {
-        if self.snapshot.is_none_or(|newest| at.index > newest.index) {
-            self.snapshot = Some(at);
-        }
-        if self.apply.awaits_snapshot() && at.index >= self.tail.start().index {
+    /// This node has a published snapshot, or none of those that were said before. One that ends below the log's beginning is of
+    /// use to no one: a peer that took it would lack what follows. A snapshotter that starts has not heard what an earlier one was
+    /// asked for, so that is asked again.
+    pub(super) fn snapshots_known(&mut self, now: Time, at: Option<Position>, effects: &mut Effects) {
+        let newest = at.and_then(|at| self.snapshot.filter(|newest| newest.index >= at.index).or(Some(at)));
+        self.snapshot = newest.filter(|at| at.index >= self.tail.start().index);
+        if self.apply.awaits_snapshot() && self.snapshot.is_some() {
             self.restore_machine(now, effects);
+        } else {
+            self.ask_for_snapshot(effects);
         }
     }
 
@@ -51,7 +54,7 @@ impl ReplicaState {
         }
     }
 
-    /// What a follower that starts asks for, if its machine waits.
+    /// What the machine waits for, if it does.
     pub(crate) fn ask_for_snapshot(&self, effects: &mut Effects) {
         if self.apply.awaits_snapshot() {
             let start = self.tail.start().index;

@@ -180,7 +180,9 @@ impl Snapshots {
     fn open_named(&self, group: GroupId, index: Index) -> Result<Opened, SnapshotError> {
         let opened = Opened::open(self.file(Name::Whole { group, index }))?;
         let head = &opened.header.head;
-        if head.group != group || head.at.index != index || self.cluster.is_some_and(|own| own != head.cluster)
+        if head.group != group
+            || head.at.index != index
+            || self.cluster.is_some_and(|own| own != head.cluster)
         {
             let (of, at) = (head.group, head.at.log_id());
             let detail = format!("it is of group {of} at {at}, of cluster {}", head.cluster);

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use super::error::SnapshotError;
 use super::header::{Header, SnapshotHead, SnapshotInfo};
 use super::name::Name;
-use super::room::Room;
 use super::record::{CHUNK_BYTES_MAX, End, RECORD_HEAD, number, seal_chunk};
+use super::room::Room;
 use super::stored::StoredFile;
 
 /// Bytes that are written between two syncs, at most: one sync of a gigabyte would hold up those of the log.

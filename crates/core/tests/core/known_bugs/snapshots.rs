@@ -180,6 +180,70 @@ fn bug_69_a_log_that_is_behind_its_snapshot_is_replaced_at_the_start() {
     assert_eq!((lab.commit(2), lab.last(2)), (OLDER, OLDER));
 }
 
+/// The machine is made of the snapshot that was fetched, which says what is committed; the log is another one, whose end no one ever
+/// committed. What the snapshot says must not be taken for that log's.
+#[test]
+fn bug_69_a_log_that_ends_below_the_machine_is_not_taken_for_committed() {
+    let mut lab = Lab::new(3, 0);
+    (0..2).for_each(|at| lab.preset(at, &[1; LAST as usize], 2));
+    lab.start_all();
+    lab.elect(0);
+    lab.settle();
+    let covers = lab.nodes[0].disk.log[..OLDER as usize].to_vec();
+    lab.crash(2);
+    lab.preset(2, &[1, 1, 2, 2], 2);
+    lab.start_restored(2, Index(OLDER), covers);
+    assert_eq!((lab.commit(2), lab.last(2)), (0, 4));
+    // The leader is heard before the snapshotter is: its entries replace that end.
+    lab.heartbeat(0);
+    lab.settle();
+    assert_eq!((lab.commit(2), lab.last(2)), (lab.commit(0), lab.last(0)));
+    assert_eq!(lab.nodes[2].applied.len() as u64, lab.commit(0));
+}
+
+/// A snapshot that was said to be there cannot be read: what is there is offered in its place, and nothing where nothing is.
+#[test]
+fn a_snapshot_that_cannot_be_read_is_offered_no_more() {
+    let mut lab = behind();
+    ready(&mut lab, 0, NEWER);
+    lab.crash(2);
+    lab.start(2);
+    lab.heartbeat(0);
+    assert!(offers(&mut lab, 2).ends_with(&[NEWER]));
+    let left = base(&lab, START);
+    lab.common(0, RoleEvent::NoSnapshot);
+    lab.common(0, RoleEvent::SnapshotReady(left));
+    lab.heartbeat(0);
+    assert!(offers(&mut lab, 2).ends_with(&[START]));
+    lab.common(0, RoleEvent::NoSnapshot);
+    assert_eq!(lab.state(0).snapshot(), None);
+    // Of no use to a peer, which would lack what follows.
+    let below = base(&lab, START - 1);
+    lab.common(0, RoleEvent::SnapshotReady(below));
+    assert_eq!(lab.state(0).snapshot(), None);
+}
+
+/// A snapshotter that ended took with it what it was asked for.
+#[test]
+fn a_machine_that_waits_for_a_snapshot_asks_each_snapshotter_that_starts() {
+    let mut lab = behind();
+    lab.crash(0);
+    lab.restart(0);
+    lab.common(0, RoleEvent::ApplierRestarted(Index::ZERO));
+    let reaching = SnapshotWanted::Reaching(Index(START));
+    let below = base(&lab, START - 1);
+    for says in [RoleEvent::NoSnapshot, RoleEvent::SnapshotReady(below)] {
+        lab.nodes[0].wanted.clear();
+        lab.common(0, says);
+        assert_eq!(lab.nodes[0].wanted, [reaching.clone()]);
+    }
+    ready(&mut lab, 0, OLDER);
+    restored(&mut lab, 0, OLDER);
+    lab.nodes[0].wanted.clear();
+    lab.common(0, RoleEvent::NoSnapshot);
+    assert_eq!(lab.nodes[0].wanted, [], "it runs");
+}
+
 #[test]
 fn bug_74_the_log_is_forgotten_no_further_than_its_snapshot_its_disk_and_its_memory() {
     let mut lab = Lab::new(1, 0);

@@ -110,6 +110,12 @@ impl Lab {
 
     /// Starts a process from its disk.
     pub(crate) fn start(&mut self, at: usize) {
+        let compacted = self.nodes[at].disk.compacted;
+        self.start_restored(at, Index::ZERO, self.nodes[at].disk.log[..compacted as usize].to_vec());
+    }
+
+    /// Starts a process whose machine was made of a snapshot of these entries.
+    pub(crate) fn start_restored(&mut self, at: usize, commit: Index, applied: Vec<Entry>) {
         self.nodes[at].boot = self.nodes[at].boot.next();
         let length = self.nodes[at].disk.log.len();
         let base = self.load_newest.map_or(0, |keep| length.saturating_sub(keep.max(1)));
@@ -118,14 +124,13 @@ impl Lab {
             founding: &self.founding,
             config: &self.config,
             base,
-            commit: Index::ZERO,
-            applied: Index(node.disk.compacted),
+            commit,
+            applied: Index(applied.len() as u64),
             entropy: 7 * at as u64 + node.boot.0,
         };
         let state = node.load(&start);
         let effects = node.start(state, self.now);
-        let compacted = self.nodes[at].disk.compacted as usize;
-        self.nodes[at].applied = self.nodes[at].disk.log[..compacted].to_vec();
+        self.nodes[at].applied = applied;
         self.nodes[at].away = false;
         self.carry_out(at, effects);
     }

@@ -11,8 +11,10 @@ const RESERVE: u64 = 1 << 20;
 
 fn of_node(disk: &SimDisk, cluster: &[u8]) -> Snapshots {
     let node = NodeId::new("node0").expect("a legal name");
-    let options =
-        StoreOptions { reserve_bytes_min: Some(RESERVE), ..StoreOptions::new(node, Some(Hash::of(cluster)), 1) };
+    let options = StoreOptions {
+        reserve_bytes_min: Some(RESERVE),
+        ..StoreOptions::new(node, Some(Hash::of(cluster)), 1)
+    };
     Snapshots::of_node(disk.snapshots(), Hash::of(cluster), options)
 }
 
@@ -57,7 +59,8 @@ fn a_snapshot_of_another_cluster_is_none() {
     let disk = SimDisk::new();
     let (own, strange) = (of_node(&disk, b"cluster"), of_node(&disk, b"another"));
     publish(&own, head(5), &state(40)).expect("published");
-    publish(&strange, SnapshotHead { cluster: Hash::of(b"another"), ..head(6) }, &state(40)).expect("published");
+    publish(&strange, SnapshotHead { cluster: Hash::of(b"another"), ..head(6) }, &state(40))
+        .expect("published");
     let list = own.list(group()).expect("listed");
     assert_eq!(list.found.iter().map(|info| info.head.at).collect::<Vec<_>>(), [at(5)]);
     assert!(matches!(list.damaged[..], [ref other] if other.index == at(6).index && other.error.is_damage()));
