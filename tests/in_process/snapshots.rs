@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use quorate::machine::{Add, Added, Counter, Total};
+use quorate::machine::{Add, Added, Counter, Kv, KvAnswer, KvCommand, KvQuery, KvReply, Total};
 use quorate::{Config, Consistency, GroupHandle, Node, RoleStatus};
 use quorate_tests::cluster::{Cluster, quick, quiet_panics, same_digest};
 use quorate_tests::wait::{PATIENCE, eventually};
@@ -124,6 +124,78 @@ async fn a_damaged_snapshot_is_passed_over_for_the_one_before_it() -> Result<()>
     assert_eq!(count.query(Total, Consistency::Linearizable).await?, 42);
     assert_eq!(add(&count, 1).await?, 43);
     node.stop().await;
+    Ok(())
+}
+
+fn damage(file: &Path, at: impl Fn(usize) -> usize) -> Result<()> {
+    let mut bytes = std::fs::read(file)?;
+    let at = at(bytes.len());
+    bytes[at] ^= 0x10;
+    Ok(std::fs::write(file, bytes)?)
+}
+
+/// The damage is far behind the first chunk: a machine that reads up to there has an error of its own, which says nothing of the
+/// machine. The file is set aside, and does not count any more.
+#[tokio::test]
+async fn a_snapshot_that_is_damaged_in_its_last_chunk_is_set_aside() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let start = || Node::builder("node0", directory.path()).config(forgets()).start();
+    let node = start().await?;
+    let kv = node.group("kv", Kv::default()).await?;
+    for round in 0..2_u8 {
+        for key in 0..30 {
+            let reply = kv.propose(KvCommand::set(format!("k{key}"), vec![round; 40_000])).await?;
+            assert!(matches!(reply, KvReply::Set { .. }), "{reply:?}");
+        }
+        kv.snapshot(PATIENCE).await?;
+    }
+    node.stop().await;
+    let files = snapshots(directory.path())?;
+    let newest = files.last().context("there are two")?.clone();
+    damage(&newest, |bytes| bytes - 5_000)?;
+    let node = start().await?;
+    let kv = node.group("kv", Kv::default()).await?;
+    let answer = kv.query(KvQuery::get("k29"), Consistency::Linearizable).await?;
+    assert!(matches!(&answer, KvAnswer::Value(Some(found)) if found.value.len() == 40_000), "{answer:?}");
+    assert_eq!(snapshots(directory.path())?, files[..1]);
+    assert!(newest.with_extension("damaged").exists());
+    let taken = kv.snapshot(PATIENCE).await?;
+    assert_eq!(kv.status().await.role.context("its role answers")?.snapshot, taken);
+    node.stop().await;
+    Ok(())
+}
+
+/// None of its snapshots can be read, and its log does not begin with the first entry: it gets one from a peer, and votes meanwhile.
+#[tokio::test]
+async fn a_node_whose_snapshots_are_damaged_fetches_one_from_a_peer() -> Result<()> {
+    let mut cluster = Cluster::start(3, forgets()).await?;
+    let mut counts = cluster.group("counter", Counter::default).await?;
+    for _ in 0..2 {
+        add(&counts[0], 20).await?;
+        same_digest(&counts).await?;
+        for count in &counts {
+            count.snapshot(PATIENCE).await?;
+        }
+    }
+    for count in &counts {
+        forgot(count).await?;
+    }
+    cluster.stop(1).await;
+    for file in snapshots(&cluster.data(1))? {
+        damage(&file, |bytes| bytes / 2)?;
+    }
+    let node = cluster.start_node(1).await?;
+    counts[1] = node.group("counter", Counter::default()).await?;
+    assert_eq!(add(&counts[0], 1).await?, 41);
+    let status = eventually("its machine runs", async || {
+        let status = counts[1].status().await;
+        (status.role.as_ref()?.applied >= 41).then_some(status)
+    })
+    .await?;
+    assert_eq!(status.applier_restarts, 0, "it was made again once, when there was something to make it of");
+    same_digest(&counts).await?;
+    assert_eq!(snapshots(&cluster.data(1))?.len(), 1, "what was fetched");
+    cluster.stop_all().await;
     Ok(())
 }
 

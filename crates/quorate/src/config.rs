@@ -97,8 +97,8 @@ impl Default for NodeConfig {
             uncommitted_bytes_max: 64 << 20,
             command_bytes_max: 1 << 20,
             apply_threads: 0,
-            snapshot_log_bytes: 0,
-            snapshot_log_entries: 0,
+            snapshot_log_bytes: 32 << 20,
+            snapshot_log_entries: 200_000,
             snapshot_fetch_bytes_per_s: 64 << 20,
             machine_restarts_max: 3,
         }

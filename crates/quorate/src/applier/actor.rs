@@ -26,6 +26,7 @@ use crate::gauge::Gauge;
 use crate::host::machine::MachineFactory;
 use crate::messages::applier::{ApplierMessage, ApplierRef};
 use crate::messages::group::{GroupMessage, GroupRef};
+use crate::messages::snapshotter::SnapshotterMessage;
 use crate::ports::{ProposalPort, QueryPort};
 use crate::snapshotter::restored::restore;
 
@@ -112,7 +113,12 @@ impl Actor for ApplierActor {
         // Here and not before: who starts an actor waits for `pre_start`, and a restore may take long.
         state.poison.store(NOT_RESTORED, Ordering::Release);
         let (machine, files, group) = (state.machine.clone(), state.cx.snapshot.files.clone(), state.cx.id);
-        let restored = state.cx.workers.run(move || restore(&*machine, &files, group)).await??;
+        let restored = state.cx.workers.run(move || restore(&*machine, &files, group)).await?;
+        // Before Group hears of the machine: the role must not be told again of what could not be read.
+        if !restored.passed_over.is_empty() {
+            state.cx.route.borrow().tell_snapshotter(SnapshotterMessage::PassedOver(restored.passed_over));
+        }
+        let restored = restored.machine?;
         let (cx, poison, gauge) = (state.cx.clone(), state.poison.clone(), state.gauge.clone());
         gauge.end(restored.executor.applied().index);
         let since = SinceSnapshot::new(restored.base);
@@ -145,6 +151,7 @@ impl Actor for ApplierActor {
                 }
             }
             ApplierMessage::Capture => state.next.capture = true,
+            ApplierMessage::DiskFull => {}
             ApplierMessage::JobLasts => state.drop_abandoned(),
             ApplierMessage::WhenIdle(reply) => state.when_idle.push(reply),
             ApplierMessage::Panic => panic!("told to panic"),
@@ -178,7 +185,8 @@ impl ApplierState {
         let entries = std::mem::take(&mut self.next.entries);
         let snapshot = &self.cx.snapshot;
         let asked = std::mem::take(&mut self.next.capture);
-        let capture = asked || (work.since.is_due(snapshot) && snapshot.gauge.begin());
+        let is_due = work.since.is_due(snapshot, self.cx.disk.is_full());
+        let capture = asked || (is_due && snapshot.gauge.begin());
         if entries.is_empty() && queries.is_empty() && !capture {
             self.work = Some(work);
             return;

@@ -19,6 +19,8 @@ pub(crate) enum ApplierMessage {
     Queries { index: Index, ports: Vec<QueryPort> },
     /// From the snapshotter: capture the machine.
     Capture,
+    /// From the store: the disk has become full, so a snapshot may be due.
+    DiskFull,
     /// From the task that waits for a job: it has ended.
     JobEnded,
     /// From the same, now and then while a job lasts: who waits for the next one may have given up.

@@ -2,7 +2,7 @@
 
 use quorate_bridge::ReplyPort;
 use quorate_core::{Index, Position, SnapshotBase, SnapshotWanted};
-use quorate_store::{SnapshotError, SnapshotInfo, Written};
+use quorate_store::{SnapshotInfo, Written};
 use ractor::{ActorRef, RpcReplyPort};
 
 use crate::error::SnapshotFailed;
@@ -45,6 +45,8 @@ pub(crate) enum SnapshotterMessage {
     Part { wanted: PartWanted, reply: ReplyPort<Response> },
     /// From Group: a role has started, and knows nothing of snapshots.
     RoleStarted,
+    /// From the applier: its machine could not be made of the snapshots that end here. They count no more.
+    PassedOver(Vec<Index>),
     /// From its own jobs.
     Done(Done),
     /// From its own timer: look for a snapshot again.
@@ -55,26 +57,39 @@ pub(crate) enum SnapshotterMessage {
 
 /// How a job of a snapshotter ended. `Err` of a file says what failed; a panic, of a machine that could not be written, too.
 pub(crate) enum Done {
-    /// What is on disk was looked through.
-    Listed(Result<Kept, SnapshotError>),
     /// A captured machine is written and synced.
     Written { at: Index, result: Result<Box<Written>, String> },
-    /// It was published.
-    Published(Result<Box<SnapshotInfo>, SnapshotError>),
-    /// The newest was read back, and older ones were removed.
-    Verified(Result<Kept, SnapshotError>),
+    /// It was published and read back; and what is there now. One that could not be read back is set aside.
+    Published { at: Index, result: Result<Kept, String> },
+    /// One was fetched from a peer, verified and published.
+    Fetched(Result<Box<SnapshotInfo>, String>),
+    /// What is there after that.
+    Kept(Kept),
     /// A peer was answered, with a part of this one if there is any that helps it.
     Sent(Option<Position>),
-    /// One was fetched from a peer and published.
-    Fetched(Result<Box<SnapshotInfo>, String>),
 }
 
-/// The snapshots of a group that are on disk.
+/// The snapshots of a group that are on disk, and can be read as far as is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Kept {
-    pub(crate) newest: Option<SnapshotBase>,
-    /// Bytes of the newest.
+    pub(crate) newest: Option<KeptFile>,
+    pub(crate) older: Option<KeptFile>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeptFile {
+    pub(crate) base: SnapshotBase,
     pub(crate) bytes: u64,
-    /// Where the one before it ends.
-    pub(crate) older: Option<Index>,
+}
+
+impl Kept {
+    /// Forgets those that end at one of these. Whether there was one.
+    pub(crate) fn forget(&mut self, gone: &[Index]) -> bool {
+        let stays = |file: &KeptFile| !gone.contains(&file.base.at.index);
+        let before = self.clone();
+        self.older = self.older.take().filter(stays);
+        self.newest = self.newest.take().filter(stays).or_else(|| self.older.take());
+        *self != before
+    }
 }

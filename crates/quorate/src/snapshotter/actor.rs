@@ -2,15 +2,17 @@
 //!
 //! Owns what is written and not published, what is fetched, and who asked for a snapshot. Hears the applier (a captured machine),
 //! the role (publish, fetch), peers (parts of a file) and Group. Asks the snapshot threads to write, read and verify files, and peers
-//! for parts of theirs; tells the role what there is. Never decides what of the log goes, and never blocks. A crash loses what is
-//! written and not published, and the fetch; the next one looks through the directory. Bound: one captured machine, one fetch,
-//! one part in memory for each of the two; who asks for a snapshot waits under no permit, and is dropped with this actor.
+//! for parts of theirs; tells the role what there is, once it was read back. Never decides what of the log goes, and never blocks. A
+//! crash loses what is written and not published, and the fetch; the next one looks through the directory, and the role asks again.
+//! Bound: one captured machine, one fetch with one part in memory, and eight parts for peers; who asks for a snapshot waits under no
+//! permit, and is dropped with this actor.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quorate_core::{Index, NodeId, Position, RoleEvent, SnapshotBase, SnapshotWanted, Time};
-use quorate_store::{SnapshotHead, SnapshotInfo, Snapshots, Written};
+use quorate_store::{SnapshotHead, Snapshots, Written};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -19,13 +21,21 @@ use super::files;
 use crate::context::GroupContext;
 use crate::error::SnapshotFailed;
 use crate::messages::applier::ApplierMessage;
-use crate::messages::snapshotter::{Capture, Done, Kept, SnapshotterMessage, SnapshotterRef, TakenPort};
+use crate::messages::snapshotter::{
+    Capture, Done, Kept, KeptFile, SnapshotterMessage, SnapshotterRef, TakenPort,
+};
 
 /// How long what was sent to a peer counts as being fetched, from the last part on.
 const FETCHED_FOR: Duration = Duration::from_secs(60);
 /// However slowly a peer fetches: the log that is kept for it must not grow without an end.
 const FETCHED_FOR_MAX: Duration = Duration::from_secs(3_600);
+/// The pause before a fetch that failed is repeated, doubled for each further one: it may have cost the whole file.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN_DOUBLED_MAX: u32 = 5;
+/// A fetch without a part for so long gives way to the offer of another leader.
+const FETCH_STALLS_AFTER: Duration = Duration::from_secs(5);
+/// Parts that are read for peers at once. A peer asks for one at a time, and again if it is not answered.
+const PARTS_MAX: usize = 8;
 
 /// Starts a snapshotter as a child of Group.
 pub(crate) async fn start(
@@ -38,12 +48,17 @@ pub(crate) async fn start(
 
 struct SnapshotterActor;
 
-/// Aborted when it is dropped.
-struct Task(AbortHandle);
+/// A fetch, under way or waiting to be repeated. Its task is aborted when it is dropped.
+struct Fetching {
+    wanted: SnapshotWanted,
+    task: AbortHandle,
+    /// When it received something last.
+    progress: Arc<AtomicU64>,
+}
 
-impl Drop for Task {
+impl Drop for Fetching {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -62,9 +77,13 @@ struct SnapshotterState {
     written: Option<(Index, Box<Written>)>,
     /// A machine was captured, and is not published yet.
     writes: bool,
-    fetch: Option<(SnapshotWanted, Task)>,
+    fetch: Option<Fetching>,
     looks: u64,
+    /// Fetches that failed in a row.
+    fetch_failures: u32,
     sent: Vec<Sent>,
+    /// Parts that are being read for peers.
+    parts: usize,
     /// Wait for the snapshot that is being taken.
     takers: Vec<TakenPort>,
     /// Came while one was taken that does not have all they saw.
@@ -83,7 +102,8 @@ impl Actor for SnapshotterActor {
     ) -> Result<SnapshotterState, ActorProcessingErr> {
         let files = cx.snapshot.files.clone();
         // What an earlier one had under way has ended with it.
-        cx.snapshot.gauge.end();
+        let was_taken = !cx.snapshot.gauge.is_busy();
+        cx.snapshot.gauge.end(was_taken);
         Ok(SnapshotterState {
             cx,
             files,
@@ -92,7 +112,9 @@ impl Actor for SnapshotterActor {
             writes: false,
             fetch: None,
             looks: 0,
+            fetch_failures: 0,
             sent: Vec::new(),
+            parts: 0,
             takers: Vec::new(),
             later: Vec::new(),
         })
@@ -100,12 +122,13 @@ impl Actor for SnapshotterActor {
 
     async fn post_start(
         &self,
-        me: ActorRef<SnapshotterMessage>,
+        _me: ActorRef<SnapshotterMessage>,
         state: &mut SnapshotterState,
     ) -> Result<(), ActorProcessingErr> {
         let (files, group) = (state.files.clone(), state.cx.id);
-        let looked = state.cx.snapshot.workers.run(move || files::look(&files, group)).await?;
-        me.cast(SnapshotterMessage::Done(Done::Listed(looked)))?;
+        // A directory that cannot be read now is looked through by the next one, after a pause.
+        let looked = state.cx.snapshot.workers.run(move || files::look(&files, group)).await??;
+        state.keep(looked);
         Ok(())
     }
 
@@ -126,21 +149,27 @@ impl Actor for SnapshotterActor {
             SnapshotterMessage::Take(port) => state.take(port),
             SnapshotterMessage::Publish(index) => state.publish(&me, index),
             SnapshotterMessage::Fetch(wanted) => state.fetch(&me, wanted),
-            SnapshotterMessage::Part { wanted, reply } => {
+            SnapshotterMessage::Part { wanted, reply } if state.parts < PARTS_MAX => {
                 let (files, group) = (state.files.clone(), state.cx.id);
+                state.parts += 1;
                 state.run(&me, move || {
                     let (at, part) = files::part(&files, group, wanted);
                     drop(reply.send(&part));
                     Done::Sent(at)
                 });
             }
+            // It is asked for again.
+            SnapshotterMessage::Part { .. } => {}
             SnapshotterMessage::RoleStarted => state.tell_role(),
+            SnapshotterMessage::PassedOver(gone) => state.passed_over(&gone),
             SnapshotterMessage::Done(done) => state.done(&me, done),
             SnapshotterMessage::LookAgain(look) => {
                 if state.looks == look
-                    && let Some((wanted, _)) = state.fetch.take()
+                    && let Some(fetch) = state.fetch.take()
+                    // A leader offers again what it offers.
+                    && let SnapshotWanted::Reaching(_) = fetch.wanted
                 {
-                    state.fetch(&me, wanted);
+                    state.fetch(&me, fetch.wanted.clone());
                 }
             }
             SnapshotterMessage::Panic => panic!("told to panic"),
@@ -183,66 +212,82 @@ impl SnapshotterState {
     }
 
     fn publish(&mut self, me: &ActorRef<SnapshotterMessage>, index: Index) {
-        if let Some((_, written)) = self.written.take_if(|(at, _)| *at == index) {
-            self.run(me, move || Done::Published(written.publish().map(Box::new)));
+        if let Some((at, written)) = self.written.take_if(|(at, _)| *at == index) {
+            let (files, group) = (self.files.clone(), self.cx.id);
+            let fetched = self.fetched_now();
+            self.run(me, move || {
+                let result = files::publish(&files, group, *written, &fetched);
+                Done::Published { at, result }
+            });
+        } else if let Some((at, _)) = &self.written {
+            self.role(RoleEvent::SnapshotWritten(*at));
         }
     }
 
     fn done(&mut self, me: &ActorRef<SnapshotterMessage>, done: Done) {
         match done {
-            Done::Listed(Ok(kept)) | Done::Verified(Ok(kept)) => {
-                self.cx.snapshot.gauge.set_bytes(kept.bytes);
-                self.kept = kept;
-                self.tell_role();
-            }
             Done::Written { at, result: Ok(written) } => {
                 self.written = Some((at, written));
                 self.role(RoleEvent::SnapshotWritten(at));
             }
-            Done::Written { result: Err(reason), .. } => self.failed(&reason),
-            Done::Published(Ok(info)) => {
-                self.answer_takers(info.head.at.index);
-                self.ready(me, &info);
+            Done::Published { at, result: Ok(kept) } => {
+                self.keep(kept);
+                self.answer_takers(at);
+            }
+            Done::Written { result: Err(reason), .. } | Done::Published { result: Err(reason), .. } => {
+                self.failed(&reason);
             }
             Done::Fetched(Ok(info)) => {
                 let (node, group, index) = (&self.cx.node, &self.cx.name, info.head.at.index);
                 tracing::info!(%node, %group, %index, bytes = info.bytes, "snapshot fetched");
-                self.fetch = None;
-                self.ready(me, &info);
+                (self.fetch, self.fetch_failures) = (None, 0);
+                let (files, group, fetched) = (self.files.clone(), self.cx.id, self.fetched_now());
+                let base = files::base_of(&info.head);
+                self.run(me, move || match files::retained(&files, group, &fetched) {
+                    Ok(kept) => Done::Kept(kept),
+                    Err(error) => {
+                        tracing::warn!(%group, %error, "older snapshots stay");
+                        Done::Kept(Kept { newest: Some(KeptFile { base, bytes: info.bytes }), older: None })
+                    }
+                });
             }
+            Done::Kept(kept) => self.keep(kept),
             Done::Fetched(Err(reason)) => self.not_fetched(me, &reason),
-            Done::Listed(Err(error)) | Done::Published(Err(error)) => self.failed(&error.to_string()),
-            Done::Sent(at) => self.note_sent(at),
-            Done::Verified(Err(error)) => {
-                let (node, group) = (&self.cx.node, &self.cx.name);
-                tracing::error!(%node, %group, %error, "a snapshot could not be read back; the log is kept");
+            Done::Sent(at) => {
+                self.parts -= 1;
+                self.note_sent(at);
             }
         }
     }
 
-    /// There is a new one: the role hears of it, and it is read back before anything goes for it.
-    fn ready(&mut self, me: &ActorRef<SnapshotterMessage>, info: &SnapshotInfo) {
-        let base = files::base_of(&info.head);
-        if self.kept.newest.as_ref().is_none_or(|newest| newest.at.index < base.at.index) {
-            self.kept.newest = Some(base.clone());
-            self.cx.snapshot.gauge.set_bytes(info.bytes);
+    /// What there is now: everything of it can be read, as far as is known.
+    fn keep(&mut self, kept: Kept) {
+        self.cx.snapshot.gauge.set_bytes(kept.newest.as_ref().map_or(0, |newest| newest.bytes));
+        self.kept = kept;
+        self.tell_role();
+    }
+
+    /// A machine was not made of them. The one that is restored now, or a peer's snapshot, takes their place.
+    fn passed_over(&mut self, gone: &[Index]) {
+        let mut kept = std::mem::take(&mut self.kept);
+        if kept.forget(gone) {
+            self.role(RoleEvent::NoSnapshot);
         }
-        self.role(RoleEvent::SnapshotReady(base));
-        let (files, group, at) = (self.files.clone(), self.cx.id, info.head.at);
-        let fetched: Vec<Position> = self.fetched_now().map(|sent| sent.at).collect();
-        self.run(me, move || Done::Verified(files::verify(&files, group, at, &fetched)));
+        self.keep(kept);
     }
 
     fn tell_role(&self) {
         if let Some((at, _)) = &self.written {
             self.role(RoleEvent::SnapshotWritten(*at));
         }
-        if let Some(newest) = &self.kept.newest {
-            self.role(RoleEvent::SnapshotReady(newest.clone()));
-        }
-        if let Some(older) = self.kept.older {
+        self.role(match &self.kept.newest {
+            Some(newest) => RoleEvent::SnapshotReady(newest.base.clone()),
+            None => RoleEvent::NoSnapshot,
+        });
+        if let Some(older) = &self.kept.older {
             // What comes after a snapshot that a peer fetches is of use to it when it has that.
-            let fetched = self.fetched_now().map(|sent| sent.at.index).min();
+            let fetched = self.fetched_now().iter().map(|at| at.index).min();
+            let older = older.base.at.index;
             self.role(RoleEvent::Compact(fetched.map_or(older, |index| index.min(older))));
         }
     }
@@ -274,21 +319,21 @@ impl SnapshotterState {
         for port in self.takers.drain(..) {
             drop(port.send(Err(SnapshotFailed { reason: reason.to_owned() })));
         }
-        self.free();
+        self.free(false);
     }
 
     fn answer_takers(&mut self, index: Index) {
         for port in self.takers.drain(..) {
             drop(port.send(Ok(index)));
         }
-        self.free();
+        self.free(true);
     }
 
     /// The next one may be taken.
-    fn free(&mut self) {
+    fn free(&mut self, was_taken: bool) {
         self.writes = false;
         self.takers = std::mem::take(&mut self.later);
-        self.cx.snapshot.gauge.end();
+        self.cx.snapshot.gauge.end(was_taken);
         if !self.takers.is_empty() && self.cx.snapshot.gauge.begin() {
             self.capture();
         }
@@ -299,11 +344,11 @@ impl SnapshotterState {
             SnapshotWanted::Offered { at, .. } => at.index,
             SnapshotWanted::Reaching(index) => *index,
         };
-        if let Some(newest) = self.kept.newest.clone().filter(|newest| newest.at.index >= least) {
-            self.role(RoleEvent::SnapshotReady(newest));
+        if let Some(newest) = self.kept.newest.as_ref().filter(|newest| newest.base.at.index >= least) {
+            self.role(RoleEvent::SnapshotReady(newest.base.clone()));
             return;
         }
-        if self.fetch.is_some() {
+        if self.fetch.as_ref().is_some_and(|fetch| !self.gives_way(fetch, &wanted)) {
             return;
         }
         let (node, group) = (&self.cx.node, &self.cx.name);
@@ -312,14 +357,32 @@ impl SnapshotterState {
             SnapshotWanted::Offered { from, .. } => vec![from.clone()],
             SnapshotWanted::Reaching(_) => self.peers(),
         };
-        let fetch = Fetch { cx: self.cx.clone(), files: self.files.clone(), wanted: wanted.clone(), peers };
+        let progress = Arc::new(AtomicU64::new(self.cx.clock.now().0));
+        let fetch = Fetch {
+            cx: self.cx.clone(),
+            files: self.files.clone(),
+            wanted: wanted.clone(),
+            peers,
+            progress: progress.clone(),
+        };
         let me = me.clone();
         let task = spawn(async move {
             let fetched = fetch.run().await;
             drop(me.cast(SnapshotterMessage::Done(Done::Fetched(fetched))));
         });
         self.looks += 1;
-        self.fetch = Some((wanted, Task(task)));
+        self.fetch = Some(Fetching { wanted, task, progress });
+    }
+
+    /// Whether a fetch from a leader that has fallen silent ends for the offer of another one.
+    fn gives_way(&self, fetch: &Fetching, wanted: &SnapshotWanted) -> bool {
+        let (SnapshotWanted::Offered { from: old, .. }, SnapshotWanted::Offered { from: new, .. }) =
+            (&fetch.wanted, wanted)
+        else {
+            return false;
+        };
+        let last = Time(fetch.progress.load(Ordering::Relaxed));
+        old != new && self.cx.clock.now().since(last) >= FETCH_STALLS_AFTER
     }
 
     fn peers(&self) -> Vec<NodeId> {
@@ -327,32 +390,30 @@ impl SnapshotterState {
         route.members.iter().map(|member| member.id.clone()).filter(|id| *id != self.cx.node).collect()
     }
 
-    /// A leader offers again what it offers; where no one does, this node looks again after a while.
+    /// It is asked for again after a pause, by the role's leader or by this node itself: what was received may all be of no use.
     fn not_fetched(&mut self, me: &ActorRef<SnapshotterMessage>, reason: &str) {
+        let pause = LOOK_AGAIN * (1 << self.fetch_failures.min(LOOK_AGAIN_DOUBLED_MAX));
+        self.fetch_failures += 1;
         let (node, group) = (&self.cx.node, &self.cx.name);
-        tracing::warn!(%node, %group, reason, "snapshot not fetched, trying again");
-        if matches!(self.fetch, Some((SnapshotWanted::Offered { .. }, _))) {
-            self.fetch = None;
-            return;
-        }
+        tracing::warn!(%node, %group, reason, ?pause, "snapshot not fetched, trying again");
         let look = self.looks;
-        drop(me.send_after(LOOK_AGAIN, move || SnapshotterMessage::LookAgain(look)));
+        drop(me.send_after(pause, move || SnapshotterMessage::LookAgain(look)));
     }
 
     fn note_sent(&mut self, at: Option<Position>) {
         let (Some(at), now) = (at, self.cx.clock.now()) else { return };
-        self.sent.retain(|sent| sent.at == at || now.since(sent.last) < FETCHED_FOR);
+        self.sent.retain(|sent| now.since(sent.last) < FETCHED_FOR);
         match self.sent.iter_mut().find(|sent| sent.at == at) {
             Some(sent) => sent.last = now,
             None => self.sent.push(Sent { at, first: now, last: now }),
         }
     }
 
-    fn fetched_now(&self) -> impl Iterator<Item = &Sent> {
+    fn fetched_now(&self) -> Vec<Position> {
         let now = self.cx.clock.now();
-        self.sent
-            .iter()
-            .filter(move |sent| now.since(sent.last) < FETCHED_FOR && now.since(sent.first) < FETCHED_FOR_MAX)
+        let is_fetched =
+            |sent: &&Sent| now.since(sent.last) < FETCHED_FOR && now.since(sent.first) < FETCHED_FOR_MAX;
+        self.sent.iter().filter(is_fetched).map(|sent| sent.at).collect()
     }
 }
 

@@ -4,6 +4,7 @@
 //! memory, and `snapshot_bytes_per_s_max` on the link.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use crate::context::GroupContext;
 use crate::protocol::{Request, Response};
 
 /// How long one part may take. At 1 Mbit/s it takes 4 s; a peer that writes a snapshot of its own answers later.
-const PART_MAX: Duration = Duration::from_secs(30);
+const PART_MAX: Duration = Duration::from_secs(15);
 /// Parts in a row that may fail before the peer is given up.
 const FAILURES_MAX: u32 = 3;
 const BETWEEN_FAILURES: Duration = Duration::from_millis(500);
@@ -27,6 +28,8 @@ pub(super) struct Fetch {
     pub(super) wanted: SnapshotWanted,
     /// Whom to ask, in this order.
     pub(super) peers: Vec<NodeId>,
+    /// When something was received last, by the node's clock.
+    pub(super) progress: Arc<AtomicU64>,
 }
 
 struct Part {
@@ -81,6 +84,7 @@ impl Fetch {
                     }
                     (received, failures) = (received + part.bytes.len() as u64, 0);
                     incoming = self.append(incoming, part).await?;
+                    self.progress.store(self.cx.clock.now().0, Ordering::Relaxed);
                     // At no more than the rate, over all of it.
                     let due = Duration::from_secs_f64(received as f64 / rate as f64);
                     sleep_until(began + due).await;

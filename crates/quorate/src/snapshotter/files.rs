@@ -1,10 +1,10 @@
 //! What a snapshotter does with files, as jobs for a thread that may block. None of them touches the actor's state.
 
 use bytes::Bytes;
-use quorate_core::{GroupId, Position, SnapshotBase};
+use quorate_core::{GroupId, Index, Position, SnapshotBase};
 use quorate_store::{SnapshotError, SnapshotHead, SnapshotInfo, Snapshots, Written};
 
-use crate::messages::snapshotter::{Capture, Kept, PartWanted};
+use crate::messages::snapshotter::{Capture, Kept, KeptFile, PartWanted};
 use crate::protocol::Response;
 
 /// The newest is for starts, the one before it for the case that the newest cannot be read.
@@ -26,14 +26,20 @@ pub(super) fn look(files: &Snapshots, group: GroupId) -> Result<Kept, SnapshotEr
 fn kept(files: &Snapshots, group: GroupId) -> Result<Kept, SnapshotError> {
     let list = files.list(group)?;
     for damaged in &list.damaged {
-        tracing::error!(%group, index = %damaged.index, error = %damaged.error, "a snapshot cannot be used");
+        set_aside(files, group, damaged.index, &damaged.error);
     }
-    let newest = list.found.first();
-    Ok(Kept {
-        newest: newest.map(|info| base_of(&info.head)),
-        bytes: newest.map_or(0, |info| info.bytes),
-        older: list.found.get(1).map(|info| info.head.at.index),
-    })
+    let mut found = list.found.iter().map(|info| KeptFile { base: base_of(&info.head), bytes: info.bytes });
+    Ok(Kept { newest: found.next(), older: found.next() })
+}
+
+/// Takes a snapshot that cannot be read out of the way, and says so. One that only a newer build reads, and one that the disk does not
+/// give now, stay where they are.
+pub(super) fn set_aside(files: &Snapshots, group: GroupId, index: Index, why: &SnapshotError) {
+    let is_strange = matches!(why, SnapshotError::Damaged { .. } | SnapshotError::Other { .. });
+    tracing::error!(%group, %index, error = %why, "a snapshot cannot be used");
+    if is_strange && let Err(error) = files.set_aside(group, index) {
+        tracing::error!(%group, %index, %error, "and cannot be set aside");
+    }
 }
 
 /// Writes a captured machine and syncs it, still under a temporary name. `Err` has what the machine or the disk said.
@@ -43,14 +49,29 @@ pub(super) fn write(files: &Snapshots, head: SnapshotHead, capture: Capture) -> 
     writer.finish().map(Box::new).map_err(|error| error.to_string())
 }
 
-/// Reads the newest back, and removes what is older than the two newest, but not what peers are fetching.
-pub(super) fn verify(
+/// Publishes what was written and reads it back. Only then does it count, and what is older than the two newest goes, but not what
+/// peers are fetching. One that cannot be read back is set aside.
+pub(super) fn publish(
     files: &Snapshots,
     group: GroupId,
-    at: Position,
+    written: Written,
+    fetched: &[Position],
+) -> Result<Kept, String> {
+    let at = written.publish().map_err(|error| error.to_string())?.head.at;
+    let read_back = files.open(group, at).and_then(|file| file.verify());
+    if let Err(damage) = read_back {
+        set_aside(files, group, at.index, &damage);
+        return Err(format!("it could not be read back: {damage}"));
+    }
+    retained(files, group, fetched).map_err(|error| error.to_string())
+}
+
+/// Removes what is older than the two newest, but not what peers are fetching.
+pub(super) fn retained(
+    files: &Snapshots,
+    group: GroupId,
     fetched: &[Position],
 ) -> Result<Kept, SnapshotError> {
-    files.open(group, at)?.verify()?;
     files.retain(group, KEPT, fetched)?;
     kept(files, group)
 }
@@ -80,7 +101,7 @@ fn newest(files: &Snapshots, group: GroupId, wanted: PartWanted) -> Option<Snaps
 
 #[cfg(test)]
 mod tests {
-    use quorate_core::{Hash, Index, Membership, Term};
+    use quorate_core::{Hash, Membership, Term};
     use quorate_store::{Disk, SimDisk};
 
     use super::*;
@@ -106,7 +127,12 @@ mod tests {
         };
         let state = Snapshot::from_bytes(vec![index as u8; bytes]);
         let written = write(files, head, Capture { base, state }).expect("it is written");
-        written.publish().expect("it is published");
+        super::publish(files, GROUP, *written, &[]).expect("it is published");
+    }
+
+    fn indexes(kept: &Kept) -> (Option<u64>, Option<u64>) {
+        let index = |file: &Option<KeptFile>| file.as_ref().map(|file| file.base.at.index.0);
+        (index(&kept.newest), index(&kept.older))
     }
 
     fn answer(files: &Snapshots, wanted: PartWanted) -> Option<(u64, u64, usize)> {
@@ -139,14 +165,39 @@ mod tests {
         );
     }
 
+    /// Its disk took it, and does not give it back: it must not be the one for which the log is forgotten.
     #[test]
-    fn the_newest_is_read_back_before_an_older_one_goes() {
-        let files = Snapshots::new(SimDisk::new().snapshots());
-        for index in [1, 2, 3] {
-            publish(&files, index, 100);
-        }
-        let kept = verify(&files, GROUP, at(3), &[]).expect("it is whole");
-        assert_eq!((kept.newest.map(|base| base.at), kept.older), (Some(at(3)), Some(Index(2))));
-        assert!(matches!(verify(&files, GROUP, at(4), &[]), Err(SnapshotError::Gone { .. })));
+    fn a_snapshot_that_cannot_be_read_back_does_not_count() {
+        let disk = SimDisk::new();
+        let files = Snapshots::new(disk.snapshots());
+        publish(&files, 1, 100);
+        let base = SnapshotBase { at: at(2), time_ms: 3, membership: Membership::default() };
+        let head = SnapshotHead { at: at(2), ..files.list(GROUP).expect("listed").found[0].head.clone() };
+        let state = Snapshot::from_bytes(vec![2; 600_000]);
+        let written = write(&files, head, Capture { base, state }).expect("it is written");
+        let part = disk.snapshots().list().expect("listed").into_iter().find(|name| name.ends_with(".part"));
+        disk.snapshots().write_at(&part.expect("it is a part"), 400_000, b"damage").expect("written");
+        let reason = super::publish(&files, GROUP, *written, &[]).expect_err("it is damaged");
+        assert!(!reason.is_empty());
+        assert_eq!(indexes(&look(&files, GROUP).expect("it looks")), (Some(1), None));
+    }
+
+    #[test]
+    fn what_is_damaged_counts_no_more_and_is_out_of_the_way() {
+        let disk = SimDisk::new();
+        let files = Snapshots::new(disk.snapshots());
+        [1, 2, 3].iter().for_each(|index| publish(&files, *index, 100));
+        let kept = look(&files, GROUP).expect("it looks");
+        assert_eq!(indexes(&kept), (Some(3), Some(2)), "the oldest went");
+        let name = disk.snapshots().list().expect("listed").pop().expect("the newest is the last");
+        disk.snapshots().write_at(&name, 20, b"damage").expect("written");
+        let mut kept = look(&files, GROUP).expect("it looks");
+        assert_eq!(indexes(&kept), (Some(2), None));
+        assert!(disk.snapshots().list().expect("listed").contains(&name.replace(".snap", ".damaged")));
+        publish(&files, 3, 100);
+        assert!(!kept.forget(&[Index(9)]) && kept.forget(&[Index(2)]) && kept == Kept::default());
+        let mut kept = look(&files, GROUP).expect("it looks");
+        assert!(kept.forget(&[Index(3)]));
+        assert_eq!(indexes(&kept), (Some(2), None));
     }
 }

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub(crate) struct SnapshotGauge {
     /// A captured machine has not been written yet: another one would hold the state a third time.
     busy: AtomicBool,
+    /// The last one was not taken: what it was to cover is still in the log.
+    failed: AtomicBool,
     /// Bytes of the newest snapshot.
     bytes: AtomicU64,
 }
@@ -23,8 +25,14 @@ impl SnapshotGauge {
         self.busy.load(Ordering::Acquire)
     }
 
-    pub(crate) fn end(&self) {
+    /// Another one may be captured; and whether the last one was taken.
+    pub(crate) fn end(&self, was_taken: bool) {
+        self.failed.store(!was_taken, Ordering::Relaxed);
         self.busy.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_bytes(&self, bytes: u64) {

@@ -2,38 +2,60 @@
 
 use std::io::BufReader;
 
-use quorate_core::{GroupId, SnapshotBase};
+use quorate_core::{GroupId, Index, SnapshotBase};
 use quorate_store::{SnapshotError, SnapshotFile, Snapshots};
 
-use super::files::base_of;
+use super::files::{base_of, set_aside};
 use crate::host::machine::{MachineFactory, MachineHost};
 use crate::machine::{Executor, RestoreError, SnapshotReader};
 
 /// A machine, and the snapshot of which it was made.
-pub(crate) struct Restored {
+pub(crate) struct Made {
     pub(crate) executor: Executor<Box<dyn MachineHost>>,
     pub(crate) base: Option<SnapshotBase>,
 }
 
-/// Tries one snapshot after the other, the newest first. One that is damaged is passed over: an older one and the log, or a peer's,
+/// How a restore ended.
+pub(crate) struct Restored {
+    pub(crate) machine: Result<Made, RestoreError>,
+    /// Where the snapshots end that could not be read.
+    pub(crate) passed_over: Vec<Index>,
+}
+
+/// Tries one snapshot after the other, the newest first. One that is damaged is set aside: an older one and the log, or a peer's,
 /// gives the same state. A machine that cannot read a whole one is an error, for it would read no other either.
-pub(crate) fn restore(
+pub(crate) fn restore(machine: &dyn MachineFactory, files: &Snapshots, group: GroupId) -> Restored {
+    let mut passed_over = Vec::new();
+    let machine = newest(machine, files, group, &mut passed_over);
+    Restored { machine, passed_over }
+}
+
+fn newest(
     machine: &dyn MachineFactory,
     files: &Snapshots,
     group: GroupId,
-) -> Result<Restored, RestoreError> {
-    let list = files.list(group).map_err(|error| io_error(0, error))?;
+    passed_over: &mut Vec<Index>,
+) -> Result<Made, RestoreError> {
+    let list = files.list(group).map_err(|error| RestoreError::Io { offset: 0, source: error.into() })?;
     for info in list.found {
-        let tried = files.open(group, info.head.at).map_err(|error| io_error(0, error));
-        match tried.and_then(|file| of_file(machine, &file)) {
-            Ok(executor) => return Ok(Restored { executor, base: Some(base_of(&info.head)) }),
-            Err(RestoreError::Io { source, .. }) => {
-                tracing::error!(%group, index = %info.head.at.index, error = %source, "snapshot passed over");
-            }
-            Err(error) => return Err(error),
+        let at = info.head.at;
+        let damage = match files.open(group, at) {
+            Ok(file) => match of_file(machine, &file) {
+                Ok(executor) => return Ok(Made { executor, base: Some(base_of(&info.head)) }),
+                // Whatever the machine says of bytes that ended within a record: the file is asked whether it is whole.
+                Err(error) => match file.verify() {
+                    Ok(_) => return Err(error),
+                    Err(damage) => damage,
+                },
+            },
+            Err(error) => error,
+        };
+        if !matches!(damage, SnapshotError::Gone { .. }) {
+            set_aside(files, group, at.index, &damage);
         }
+        passed_over.push(at.index);
     }
-    Ok(Restored { executor: machine.restore(None)?, base: None })
+    Ok(Made { executor: machine.restore(None)?, base: None })
 }
 
 fn of_file(
@@ -43,8 +65,4 @@ fn of_file(
     let length = file.info().payload_bytes;
     let mut reader = BufReader::new(file.reader());
     machine.restore(Some(SnapshotReader::new(&mut reader, length)))
-}
-
-fn io_error(offset: u64, error: SnapshotError) -> RestoreError {
-    RestoreError::Io { offset, source: error.into() }
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use quorate_core::GroupId;
-use quorate_store::{DiskError, Offline, OpenError, OpenReport, Snapshots, Store};
+use quorate_store::{DiskError, Offline, OpenError, OpenReport, Store};
 use tempfile::TempDir;
 
 use super::cases::{Case, Ended, Outcome};

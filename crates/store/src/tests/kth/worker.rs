@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use quorate_core::{GroupId, Hash, Index, Membership, Position, Term};
 use quorate_store::{
-    Disk, DiskError, FjallDisk, FjallOptions, OpenError, OpenReport, SnapshotError, SnapshotHead, Snapshots,
-    Store, StoreOptions,
+    Disk, DiskError, FjallDisk, FjallOptions, OpenError, OpenReport, SnapshotError, SnapshotHead, Store,
+    StoreOptions,
 };
 
 use crate::workload::{Action, World, act, after, options, read, script};
