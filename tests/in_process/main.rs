@@ -16,6 +16,7 @@ mod rest_contract;
 mod rest_described;
 mod rest_door;
 mod rest_http;
+mod restore;
 mod slow_machine;
 mod slow_machine_figures;
 mod snapshots;

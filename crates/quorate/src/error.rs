@@ -442,10 +442,18 @@ impl TransferError {
     }
 }
 
-/// Why no snapshot was taken. Nothing else changed.
+/// Why no snapshot was taken or read. No command is concerned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no snapshot was taken: {reason}")]
+#[error("{reason}")]
 pub struct SnapshotFailed {
     /// What stood against it.
     pub reason: String,
+    /// *Unknown* if it may yet be taken.
+    pub outcome: Outcome,
+}
+
+impl SnapshotFailed {
+    pub(crate) fn of(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), outcome: Outcome::Failed }
+    }
 }

@@ -28,6 +28,8 @@ const DEFAULT_PORT: u16 = 8_000;
 /// dropped.
 const HEAD_START_MAX: Duration = Duration::from_millis(300);
 
+mod download;
+
 /// Where a node's API is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {

@@ -15,7 +15,7 @@ use crate::error::{NotReadyReason, ProposeError};
 use crate::host::machine::MachineFactory;
 use crate::messages::group::GroupMessage;
 use crate::messages::role::Submission;
-use crate::messages::snapshotter::{PartWanted, SnapshotterMessage};
+use crate::messages::snapshotter::{PartPort, PartWanted, SnapshotterMessage};
 use crate::ports::{ProposalPort, QueryPort};
 use crate::protocol::{Consistency, GroupProtocol, Request, Response};
 use crate::role::codec::{ConsensusError, decode_message};
@@ -70,7 +70,10 @@ impl Door {
                     if from.kind == PeerKind::Peer {
                         let at = position(index, term, &chain);
                         let wanted = PartWanted { at, least: Index(least), offset };
-                        route.tell_snapshotter(SnapshotterMessage::Part { wanted, reply });
+                        route.tell_snapshotter(SnapshotterMessage::Part {
+                            wanted,
+                            reply: PartPort::Peer(reply),
+                        });
                     }
                 }
                 (Request::Members, Some(port)) => {

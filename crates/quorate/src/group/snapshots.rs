@@ -75,8 +75,7 @@ impl GroupState {
         if self.snapshotter.is_some() {
             self.tell_snapshotter(SnapshotterMessage::Take(port));
         } else {
-            let reason = "the snapshotter is being restarted".to_owned();
-            drop(port.send(Err(SnapshotFailed { reason })));
+            drop(port.send(Err(SnapshotFailed::of("the snapshotter is being restarted"))));
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::attempt::{deadline_after, encode_command};
 use crate::error::{ProposeError, QueryError, SnapshotFailed, TransferError};
 use crate::handle::retry::{CommandBytes, HandleInner};
-use crate::handle::snapshot::snapshot;
+use crate::handle::snapshot::{SnapshotBytes, snapshot};
 use crate::handle::status::{GroupStatus, status};
 use crate::handle::transfer::transfer;
 use crate::machine::{CommandKey, StateMachine};
@@ -82,6 +82,12 @@ impl<M> GroupHandle<M> {
     /// is on disk. The log before the one before it goes then. It is refused if the machine does not run.
     pub async fn snapshot(&self, timeout: Duration) -> Result<u64, SnapshotFailed> {
         snapshot(&self.inner, timeout).await
+    }
+
+    /// The newest snapshot of this node, to be copied; `None` if it has none yet. The file is a backup: see
+    /// [`NodeBuilder::restore`](crate::NodeBuilder::restore).
+    pub async fn newest_snapshot(&self) -> Result<Option<SnapshotBytes>, SnapshotFailed> {
+        SnapshotBytes::newest(self.routes()).await
     }
 
     /// The leader this node knows.

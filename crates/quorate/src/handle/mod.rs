@@ -11,6 +11,6 @@ pub(crate) mod facade;
 pub(crate) mod group;
 pub(crate) mod log;
 pub(crate) mod retry;
-mod snapshot;
+pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod transfer;

@@ -1,9 +1,11 @@
 //! What a snapshotter hears.
 
+use bytes::Bytes;
 use quorate_bridge::ReplyPort;
 use quorate_core::{Index, Position, SnapshotBase, SnapshotWanted};
 use quorate_store::{SnapshotInfo, Written};
 use ractor::{ActorRef, RpcReplyPort};
+use tokio::sync::oneshot;
 
 use crate::error::SnapshotFailed;
 use crate::machine::Snapshot;
@@ -28,6 +30,36 @@ pub(crate) struct PartWanted {
     pub(crate) offset: u64,
 }
 
+/// A part of a snapshot file.
+pub(crate) struct Part {
+    pub(crate) at: Position,
+    pub(crate) file_bytes: u64,
+    pub(crate) offset: u64,
+    pub(crate) bytes: Bytes,
+}
+
+/// Answers who reads a snapshot: with a part, or that there is none that helps.
+pub(crate) enum PartPort {
+    Peer(ReplyPort<Response>),
+    Handle(oneshot::Sender<Option<Part>>),
+}
+
+impl PartPort {
+    /// Whoever asked may have given up.
+    pub(crate) fn send(self, part: Option<Part>) {
+        match self {
+            Self::Handle(port) => drop(port.send(part)),
+            Self::Peer(port) => {
+                let response = part.map_or(Response::NoSnapshot, |Part { at, file_bytes, offset, bytes }| {
+                    let (index, term, chain) = (at.index.0, at.term.0, Bytes::copy_from_slice(&at.chain.0));
+                    Response::SnapshotPart { index, term, chain, file_bytes, offset, bytes }
+                });
+                drop(port.send(&response));
+            }
+        }
+    }
+}
+
 /// Answers who asked for a snapshot: where it ends.
 pub(crate) type TakenPort = RpcReplyPort<Result<Index, SnapshotFailed>>;
 
@@ -41,8 +73,8 @@ pub(crate) enum SnapshotterMessage {
     Publish(Index),
     /// From the role: it cannot go on without another snapshot.
     Fetch(SnapshotWanted),
-    /// From the door: a peer fetches a snapshot of this node.
-    Part { wanted: PartWanted, reply: ReplyPort<Response> },
+    /// From the door, or from a handle: a snapshot of this node is read.
+    Part { wanted: PartWanted, reply: PartPort },
     /// From Group: a role has started, and knows nothing of snapshots.
     RoleStarted,
     /// From the applier: its machine could not be made of the snapshots that end here. They count no more.

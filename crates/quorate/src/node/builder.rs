@@ -1,7 +1,7 @@
 //! From settings to a running node: every wrong setting is reported before the first actor runs.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::machine::StateMachine;
 use crate::node::error::StartError;
 use crate::node::handle::Node;
 use crate::node::lifetime;
+use crate::node::restore::{Restore, RestoreFailed, restore};
 use crate::node::spec::{Given, NodeSpec, Placement};
 use quorate_store::{Disk, FjallDisk, FjallOptions, SimDisk};
 
@@ -176,6 +177,21 @@ impl NodeBuilder {
     /// Checks the settings, opens the data and starts the actors.
     pub async fn start(self) -> Result<Node, StartError> {
         self.boxed().await
+    }
+
+    /// Makes this node's data directory, which must not be there, of a snapshot file of another cluster, and returns what was in it. The
+    /// list of nodes and the token found a *new* cluster, which begins with that state and goes on at its index; the old cluster's
+    /// id is not used again. Do it for each node of the list with the same file, and start them: a node that was not restored would
+    /// begin with nothing. It blocks: reads the file twice and writes it once.
+    pub fn restore(self, snapshot: &Path) -> Result<quorate_store::SnapshotInfo, RestoreFailed> {
+        self.config.validate().map_err(StartError::from)?;
+        let id = NodeId::new(&self.id).map_err(StartError::from)?;
+        let members = self.members(&id)?;
+        let fingerprint = self.config.cluster.fingerprint();
+        let entropy = self.entropy.unwrap_or_else(clock::entropy);
+        let Storage::Directory(directory) = &self.storage else { return Err(RestoreFailed::NoDirectory) };
+        let of = Restore { node: id, members, token: &self.token, fingerprint, entropy };
+        restore(snapshot, directory, of)
     }
 
     /// The body of an async function is compiled where it is awaited, with everything that only it reaches: here every

@@ -7,6 +7,7 @@
 //! - `owner`: what lives above the actors: the store, the bridge's tables, the groups.
 //! - `open`: opens the data and binds the bridge.
 //! - `actor`, `groups`: Node, the root supervisor, and how it opens a group.
+//! - `restore`: a node of a new cluster, made of a snapshot file.
 //! - `stop`: how everything is taken down in order.
 //! - `lifetime`: the one task above the actors: start, restart of the root supervisor, end.
 //! - `inspect`: which actors run, and how to hurt them.
@@ -23,6 +24,7 @@ mod inspect;
 mod lifetime;
 mod open;
 mod owner;
+mod restore;
 mod spec;
 mod stop;
 
@@ -30,3 +32,4 @@ pub use builder::NodeBuilder;
 pub use error::StartError;
 pub use handle::Node;
 pub use inspect::{ActorStatus, Injury};
+pub use restore::RestoreFailed;

@@ -153,8 +153,9 @@ impl Actor for SnapshotterActor {
                 let (files, group) = (state.files.clone(), state.cx.id);
                 state.parts += 1;
                 state.run(&me, move || {
-                    let (at, part) = files::part(&files, group, wanted);
-                    drop(reply.send(&part));
+                    let part = files::part(&files, group, wanted);
+                    let at = part.as_ref().map(|part| part.at);
+                    reply.send(part);
                     Done::Sent(at)
                 });
             }
@@ -317,7 +318,7 @@ impl SnapshotterState {
         let (node, group) = (&self.cx.node, &self.cx.name);
         tracing::error!(%node, %group, reason, "no snapshot taken");
         for port in self.takers.drain(..) {
-            drop(port.send(Err(SnapshotFailed { reason: reason.to_owned() })));
+            drop(port.send(Err(SnapshotFailed::of(format!("no snapshot was taken: {reason}")))));
         }
         self.free(false);
     }

@@ -1,11 +1,9 @@
 //! What a snapshotter does with files, as jobs for a thread that may block. None of them touches the actor's state.
 
-use bytes::Bytes;
 use quorate_core::{GroupId, Index, Position, SnapshotBase};
 use quorate_store::{SnapshotError, SnapshotHead, SnapshotInfo, Snapshots, Written};
 
-use crate::messages::snapshotter::{Capture, Kept, KeptFile, PartWanted};
-use crate::protocol::Response;
+use crate::messages::snapshotter::{Capture, Kept, KeptFile, Part, PartWanted};
 
 /// The newest is for starts, the one before it for the case that the newest cannot be read.
 const KEPT: usize = 2;
@@ -76,22 +74,15 @@ pub(super) fn retained(
     kept(files, group)
 }
 
-/// A part of the snapshot that a peer has begun to fetch, or of the newest if that is gone and this one helps, too.
-pub(super) fn part(files: &Snapshots, group: GroupId, wanted: PartWanted) -> (Option<Position>, Response) {
-    let found = match wanted.at.map(|at| files.open(group, at)) {
-        Some(Ok(file)) => Some((file.info(), wanted.offset)),
-        Some(Err(_)) | None => newest(files, group, wanted).map(|info| (info, 0)),
+/// A part of the snapshot that someone has begun to read, or of the newest if that is gone and this one helps, too.
+pub(super) fn part(files: &Snapshots, group: GroupId, wanted: PartWanted) -> Option<Part> {
+    let (info, offset) = match wanted.at.map(|at| files.open(group, at)) {
+        Some(Ok(file)) => (file.info(), wanted.offset),
+        Some(Err(_)) | None => (newest(files, group, wanted)?, 0),
     };
-    let read = |(info, offset): (SnapshotInfo, u64)| {
-        let at = info.head.at;
-        let bytes: Bytes = files.read_raw(group, at, offset, PART_BYTES).ok()?;
-        let (index, term, chain) = (at.index.0, at.term.0, Bytes::copy_from_slice(&at.chain.0));
-        Some((at, Response::SnapshotPart { index, term, chain, file_bytes: info.bytes, offset, bytes }))
-    };
-    match found.and_then(read) {
-        Some((at, part)) => (Some(at), part),
-        None => (None, Response::NoSnapshot),
-    }
+    let (at, file_bytes) = (info.head.at, info.bytes);
+    let bytes = files.read_raw(group, at, offset, PART_BYTES).ok()?;
+    Some(Part { at, file_bytes, offset, bytes })
 }
 
 fn newest(files: &Snapshots, group: GroupId, wanted: PartWanted) -> Option<SnapshotInfo> {
@@ -136,10 +127,8 @@ mod tests {
     }
 
     fn answer(files: &Snapshots, wanted: PartWanted) -> Option<(u64, u64, usize)> {
-        match part(files, GROUP, wanted).1 {
-            Response::SnapshotPart { index, offset, bytes, .. } => Some((index, offset, bytes.len())),
-            _ => None,
-        }
+        let Part { at, offset, bytes, .. } = part(files, GROUP, wanted)?;
+        Some((at.index.0, offset, bytes.len()))
     }
 
     /// What a peer has begun to fetch is removed meanwhile: it gets the newest from the beginning, if that helps it.

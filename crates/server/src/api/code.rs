@@ -54,6 +54,8 @@ codes! {
     ActionsOff "actions_off" FORBIDDEN Refused
         "this node lets no one stop its actors" "start the node with `--ui-actions`";
     NotFound "not_found" NOT_FOUND Failed "the key has no value" "nothing; the key is absent";
+    NoSnapshot "no_snapshot" NOT_FOUND Failed
+        "this node has no snapshot yet" "have one taken with `POST /v1/snapshots`";
     NoSuchPath "no_such_path" NOT_FOUND Refused "nothing answers at this path" "see `/openapi.json`";
     NoSuchGroup "no_such_group" NOT_FOUND Refused
         "the node that leads has not opened the group" "wait until it has started";
@@ -93,6 +95,8 @@ codes! {
         "there are too many headers, or they are too long" "send fewer";
     MachinePanicked "machine_panicked" INTERNAL_SERVER_ERROR Failed
         "the state machine panicked on the query" "report it; nothing changed";
+    SnapshotFailed "snapshot_failed" INTERNAL_SERVER_ERROR Failed
+        "the node took no snapshot, or cannot read it" "`detail` says why; mend that, or ask another node";
     Internal "internal" INTERNAL_SERVER_ERROR Unknown
         "the server did not expect its own machine's reply" "report it; a write may have happened";
     NoLeader "no_leader" SERVICE_UNAVAILABLE Refused
@@ -121,6 +125,8 @@ codes! {
         "read, then go on under a new client name";
     TransferUnfinished "transfer_unfinished" GATEWAY_TIMEOUT Unknown
         "leadership did not move in time" "look at `GET /v1/cluster`, then try again";
+    SnapshotUnfinished "snapshot_unfinished" GATEWAY_TIMEOUT Unknown
+        "the snapshot was not on disk in time; it may be later" "look at `snapshot_index` in `GET /v1/status`, or ask again with more time";
 }
 
 impl Code {

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::params::{NoParams, Params};
-use super::{actors, cluster, command, counters, describe, health, kv, leader, log, page, problem, status};
+use super::{actors, cluster, command, counters, describe, health, kv, leader, log, page, problem, snapshots, status};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,7 +19,7 @@ use super::{actors, cluster, command, counters, describe, health, kv, leader, lo
         kv::get_key, kv::put_key, kv::delete_key, kv::list_keys,
         counters::add, counters::get_counter, counters::set_counter, counters::delete_counter, counters::list_counters,
         cluster::cluster, leader::transfer, actors::actors, actors::stop_actor,
-        status::status,
+        status::status, snapshots::take, snapshots::latest,
         log::log,
         health::livez, health::readyz,
         page::page, openapi_json

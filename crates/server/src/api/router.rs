@@ -7,7 +7,7 @@ use axum::routing::{get, post};
 use super::state::AppState;
 use super::{
     actors, answers, cluster, command, counters, health, kv, leader, log, openapi, origin_guard, page,
-    params, status, understood,
+    params, snapshots, status, understood,
 };
 
 /// Everything the API answers.
@@ -29,6 +29,8 @@ fn calls(state: &AppState) -> Router<AppState> {
         .route("/api/logs", get(log::log))
         .route("/v1/cluster", get(cluster::cluster))
         .route("/v1/leader:transfer", post(leader::transfer))
+        .route("/v1/snapshots", post(snapshots::take))
+        .route("/v1/snapshots/latest", get(snapshots::latest))
         .route("/v1/status", get(status::status))
         .route("/v1/log", get(log::log))
         .route("/v1/actors", get(actors::actors))

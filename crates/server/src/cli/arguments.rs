@@ -13,6 +13,10 @@ pub(crate) fn command() -> clap::Command {
         "serve" => command.args(flags(Place::Serve)),
         "dev" => command.args(flags(Place::Dev)),
         "log" => command.mut_subcommands(|verb| verb.args(flags(Place::Log))),
+        "snapshot" => command.mut_subcommands(|verb| match verb.get_name() {
+            "restore" => verb.args(flags(Place::Serve)),
+            _ => verb,
+        }),
         "config" => command.mut_subcommands(|verb| verb.args(flags(Place::Serve))),
         _ => command,
     })
@@ -58,6 +62,9 @@ pub(crate) enum Command {
     /// Look at the log of a node that is not running
     #[command(subcommand)]
     Log(Log),
+    /// Take a snapshot, save it as a backup, look at one, or make a new cluster of it
+    #[command(subcommand)]
+    Snapshot(Snapshot),
     /// Measure a running cluster
     #[command(subcommand)]
     Bench(Bench),
@@ -303,6 +310,34 @@ pub(crate) enum Log {
     },
     /// Read every entry and check the hash chain; exit 1 if anything is damaged
     Verify,
+}
+
+/// About snapshots.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Snapshot {
+    /// Have a node take one now
+    Take,
+    /// Have a node take one, and write it to a file; service goes on meanwhile
+    Save {
+        /// The file, which must not be there
+        file: PathBuf,
+        /// The newest that the node has, without taking one
+        #[arg(long, display_order = 10)]
+        latest: bool,
+    },
+    /// Read all of a snapshot file, and print what it is of; exit 1 if it is damaged
+    Inspect {
+        /// The file, as it was saved or lies in `snapshots` of a data directory
+        file: PathBuf,
+    },
+    /// Make the data directory of one node of a new cluster; then start it with `quorate serve` and the same flags
+    ///
+    /// Do it for each node of the list with the same file: a node that was not restored begins with nothing. The new cluster has an id of its
+    /// own, of its list and --cluster-token, and goes on at the index of the snapshot. The directory must not be there.
+    Restore {
+        /// The file
+        file: PathBuf,
+    },
 }
 
 /// What is measured.

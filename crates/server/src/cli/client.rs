@@ -205,6 +205,11 @@ impl Tried {
     }
 }
 
+/// Why a node refused, of an answer that is no success.
+pub(crate) fn refused(endpoint: &Endpoint, response: &Response, effect: Effect) -> Failure {
+    read_problem(endpoint, response, effect).failure
+}
+
 /// Reads `application/problem+json`.
 fn read_problem(endpoint: &Endpoint, response: &Response, effect: Effect) -> Refusal {
     let status = response.status;

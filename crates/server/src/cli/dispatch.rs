@@ -4,12 +4,14 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, FromArgMatches};
 
-use super::arguments::{Cli, Command, command};
+use super::arguments::{Cli, Command, Snapshot, command};
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::output::{Format, Output, complain};
 use super::runtime::{Threads, run_until_interrupted};
-use super::{actors, bench, config, counter, health, kv, leader, log, member, reference, serve, status};
+use super::{
+    actors, bench, config, counter, health, kv, leader, log, member, reference, serve, snapshot, status,
+};
 use crate::settings::{Settings, unknown_variables};
 
 /// Parses the command line, runs the command, and gives the exit code.
@@ -70,6 +72,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
         Command::Leader(verb) => block_on(leader::run(&context, &verb)),
         Command::Actors(verb) => block_on(actors::run(&context, verb)),
         Command::Log(verb) => log::run(&context, &verb),
+        Command::Snapshot(verb) => snapshot::run(&context, &verb),
         Command::Bench(verb) => bench::run(&context, verb),
         Command::Config(verb) => config::run(&context, &verb),
         Command::Completion { .. } | Command::Help { .. } | Command::Version | Command::Reference { .. } => {
@@ -82,7 +85,9 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
 /// because a wish of its author would be ignored. To other commands it may simply not be addressed.
 fn is_of_node(command: &Command) -> bool {
     match command {
-        Command::Serve | Command::Dev | Command::Config(_) => true,
+        Command::Serve | Command::Dev | Command::Config(_) | Command::Snapshot(Snapshot::Restore { .. }) => {
+            true
+        }
         Command::Kv(_)
         | Command::Counter(_)
         | Command::Status
@@ -91,6 +96,7 @@ fn is_of_node(command: &Command) -> bool {
         | Command::Leader(_)
         | Command::Actors(_)
         | Command::Log(_)
+        | Command::Snapshot(_)
         | Command::Bench(_)
         | Command::Completion { .. }
         | Command::Help { .. }
@@ -99,7 +105,7 @@ fn is_of_node(command: &Command) -> bool {
     }
 }
 
-fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+pub(super) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let message = "interrupted; a write under way may have happened";
     run_until_interrupted(Threads::One, work, message)
 }

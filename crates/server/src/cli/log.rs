@@ -127,7 +127,7 @@ fn shown(entry: &Entry) -> Value {
 }
 
 /// The time in UTC, as RFC 3339 has it; a time beyond the year 9999 stays a number.
-fn rfc_3339(time_ms: u64) -> String {
+pub(super) fn rfc_3339(time_ms: u64) -> String {
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(time_ms);
     // The last moment that it can write.
     if time_ms < 253_402_300_800_000 {

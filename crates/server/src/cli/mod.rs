@@ -29,6 +29,7 @@ mod output;
 mod reference;
 mod runtime;
 mod serve;
+mod snapshot;
 mod status;
 mod value;
 

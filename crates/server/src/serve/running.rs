@@ -100,7 +100,7 @@ fn check_clock(wall_ms: u64) -> Result<(), ServeError> {
 }
 
 /// Makes a directory that no one else can read: keys, values and the cluster's token are in it. One that exists stays as it is.
-fn make_private(path: &Path) -> std::io::Result<()> {
+pub(super) fn make_private(path: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -118,7 +118,7 @@ fn known_hosts(options: &ServeOptions) -> Vec<String> {
 }
 
 /// This node's entry, which is what peers dial.
-fn own_entry(options: &ServeOptions) -> Result<Option<&Listed>, ServeError> {
+pub(super) fn own_entry(options: &ServeOptions) -> Result<Option<&Listed>, ServeError> {
     if options.cluster.is_empty() {
         return Ok(None);
     }
@@ -136,7 +136,7 @@ fn own_entry(options: &ServeOptions) -> Result<Option<&Listed>, ServeError> {
     }
 }
 
-fn builder(options: &ServeOptions, entry: Option<&Listed>, api: &str) -> NodeBuilder {
+pub(super) fn builder(options: &ServeOptions, entry: Option<&Listed>, api: &str) -> NodeBuilder {
     let mut builder = Node::builder(&options.id, &options.data_dir)
         .listen(&join(&options.host, options.port))
         .api(api)

@@ -1,0 +1,139 @@
+//! A node of a new cluster, made of a snapshot file: how a cluster comes back from a backup.
+//!
+//! The new cluster has an id of its own, so no node of the old one talks to it; and it goes on where the snapshot ends, so no index
+//! falls. All is made beside the directory and renamed into its place: a restore that is interrupted leaves no directory to start from.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use quorate_core::{HardRecord, HardState, Hash, Membership, NodeId, SnapshotBase};
+use quorate_store::{
+    DiskError, FjallDisk, FjallOptions, GroupError, Install, OpenError, SnapshotError, SnapshotFile,
+    SnapshotHead, SnapshotInfo, Store, StoreError, StoreOptions, open_snapshot,
+};
+
+use crate::node::error::StartError;
+use crate::node::founding::{Members, cluster_id};
+
+/// Why a directory was not made of a snapshot. Nothing was changed, but for what the error names.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreFailed {
+    /// The node's settings.
+    #[error(transparent)]
+    Node(#[from] StartError),
+    /// The snapshot cannot be read, or not be written.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The new cluster would have the id of the one that the snapshot is of: nodes of both would take each other for their own.
+    #[error(
+        "the snapshot is of a cluster with this list of nodes and this token: give another cluster token, so that no node of the old cluster \
+         takes the new one for its own"
+    )]
+    SameCluster,
+    /// There is something where the directory, or what is made beside it first, is to be.
+    #[error("{} is there already: name another directory, or move this one away", .0.display())]
+    Exists(PathBuf),
+    /// The node keeps no directory.
+    #[error("a snapshot is restored into a directory, and this node keeps its data elsewhere")]
+    NoDirectory,
+    /// The new database.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The new database could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The group could not be made.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// The log could not be begun where the snapshot ends.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state could not be copied.
+    #[error("cannot copy the state of the snapshot to {}: {source}", place.display())]
+    Copy {
+        /// Where to.
+        place: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The directory could not get its name.
+    #[error("cannot give {} its name: {source}", place.display())]
+    Rename {
+        /// What was made.
+        place: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+/// What a directory is to be made of, and whose it is to be.
+pub(super) struct Restore<'a> {
+    pub(super) node: NodeId,
+    pub(super) members: Members,
+    pub(super) token: &'a str,
+    pub(super) fingerprint: u64,
+    pub(super) entropy: u64,
+}
+
+/// Makes the directory, which must not be there. It blocks.
+pub(super) fn restore(
+    snapshot: &Path,
+    directory: &Path,
+    restore: Restore<'_>,
+) -> Result<SnapshotInfo, RestoreFailed> {
+    let file = open_snapshot(snapshot)?;
+    let info = file.verify()?;
+    let cluster = cluster_id(&restore.members, restore.token);
+    if info.head.cluster == cluster {
+        return Err(RestoreFailed::SameCluster);
+    }
+    let mut beside = directory.as_os_str().to_owned();
+    beside.push(".restoring");
+    let beside = PathBuf::from(beside);
+    for place in [directory, &beside] {
+        if !is_free(place) {
+            return Err(RestoreFailed::Exists(place.to_owned()));
+        }
+    }
+    fill(&beside, &file, cluster, restore)?;
+    let renamed = std::fs::rename(&beside, directory).and_then(|()| sync_parent(directory));
+    renamed.map_err(|source| RestoreFailed::Rename { place: beside, source })?;
+    Ok(info)
+}
+
+fn fill(
+    directory: &Path,
+    file: &SnapshotFile,
+    cluster: Hash,
+    restore: Restore<'_>,
+) -> Result<(), RestoreFailed> {
+    let SnapshotInfo { head, .. } = file.info();
+    let membership = Membership::of_voters(restore.members, restore.fingerprint);
+    let disk = FjallDisk::lock(directory, FjallOptions::default())?;
+    let (mut store, _) =
+        Store::open(Box::new(disk), StoreOptions::new(restore.node, Some(cluster), restore.entropy))?;
+    let new = SnapshotHead { cluster, membership: membership.clone(), ..head };
+    let base = SnapshotBase { at: new.at, time_ms: new.time_ms, membership: membership.clone() };
+    let name = new.name.clone();
+    let mut writer = store.snapshots().begin(new)?;
+    let copied = io::copy(&mut file.reader(), &mut writer);
+    copied.map_err(|source| RestoreFailed::Copy { place: directory.to_owned(), source })?;
+    writer.finish()?.publish()?;
+    let group = store.open_group(&name, &membership)?;
+    let hard_state = HardState { term: base.at.term, ..HardState::default() };
+    store.install(group, &Install { base, hard_state: HardRecord::from(hard_state) })?;
+    Ok(())
+}
+
+/// Nothing, or an empty directory, which a rename replaces.
+fn is_free(place: &Path) -> bool {
+    match std::fs::read_dir(place) {
+        Ok(mut found) => found.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+fn sync_parent(directory: &Path) -> io::Result<()> {
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+    std::fs::File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}

@@ -1,0 +1,80 @@
+//! `/v1/snapshots`: has this node take one, and sends the newest one as a file, which is a backup.
+//!
+//! A file goes to its client part by part as the client takes it: one part in memory. No other node is asked, for each has its own.
+
+use axum::Json;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::try_unfold;
+use quorate::{Outcome, SnapshotFailed};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::call::Call;
+use super::code::Code;
+use super::headers::INDEX_HEADER;
+use super::params::WriteParams;
+use super::problem::{Problem, Problems};
+
+/// A snapshot was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SnapshotTaken {
+    /// Always true.
+    pub ok: bool,
+    /// The node that took it.
+    pub node: String,
+    /// The last entry that is in it.
+    pub index: u64,
+}
+
+/// Has this node take a snapshot, and answers once it is on disk. The log before the one before it is forgotten then.
+#[utoipa::path(
+    post, path = "/v1/snapshots", tag = "node", params(WriteParams),
+    responses((status = 200, description = "It is on disk, and was read back", body = SnapshotTaken), Problems)
+)]
+pub(crate) async fn take(
+    Call { state, timeout, .. }: Call<WriteParams>,
+) -> Result<Json<SnapshotTaken>, Problem> {
+    let index = state.group().snapshot(timeout).await.map_err(problem)?;
+    Ok(Json(SnapshotTaken { ok: true, node: state.node().id().to_string(), index }))
+}
+
+/// The newest snapshot of this node, as a file that `quorate snapshot inspect` verifies and `quorate snapshot restore` makes a cluster of.
+#[utoipa::path(
+    get, path = "/v1/snapshots/latest", tag = "node", params(WriteParams),
+    responses(
+        (status = 200, description = "The file. `Quorate-Index` is the last entry in it", body = String, content_type = "application/octet-stream"),
+        Problems
+    )
+)]
+pub(crate) async fn latest(Call { state, .. }: Call<WriteParams>) -> Result<Response, Problem> {
+    let newest = state.group().newest_snapshot().await.map_err(problem)?;
+    let Some(newest) = newest else {
+        return Err(Problem::new(Code::NoSnapshot, "this node has no snapshot yet"));
+    };
+    let mut headers = HeaderMap::new();
+    let file_name = format!("attachment; filename=\"quorate-{:020}.snap\"", newest.index());
+    let said: [(HeaderName, String); 4] = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_LENGTH, newest.file_bytes().to_string()),
+        (header::CONTENT_DISPOSITION, file_name),
+        (INDEX_HEADER, newest.index().to_string()),
+    ];
+    for (name, value) in said {
+        headers.insert(name, HeaderValue::try_from(value).expect("digits and plain words"));
+    }
+    // An error ends the connection before all bytes were sent, which the client sees.
+    let parts = try_unfold(newest, async |mut newest| {
+        Ok::<_, SnapshotFailed>(newest.next().await?.map(|part| (part, newest)))
+    });
+    Ok((headers, Body::from_stream(parts)).into_response())
+}
+
+fn problem(failed: SnapshotFailed) -> Problem {
+    let code = match failed.outcome {
+        Outcome::Unknown => Code::SnapshotUnfinished,
+        Outcome::Failed | Outcome::Refused => Code::SnapshotFailed,
+    };
+    Problem::new(code, failed.reason)
+}

@@ -1,0 +1,84 @@
+//! A new cluster of a snapshot file: the state is there, no index falls, and the old cluster has nothing to do with it.
+
+use anyhow::{Context, Result, bail, ensure};
+use quorate::machine::{Add, Added, Counter, Total};
+use quorate::{Consistency, GroupHandle, Node, RestoreFailed};
+use quorate_tests::cluster::{Cluster, quick, same_digest};
+use quorate_tests::wait::PATIENCE;
+
+async fn add(count: &GroupHandle<Counter>, times: i64) -> Result<i64> {
+    let mut total = 0;
+    for _ in 0..times {
+        let Added::Now(now) = count.propose(Add(1)).await? else { bail!("it overflows") };
+        total = now;
+    }
+    Ok(total)
+}
+
+/// The state of thirty commands, and where it ends.
+async fn backup(directory: &std::path::Path) -> Result<(std::path::PathBuf, u64)> {
+    let node = Node::builder("node0", directory.join("old")).config(quick()).start().await?;
+    let count = node.group("counter", Counter::default()).await?;
+    add(&count, 30).await?;
+    let index = count.snapshot(PATIENCE).await?;
+    node.stop().await;
+    let taken = std::fs::read_dir(directory.join("old/snapshots"))?.next().context("there is one")??;
+    let backup = directory.join("backup");
+    std::fs::copy(taken.path(), &backup)?;
+    Ok((backup, index))
+}
+
+#[tokio::test]
+async fn a_cluster_is_made_of_a_backup_and_goes_on_at_its_index() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (backup, index) = backup(directory.path()).await?;
+    let mut cluster = Cluster::idle(3, quick())?;
+    for at in 0..3 {
+        let info = cluster.builder(at).restore(&backup)?;
+        assert_eq!((info.head.name.as_str(), info.head.at.index.0), ("counter", index));
+    }
+    for at in 0..3 {
+        cluster.start_node(at).await?;
+    }
+    let counts = cluster.group("counter", Counter::default).await?;
+    assert_eq!(counts[0].query(Total, Consistency::Linearizable).await?, 30);
+    assert_eq!(add(&counts[1], 2).await?, 32);
+    same_digest(&counts).await?;
+    let role = counts[2].status().await.role.context("its role answers")?;
+    assert!(role.first == index + 1 && role.applied > index, "{role:?}");
+    // It is a cluster as any other: it starts again.
+    for at in 0..3 {
+        cluster.stop(at).await;
+    }
+    for at in 0..3 {
+        cluster.start_node(at).await?;
+    }
+    let counts = cluster.group("counter", Counter::default).await?;
+    assert_eq!(counts[2].query(Total, Consistency::Linearizable).await?, 32);
+    cluster.stop_all().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restore_changes_nothing_that_is_there() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (backup, _) = backup(directory.path()).await?;
+    let path = |name: &str| directory.path().join(name);
+    let builder = |name: &str| Node::builder("node0", path(name)).config(quick());
+    let old = builder("old").restore(&backup);
+    ensure!(matches!(old, Err(RestoreFailed::SameCluster)), "{old:?}");
+    let old = builder("old").cluster_token("new").restore(&backup);
+    ensure!(matches!(&old, Err(RestoreFailed::Exists(place)) if *place == path("old")), "{old:?}");
+    std::fs::create_dir(path("new.restoring"))?;
+    std::fs::write(path("new.restoring").join("a note"), "of an operator")?;
+    let new = builder("new").cluster_token("new").restore(&backup);
+    ensure!(matches!(&new, Err(RestoreFailed::Exists(place)) if *place == path("new.restoring")), "{new:?}");
+    let mut bytes = std::fs::read(&backup)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path("damaged"), bytes)?;
+    let damaged = builder("other").cluster_token("new").restore(&path("damaged"));
+    ensure!(matches!(damaged, Err(RestoreFailed::Snapshot(ref error)) if error.is_damage()), "{damaged:?}");
+    ensure!(!path("new").exists() && !path("other").exists());
+    Ok(())
+}
