@@ -7,6 +7,7 @@ use quorate::machine::{Add, Counter, Total};
 use quorate::store::{Disk, DiskError, SimDisk};
 use quorate::{Config, Consistency, Injury, Node, NodeFailure, Outcome, ProposeError, Standing, StartError};
 use quorate_tests::cluster::{Cluster, quick, quiet_panics, same_digest};
+use quorate_tests::files::{flip, journals};
 use quorate_tests::wait::{PATIENCE, eventually};
 
 /// With so many bytes that must stay free on the disk.
@@ -55,14 +56,7 @@ async fn rule_06_a_damaged_log_is_repaired_from_the_peers_and_the_node_votes_aga
     }
     same_digest(&counts).await?;
     cluster.stop(2).await;
-    let journal = std::fs::read_dir(cluster.data(2).join("db"))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "jnl"))
-        .context("fjall has a journal")?;
-    let mut bytes = std::fs::read(&journal)?;
-    let used = bytes.iter().rposition(|byte| *byte != 0).context("something was written")?;
-    bytes[used / 2] ^= 0x40;
-    std::fs::write(&journal, bytes)?;
+    flip(journals(&cluster.data(2))?.first().context("fjall has a journal")?)?;
 
     let node = cluster.start_node(2).await?;
     counts[2] = node.group("counter", Counter::default()).await?;

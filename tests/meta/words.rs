@@ -26,6 +26,11 @@ const TICS: &[(&str, &str)] = &[
 
 /// Lines that choose by a text, each with its reason: the text is input to be parsed, and no error.
 const PARSED: &[(&str, &str, &str)] = &[
+    (
+        "crates/log-lines/src/lib.rs",
+        "metadata().target().starts_with(\"quorate\")",
+        "the module that logs, not its words",
+    ),
     ("crates/server/src/http.rs", "text.starts_with(\"https://\")", "an endpoint as the user gives it"),
     (
         "crates/testkit/src/sim/trace.rs",

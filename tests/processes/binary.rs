@@ -11,7 +11,7 @@ use quorate_tests::wait::{PATIENCE, until};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::turn::{self, Turn};
+use crate::turn::Turn;
 
 /// The binary that cargo built for this test, or the one that `QUORATE_TEST_BINARY` names (the soak: as it is shipped).
 pub(crate) fn binary() -> &'static Path {
@@ -155,8 +155,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Starts them and waits until all are ready.
-    pub(crate) fn start() -> Result<Self> {
-        let turn = turn::shared();
+    pub(crate) fn start(turn: Turn) -> Result<Self> {
         let ports = free_ports(6)?;
         let list: Vec<_> = ports[..3].iter().map(|port| format!("localhost:{port}")).collect();
         let directory = tempfile::tempdir()?;

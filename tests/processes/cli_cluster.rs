@@ -10,7 +10,7 @@ use crate::turn;
 
 #[test]
 fn every_verb_on_a_cluster() -> Result<()> {
-    let cluster = Cluster::start()?;
+    let cluster = Cluster::start(turn::alone())?;
     keys(&cluster)?;
     counters(&cluster)?;
     about_the_cluster(&cluster)?;
@@ -139,8 +139,22 @@ fn about_the_cluster(cluster: &Cluster) -> Result<()> {
 
 fn measured(cluster: &Cluster) -> Result<()> {
     for (verb, via) in [("put", "bridge"), ("get", "bridge"), ("put", "rest"), ("get", "rest")] {
-        let arguments =
-            ["bench", verb, "--via", via, "--clients", "4", "--seconds", "1", "--value", "32", "-o", "json"];
+        let arguments = [
+            "bench",
+            verb,
+            "--via",
+            via,
+            "--clients",
+            "4",
+            "--seconds",
+            "1",
+            "--value",
+            "32",
+            "--keys",
+            "40",
+            "-o",
+            "json",
+        ];
         let report = cluster.run(&arguments)?.json()?;
         ensure!(report["done"].as_u64() > Some(10), "{report}");
         ensure!(report["p50_us"].as_u64() <= report["p99_9_us"].as_u64(), "{report}");
@@ -153,7 +167,7 @@ fn measured(cluster: &Cluster) -> Result<()> {
 
 #[test]
 fn a_killed_leader_costs_no_acknowledged_write_and_no_majority_is_four() -> Result<()> {
-    let mut cluster = Cluster::start()?;
+    let mut cluster = Cluster::start(turn::busy())?;
     cluster.run(&["kv", "put", "greeting", "hello"])?.expect(0, "")?;
     let leader = cluster.leader()?;
     cluster.kill(leader)?;
@@ -180,7 +194,7 @@ fn a_killed_leader_costs_no_acknowledged_write_and_no_majority_is_four() -> Resu
 
 #[test]
 fn what_keeps_a_node_from_starting_is_named_with_its_remedy() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let directory = tempfile::tempdir()?;
     let ports: Vec<String> = free_ports(4)?.iter().map(ToString::to_string).collect();
     let serve = |port: &str, api_port: &str, data: &str| {
@@ -207,7 +221,7 @@ fn what_keeps_a_node_from_starting_is_named_with_its_remedy() -> Result<()> {
 /// Its peers do not answer, so that in order it would take as long as it may; the second signal does not wait for that.
 #[test]
 fn a_second_signal_ends_at_once() -> Result<()> {
-    let mut cluster = Cluster::start()?;
+    let mut cluster = Cluster::start(turn::busy())?;
     let leader = cluster.leader()?;
     for peer in (0..3).filter(|peer| *peer != leader) {
         cluster.node(peer)?.signal("STOP")?;
@@ -222,7 +236,7 @@ fn a_second_signal_ends_at_once() -> Result<()> {
 
 #[test]
 fn dev_is_a_whole_cluster_in_one_command() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let directory = tempfile::tempdir()?;
     let dev = Serving::start(directory.path(), &["dev", "--port", "0", "--api-port", "0"])?;
     let run = |arguments: &[&str]| {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use quorate::machine::{Add, Counter};
+use quorate_tests::files;
 
 use crate::binary::{command, quorate, ran};
 
@@ -321,7 +322,7 @@ async fn a_log_is_read_offline_and_a_running_nodes_is_refused() -> Result<()> {
     log("inspect", &["--group", "other"])?.expect(3, "known are: main")?;
     assert_eq!(log("verify", &["-o", "json"])?.json()?, report, "looking changes nothing, the boot neither");
 
-    damage(&data.join("db"))?;
+    files::flip(files::journals(&data)?.last().context("there is a journal")?)?;
     log("verify", &[])?.expect(1, "damaged")?;
     let damaged = log("verify", &["-o", "json"])?;
     damaged.expect(1, "damaged")?;
@@ -337,20 +338,4 @@ async fn a_log_is_read_offline_and_a_running_nodes_is_refused() -> Result<()> {
     std::fs::create_dir(directory.path().join("empty"))?;
     ran(command(directory.path(), &["log", "verify", "--data-dir", "empty"]))?
         .expect(3, "not a node's data directory")
-}
-
-/// Turns a bit in the middle of what the journals hold.
-fn damage(database: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(database)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "jnl") {
-            let mut bytes = std::fs::read(&path)?;
-            let written = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
-            if written > 100 {
-                bytes[written / 2] ^= 0x10;
-                std::fs::write(&path, bytes)?;
-            }
-        }
-    }
-    Ok(())
 }

@@ -3,9 +3,9 @@
 
 use anyhow::{Result, ensure};
 
-use crate::cluster::ANSWERS_WITHIN;
 use crate::harmed::harmed;
 use crate::load::Load;
+use crate::turn;
 
 const DAY_S: i64 = 86_400;
 const YEAR_S: i64 = 365 * DAY_S;
@@ -21,7 +21,7 @@ const JUMPS: [[i64; 3]; 6] = [
 
 #[test]
 fn clocks_that_jump_elect_no_one_and_lose_nothing() -> Result<()> {
-    let Some(mut cluster) = harmed(3)? else { return Ok(()) };
+    let Some(mut cluster) = harmed(3, turn::steady())? else { return Ok(()) };
     cluster.usual_timings();
     cluster.start_all()?;
     Load::during(&cluster.apis(), |load| {
@@ -41,7 +41,7 @@ fn clocks_that_jump_elect_no_one_and_lose_nothing() -> Result<()> {
         let killed = cluster.leader()?;
         cluster.harm(killed.at)?.clock_ahead_s(0)?;
         cluster.kill(killed.at)?;
-        load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+        load.answers(&cluster.apis(), cluster.answers_within())?;
         cluster.restart(killed.at)?;
         load.writes(20)
     })?;

@@ -1,15 +1,17 @@
 //! Processes of the real binary that form one cluster, and what can be done to them.
 
-use std::fs::{File, OpenOptions};
+mod asked;
+
+use std::fs::OpenOptions;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use quorate::Config;
 use quorate_tests::cluster::free_ports;
 use quorate_tests::wait::{PATIENCE, until};
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::binary;
@@ -18,14 +20,13 @@ use crate::shim::Harm;
 use crate::started_by::{inside, limited};
 use crate::turn::{self, Turn};
 
+pub(crate) use asked::Leader;
+
 /// A follower that hears nothing starts an election after one to two times this.
 pub(crate) const ELECTION_TIMEOUT: Duration = Duration::from_millis(300);
 /// For what is no election: a process that starts and opens its database, connections that are made again, and syncs,
 /// on two cores that others share.
 pub(crate) const ALLOWANCE: Duration = Duration::from_secs(8);
-/// Within this a cluster answers after a fault has ended: two maximum election timeouts, and the allowance.
-pub(crate) const ANSWERS_WITHIN: Duration = ELECTION_TIMEOUT.saturating_mul(4).saturating_add(ALLOWANCE);
-
 /// How long a look at a node may take.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -55,21 +56,13 @@ struct Member {
     is_stopped: bool,
 }
 
-/// Who leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Leader {
-    /// In which term.
-    pub(crate) term: u64,
-    /// Which node.
-    pub(crate) at: usize,
-}
-
 /// A cluster of processes; all are ended when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     members: Vec<Member>,
     list: String,
-    timings: Vec<String>,
+    /// None: the usual one.
+    election_timeout: Option<Duration>,
     directory: TempDir,
     _turn: Turn,
 }
@@ -77,13 +70,13 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts nodes on loopback and waits until all are ready.
     pub(crate) fn start(count: usize) -> Result<Self> {
-        let mut cluster = Self::unstarted(count)?;
+        let mut cluster = Self::unstarted(count, turn::busy())?;
         cluster.start_all()?;
         Ok(cluster)
     }
 
     /// Nodes on loopback of which none runs yet.
-    pub(crate) fn unstarted(count: usize) -> Result<Self> {
+    pub(crate) fn unstarted(count: usize, turn: Turn) -> Result<Self> {
         let ports = free_ports(2 * count)?;
         let place = |at: usize| Place {
             host: Ipv4Addr::LOCALHOST.into(),
@@ -91,13 +84,11 @@ impl Cluster {
             api_port: ports[count + at],
             namespace: None,
         };
-        Self::new((0..count).map(place).collect())
+        Self::new((0..count).map(place).collect(), turn)
     }
 
     /// A cluster of which no node runs yet.
-    pub(crate) fn new(places: Vec<Place>) -> Result<Self> {
-        // How soon it answers after a fault is measured.
-        let turn = turn::alone();
+    pub(crate) fn new(places: Vec<Place>, turn: Turn) -> Result<Self> {
         println!("the binary: {}, built by cargo in this profile", binary::binary().display());
         let directory = tempfile::tempdir()?;
         let entry = |(at, place): (usize, &Place)| format!("node{at}={}:{}", place.host, place.port);
@@ -112,16 +103,19 @@ impl Cluster {
             is_stopped: false,
         };
         let members = places.into_iter().enumerate().map(member).collect();
-        let timings = vec![
-            format!("--set=election_timeout_ms={}", ELECTION_TIMEOUT.as_millis()),
-            "--set=heartbeat_interval_ms=50".to_owned(),
-        ];
-        Ok(Self { members, list: list.join(","), timings, directory, _turn: turn })
+        let election_timeout = Some(ELECTION_TIMEOUT);
+        Ok(Self { members, list: list.join(","), election_timeout, directory, _turn: turn })
     }
 
     /// Elections take the time that they take with users, and not the short one of tests.
     pub(crate) fn usual_timings(&mut self) {
-        self.timings.clear();
+        self.election_timeout = None;
+    }
+
+    /// Within this it answers after a fault has ended: two maximum election timeouts, and the allowance.
+    pub(crate) fn answers_within(&self) -> Duration {
+        let usual = Duration::from_millis(Config::default().cluster.election_timeout_ms);
+        self.election_timeout.unwrap_or(usual) * 4 + ALLOWANCE
     }
 
     /// Starts every node that does not run, and waits until all are ready.
@@ -149,7 +143,10 @@ impl Cluster {
             format!("--data-dir={}", member.data.display()),
             "--log=info".to_owned(),
         ];
-        arguments.extend(self.timings.iter().cloned());
+        if let Some(timeout) = self.election_timeout {
+            arguments.push(format!("--set=election_timeout_ms={}", timeout.as_millis()));
+            arguments.push("--set=heartbeat_interval_ms=50".to_owned());
+        }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut command = binary::command(self.directory.path(), &arguments);
         if let Some(harm) = &member.harm {
@@ -310,87 +307,9 @@ impl Cluster {
         self.members[at].data = data;
     }
 
-    /// What a node says of the cluster.
-    pub(crate) fn view(&self, at: usize) -> Option<Value> {
-        match self.http(at, LOOK).send("GET", "/v1/cluster", "", "") {
-            Sent::Answer { status: 200, body } => serde_json::from_slice(&body).ok(),
-            Sent::Answer { .. } | Sent::Unsent | Sent::Lost => None,
-        }
-    }
-
-    /// Where a node says that it stands.
-    pub(crate) fn status(&self, at: usize) -> Option<Value> {
-        match self.http(at, LOOK).send("GET", "/v1/status?scope=node", "", "") {
-            Sent::Answer { status: 200, body } => {
-                let mut view: Value = serde_json::from_slice(&body).ok()?;
-                Some(view["nodes"][0].take())
-            }
-            Sent::Answer { .. } | Sent::Unsent | Sent::Lost => None,
-        }
-    }
-
-    /// The node that says it leads, of the newest term that is said: once there is one.
-    pub(crate) fn leader(&self) -> Result<Leader> {
-        self.leader_of(&(0..self.members.len()).collect::<Vec<_>>(), 0)
-    }
-
-    /// The same of some nodes only, and of a term after this one.
-    pub(crate) fn leader_of(&self, nodes: &[usize], after: u64) -> Result<Leader> {
-        let runs = |at: &usize| self.members[*at].child.is_some() && !self.members[*at].is_stopped;
-        let found = until("a leader", PATIENCE, || {
-            let says_so = |at: usize| {
-                let view = self.view(at)?;
-                let term = view["term"].as_u64()?;
-                (view["role"] == "leader" && term > after).then_some(Leader { term, at })
-            };
-            nodes.iter().copied().filter(runs).filter_map(says_so).max()
-        });
-        Ok(found.with_context(|| self.log_ends())?.0)
-    }
-
-    /// Hands leadership to a node, as often as it takes: a transfer may be refused, or come too late.
-    pub(crate) fn transfer_to(&self, to: usize) -> Result<()> {
-        let moved = until(&format!("node{to} leads"), PATIENCE, || {
-            let leader = self.leader().ok()?;
-            if leader.at == to {
-                return Some(());
-            }
-            let body = format!("{{\"to\":\"node{to}\"}}");
-            drop(self.http(leader.at, 4 * LOOK).send("POST", "/v1/leader:transfer", "", &body));
-            None
-        });
-        moved.with_context(|| self.log_ends())?;
-        Ok(())
-    }
-
     /// The directory of the cluster.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
-    }
-
-    /// The last lines that a node logged.
-    pub(crate) fn log_end(&self, at: usize) -> String {
-        let log = std::fs::read(&self.members[at].log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let lines: Vec<&str> = log.lines().collect();
-        let last = lines[lines.len().saturating_sub(20)..].join("\n");
-        format!("node{at} logged last:\n{last}")
-    }
-
-    /// Everything that a node logged from here on: how long its log is now.
-    pub(crate) fn log_length(&self, at: usize) -> u64 {
-        File::open(&self.members[at].log).and_then(|log| log.metadata()).map_or(0, |log| log.len())
-    }
-
-    /// What a node logged after that.
-    pub(crate) fn logged_since(&self, at: usize, length: u64) -> String {
-        let log = std::fs::read(&self.members[at].log).unwrap_or_default();
-        String::from_utf8_lossy(&log[(length as usize).min(log.len())..]).into_owned()
-    }
-
-    /// The last lines that every node logged.
-    pub(crate) fn log_ends(&self) -> String {
-        (0..self.members.len()).map(|at| self.log_end(at) + "\n").collect()
     }
 }
 

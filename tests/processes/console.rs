@@ -134,7 +134,7 @@ fn read_until(reader: PipeReader, wanted: &str) -> Result<String> {
 
 #[test]
 fn a_server_needs_neither_a_disk_nor_a_reader_for_what_it_says() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     for (said, stdout, stderr) in [
         ("serve 2>/dev/full", Stdio::null(), full_disk()?),
         ("serve >/dev/full", full_disk()?, Stdio::null()),
@@ -152,7 +152,7 @@ fn a_server_needs_neither_a_disk_nor_a_reader_for_what_it_says() -> Result<()> {
 /// `serve 2>&1 | head -1`: the reader goes away while it serves, and the next line of the log meets no one.
 #[test]
 fn a_reader_that_goes_away_takes_no_server_with_it() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let directory = tempfile::tempdir()?;
     let (reader, writer) = pipe()?;
     let mut node = Node::start(directory.path(), writer.try_clone()?.into(), writer.into())?;
@@ -164,7 +164,7 @@ fn a_reader_that_goes_away_takes_no_server_with_it() -> Result<()> {
 
 #[test]
 fn a_reader_that_sleeps_holds_no_server_up() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let directory = tempfile::tempdir()?;
     let (reader, writer) = full_pipe()?;
     let mut node = Node::start(directory.path(), writer.try_clone()?.into(), writer.into())?;
@@ -178,7 +178,7 @@ fn a_reader_that_sleeps_holds_no_server_up() -> Result<()> {
 
 #[test]
 fn a_reader_that_wakes_reads_what_was_said_meanwhile() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let directory = tempfile::tempdir()?;
     let (reader, writer) = full_pipe()?;
     let mut node = Node::start(directory.path(), Stdio::null(), writer.into())?;
@@ -193,7 +193,7 @@ fn a_reader_that_wakes_reads_what_was_said_meanwhile() -> Result<()> {
 /// The writer cannot wait for room, as on a full disk: each line is lost, until there is room.
 #[test]
 fn what_was_dropped_is_counted_once_there_is_room() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let directory = tempfile::tempdir()?;
     let (reader, writer) = full_pipe()?;
     let mut node = Node::start(
@@ -213,7 +213,7 @@ fn what_was_dropped_is_counted_once_there_is_room() -> Result<()> {
 
 #[test]
 fn a_cluster_in_one_process_needs_no_console_either() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let directory = tempfile::tempdir()?;
     let ports = free_ports(2)?;
     let (port, api_port) = (ports[0].to_string(), ports[1].to_string());
@@ -254,7 +254,7 @@ impl Unheard {
 
 #[test]
 fn what_was_not_printed_is_not_what_was_not_done() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let unheard = Unheard::start()?;
     let to_full = |arguments: &[&str]| unheard.run(arguments, full_disk()?);
     let heard = |arguments: &[&str]| Ok::<_, anyhow::Error>(unheard.run(arguments, Stdio::piped())?.stdout);
@@ -277,7 +277,7 @@ fn what_was_not_printed_is_not_what_was_not_done() -> Result<()> {
 
 #[test]
 fn a_command_that_failed_says_so_whatever_it_prints() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let unheard = Unheard::start()?;
     let swap = ["kv", "cas", "k", "other", "w"];
     unheard.run(&swap, full_disk()?)?.expect(6, "not as expected")?;
@@ -297,7 +297,7 @@ fn a_command_that_failed_says_so_whatever_it_prints() -> Result<()> {
 /// `kv put k v | head`, whose reader has gone: what was asked for is done, and a silent end is the ordinary one.
 #[test]
 fn a_reader_that_has_enough_ends_a_command_in_silence() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let unheard = Unheard::start()?;
     for verb in [&["kv", "put", "k", "v"][..], &["kv", "list"], &["status"], &["--help"]] {
         let ended = unheard.run(verb, unread()?)?;
@@ -308,7 +308,7 @@ fn a_reader_that_has_enough_ends_a_command_in_silence() -> Result<()> {
 
 #[test]
 fn a_command_whose_messages_cannot_be_written_keeps_its_exit_code() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let unheard = Unheard::start()?;
     let api = unheard.serving.api();
     for (verb, code) in [(&["kv", "get", "none"][..], 3), (&["kv", "put", "", "v"], 2), (&["kvv"], 2)] {

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use crate::cluster::{ANSWERS_WITHIN, Cluster};
+use crate::cluster::Cluster;
 use crate::load::Load;
 
 #[test]
@@ -15,7 +15,7 @@ fn the_leader_is_killed_in_a_loop_under_load() -> Result<()> {
             let old = cluster.leader()?;
             ensure!(old.term >= last, "terms go up");
             cluster.kill(old.at)?;
-            let took = load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+            let took = load.answers(&cluster.apis(), cluster.answers_within())?;
             let new = cluster.leader_of(&[0, 1, 2], old.term)?;
             println!("round {round}: node{} was killed, node{} answered after {took:?}", old.at, new.at);
             ensure!(new.at != old.at, "a killed node leads");
@@ -35,7 +35,7 @@ fn all_are_killed_at_once_under_load() -> Result<()> {
             load.writes(40)?;
             cluster.kill_all()?;
             (0..3).try_for_each(|at| cluster.spawn(at))?;
-            let took = load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+            let took = load.answers(&cluster.apis(), cluster.answers_within())?;
             println!("round {round}: all were killed, a write was acknowledged {took:?} after their start");
             (0..3).try_for_each(|at| cluster.ready(at))?;
         }
@@ -54,7 +54,7 @@ fn five_nodes_bear_the_loss_of_any_two() -> Result<()> {
             let other = if other == old.at { (other + 1) % 5 } else { other };
             cluster.kill(other)?;
             cluster.kill(old.at)?;
-            let took = load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+            let took = load.answers(&cluster.apis(), cluster.answers_within())?;
             println!("round {round}: node{} and node{other} were killed, answered after {took:?}", old.at);
             load.writes(20)?;
             cluster.restart(old.at)?;

@@ -2,12 +2,12 @@
 //! its next start mends it or says why it does not. A whole database that is deleted is in `environment.rs`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use quorate_tests::files;
 use quorate_tests::wait::{PATIENCE, until};
 
-use crate::cluster::{ANSWERS_WITHIN, Cluster};
+use crate::cluster::Cluster;
 use crate::http::Sent;
 use crate::load::Load;
 use crate::soak::either;
@@ -38,10 +38,9 @@ fn one_deleted(number: usize, outcomes: &mut BTreeMap<String, Vec<String>>) -> R
         load.writes(60)?;
         let hit = (cluster.leader()?.at + 1) % 3;
         let data = cluster.data(hit).to_owned();
-        let mut files = Vec::new();
-        list(&data, &mut files)?;
+        let mut files = files::all(&data)?;
         // Journals first: what is acknowledged is there.
-        files.sort_by_key(|path| (path.extension().is_none_or(|kind| kind != "jnl"), path.clone()));
+        files.sort_by_key(|path| !files::is_journal(path));
         let Some(file) = files.get(number) else { return Ok(()) };
         let name = file.strip_prefix(&data)?.display().to_string();
         std::fs::remove_file(file)?;
@@ -63,7 +62,7 @@ fn one_deleted(number: usize, outcomes: &mut BTreeMap<String, Vec<String>>) -> R
         .with_context(|| format!("{name} was deleted: {}", cluster.log_end(hit)))?;
         let said = cluster.logged_since(hit, 0);
         ensure!(!said.contains("panicked"), "{name} was deleted:\n{said}");
-        load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+        load.answers(&cluster.apis(), cluster.answers_within())?;
         load.writes(20)?;
         outcomes.entry(format!("{during}, {after}")).or_default().push(name.clone());
         deleted = Some(name);
@@ -71,12 +70,4 @@ fn one_deleted(number: usize, outcomes: &mut BTreeMap<String, Vec<String>>) -> R
     })
     .with_context(|| format!("file {number} was deleted"))?;
     Ok(deleted)
-}
-
-fn list(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.is_dir() { list(&path, files)? } else { files.push(path) }
-    }
-    Ok(())
 }

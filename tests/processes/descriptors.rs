@@ -44,7 +44,7 @@ fn clients_cannot_use_up_what_the_store_needs() -> Result<()> {
         skipped("this process may not open enough files to be that many clients");
         return Ok(());
     }
-    let mut cluster = Cluster::unstarted(1)?;
+    let mut cluster = Cluster::unstarted(1, turn::busy())?;
     cluster.limit_files(0, FILES_MAX);
     cluster.start_all()?;
     let value = "v".repeat(VALUE_BYTES);
@@ -76,7 +76,7 @@ fn clients_cannot_use_up_what_the_store_needs() -> Result<()> {
 
 #[test]
 fn a_limit_that_is_too_low_to_serve_is_named_at_the_start() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let directory = tempfile::tempdir()?;
     for verb in [&["serve", "--data-dir", "data"][..], &["dev", "--data-dir", "data"]] {
         let ended = ran(limited(200, &command(directory.path(), verb)))?;

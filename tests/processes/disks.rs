@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use quorate_tests::files::{flip, journals};
 use quorate_tests::skip::skipped;
 use quorate_tests::wait::{PATIENCE, until};
 
-use crate::cluster::{ANSWERS_WITHIN, Cluster};
+use crate::cluster::Cluster;
 use crate::load::Load;
+use crate::turn;
 
 #[test]
 fn a_byte_that_flipped_costs_nothing_acknowledged() -> Result<()> {
@@ -33,7 +35,7 @@ fn a_byte_that_flipped_costs_nothing_acknowledged() -> Result<()> {
         // Each copy was damaged or may have been: now it takes the mended ones to form a majority.
         let leader = cluster.leader()?;
         cluster.kill(leader.at)?;
-        let took = load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+        let took = load.answers(&cluster.apis(), cluster.answers_within())?;
         println!("the leader was killed then, answered after {took:?}");
         cluster.restart(leader.at)
     })
@@ -73,7 +75,7 @@ fn a_file_that_cannot_be_read_is_named_and_nothing_is_thrown_away() -> Result<()
 
 #[test]
 fn a_full_disk_holds_nobody_else_up_and_heals_when_there_is_space() -> Result<()> {
-    let mut cluster = Cluster::unstarted(3)?;
+    let mut cluster = Cluster::unstarted(3, turn::busy())?;
     let (small, hit) = match SmallDisk::mount(cluster.directory(), "small", 450) {
         Ok(small) => (small, 0),
         Err(why) => {
@@ -88,7 +90,7 @@ fn a_full_disk_holds_nobody_else_up_and_heals_when_there_is_space() -> Result<()
         cluster.transfer_to(hit)?;
         load.writes(10)?;
         small.fill()?;
-        let took = load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+        let took = load.answers(&cluster.apis(), cluster.answers_within())?;
         load.writes(40)?;
         let (leader, _) = until("another node leads", PATIENCE, || {
             cluster.leader().ok().filter(|leader| leader.at != hit)
@@ -127,18 +129,7 @@ fn a_full_disk_holds_nobody_else_up_and_heals_when_there_is_space() -> Result<()
 
 /// The newest journal of a database.
 fn journal(data: &Path) -> Result<PathBuf> {
-    let files = std::fs::read_dir(data.join("db"))?.filter_map(|entry| Some(entry.ok()?.path()));
-    let journals = files.filter(|path| path.extension().is_some_and(|extension| extension == "jnl"));
-    journals.max().context("there is a journal")
-}
-
-/// Flips a bit in the middle of what is used of a file.
-fn flip(file: &Path) -> Result<usize> {
-    let mut bytes = std::fs::read(file)?;
-    let used = bytes.iter().rposition(|byte| *byte != 0).context("something was written")?;
-    bytes[used / 2] ^= 0x40;
-    std::fs::write(file, bytes)?;
-    Ok(used / 2)
+    journals(data)?.pop().context("there is a journal")
 }
 
 /// A file system of its own, in memory. Unmounted when dropped.

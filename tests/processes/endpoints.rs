@@ -18,7 +18,7 @@ fn hung() -> Result<(TcpListener, SocketAddr)> {
 
 #[test]
 fn a_node_that_hangs_or_is_not_there_does_not_make_others_look_dead() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let directory = tempfile::tempdir()?;
     let ports: Vec<String> = free_ports(3)?.iter().map(ToString::to_string).collect();
     let serve = ["serve", "--port", &ports[0], "--api-port", &ports[1], "--data-dir", "data"];

@@ -4,11 +4,12 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use quorate_tests::files::flip;
 use quorate_tests::wait::{PATIENCE, until};
 
 use crate::binary::{self, Ran, Serving};
-use crate::cluster::{ANSWERS_WITHIN, Cluster};
+use crate::cluster::Cluster;
 use crate::load::Load;
 use crate::turn;
 
@@ -47,7 +48,7 @@ fn is_whole(data: &Path) -> Result<()> {
 
 #[test]
 fn a_deleted_working_directory_and_a_strangers_file_are_no_damage() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let directory = tempfile::tempdir()?;
     let data = directory.path().join("data");
     let data_dir = format!("--data-dir={}", data.display());
@@ -89,7 +90,7 @@ fn a_database_deleted_under_a_node_ends_it_and_nothing_is_acknowledged_after_it(
         load.writes(40)?;
         let hit = (cluster.leader()?.at + 1) % 3;
         delete_database(&mut cluster, hit)?;
-        load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+        load.answers(&cluster.apis(), cluster.answers_within())?;
         load.writes(40)?;
         let before = cluster.log_length(hit);
         cluster.spawn(hit)?;
@@ -134,17 +135,9 @@ fn three_databases_that_were_set_aside_for_nothing_are_put_back() -> Result<()> 
         cluster.start_all()?;
         let said = cluster.logged_since(0, before);
         ensure!(said.contains("store put back, nothing is missing in it"), "{said}");
-        load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+        load.answers(&cluster.apis(), cluster.answers_within())?;
         load.writes(40)
     })
-}
-
-/// Flips a bit in the middle of what is used of a file; once more, and it is as before.
-fn flip(file: &Path) -> Result<()> {
-    let mut bytes = std::fs::read(file)?;
-    let used = bytes.iter().rposition(|byte| *byte != 0).context("something was written")?;
-    bytes[used / 2] ^= 0x40;
-    Ok(std::fs::write(file, bytes)?)
 }
 
 /// `rm -rf db`, and the node ends by itself.

@@ -10,11 +10,12 @@ use quorate_tests::skip::skipped;
 use quorate_tests::wait::{PATIENCE, until};
 use tokio::time::Instant;
 
-use crate::cluster::{ANSWERS_WITHIN, Cluster};
+use crate::cluster::Cluster;
 use crate::http::{Http, Sent};
 use crate::load::Load;
 use crate::net::{Net, nodes_apart};
 use crate::soak::either;
+use crate::turn;
 
 /// Longer than heartbeats, and shorter than what holds a value.
 const HOLE_BYTES: u32 = 700;
@@ -23,7 +24,7 @@ const LONG_BYTES: usize = 32 << 10;
 
 /// Nodes that answer their clients all together: one leader, and all are ready.
 fn all_agree(cluster: &mut Cluster, load: &Load) -> Result<()> {
-    load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+    load.answers(&cluster.apis(), cluster.answers_within())?;
     (0..3).try_for_each(|at| cluster.ready(at))?;
     load.writes(20)
 }
@@ -43,7 +44,7 @@ fn long_values(cluster: &Cluster, at: usize, lasts: Duration) -> usize {
 /// First between the leader and one follower, then between the leader and both. Heartbeats pass, entries do not.
 #[test]
 fn a_path_that_drops_long_packets_loses_nothing() -> Result<()> {
-    let Some((net, mut cluster)) = nodes_apart(3)? else { return Ok(()) };
+    let Some((net, mut cluster)) = nodes_apart(3, turn::busy())? else { return Ok(()) };
     if let Err(why) = net.drop_longer(0, 1, HOLE_BYTES).and_then(|()| net.long_pass()) {
         skipped(&format!("this machine cannot drop packets by their length: {why:#}"));
         return Ok(());
@@ -62,11 +63,11 @@ fn a_path_that_drops_long_packets_loses_nothing() -> Result<()> {
             let during = cluster.leader()?;
             if holes == 1 {
                 // The other follower and the leader are a majority.
-                load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+                load.answers(&cluster.apis(), cluster.answers_within())?;
                 load.writes(20)?;
             }
             net.long_pass()?;
-            let took = load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+            let took = load.answers(&cluster.apis(), cluster.answers_within())?;
             all_agree(&mut cluster, load)?;
             println!(
                 "field: long packets dropped from the leader to {holes} of 2: {answered} long values acknowledged, node{} led in \
@@ -85,7 +86,7 @@ fn a_path_that_drops_long_packets_loses_nothing() -> Result<()> {
 /// What a leader sends is lost and what it hears is not; then a follower hears nothing and is heard.
 #[test]
 fn links_that_carry_one_way_only_lose_nothing() -> Result<()> {
-    let Some((net, mut cluster)) = nodes_apart(3)? else { return Ok(()) };
+    let Some((net, mut cluster)) = nodes_apart(3, turn::steady())? else { return Ok(()) };
     cluster.usual_timings();
     cluster.start_all()?;
     Load::during(&cluster.apis(), |load| {
@@ -94,7 +95,7 @@ fn links_that_carry_one_way_only_lose_nothing() -> Result<()> {
         let others: Vec<usize> = (0..3).filter(|at| *at != old.at).collect();
         others.iter().try_for_each(|other| net.cut(old.at, *other))?;
         let apis: Vec<_> = others.iter().map(|at| cluster.api(*at)).collect();
-        let took = load.answers(&apis, ANSWERS_WITHIN)?;
+        let took = load.answers(&apis, cluster.answers_within())?;
         let new = cluster.leader_of(&others, old.term)?;
         load.writes(20)?;
         net.heal_all()?;
@@ -138,7 +139,7 @@ fn links_that_carry_one_way_only_lose_nothing() -> Result<()> {
 /// A machine that loses its power sends no end of its connections: its peers hold half of each when it is there again.
 #[test]
 fn connections_of_which_one_end_is_gone_hold_no_one_up() -> Result<()> {
-    let Some((net, mut cluster)) = nodes_apart(3)? else { return Ok(()) };
+    let Some((net, mut cluster)) = nodes_apart(3, turn::busy())? else { return Ok(()) };
     cluster.usual_timings();
     cluster.start_all()?;
     Load::during(&cluster.apis(), |load| {
@@ -150,7 +151,7 @@ fn connections_of_which_one_end_is_gone_hold_no_one_up() -> Result<()> {
             let back = Instant::now();
             cluster.restart(hit)?;
             let ready = back.elapsed();
-            let took = load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+            let took = load.answers(&cluster.apis(), cluster.answers_within())?;
             all_agree(&mut cluster, load)?;
             println!(
                 "field: node{hit} lost its power{} and was started at once: ready after {:.1} s, a write acknowledged {:.1} s later",
@@ -178,7 +179,7 @@ fn lose_power(net: &Net, cluster: &mut Cluster, hit: usize) -> Result<()> {
 fn clients_that_are_gone_without_a_word_keep_no_place() -> Result<()> {
     /// What the process needs for itself, and few places more.
     const FILES_MAX: u32 = 400;
-    let Some((net, mut cluster)) = nodes_apart(1)? else { return Ok(()) };
+    let Some((net, mut cluster)) = nodes_apart(1, turn::busy())? else { return Ok(()) };
     cluster.limit_files(0, FILES_MAX);
     cluster.start_all()?;
     let mut clients = Vec::new();
@@ -225,7 +226,7 @@ fn nodes_that_all_stand_still_lose_nothing() -> Result<()> {
 
 fn stands_still(who: &str, which: fn(usize) -> Vec<usize>) -> Result<()> {
     let lasts = either(Duration::from_secs(2), Duration::from_secs(60));
-    let mut cluster = Cluster::unstarted(3)?;
+    let mut cluster = Cluster::unstarted(3, turn::busy())?;
     cluster.usual_timings();
     cluster.start_all()?;
     Load::during(&cluster.apis(), |load| {
@@ -236,11 +237,12 @@ fn stands_still(who: &str, which: fn(usize) -> Vec<usize>) -> Result<()> {
         let began = Instant::now();
         let apis: Vec<_> = (0..3).filter(|at| !still.contains(at)).map(|at| cluster.api(at)).collect();
         if !apis.is_empty() {
-            load.answers(&apis, ANSWERS_WITHIN)?;
+            load.answers(&apis, cluster.answers_within())?;
         }
         until("it has stood still", 2 * PATIENCE, || (began.elapsed() > lasts).then_some(()))?;
         still.iter().try_for_each(|at| cluster.resume(*at))?;
-        let took = load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+        let took =
+            load.answers(&cluster.apis(), cluster.answers_within()).with_context(|| cluster.log_ends())?;
         all_agree(&mut cluster, load)?;
         let after = cluster.leader()?;
         println!(

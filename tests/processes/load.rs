@@ -25,6 +25,9 @@ const OPERATIONS_MAX: u64 = 5_000;
 const KEPT_MAX: u64 = 4_000;
 /// A pause after each of the keeper's writes: it cannot reach its bound before a load reaches its own.
 const KEEPS_EVERY: Duration = Duration::from_millis(50);
+/// A pause after each operation of the clients that share keys: without one, six clients take the processors for which the nodes
+/// of this and other tests wait. `QUORATE_LOAD=full` leaves it out, as `.ci/soak` does.
+const THINKS: Duration = Duration::from_millis(3);
 /// How long one load may last.
 const LOAD_MAX: Duration = Duration::from_secs(180);
 /// How long a request of the probe may take: short, so that one bad node does not hide the others.
@@ -109,6 +112,16 @@ impl Load {
         self.reads(&mut Client::new(PROBE, node, PATIENCE_OF_CLIENTS), key)
     }
 
+    /// The same of several reads at once, since one that is not answered takes as long as a client waits: how many are answered.
+    pub(crate) fn answered(&self, reads: &[(SocketAddr, &str)]) -> usize {
+        std::thread::scope(|scope| {
+            let read = |(node, key): &(SocketAddr, &str)| self.reads_at(*node, key);
+            let running: Vec<_> = reads.iter().map(|one| scope.spawn(move || read(one))).collect();
+            let answered = running.into_iter().map(|one| one.join().expect("a read does not panic"));
+            answered.filter(|is_answered| *is_answered).count()
+        })
+    }
+
     /// The same, of a read that may be old and says so. The history takes it for one that may not.
     pub(crate) fn reads_stale_at(&self, node: SocketAddr, key: &str) -> bool {
         self.reads(&mut Client::new(PROBE, node, PATIENCE_OF_CLIENTS).stale(), key)
@@ -160,6 +173,7 @@ impl Load {
 
     /// What a client does that shares its keys with others.
     fn share(&self, id: u32) {
+        let thinks = if std::env::var_os("QUORATE_LOAD").is_some() { Duration::ZERO } else { THINKS };
         let mut random = u64::from(id) + 1;
         let mut client = Client::new(id, self.nodes[id as usize % self.nodes.len()], PATIENCE_OF_CLIENTS);
         let mut last_read = [None; KEYS.len()];
@@ -177,6 +191,7 @@ impl Load {
             };
             let once = (id % 2 == 1 && call != Call::Read).then_some(sequence);
             let told = self.one(&mut client, KEYS[at], call, once);
+            std::thread::park_timeout(thinks);
             match (told, call) {
                 (Told::Reply(Reply::Value(value) | Reply::Kept { current: value }), _) => {
                     last_read[at] = value;

@@ -8,12 +8,13 @@ use anyhow::{Result, ensure};
 use quorate_tests::skip::skipped;
 
 use crate::cluster::{Cluster, Place};
+use crate::turn::Turn;
 
 /// Nodes each in a namespace of their own, around one in the middle that forwards between them.
-pub(crate) fn nodes_apart(count: usize) -> Result<Option<(Net, Cluster)>> {
+pub(crate) fn nodes_apart(count: usize, turn: Turn) -> Result<Option<(Net, Cluster)>> {
     match Net::new(count) {
         Ok(net) => {
-            let cluster = Cluster::new((0..count).map(|at| net.place(at)).collect())?;
+            let cluster = Cluster::new((0..count).map(|at| net.place(at)).collect(), turn)?;
             Ok(Some((net, cluster)))
         }
         Err(why) => {
@@ -36,7 +37,7 @@ pub(crate) struct Net {
 impl Net {
     /// The middle has, to each namespace, a link with an address pair in 10.213.`third`.x; to the test, one more.
     fn new(count: usize) -> Result<Self> {
-        // Two tests of one process take turns only once a cluster runs: each has a net of its own.
+        // Two tests of one process may run beside each other: each has a net of its own.
         static NETS: AtomicUsize = AtomicUsize::new(0);
         let (process, net) = (std::process::id(), NETS.fetch_add(1, Ordering::Relaxed));
         let third = (process as usize * 8 + net) % 250;

@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use quorate_tests::wait::{PATIENCE, until};
 
-use crate::cluster::{ANSWERS_WITHIN, Cluster};
+use crate::cluster::Cluster;
 use crate::load::Load;
+use crate::turn;
 
 #[test]
 fn a_paused_leader_that_wakes_up_serves_nothing_stale() -> Result<()> {
@@ -16,7 +17,7 @@ fn a_paused_leader_that_wakes_up_serves_nothing_stale() -> Result<()> {
             cluster.pause(old.at)?;
             let others: Vec<usize> = (0..3).filter(|at| *at != old.at).collect();
             let apis: Vec<_> = others.iter().map(|at| cluster.api(*at)).collect();
-            let took = load.answers(&apis, ANSWERS_WITHIN)?;
+            let took = load.answers(&apis, cluster.answers_within())?;
             let new = cluster.leader_of(&others, old.term)?;
             // Not only elected: it has written while the old one was away.
             load.writes(10)?;
@@ -34,7 +35,7 @@ fn a_paused_leader_that_wakes_up_serves_nothing_stale() -> Result<()> {
                  when it woke, and followed {follows:?} later",
                 old.at, new.at
             );
-            let took = load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+            let took = load.answers(&cluster.apis(), cluster.answers_within())?;
             println!("round {round}: all run, answered after {took:?}");
         }
         Ok(())
@@ -43,7 +44,8 @@ fn a_paused_leader_that_wakes_up_serves_nothing_stale() -> Result<()> {
 
 #[test]
 fn a_paused_follower_holds_nobody_up() -> Result<()> {
-    let mut cluster = Cluster::start(3)?;
+    let mut cluster = Cluster::unstarted(3, turn::steady())?;
+    cluster.start_all()?;
     Load::during(&cluster.apis(), |load| {
         load.writes(20)?;
         let leader = cluster.leader()?;

@@ -4,11 +4,12 @@
 use anyhow::{Context, Result, ensure};
 use quorate_tests::skip::skipped;
 
-use crate::cluster::{ANSWERS_WITHIN, Cluster};
+use crate::cluster::Cluster;
 use crate::cut_disk::{Cut, CutDisk};
 use crate::harmed::harmed;
 use crate::load::Load;
 use crate::soak::either;
+use crate::turn;
 
 /// Cuts of one cluster and in one history.
 const ROUNDS: u64 = 10;
@@ -18,7 +19,7 @@ fn power_cuts_of_real_disks_lose_nothing_acknowledged() -> Result<()> {
     let rounds = either(2, ROUNDS);
     let clusters = either(1, 4);
     for number in 0..clusters {
-        let Some(mut cluster) = harmed(3)? else { return Ok(()) };
+        let Some(mut cluster) = harmed(3, turn::busy())? else { return Ok(()) };
         let Some(disk) = on_one_disk(&mut cluster) else { return Ok(()) };
         cluster.start_all()?;
         cuts(&mut cluster, &disk, number * ROUNDS, rounds)?;
@@ -34,7 +35,7 @@ fn power_cuts_of_real_disks_lose_nothing_acknowledged() -> Result<()> {
 /// The check itself: nodes whose syncs do nothing lose what they acknowledged, and that is seen.
 #[test]
 fn power_cuts_of_disks_that_sync_nothing_are_seen_in_the_history() -> Result<()> {
-    let Some(mut cluster) = harmed(3)? else { return Ok(()) };
+    let Some(mut cluster) = harmed(3, turn::busy())? else { return Ok(()) };
     let Some(disk) = on_one_disk(&mut cluster) else { return Ok(()) };
     (0..3).try_for_each(|at| cluster.harm(at)?.deaf())?;
     cluster.start_all()?;
@@ -69,7 +70,7 @@ fn cuts(cluster: &mut Cluster, disk: &CutDisk, first: u64, rounds: u64) -> Resul
             cluster.kill_all()?;
             disk.power_on()?;
             cluster.start_all().with_context(|| format!("round {round}: {cut:?}"))?;
-            let took = load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+            let took = load.answers(&cluster.apis(), cluster.answers_within())?;
             println!("round {round}: {cut:?}: a write was acknowledged {took:?} after all were ready");
         }
         load.writes(20)

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use quorate::store::{FjallDisk, FjallOptions, Offline};
 use quorate_core::{Entry, Index, encode_run};
+use quorate_tests::files;
 use quorate_tests::wait::{PATIENCE, until};
 use tempfile::TempDir;
 
@@ -169,17 +170,17 @@ fn harm(random: &mut u64, data: &Path, old: Option<&Path>, round: u64) -> Result
         return Ok(format!("{harm:?}"));
     }
     // What is not of the database is refused without the anchor; a flip there is borne.
-    let mut files = files(&data.join("db"))?;
+    let mut candidates = files::all(&data.join("db"))?;
     if harm == Harm::Flipped && round > 0 {
-        files.push(data.join("anchor"));
+        candidates.push(data.join("anchor"));
     }
     if round == 0 {
-        files.retain(|file| file.extension().is_some_and(|extension| extension == "jnl"));
+        candidates.retain(|file| files::is_journal(file));
     }
-    let at = next_random(random) as usize % files.len();
-    let file = &files[at];
+    let at = next_random(random) as usize % candidates.len();
+    let file = &candidates[at];
     let mut bytes = std::fs::read(file)?;
-    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let used = files::written(&bytes);
     let place = next_random(random) as usize % used.max(1);
     let older =
         old.map(|old| old.join(file.strip_prefix(data).unwrap_or(file))).filter(|older| older.exists());
@@ -208,16 +209,6 @@ fn harm(random: &mut u64, data: &Path, old: Option<&Path>, round: u64) -> Result
     Ok(format!("{done:?} at {place} of {used} in {}", file.strip_prefix(data)?.display()))
 }
 
-fn files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.is_dir() { found.extend(files(&path)?) } else { found.push(path) }
-    }
-    found.sort();
-    Ok(found)
-}
-
 /// A copy without the holes of journals.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to)?;
@@ -231,10 +222,9 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
             if !name.contains("damaged") {
                 copy(&path, &target)?;
             }
-        } else if path.extension().is_some_and(|extension| extension == "jnl") {
+        } else if files::is_journal(&path) {
             let bytes = std::fs::read(&path)?;
-            let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            std::fs::write(&target, &bytes[..used])?;
+            std::fs::write(&target, &bytes[..files::written(&bytes)])?;
         } else if name != "ballast" {
             std::fs::copy(&path, &target)?;
         }

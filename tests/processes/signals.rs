@@ -22,7 +22,7 @@ const SERVE: [&str; 7] = ["serve", "--port", "0", "--api-port", "0", "--data-dir
 #[cfg(unix)]
 #[tokio::test]
 async fn sigterm_and_sighup_end_in_order() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     ends_in_order("-TERM").await.context("SIGTERM")?;
     if ignores_hangups("self")? {
         // As the test below shows of a node: it stays ignored.
@@ -74,7 +74,7 @@ fn modes(path: &Path, found: &mut Vec<(String, u32)>) -> Result<()> {
 #[cfg(unix)]
 #[test]
 fn a_node_under_nohup_stays_and_keeps_its_files_to_itself() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let directory = tempfile::tempdir()?;
     let serve =
         ["serve", "--port", "0", "--api-port", "0", "--data-dir", "data", "-o", "jsonl", "--log", "error"];
@@ -163,7 +163,7 @@ impl Starting {
 /// The first process of a container would not even be ended by it: to stop such a node would take as long as it is given.
 #[test]
 fn sigterm_during_the_start_ends_it_in_order_and_a_second_one_at_once() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let mut patient = Starting::start()?;
     patient.signal("TERM")?;
     patient.hears()?;
@@ -184,7 +184,7 @@ fn sigterm_during_the_start_ends_it_in_order_and_a_second_one_at_once() -> Resul
 /// `timeout` signals its child and then the process group. A node that was told so handed nothing over, with the exit code of a failure.
 #[test]
 fn signals_that_come_together_are_one() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let mut node = Starting::start()?;
     // Both are there when it goes on. Two of one kind could be merged by the system.
     node.signal("STOP")?;
@@ -200,7 +200,7 @@ fn signals_that_come_together_are_one() -> Result<()> {
 /// The signal that the system sends for it ended the node without a word, at every start.
 #[test]
 fn a_limit_of_file_sizes_is_named() -> Result<()> {
-    let _turn = turn::shared();
+    let _turn = turn::light();
     let directory = tempfile::tempdir()?;
     // In blocks of 512 bytes, or of 1,024: a journal has 64 MiB.
     let ended = ran(limited_by("-f 1024", &command(directory.path(), &SERVE)))?;

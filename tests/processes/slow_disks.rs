@@ -7,12 +7,13 @@ use anyhow::{Context, Result, bail, ensure};
 use quorate_tests::wait::{PATIENCE, until};
 use tokio::time::Instant;
 
-use crate::cluster::{ANSWERS_WITHIN, Cluster, ELECTION_TIMEOUT};
+use crate::cluster::{Cluster, ELECTION_TIMEOUT};
 use crate::harmed::harmed;
 use crate::http::Sent;
 use crate::load::Load;
 use crate::shim::Harm;
 use crate::soak::either;
+use crate::turn;
 
 /// A put takes two syncs one after the other, and waits for two more of the batch before it.
 const SYNCS_OF_A_PUT: u32 = 4;
@@ -34,7 +35,7 @@ fn two_slow_disks_of_three_are_slow_service_and_no_endless_elections() -> Result
 /// A vote is waited for ten election timeouts and no longer: two writes of several syncs each must fit into them.
 fn slow(nodes: &[usize]) -> Result<()> {
     let sync = either(ELECTION_TIMEOUT * 4 / 3, Duration::from_millis(1_200));
-    let Some(mut cluster) = harmed(3)? else { return Ok(()) };
+    let Some(mut cluster) = harmed(3, turn::steady())? else { return Ok(()) };
     if either(false, true) {
         cluster.usual_timings();
     }
@@ -46,7 +47,7 @@ fn slow(nodes: &[usize]) -> Result<()> {
         cluster.harm(*at)?.sync_takes(sync)
     };
     nodes.iter().try_for_each(each)?;
-    let within = sync * SYNCS_OF_A_PUT + ANSWERS_WITHIN;
+    let within = sync * SYNCS_OF_A_PUT + cluster.answers_within();
     // The first ones may meet the election that the sudden change can cost: until then no write here was slow.
     puts(&cluster, 1, within)?;
     let settled = cluster.leader()?;
@@ -99,7 +100,7 @@ fn puts(cluster: &Cluster, count: usize, within: Duration) -> Result<()> {
 #[test]
 fn storage_that_stalls_under_all_nodes_ends_none_and_service_comes_back() -> Result<()> {
     let stall = either(Duration::from_secs(3), Duration::from_secs(13));
-    let Some(mut cluster) = harmed(3)? else { return Ok(()) };
+    let Some(mut cluster) = harmed(3, turn::busy())? else { return Ok(()) };
     cluster.usual_timings();
     cluster.start_all()?;
     Load::during(&cluster.apis(), |load| {
@@ -113,7 +114,7 @@ fn storage_that_stalls_under_all_nodes_ends_none_and_service_comes_back() -> Res
         ensure!((0..3).all(waits), "a sync ended during the stall");
         none_has_ended(&mut cluster)?;
         (0..3).try_for_each(|at| cluster.harm(at)?.stall(false))?;
-        let took = load.answers(&cluster.apis(), ANSWERS_WITHIN)?;
+        let took = load.answers(&cluster.apis(), cluster.answers_within())?;
         load.writes(20)?;
         let after = cluster.leader()?;
         println!(

@@ -77,7 +77,7 @@ struct Visitor {
 
 impl Visitor {
     fn new() -> Result<Self> {
-        let turn = turn::shared();
+        let turn = turn::light();
         let printed = ["7000", "7001", "7002", "8000", "8001", "8002"].map(str::to_owned);
         let ports = free_ports(printed.len())?.into_iter().map(|port| port.to_string());
         let ports = printed.into_iter().zip(ports).collect();

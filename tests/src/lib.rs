@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod cuts;
+pub mod files;
 pub mod servers;
 pub mod skip;
 pub mod wait;

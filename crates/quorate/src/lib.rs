@@ -35,8 +35,6 @@ mod handle;
 mod host;
 mod instance;
 mod lock;
-#[cfg(test)]
-mod log_lines;
 mod log_store;
 pub mod machine;
 mod messages;

@@ -3,6 +3,7 @@
 /// A crate of the workspace and the crates of the workspace it may depend on, in any kind of dependency; beside [`IN_TESTS`].
 pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("quorate-core", &[]),
+    ("quorate-log-lines", &[]),
     ("quorate-store", &["quorate-core"]),
     ("quorate-bridge", &[]),
     ("quorate", &["quorate-core", "quorate-store", "quorate-bridge"]),
@@ -16,6 +17,8 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
 
 /// What the tests of a crate may use besides: the server's start its binary, which cargo builds for a test of that crate alone.
 pub(crate) const IN_TESTS: &[(&str, &str)] = &[
+    ("quorate-store", "quorate-log-lines"),
+    ("quorate", "quorate-log-lines"),
     ("quorate-server", "quorate-core"),
     ("quorate-server", "quorate-testkit"),
     ("quorate-server", "quorate-tests"),

@@ -4,6 +4,7 @@ use crate::common::*;
 use quorate_bridge::*;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 type Events = Arc<Mutex<Vec<MonitorChange>>>;
 
@@ -107,12 +108,15 @@ async fn an_actor_dead_before_it_was_exposed_is_noticed() {
     join.await.unwrap();
     b.expose("echo", Exposed::actor::<Echo, Batch>(actor)).unwrap();
     let remote = echo_ref(&a, "b");
-    let mut died = false;
-    while !died {
-        let error = call(&remote, Say::Number(1)).await.unwrap_err();
-        died = matches!(error, CallError::NoSuchActor { .. });
-        assert!(died || matches!(error, CallError::Died { .. }), "{error}");
-    }
+    let noticed = async {
+        let mut died = false;
+        while !died {
+            let error = call(&remote, Say::Number(1)).await.unwrap_err();
+            died = matches!(error, CallError::NoSuchActor { .. });
+            assert!(died || matches!(error, CallError::Died { .. }), "{error}");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), noticed).await.expect("it is noticed");
 }
 
 #[tokio::test]

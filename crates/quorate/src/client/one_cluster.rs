@@ -53,14 +53,29 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
-    use quorate_bridge::{Bridge, BridgeHandle, BridgeOptions, Exposed, Identity, Inbound, LinkState};
-    use quorate_core::GroupId;
+    use quorate_bridge::{
+        Bridge, BridgeHandle, BridgeOptions, Exposed, Identity, Inbound, LinkChange, LinkRefusal, LinkState,
+        RefusalCode,
+    };
+    use quorate_core::{GroupId, Hash};
+    use tokio::sync::mpsc;
+    use tokio::time::Instant;
 
     use crate::client::{Client, ClientOptions};
     use crate::error::{Outcome, ProposeError, QueryError};
     use crate::instance;
     use crate::machine::{self, Add, Counter, Total};
     use crate::protocol::{self, Consistency, GroupProtocol, Request, Response};
+
+    /// How long a link may take to change.
+    const WITHIN: Duration = Duration::from_secs(20);
+
+    /// The changes of the client's links from here on.
+    fn changes_of_links(client: &Client) -> mpsc::Receiver<LinkChange> {
+        let (heard, changes) = mpsc::channel(1_000);
+        client.inner.bridge.on_link_event(move |event| drop(heard.try_send(event.change)));
+        changes
+    }
 
     /// A node that answers every query, and counts the writes that it gets.
     async fn node_of(cluster: u8, address: &str, writes: Arc<AtomicU32>) -> BridgeHandle {
@@ -103,19 +118,25 @@ mod tests {
         let client = Client::connect([address.clone()], options).await.expect("an address");
         let count = client.group::<Counter>("counter");
         assert_eq!(count.query(Total, Consistency::Linearizable).await, Ok(7));
+        let mut changes = changes_of_links(&client);
         first.stop().await;
         let other = node_of(8, &address, others.clone()).await;
-        // Until the client has heard that its node has ended, and has dialled again.
-        let refused = loop {
-            let refused = count.propose_by(Add(1), Duration::from_millis(300)).await.expect_err("no node");
+        // Until the client has heard that its node has ended, has dialled again, and has refused the node that it found.
+        let (deadline, mut is_refused) = (Instant::now() + WITHIN, false);
+        while !is_refused {
+            assert!(Instant::now() < deadline, "the client refused no link within {WITHIN:?}");
+            let _ = count.propose_by(Add(1), Duration::from_millis(300)).await.expect_err("no node");
             assert_eq!(others.load(Ordering::Relaxed), 0, "a write of the client is in another cluster");
-            if refused.to_string().contains("wrong_cluster") {
-                break refused;
+            while let Ok(change) = changes.try_recv() {
+                let by_us = LinkRefusal::ByUs(RefusalCode::WrongCluster);
+                is_refused |= matches!(change, LinkChange::Refused { refusal, .. } if refusal == by_us);
             }
-        };
+        }
+        let refused = count.propose_by(Add(1), Duration::from_millis(300)).await.expect_err("no node");
+        assert_eq!(others.load(Ordering::Relaxed), 0, "a write of the client is in another cluster");
         assert_eq!(refused.outcome(), Outcome::Refused, "{refused}");
-        let refused = refused.to_string();
-        assert!(refused.contains("0707070707070707") && refused.contains("0808080808080808"), "{refused}");
+        let said = refused.to_string();
+        assert!([7, 8].iter().all(|cluster| said.contains(&Hash([*cluster; 32]).to_string())), "{said}");
         client.close().await;
         other.stop().await;
     }
@@ -128,10 +149,10 @@ mod tests {
         let second = node_of(8, "127.0.0.1:0", two.clone()).await;
         let addresses = [&first, &second].map(|node| node.local_addr().expect("it listens").to_string());
         let client = Client::connect(addresses.clone(), ClientOptions::default()).await.expect("addresses");
+        let mut changes = changes_of_links(&client);
         let up = || client.inner.bridge.links().iter().filter(|link| link.state == LinkState::Up).count();
-        while up() < 2 {
-            tokio::task::yield_now().await;
-        }
+        let both = async { while up() < 2 && changes.recv().await.is_some() {} };
+        tokio::time::timeout(WITHIN, both).await.expect("both links come up");
         let count = client.group::<Counter>("counter");
         assert_eq!(count.query(Total, Consistency::Linearizable).await, Ok(7), "the first that was given");
         // It is stopped: each attempt goes on to the next node.

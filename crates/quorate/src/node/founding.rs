@@ -115,8 +115,8 @@ fn choose(node: &NodeId, given: &Given, known: &Founded, directory: Hash) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log_lines::lines_of;
     use quorate_core::{Entry, EntryKind, GroupId, HardRecord, Membership, Position, Term};
+    use quorate_log_lines::lines_of;
     use quorate_store::{GroupWrite, SimDisk, StoreOptions};
 
     fn members(list: &str) -> Members {

@@ -38,10 +38,10 @@ mod tests {
         AppendEntries, Body, Boot, Entry, EntryKind, Hash, Index, NodeId, Position, ReplicationSession,
         Round, Term, Time,
     };
+    use quorate_log_lines::lines_of;
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::log_lines::lines_of;
 
     /// Messages of 8 KiB at most.
     async fn bridge(node: &str, incarnation: u64) -> BridgeHandle {

@@ -21,7 +21,7 @@ fn recovering(me: &str, role: &RoleStatus) -> Option<String> {
     if role.standing == Standing::Recovering {
         names.push(me);
     }
-    // In the same order at each of them.
+    // Every node says the same words, whichever of them it is.
     names.sort_unstable();
     if names.is_empty() {
         return None;
@@ -83,6 +83,8 @@ mod tests {
         assert!(said.contains("put its last `db.damaged-N` back"), "{said}");
         let said = recovering("node0", &role(Standing::Recovering, &["node1"])).expect("a reason");
         assert!(said.starts_with("node0, node1 recover") && said.contains("db.damaged-N"), "{said}");
+        let of_the_other = recovering("node1", &role(Standing::Recovering, &["node0"])).expect("a reason");
+        assert_eq!(of_the_other, said, "each of them names both, in one order");
         let said = recovering("node0", &role(Standing::Recovering, &[])).expect("a reason");
         assert_eq!(
             said,

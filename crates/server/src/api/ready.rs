@@ -188,9 +188,17 @@ pub(super) async fn runs(state: &AppState) -> Check {
 
 #[cfg(test)]
 mod tests {
+    use quorate::GroupHandle;
+    use quorate_tests::wait::eventually;
+
     use super::*;
     use crate::api::ApiOptions;
-    use crate::machine::CounterCommand;
+    use crate::machine::{CounterCommand, DataMachine};
+
+    async fn with_a_role(group: &GroupHandle<DataMachine>) -> GroupStatus {
+        let has_one = async || Some(group.status().await).filter(|status| status.role.is_some());
+        eventually("the group has a role", has_one).await.expect("in time")
+    }
 
     /// What a node says that has a peer where no one listens.
     async fn alone() -> (GroupStatus, Vec<LinkStatus>) {
@@ -201,20 +209,10 @@ mod tests {
         let node = quorate::Node::builder("node0", directory.path()).listen("127.0.0.1:0");
         let node = node.peer("node1", &silent).start().await.expect("it starts");
         let group = node.group("main", crate::machine::DataMachine::default()).await.expect("it opens");
-        let links = loop {
-            let links = node.links();
-            if links.iter().any(|link| link.last_error.is_some()) {
-                break links;
-            }
-            tokio::task::yield_now().await;
-        };
-        let status = loop {
-            let status = group.status().await;
-            if status.role.is_some() {
-                break status;
-            }
-            tokio::task::yield_now().await;
-        };
+        let dialled =
+            async || Some(node.links()).filter(|links| links.iter().any(|link| link.last_error.is_some()));
+        let links = eventually("the peer was dialled", dialled).await.expect("in time");
+        let status = with_a_role(&group).await;
         node.stop().await;
         (status, links)
     }
@@ -299,9 +297,7 @@ mod tests {
         let node = node.peer("node1", "127.0.0.1:1").start().await.expect("it starts");
         let group = node.group("main", crate::machine::DataMachine::default()).await.expect("it opens");
         let state = AppState::new(node.clone(), group, "localhost:1", ApiOptions::default());
-        while state.group().status().await.role.is_none() {
-            tokio::task::yield_now().await;
-        }
+        with_a_role(state.group()).await;
         let all = checks(&state).await;
         let replayed = all.iter().find(|check| check.name == "replayed").expect("it is one of them");
         let unknown = "not known yet: no leader has said since the start how much of the log is committed";
@@ -333,13 +329,7 @@ mod tests {
         let node = Node::builder("node0", directory.path()).start().await.expect("it starts");
         let group = node.group("main", crate::machine::DataMachine::default()).await.expect("it opens");
         let state = AppState::new(node.clone(), group, "localhost:1", ApiOptions::default());
-        let mut status = loop {
-            let status = state.group().status().await;
-            if status.role.is_some() {
-                break status;
-            }
-            tokio::task::yield_now().await;
-        };
+        let mut status = with_a_role(state.group()).await;
         assert!(room(&state, &status).passed);
         let role = status.role.as_mut().expect("just seen");
         role.full_voters = vec!["node1".to_owned(), "node2".to_owned()];

@@ -1,52 +1,12 @@
 //! What the log says of a disk that is full and has room again: which resource there is too little of.
 
-use std::fmt::{Debug, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use quorate_log_lines::lines_of;
 
 use super::workload::open;
 use crate::SimDisk;
 use crate::engine::{Engine, Shared};
-
-/// Keeps the lines of the log.
-#[derive(Debug, Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-/// The fields of one line.
-struct Fields(String);
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        write!(self.0, "{}={value:?} ", field.name()).expect("writing to a string does not fail");
-    }
-}
-
-impl Subscriber for Lines {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut fields = Fields(String::new());
-        event.record(&mut fields);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(fields.0);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
 
 /// It had room again in bytes, of which it had never had too little.
 #[test]
@@ -55,8 +15,7 @@ fn rule_16_a_full_disk_is_logged_with_what_it_has_too_little_of_and_so_is_its_en
     let (store, _) = open(&disk).expect("it opens");
     let failed = |fatal| panic!("no disk failed: {fatal:?}");
     let mut engine = Engine::new(store, Arc::new(Shared::new(Arc::new(failed), Arc::default())));
-    let lines = Lines::default();
-    tracing::subscriber::with_default(lines.clone(), || {
+    let ((), lines) = lines_of(|| {
         disk.set_free_files(12);
         engine.settle();
         disk.set_free_files(100_000);
@@ -66,14 +25,13 @@ fn rule_16_a_full_disk_is_logged_with_what_it_has_too_little_of_and_so_is_its_en
         disk.set_capacity(1 << 40);
         engine.settle();
     });
-    let lines = lines.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let of_disk: Vec<_> = lines.iter().filter(|line| line.contains("message=disk ")).collect();
     let said = |at: usize, words: &[&str]| {
         let line = of_disk.get(at).unwrap_or_else(|| panic!("too few lines: {lines:?}"));
         assert!(words.iter().all(|word| line.contains(word)), "{line}");
     };
-    said(0, &["below its reserve", "resource=inodes ", "12 inodes", "128 inodes"]);
-    said(1, &["has room again", "resource=inodes ", "100000 inodes"]);
-    said(2, &["below its reserve", "resource=bytes ", " B"]);
-    said(3, &["has room again", "resource=bytes "]);
+    said(0, &["below its reserve", "resource=inodes", "12 inodes", "128 inodes"]);
+    said(1, &["has room again", "resource=inodes", "100000 inodes"]);
+    said(2, &["below its reserve", "resource=bytes", " B"]);
+    said(3, &["has room again", "resource=bytes"]);
 }

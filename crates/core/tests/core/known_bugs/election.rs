@@ -60,12 +60,13 @@ fn bug_01_an_old_terms_entry_is_not_committed_by_counting() {
     lab.start_all();
     lab.isolate(2);
     lab.campaign(0);
-    while !lab.leads(0) {
+    let turn = |lab: &mut Lab| {
         lab.deliver(0, 1);
         lab.persist(0);
         lab.persist(1);
         lab.deliver(1, 0);
-    }
+    };
+    lab.until(|lab| lab.leads(0), turn);
     lab.persist(0);
     // Index 2 of term 2 reaches n1, a majority; the no-op at 3 does not.
     for _ in 0..6 {

@@ -9,10 +9,11 @@ fn just_elected() -> Lab {
     let mut lab = Lab::new(3, 0);
     lab.start_all();
     lab.campaign(0);
-    while !lab.leads(0) {
+    let turn = |lab: &mut Lab| {
         lab.deliver_on(Link::default());
         (0..3).for_each(|at| lab.persist(at));
-    }
+    };
+    lab.until(|lab| lab.leads(0), turn);
     lab.persist(0);
     lab
 }

@@ -96,10 +96,11 @@ fn bug_22_a_candidate_that_is_offered_a_snapshot_follows_and_fetches_it() {
     offers(&mut lab, 2);
     lab.isolate(2);
     // The leader goes on with node 1, until node 2 has waited long enough.
-    while lab.follows(2) {
+    let turn = |lab: &mut Lab| {
         lab.heartbeat(0);
         lab.tick(2);
-    }
+    };
+    lab.until(|lab| !lab.follows(2), turn);
     // What it has by then lies there until it follows.
     ready(&mut lab, 2, OLDER);
     assert_eq!((lab.last(2), lab.commit(2)), (0, 0), "a candidate does not replace its log");

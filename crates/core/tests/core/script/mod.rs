@@ -50,6 +50,9 @@ impl DerefMut for LabNode {
     }
 }
 
+/// Far more turns than any script takes.
+const TURNS_MAX: usize = 10_000;
+
 /// The cluster.
 pub(crate) struct Lab {
     pub(crate) nodes: Vec<LabNode>,
@@ -277,6 +280,17 @@ impl Lab {
             self.tick_due(at);
         }
         panic!("n{at} does not campaign");
+    }
+
+    /// Takes turns until it is so; a role that never gets there fails the test and does not hang it.
+    pub(crate) fn until(&mut self, is_so: impl Fn(&Self) -> bool, mut turn: impl FnMut(&mut Self)) {
+        for _ in 0..TURNS_MAX {
+            if is_so(self) {
+                return;
+            }
+            turn(self);
+        }
+        assert!(is_so(self), "not within {TURNS_MAX} turns");
     }
 
     /// Node `at` becomes leader and commits its no-op everywhere within reach.

@@ -1,4 +1,5 @@
-//! Tests' own: the lines of the log that some code writes on its thread.
+//! For tests: the lines of the log that some code writes on its thread. A crate of its own, since the store and what is built on it
+//! both use it, and neither may depend on a crate that depends on it.
 
 use std::fmt::{Debug, Write};
 use std::sync::mpsc::{Sender, channel};
@@ -8,7 +9,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 /// What `work` returns, and each line that it wrote, as `WARN name=value ..`.
-pub(crate) fn lines_of<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
+pub fn lines_of<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
     let (sender, lines) = channel();
     let value = tracing::subscriber::with_default(Lines(sender), work);
     (value, lines.try_iter().collect())
