@@ -30,6 +30,8 @@ pub struct ApiOptions {
     /// How long a connection is kept while no request has arrived on it: pools of clients keep theirs for 60 to 90 seconds. The
     /// headers of a request have to arrive in this time, too: a client that sends them slowly costs no more than an idle one.
     pub idle_timeout: Duration,
+    /// How long the one request of a connection without a place may take, from its first bytes to the end of its answer.
+    pub lobby_timeout: Duration,
     /// The deadline of a request that names none.
     pub call_timeout: Duration,
     /// The latest deadline a request may name.
@@ -55,6 +57,7 @@ impl Default for ApiOptions {
             write_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(90),
+            lobby_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(5),
             call_timeout_max: Duration::from_secs(60),
             peer_timeout: Duration::from_secs(1),
