@@ -19,7 +19,9 @@ pub(super) fn no_leader(status: &GroupStatus) -> String {
 fn recovering(me: &str, role: &RoleStatus) -> Option<String> {
     let mut names: Vec<&str> = role.recovering.iter().map(String::as_str).collect();
     if role.standing == Standing::Recovering {
-        names.insert(0, me);
+        names.push(me);
+        // All of them say the same.
+        names.sort_unstable();
     }
     if names.is_empty() {
         return None;
