@@ -10,6 +10,7 @@ mod founding;
 mod identity;
 mod mixed_builds;
 mod operate;
+mod rest_answers;
 mod rest_bounds;
 mod rest_cluster;
 mod rest_contract;

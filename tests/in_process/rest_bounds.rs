@@ -151,57 +151,91 @@ async fn ask(servers: &Servers, request: &str) -> Result<String> {
     Ok(answer)
 }
 
-/// Clients that work held all places, and no probe was accepted: a node that did its work was taken for a dead one.
-#[tokio::test]
-async fn probes_are_answered_while_clients_at_work_hold_all_places() -> Result<()> {
+/// All places are taken: a request whose body does not come is under way for as long as the test takes. Nothing but another connection
+/// makes one without a place leave.
+async fn servers_at_work() -> Result<(Servers, Vec<TcpStream>)> {
     const PLACES: usize = 3;
-    // A request whose body does not come is under way for as long as the test takes.
     let hour = std::time::Duration::from_secs(3_600);
     let options = ApiOptions {
         connections_max: PLACES,
         read_timeout: hour,
         call_timeout: hour,
+        lobby_timeout: hour,
         ..ApiOptions::default()
     };
     let servers = Servers::start_with(1, options).await?;
-    let put = "PUT /v1/kv/k HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\n";
     let mut at_work = Vec::new();
     for _ in 0..PLACES {
         // The first answer shows that it has its place.
         let mut stream = connect(&servers, "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
         let count = stream.read(&mut [0; 1024]).await?;
         assert!(count > 0);
-        stream.write_all(put.as_bytes()).await?;
+        stream.write_all(PUT.as_bytes()).await?;
         at_work.push(stream);
     }
-    let probes =
-        ["GET /livez", "GET /readyz", "HEAD /readyz", "GET /livez?verbose", "\r\nGET /readyz?verbose"];
-    let all_answered = async |servers: &Servers| -> Result<()> {
-        for probe in probes {
-            let answer = ask(servers, &format!("{probe} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await?;
-            assert!(answer.starts_with("HTTP/1.1 200"), "{probe}: {answer}");
-            assert!(answer.contains("connection: close"), "a probe has no place to keep: {answer}");
-        }
-        Ok(())
-    };
-    all_answered(&servers).await?;
+    Ok((servers, at_work))
+}
+
+const PUT: &str = "PUT /v1/kv/k HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\n";
+
+/// Probes of all kinds are answered.
+async fn probed(servers: &Servers) -> Result<()> {
+    for probe in
+        ["GET /livez", "GET /readyz", "HEAD /readyz", "GET /livez?verbose", "\r\nGET /readyz?verbose"]
+    {
+        let answer = ask(servers, &format!("{probe} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await?;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{probe}: {answer}");
+        assert!(answer.contains("connection: close"), "a probe has no place to keep: {answer}");
+    }
+    Ok(())
+}
+
+/// Clients that work held all places, and no probe was accepted: a node that did its work was taken for a dead one.
+#[tokio::test]
+async fn probes_are_answered_while_clients_at_work_hold_all_places() -> Result<()> {
+    let (servers, at_work) = servers_at_work().await?;
+    probed(&servers).await?;
     // Others wait for a place: some have sent a request, some nothing, and some so little that it may become a probe.
     let mut waiting = Vec::new();
     for sent in ["GET /v1/kv/k HTTP/1.1\r\nhost: localhost\r\n\r\n", "", "GET /liv"].repeat(30) {
         waiting.push(connect(&servers, sent).await?);
         if waiting.len() % 30 == 0 {
-            all_answered(&servers).await?;
+            probed(&servers).await?;
         }
     }
     // No more than a few of them wait: the others are told so, and that nothing was done.
-    let refused = ask(&servers, put).await?;
+    let refused = ask(&servers, PUT).await?;
     assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("\"code\":\"busy\""), "{refused}");
     assert!(refused.contains("\"outcome\":\"refused\"") && refused.contains("retry-after: "), "{refused}");
-    all_answered(&servers).await?;
+    probed(&servers).await?;
     // Places become free, and those that wait have them.
     drop(at_work);
     let mut answer = [0; 12];
     tokio::time::timeout(PATIENCE, waiting[0].read_exact(&mut answer)).await.context("it has a place")??;
     assert_eq!(&answer, b"HTTP/1.1 404", "its key has no value");
     Ok(())
+}
+
+/// Of these, 32 at a time were waited for, three seconds each: what had sent a byte gave way to none.
+#[tokio::test]
+async fn probes_are_answered_while_others_send_half_of_a_request() -> Result<()> {
+    let (servers, at_work) = servers_at_work().await?;
+    probed(&servers).await?;
+    let mut begun = Vec::new();
+    for sent in ["GET /livez ", "GET /readyz HTTP/1.1\r\nX: ", "X", "GET /v1/kv/k HTTP/1.1\r\nX: ", PUT] {
+        for _ in 0..100 {
+            begun.push(connect(&servers, sent).await?);
+        }
+        probed(&servers).await?;
+    }
+    // One that has sent the head of its request is still told why nothing is done.
+    let refused = ask(&servers, PUT).await?;
+    assert!(refused.starts_with("HTTP/1.1 429"), "{refused}");
+    drop((begun, at_work));
+    eventually("there are places again", async || {
+        let answer = servers.get(0, "/v1/kv/k").await.ok()?;
+        (answer.status == StatusCode::NOT_FOUND).then_some(())
+    })
+    .await?;
+    servers.stop_all().await
 }

@@ -8,15 +8,17 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri};
 use quorate::machine::{CommandKey, KvReply};
 use quorate::{Answered, Applied, Consistency, ProposeError};
-use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use super::code::Code;
 use super::headers::{deadline, idempotency_key};
+use super::pages::PagePlace;
 use super::params::{CallParams, ListParams, Params, ReadParams, WriteParams, consistency, path_and_query};
 use super::problem::{Problem, Rejection};
 use super::ready::explained;
+use super::rooms::Reserved;
 use super::state::AppState;
+use super::written::SHORT_BYTES;
 use crate::machine::{CounterReply, DataAnswer, DataCommand, DataQuery, DataReply};
 
 /// A call with its parameters and its deadline, at a node that may answer it.
@@ -108,6 +110,16 @@ impl<P: CallParams> ReadCall<P> {
         &self.call.params
     }
 
+    /// Until when a query that begins now may wait.
+    pub(crate) fn until(&self) -> Instant {
+        Instant::now() + self.call.timeout
+    }
+
+    /// Room for a long answer; none is needed for a short one.
+    pub(crate) async fn room(&self, bytes: usize, until: Instant) -> Result<Option<Reserved>, Problem> {
+        room(&self.call.state, bytes, until).await
+    }
+
     /// Asks the state machine.
     pub(crate) async fn query(&self, query: DataQuery) -> Result<Answered<DataAnswer>, Problem> {
         ask(&self.call.state, query, self.consistency, self.call.timeout).await
@@ -115,16 +127,23 @@ impl<P: CallParams> ReadCall<P> {
 }
 
 impl ReadCall<ListParams> {
-    /// Queries a page; hold the permit while building the response.
+    /// Queries a page, once there is room for it.
     pub(crate) async fn page(
         &self,
         query: DataQuery,
-    ) -> Result<(Answered<DataAnswer>, SemaphorePermit<'_>), Problem> {
-        let (state, asked) = (&self.call.state, Instant::now());
-        let permit = state.page_permit(self.consistency, self.call.timeout).await?;
-        let left = self.call.timeout.saturating_sub(asked.elapsed());
-        Ok((ask(state, query, self.consistency, left).await?, permit))
+    ) -> Result<(Answered<DataAnswer>, PagePlace<'_>), Problem> {
+        let state = &self.call.state;
+        let place = state.page_place(self.consistency, self.call.timeout).await?;
+        let left = place.until.saturating_duration_since(Instant::now());
+        Ok((ask(state, query, self.consistency, left).await?, place))
     }
+}
+
+async fn room(state: &AppState, bytes: usize, until: Instant) -> Result<Option<Reserved>, Problem> {
+    if bytes <= SHORT_BYTES {
+        return Ok(None);
+    }
+    state.rooms().reserve(bytes, until).await.map(Some)
 }
 
 /// Outside the generic [`ReadCall`], so that it is compiled once.
@@ -176,14 +195,28 @@ pub(crate) struct WriteCall {
 }
 
 impl WriteCall {
+    /// Until when a write that begins now may wait.
+    pub(crate) fn until(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
+    /// Room for a long answer; none is needed for a short one.
+    pub(crate) async fn room(&self, bytes: usize, until: Instant) -> Result<Option<Reserved>, Problem> {
+        room(&self.state, bytes, until).await
+    }
+
     /// Proposes a command and waits until it is applied.
-    pub(crate) async fn propose(&self, command: DataCommand) -> Result<Applied<DataReply>, Problem> {
-        let group = self.state.group();
+    pub(crate) async fn propose(
+        &self,
+        command: DataCommand,
+        until: Instant,
+    ) -> Result<Applied<DataReply>, Problem> {
+        let (group, left) = (self.state.group(), until.saturating_duration_since(Instant::now()));
         command.check()?;
         let is_compared = command.is_compared_with_a_value();
         let applied = match self.key {
-            Some(key) => group.propose_once(key, command, self.timeout).await,
-            None => group.propose_by(command, self.timeout).await,
+            Some(key) => group.propose_once(key, command, left).await,
+            None => group.propose_by(command, left).await,
         };
         match applied {
             Ok(applied) => Ok(applied),

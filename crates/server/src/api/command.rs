@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use quorate::Answered;
 use quorate::machine::{KvAnswer, KvCommand, KvExpected, KvQuery, KvReply};
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -15,7 +16,9 @@ use super::code::Code;
 use super::headers::{INDEX_HEADER, applied_header, entry_headers, idempotency_key};
 use super::params::ReadParams;
 use super::problem::{Problem, Problems};
-use super::text::{Encoding, bytes_of, optional_text_of};
+use super::rooms::Reserved;
+use super::text::{Encoding, bytes_of, optional_text_of, text_json_bytes};
+use super::written::json;
 use crate::machine::{DataAnswer, DataReply};
 
 /// One command. Nothing else may stand beside its fields.
@@ -172,19 +175,56 @@ pub(crate) async fn command(
                 Some(expected) => KvExpected::Value(bytes_of(expected, encoding)?),
                 None => KvExpected::Absent,
             };
-            let value = Some(bytes_of(value, encoding)?);
-            KvCommand::CompareAndSet { key, expected, value }
+            let swap = (key, expected, bytes_of(value, encoding)?);
+            return compare_and_set(&call.into_write(&headers)?, swap).await;
         }
     };
     write(&call.into_write(&headers)?, command).await
 }
 
-async fn write(call: &WriteCall, command: KvCommand) -> Result<Response, Problem> {
-    let wanted = match &command {
-        KvCommand::CompareAndSet { value, .. } => value.clone(),
-        KvCommand::Set { .. } | KvCommand::Delete { .. } => None,
+/// What stands around a value in an answer.
+const AROUND_BYTES: usize = 128;
+
+/// How long an answer with this value is.
+fn bytes_with(value: Option<&Bytes>) -> usize {
+    AROUND_BYTES + value.map_or(0, |value| text_json_bytes(value))
+}
+
+/// An answer that carries a value, in its room.
+fn with_value<T: Serialize>(room: Option<Reserved>, done: &T, bytes: usize) -> Result<Response, Problem> {
+    match room {
+        Some(room) => json(room, done, bytes),
+        None => Ok(Json(done).into_response()),
+    }
+}
+
+/// The answer to a compare-and-set has its room before it is proposed, as if the value is set. One that finds another value changes
+/// nothing, and so may be refused where that value has no room.
+async fn compare_and_set(
+    call: &WriteCall,
+    (key, expected, value): (String, KvExpected, Bytes),
+) -> Result<Response, Problem> {
+    let (until, bytes) = (call.until(), bytes_with(Some(&value)));
+    let room = call.room(bytes, until).await?;
+    let command = KvCommand::CompareAndSet { key, expected, value: Some(value.clone()) };
+    let applied = call.propose(command.into(), until).await?;
+    let (swapped, now, room, bytes) = match &applied.reply {
+        DataReply::Kv(KvReply::Swapped { .. }) => (true, Some(&value), room, bytes),
+        DataReply::Kv(KvReply::Kept { current }) => {
+            drop(room);
+            let current = current.as_ref().map(|current| &current.value);
+            let bytes = bytes_with(current);
+            (false, current, call.room(bytes, until).await?, bytes)
+        }
+        reply => return Err(unexpected_reply(reply)),
     };
-    let applied = call.propose(command.clone().into()).await?;
+    let (value, encoding) = optional_text_of(now);
+    let done = with_value(room, &CasDone { ok: true, swapped, value, encoding }, bytes)?;
+    Ok((entry_headers(applied.index, applied.term), done).into_response())
+}
+
+async fn write(call: &WriteCall, command: KvCommand) -> Result<Response, Problem> {
+    let applied = call.propose(command.clone().into(), call.until()).await?;
     let (index, term) = (applied.index, applied.term);
     let DataReply::Kv(reply) = &applied.reply else { return Err(unexpected_reply(&applied.reply)) };
     let done = match (command, reply) {
@@ -192,25 +232,21 @@ async fn write(call: &WriteCall, command: KvCommand) -> Result<Response, Problem
         (KvCommand::Delete { .. }, KvReply::Deleted { previous }) => {
             CommandDone::Delete(DeleteDone { ok: true, deleted: previous.is_some() })
         }
-        (KvCommand::CompareAndSet { .. }, KvReply::Swapped { .. }) => {
-            let (value, encoding) = optional_text_of(wanted.as_ref());
-            CommandDone::Cas(CasDone { ok: true, swapped: true, value, encoding })
-        }
-        (KvCommand::CompareAndSet { .. }, KvReply::Kept { current }) => {
-            let (value, encoding) = optional_text_of(current.as_ref().map(|current| &current.value));
-            CommandDone::Cas(CasDone { ok: true, swapped: false, value, encoding })
-        }
         _ => return Err(unexpected_reply(&applied.reply)),
     };
     Ok((entry_headers(index, term), Json(done)).into_response())
 }
 
 async fn get(call: &ReadCall, key: String) -> Result<Response, Problem> {
+    let until = call.until();
     let Answered { answer, applied } = call.query(KvQuery::get(key).into()).await?;
     match answer {
         DataAnswer::Kv(KvAnswer::Value(found)) => {
-            let (value, encoding) = optional_text_of(found.as_ref().map(|found| &found.value));
-            let done = Json(GetDone { ok: true, value, encoding });
+            let found_value = found.as_ref().map(|found| &found.value);
+            let bytes = bytes_with(found_value);
+            let room = call.room(bytes, until).await?;
+            let (value, encoding) = optional_text_of(found_value);
+            let done = with_value(room, &GetDone { ok: true, value, encoding }, bytes)?;
             let mut response = (applied_header(applied), done).into_response();
             if let Some(found) = found {
                 response.headers_mut().insert(INDEX_HEADER, found.index.0.into());

@@ -117,7 +117,7 @@ pub(crate) async fn add(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let AddBody { amount } = body.parse()?;
-    let applied = call.propose(DataCommand::add(name, amount)).await?;
+    let applied = call.propose(DataCommand::add(name, amount), call.until()).await?;
     if let DataReply::Counter(CounterReply::Overflow { value }) = applied.reply {
         let detail = format!("the counter stays at {value}: adding {amount} would overflow it");
         return Err(Problem::new(Code::Overflow, detail));
@@ -141,7 +141,7 @@ pub(crate) async fn set_counter(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let SetBody { value } = body.parse()?;
-    counter_now(&call.propose(DataCommand::Counter(CounterCommand::Set { name, value })).await?)
+    counter_now(&call.propose(DataCommand::Counter(CounterCommand::Set { name, value }), call.until()).await?)
 }
 
 /// What a counter is after a write.
@@ -162,7 +162,7 @@ fn counter_now(applied: &Applied<DataReply>) -> Result<Response, Problem> {
     responses((status = 200, description = "There is no counter of this name", body = CounterDeleted), Problems)
 )]
 pub(crate) async fn delete_counter(PathName(name): PathName, call: WriteCall) -> Result<Response, Problem> {
-    let applied = call.propose(DataCommand::Counter(CounterCommand::Delete { name })).await?;
+    let applied = call.propose(DataCommand::Counter(CounterCommand::Delete { name }), call.until()).await?;
     let (index, term) = (applied.index, applied.term);
     match &applied.reply {
         DataReply::Counter(CounterReply::Deleted { existed }) => {
@@ -196,14 +196,16 @@ pub(crate) async fn get_counter(PathName(name): PathName, call: ReadCall) -> Res
 )]
 pub(crate) async fn list_counters(call: ReadCall<ListParams>) -> Result<Response, Problem> {
     let (prefix, after, limit) = call.params().page()?;
-    let (Answered { answer, applied }, _permit) =
+    let (Answered { answer, applied }, place) =
         call.page(DataQuery::Counters { prefix, after, limit }).await?;
     match answer {
         DataAnswer::Counters { items, next } => {
-            let cursor = next.as_deref().map(cursor::written);
             let entry = |CounterItem { name, value, index }| CounterEntry { name, value, index };
-            let page = CounterPage { ok: true, items: items.into_iter().map(entry).collect(), cursor };
-            Ok((applied_header(applied), Json(page)).into_response())
+            let written = place.write(items.into_iter().map(entry)).await?;
+            let last = written.last.as_ref().map(|last| last.name.as_str());
+            let cursor = if written.is_cut { last } else { next.as_deref() }.map(cursor::written);
+            let page = written.answer(&CounterPage { ok: true, items: Vec::new(), cursor })?;
+            Ok((applied_header(applied), page).into_response())
         }
         _ => Err(unexpected_answer()),
     }

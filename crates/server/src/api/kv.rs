@@ -134,7 +134,7 @@ pub(crate) async fn put_key(
         None => KvCommand::Set { key, value },
         Some(expected) => KvCommand::CompareAndSet { key, expected, value: Some(value) },
     };
-    let applied = call.propose(command.into()).await?;
+    let applied = call.propose(command.into(), call.until()).await?;
     let (index, term) = (applied.index, applied.term);
     match &applied.reply {
         DataReply::Kv(KvReply::Set { .. } | KvReply::Swapped { .. }) => {
@@ -168,7 +168,7 @@ pub(crate) async fn delete_key(
         None => KvCommand::Delete { key },
         Some(expected) => KvCommand::CompareAndSet { key, expected, value: None },
     };
-    let applied = call.propose(command.into()).await?;
+    let applied = call.propose(command.into(), call.until()).await?;
     let (index, term) = (applied.index, applied.term);
     match &applied.reply {
         DataReply::Kv(KvReply::Deleted { previous } | KvReply::Swapped { previous }) => {
@@ -187,7 +187,7 @@ pub(crate) async fn delete_key(
 )]
 pub(crate) async fn list_keys(call: ReadCall<ListParams>) -> Result<Response, Problem> {
     let (prefix, after, limit) = call.params().page()?;
-    let (Answered { answer, applied }, _permit) =
+    let (Answered { answer, applied }, place) =
         call.page(DataQuery::Kv(KvQuery::List { prefix, after, limit })).await?;
     match answer {
         DataAnswer::Kv(KvAnswer::List { items, next }) => {
@@ -195,9 +195,11 @@ pub(crate) async fn list_keys(call: ReadCall<ListParams>) -> Result<Response, Pr
                 let (value, encoding) = text_of(&item.value);
                 KvEntry { key: item.key, value, encoding, index: item.index.0 }
             };
-            let cursor = next.as_deref().map(cursor::written);
-            let page = KvPage { ok: true, items: items.into_iter().map(entry).collect(), cursor };
-            Ok((applied_header(applied), Json(page)).into_response())
+            let written = place.write(items.into_iter().map(entry)).await?;
+            let last = written.last.as_ref().map(|last| last.key.as_str());
+            let cursor = if written.is_cut { last } else { next.as_deref() }.map(cursor::written);
+            let page = written.answer(&KvPage { ok: true, items: Vec::new(), cursor })?;
+            Ok((applied_header(applied), page).into_response())
         }
         _ => Err(unexpected_answer()),
     }

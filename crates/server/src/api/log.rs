@@ -1,7 +1,7 @@
 //! `/v1/log` and `/api/logs`: the log as it stands on this node's disk.
 
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use quorate::machine::{KvCommand, KvExpected};
 use quorate::{Consistency, EntryKind, LogEntry};
 use serde::{Deserialize, Serialize};
@@ -100,26 +100,27 @@ pub struct LoggedCommand {
 pub(crate) async fn log(
     State(state): State<AppState>,
     Params(params): Params<LogParams>,
-) -> Result<Json<LogPage>, Problem> {
+) -> Result<Response, Problem> {
     let Some(role) = state.group().status().await.role else {
         return Err(Problem::new(Code::NotReady, "the replica is being restarted"));
     };
     let (last_index, commit_index) = (role.durable.min(role.last), role.commit);
     let limit = limited(params.limit.unwrap_or(LOG_ITEMS), LOG_ITEMS_MAX)?;
     let from = params.from.unwrap_or_else(|| (last_index + 1).saturating_sub(limit)).max(role.first.max(1));
-    let _permit = state.page_permit(Consistency::Stale, state.options().call_timeout).await?;
+    let place = state.page_place(Consistency::Stale, state.options().call_timeout).await?;
     let entries = if from > last_index { Vec::new() } else { state.group().log(from, limit).await? };
-    let next = entries.last().map(|entry| entry.index + 1).filter(|next| *next <= last_index);
+    let written = place.write(entries.into_iter().map(line)).await?;
+    let next = written.last.as_ref().map(|entry| entry.index + 1).filter(|next| *next <= last_index);
     let page = LogPage {
         ok: true,
         node: state.node().id().to_string(),
-        entries: entries.into_iter().map(line).collect(),
+        entries: Vec::new(),
         first_index: role.first,
         last_index,
         commit_index,
         next,
     };
-    Ok(Json(page))
+    written.answer(&page)
 }
 
 fn line(entry: LogEntry<DataCommand>) -> LogLine {

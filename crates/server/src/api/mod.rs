@@ -7,7 +7,7 @@
 //! - `origin_guard`, `names`: which requests come from a web page and are refused.
 //! - `call`: how a request reaches the state machine. `params`, `headers`, `conditions`, `cursor`, `body`, `text`: what requests say.
 //!   `understood`: headers that a call does not understand, which are refused.
-//! - `answers`: long answers that are not taken yet. `state`, `options`: what handlers share. `peers`: other nodes' APIs. `router`: which handler answers which path.
+//! - `answers`, `rooms`, `written`, `pages`: long answers, their room in memory, JSON that is written into it, and pages of lists. `state`, `options`: what handlers share. `peers`: other nodes' APIs. `router`: which handler answers which path.
 //! - `openapi`: the description, made from the handlers; `describe` adds what is the same for many calls.
 //!
 //! Refused: axum's own extractors for bodies and parameters, because their errors are not problems; a layer that answers
@@ -35,16 +35,19 @@ pub(crate) mod openapi;
 mod options;
 mod origin_guard;
 mod page;
+mod pages;
 mod params;
 mod peers;
 mod problem;
 mod ready;
+mod rooms;
 mod router;
 mod snapshots;
 mod state;
 mod status;
 mod text;
 mod understood;
+mod written;
 
 pub use self::actors::{ActorStopped, ActorView, ActorsView};
 pub use self::cluster::{ClusterView, MemberView};

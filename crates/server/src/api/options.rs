@@ -19,9 +19,9 @@ pub struct ApiOptions {
     /// The bodies of all requests under way together, in bytes.
     pub bodies_bytes_max: usize,
     /// Pages of keys and counters that are put together at a time; further requests wait, for as long as they may take. As many
-    /// again of stale reads and of the log, which wait for no majority.
+    /// again of stale reads and of the log, which wait for no majority. Each has 4 MiB of `answers_bytes_max` meanwhile.
     pub pages_max: usize,
-    /// The long answers of all requests together that their clients have not taken yet, in bytes.
+    /// The long answers of all requests together that are being put together, or that their clients have not taken yet, in bytes.
     pub answers_bytes_max: usize,
     /// How long a client may take nothing of its answer before its connection is closed.
     pub write_timeout: Duration,
@@ -30,6 +30,8 @@ pub struct ApiOptions {
     /// How long a connection is kept while no request has arrived on it: pools of clients keep theirs for 60 to 90 seconds. The
     /// headers of a request have to arrive in this time, too: a client that sends them slowly costs no more than an idle one.
     pub idle_timeout: Duration,
+    /// How long the one request of a connection without a place may take, from its first bytes to the end of its answer.
+    pub lobby_timeout: Duration,
     /// The deadline of a request that names none.
     pub call_timeout: Duration,
     /// The latest deadline a request may name.
@@ -49,12 +51,13 @@ impl Default for ApiOptions {
             allowed_hosts: Vec::new(),
             json_bytes_max: 8 << 20,
             bodies_bytes_max: 64 << 20,
-            // Of up to 4 MiB each, and several times that as JSON.
-            pages_max: 16,
+            // So all of them find room as long as clients take their answers.
+            pages_max: 8,
             answers_bytes_max: 64 << 20,
             write_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(90),
+            lobby_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(5),
             call_timeout_max: Duration::from_secs(60),
             peer_timeout: Duration::from_secs(1),

@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quorate::{Consistency, GroupHandle, GroupStatus, Node};
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::Instant;
 
 use super::code::Code;
 use super::names::Names;
 use super::options::ApiOptions;
+use super::pages::{PAGE_BYTES_MAX, PagePlace};
 use super::problem::Problem;
+use super::rooms::Rooms;
 use crate::address::split;
 use crate::descriptors::PEER_CALLS_MAX;
 use crate::machine::DataMachine;
@@ -34,7 +37,7 @@ struct Shared {
     /// Calls to other nodes' APIs.
     peer_calls: Semaphore,
     bodies: Arc<Semaphore>,
-    answers: Arc<Semaphore>,
+    rooms: Rooms,
     pages: Semaphore,
     local_pages: Semaphore,
     /// `host:port` at which clients reach this API.
@@ -68,7 +71,7 @@ impl AppState {
             names: Names::new(own.filter(|name| !name.is_empty()), &options.allowed_hosts),
             peer_calls: Semaphore::new(PEER_CALLS_MAX),
             bodies: Arc::new(Semaphore::new(options.bodies_bytes_max.min(Semaphore::MAX_PERMITS))),
-            answers: Arc::new(Semaphore::new(options.answers_bytes_max.min(Semaphore::MAX_PERMITS))),
+            rooms: Rooms::new(options.answers_bytes_max),
             pages: Semaphore::new(options.pages_max.min(Semaphore::MAX_PERMITS)),
             local_pages: Semaphore::new(options.pages_max.min(Semaphore::MAX_PERMITS)),
             node,
@@ -111,25 +114,28 @@ impl AppState {
         &self.shared.bodies
     }
 
-    /// A permit for each byte of all long answers that are not taken yet.
-    pub(crate) fn answers(&self) -> &Arc<Semaphore> {
-        &self.shared.answers
+    /// The room for all long answers, which are put together or not taken yet.
+    pub(crate) fn rooms(&self) -> &Rooms {
+        &self.shared.rooms
     }
 
-    /// A permit to put a page together, once one is free. Requests that wait hold no page in memory. Pages of what this node has
-    /// have permits of their own: those of a linearizable read are held without a leader, too, until its deadline.
-    pub(crate) async fn page_permit(
+    /// A turn to put a page together, once there is one, with its room. Requests that wait hold no page in memory. Pages of what this
+    /// node has have turns of their own: those of a linearizable read are held without a leader, too, until its deadline.
+    pub(crate) async fn page_place(
         &self,
         consistency: Consistency,
         timeout: Duration,
-    ) -> Result<SemaphorePermit<'_>, Problem> {
+    ) -> Result<PagePlace<'_>, Problem> {
+        let until = Instant::now() + timeout;
         let pages = match consistency {
             Consistency::Linearizable => &self.shared.pages,
             Consistency::Stale => &self.shared.local_pages,
         };
-        let permit = tokio::time::timeout(timeout, pages.acquire()).await;
+        let permit = tokio::time::timeout_at(until, pages.acquire()).await;
         let full = |_| Problem::new(Code::Busy, "too many pages are being put together on this node");
-        Ok(permit.map_err(full)?.expect("the semaphore is never closed"))
+        let permit = permit.map_err(full)?.expect("the semaphore is never closed");
+        let room = self.rooms().reserve(PAGE_BYTES_MAX.min(self.rooms().bytes_max()), until).await?;
+        Ok(PagePlace { room, until, _permit: permit })
     }
 
     /// The node is about to end: from now on it is not ready.

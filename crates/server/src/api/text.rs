@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::code::Code;
 use super::problem::Problem;
+use super::written::json_bytes;
 
 /// How bytes are written in a JSON string, where they are not just text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -36,6 +37,14 @@ pub(crate) fn text_of(bytes: &[u8]) -> (String, Option<Encoding>) {
     }
 }
 
+/// How long [`text_of`] is as JSON, with its quotes; the text is not made.
+pub(crate) fn text_json_bytes(bytes: &[u8]) -> usize {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json_bytes(text),
+        Err(_) => bytes.len().div_ceil(3) * 4 + 2,
+    }
+}
+
 /// The string of bytes that may not be there.
 pub(crate) fn optional_text_of(bytes: Option<&Bytes>) -> (Option<String>, Option<Encoding>) {
     match bytes.map(|bytes| text_of(bytes)) {
@@ -52,6 +61,7 @@ mod tests {
     fn any_bytes_come_back() {
         for bytes in [&b""[..], b"text", "\u{fc}\u{1f980}".as_bytes(), b"\xff\x00", &[0xc3]] {
             let (text, encoding) = text_of(bytes);
+            assert_eq!(text_json_bytes(bytes), serde_json::to_string(&text).expect("JSON").len());
             assert_eq!(bytes_of(text, encoding).expect("reads"), bytes);
         }
         assert_eq!(text_of(b"\xff"), ("/w==".to_owned(), Some(Encoding::Base64)));

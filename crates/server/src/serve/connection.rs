@@ -4,12 +4,15 @@
 //! and its connection closed.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,8 +33,8 @@ use crate::api::{ApiOptions, Code, Problem};
 const BUFFER_BYTES_MAX: usize = 128 << 10;
 /// How long a connection that gives way, or drains, waits for the rest of a request whose head has begun to arrive.
 const GIVES_WAY_MAX: Duration = Duration::from_secs(1);
-/// How long the one request of a connection in the lobby may take, from its first bytes to the end of its answer.
-const LOBBY_MAX: Duration = Duration::from_secs(3);
+/// How long a connection that was told to go, with its request read, has to send its answer: that needs no wait.
+const ANSWERS_MAX: Duration = Duration::from_millis(50);
 /// How much of a body is read and dropped, so that a client that is turned away reads why.
 const DROPPED_BYTES_MAX: usize = 1 << 20;
 /// For how long.
@@ -43,6 +46,7 @@ pub(super) struct Limits {
     pub(super) node: String,
     idle_timeout: Duration,
     write_timeout: Duration,
+    lobby_timeout: Duration,
     /// How long a connection may wait for a place.
     wait_max: Duration,
     places: Places,
@@ -70,6 +74,7 @@ impl Limits {
             node: node.to_owned(),
             idle_timeout: options.idle_timeout,
             write_timeout: options.write_timeout,
+            lobby_timeout: options.lobby_timeout,
             wait_max: options.call_timeout,
             places: Places::new(options.connections_max),
             lobby: Lobby::new(),
@@ -134,7 +139,7 @@ fn http1(head_timeout: Duration) -> http1::Builder {
     http
 }
 
-/// Until it is known what it asks for, a connection gives way to newer ones.
+/// A connection gives way to newer ones, except while it waits for a place, or a probe has arrived and is not answered yet.
 async fn in_the_lobby(mut stream: Begun<TcpStream>, pass: Pass, mut serving: Serving) {
     let asks = tokio::select! {
         asks = timeout(serving.limits.idle_timeout, stream.asks()) => asks,
@@ -143,23 +148,18 @@ async fn in_the_lobby(mut stream: Begun<TcpStream>, pass: Pass, mut serving: Ser
     };
     // It was silent for too long, or it is gone.
     let Ok(Ok(asks)) = asks else { return };
-    pass.has_asked();
-    let router = match asks {
-        Asks::Probe => serving.router,
-        Asks::Other => match waited(&pass, &mut serving).await {
-            Some(place) => {
-                drop(pass);
-                return requests(stream, place, serving).await;
-            }
-            None => Router::new().fallback(turned_away),
-        },
-    };
-    drop(timeout(LOBBY_MAX, one_request(stream, router, serving.limits.write_timeout)).await);
+    if asks == Asks::Other
+        && let Some(place) = waited(&pass, &mut serving).await
+    {
+        drop(pass);
+        return requests(stream, place, serving).await;
+    }
+    drop(timeout(serving.limits.lobby_timeout, one_request(stream, asks, &pass, &serving)).await);
 }
 
 /// A place, if it may wait for one, and gets it in time.
 async fn waited(pass: &Pass, serving: &mut Serving) -> Option<Place> {
-    let _waits = pass.waits()?;
+    let _stays = pass.waits()?;
     tokio::select! {
         place = timeout(serving.limits.wait_max, serving.limits.places.take()) => place.ok(),
         () = until_draining(&mut serving.listening) => None,
@@ -167,25 +167,50 @@ async fn waited(pass: &Pass, serving: &mut Serving) -> Option<Place> {
 }
 
 /// Answers the first request, and closes the connection.
-async fn one_request(stream: Begun<TcpStream>, router: Router, write_timeout: Duration) {
+async fn one_request(stream: Begun<TcpStream>, asks: Asks, pass: &Pass, serving: &Serving) {
+    let limits = &serving.limits;
     let answers = Answers::default();
-    let stream = Explaining::new(Stalling::new(stream, write_timeout), answers.clone());
-    let router = TowerToHyperService::new(router);
-    let service = service_fn(|request| {
-        let (answer, answers) = (router.call(request), answers.clone());
-        async move { answer.await.map(|answer| answers.begin(answer, None)) }
+    let stream = Explaining::new(Stalling::new(stream, limits.write_timeout), answers.clone());
+    let router = TowerToHyperService::new(serving.router.clone());
+    let arrived = AtomicBool::new(false);
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        arrived.store(true, Ordering::Relaxed);
+        let (router, answers) = (router.clone(), answers.clone());
+        async move {
+            let answer = match asks {
+                Asks::Probe => {
+                    let _stays = pass.stays();
+                    router.call(request).await
+                }
+                Asks::Other => Ok(turned_away(request.map(Body::new), pass.gives_way()).await),
+            };
+            answer.map(|answer| answers.begin(answer, None))
+        }
     });
-    let mut http = http1(LOBBY_MAX);
-    if let Err(error) = http.keep_alive(false).serve_connection(TokioIo::new(stream), service).await {
+    let mut http = http1(limits.lobby_timeout);
+    let mut served = pin!(http.keep_alive(false).serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        // An answer that is ready goes out first.
+        biased;
+        ended = served.as_mut() => ended,
+        () = pass.gives_way() => {
+            let answers = arrived.load(Ordering::Relaxed);
+            if answers { timeout(ANSWERS_MAX, served).await.unwrap_or(Ok(())) } else { Ok(()) }
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "API connection broke off in the lobby");
     }
 }
 
-/// The answer where no place became free.
-async fn turned_away(request: Request) -> Response {
+/// The answer where no place became free. What still comes of the body is dropped for a while, unless the connection is to go.
+async fn turned_away(request: Request, gives_way: impl Future<Output = ()>) -> Response {
     let mut body = Limited::new(request.into_body(), DROPPED_BYTES_MAX);
     let dropped = async { while let Some(Ok(_)) = body.frame().await {} };
-    drop(timeout(DROPPED_FOR_MAX, dropped).await);
+    tokio::select! {
+        _ = timeout(DROPPED_FOR_MAX, dropped) => {}
+        () = gives_way => {}
+    }
     let detail = "all places for connections to this node are taken by clients at work, and none became free for this one";
     Problem::new(Code::Busy, detail).into_response()
 }
