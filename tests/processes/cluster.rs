@@ -130,25 +130,10 @@ impl Cluster {
 
     /// Starts a process; it may still end by itself.
     pub(crate) fn spawn(&mut self, at: usize) -> Result<()> {
+        let mut command = self.command(at, &["serve"]);
         let member = &mut self.members[at];
         ensure!(member.child.is_none(), "node{at} runs already");
-        let Place { host, port, api_port, namespace } = &member.place;
-        let mut arguments = vec![
-            "serve".to_owned(),
-            format!("--id=node{at}"),
-            format!("--host={host}"),
-            format!("--port={port}"),
-            format!("--api-port={api_port}"),
-            format!("--cluster={}", self.list),
-            format!("--data-dir={}", member.data.display()),
-            "--log=info".to_owned(),
-        ];
-        if let Some(timeout) = self.election_timeout {
-            arguments.push(format!("--set=election_timeout_ms={}", timeout.as_millis()));
-            arguments.push("--set=heartbeat_interval_ms=50".to_owned());
-        }
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let mut command = binary::command(self.directory.path(), &arguments);
+        let namespace = &member.place.namespace;
         if let Some(harm) = &member.harm {
             harm.preload(&mut command);
         }
@@ -161,6 +146,28 @@ impl Cluster {
         let log = OpenOptions::new().create(true).append(true).open(&member.log)?;
         member.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?);
         Ok(())
+    }
+
+    /// A command with the settings of a node.
+    pub(crate) fn command(&self, at: usize, words: &[&str]) -> Command {
+        let member = &self.members[at];
+        let Place { host, port, api_port, .. } = &member.place;
+        let mut arguments: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        arguments.extend([
+            format!("--id=node{at}"),
+            format!("--host={host}"),
+            format!("--port={port}"),
+            format!("--api-port={api_port}"),
+            format!("--cluster={}", self.list),
+            format!("--data-dir={}", member.data.display()),
+            "--log=info".to_owned(),
+        ]);
+        if let Some(timeout) = self.election_timeout {
+            arguments.push(format!("--set=election_timeout_ms={}", timeout.as_millis()));
+            arguments.push("--set=heartbeat_interval_ms=50".to_owned());
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        binary::command(self.directory.path(), &arguments)
     }
 
     /// Waits until a running node takes work.

@@ -1,6 +1,7 @@
 //! Processes of the real binary: asked as a user asks it, and harmed while clients are at work. Whatever the harm, what
 //! the clients saw is linearizable, nothing acknowledged is lost, and once it is over the cluster answers in bounded time.
 
+mod backup;
 mod binary;
 mod client;
 mod cluster;

@@ -78,7 +78,7 @@ impl SnapshotBytes {
         self.file_bytes
     }
 
-    /// The next bytes, some 512 KiB; `None` at the end. They are as the disk gives them: whoever reads them verifies them, as
+    /// The next bytes, some 512 KiB; `None` at the end. They are as the disk gives them: who reads them verifies them, as
     /// [`inspect_snapshot`](crate::store::inspect_snapshot) does.
     pub async fn next(&mut self) -> Result<Option<Bytes>, SnapshotFailed> {
         let bytes = match self.first.take() {

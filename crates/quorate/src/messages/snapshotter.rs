@@ -45,7 +45,7 @@ pub(crate) enum PartPort {
 }
 
 impl PartPort {
-    /// Whoever asked may have given up.
+    /// Who asked may have given up.
     pub(crate) fn send(self, part: Option<Part>) {
         match self {
             Self::Handle(port) => drop(port.send(part)),

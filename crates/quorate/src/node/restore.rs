@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use quorate_core::{HardRecord, HardState, Hash, Membership, NodeId, SnapshotBase};
+use quorate_core::{Hash, Membership, NodeId, SnapshotBase};
 use quorate_store::{
     DiskError, FjallDisk, FjallOptions, GroupError, Install, OpenError, SnapshotError, SnapshotFile,
     SnapshotHead, SnapshotInfo, Store, StoreError, StoreOptions, open_snapshot,
@@ -120,8 +120,7 @@ fn fill(
     copied.map_err(|source| RestoreFailed::Copy { place: directory.to_owned(), source })?;
     writer.finish()?.publish()?;
     let group = store.open_group(&name, &membership)?;
-    let hard_state = HardState { term: base.at.term, ..HardState::default() };
-    store.install(group, &Install { base, hard_state: HardRecord::from(hard_state) })?;
+    store.install(group, &Install::of_new_cluster(base))?;
     Ok(())
 }
 

@@ -120,6 +120,17 @@ impl<P: CallParams> ReadCall<P> {
         room(&self.call.state, bytes, until).await
     }
 
+    /// Has this node take a snapshot, of all that was acknowledged before now if the call is linearizable: its machine is asked first.
+    /// Its id, and where the snapshot ends.
+    pub(crate) async fn snapshot(&self) -> Result<(String, u64), Problem> {
+        let until = self.until();
+        self.query(DataQuery::Digest).await?;
+        let state = &self.call.state;
+        let left = until.saturating_duration_since(Instant::now());
+        let index = state.group().snapshot(left).await?;
+        Ok((state.node().id().to_string(), index))
+    }
+
     /// Asks the state machine.
     pub(crate) async fn query(&self, query: DataQuery) -> Result<Answered<DataAnswer>, Problem> {
         ask(&self.call.state, query, self.consistency, self.call.timeout).await

@@ -11,10 +11,10 @@ use quorate::{Outcome, SnapshotFailed};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::call::Call;
+use super::call::{Call, ReadCall};
 use super::code::Code;
 use super::headers::INDEX_HEADER;
-use super::params::WriteParams;
+use super::params::{ReadParams, WriteParams};
 use super::problem::{Problem, Problems};
 
 /// A snapshot was taken.
@@ -28,16 +28,15 @@ pub struct SnapshotTaken {
     pub index: u64,
 }
 
-/// Has this node take a snapshot, and answers once it is on disk. The log before the one before it is forgotten then.
+/// Has this node take a snapshot of all that was acknowledged before, and answers once it is on disk. The log before the snapshot before it is
+/// forgotten then. With `consistency=stale` it is of what this node has applied, and no leader is asked.
 #[utoipa::path(
-    post, path = "/v1/snapshots", tag = "node", params(WriteParams),
+    post, path = "/v1/snapshots", tag = "node", params(ReadParams),
     responses((status = 200, description = "It is on disk, and was read back", body = SnapshotTaken), Problems)
 )]
-pub(crate) async fn take(
-    Call { state, timeout, .. }: Call<WriteParams>,
-) -> Result<Json<SnapshotTaken>, Problem> {
-    let index = state.group().snapshot(timeout).await.map_err(problem)?;
-    Ok(Json(SnapshotTaken { ok: true, node: state.node().id().to_string(), index }))
+pub(crate) async fn take(call: ReadCall) -> Result<Json<SnapshotTaken>, Problem> {
+    let (node, index) = call.snapshot().await?;
+    Ok(Json(SnapshotTaken { ok: true, node, index }))
 }
 
 /// The newest snapshot of this node, as a file that `quorate snapshot inspect` verifies and `quorate snapshot restore` makes a cluster of.
@@ -49,7 +48,7 @@ pub(crate) async fn take(
     )
 )]
 pub(crate) async fn latest(Call { state, .. }: Call<WriteParams>) -> Result<Response, Problem> {
-    let newest = state.group().newest_snapshot().await.map_err(problem)?;
+    let newest = state.group().newest_snapshot().await?;
     let Some(newest) = newest else {
         return Err(Problem::new(Code::NoSnapshot, "this node has no snapshot yet"));
     };
@@ -71,10 +70,12 @@ pub(crate) async fn latest(Call { state, .. }: Call<WriteParams>) -> Result<Resp
     Ok((headers, Body::from_stream(parts)).into_response())
 }
 
-fn problem(failed: SnapshotFailed) -> Problem {
-    let code = match failed.outcome {
-        Outcome::Unknown => Code::SnapshotUnfinished,
-        Outcome::Failed | Outcome::Refused => Code::SnapshotFailed,
-    };
-    Problem::new(code, failed.reason)
+impl From<SnapshotFailed> for Problem {
+    fn from(failed: SnapshotFailed) -> Self {
+        let code = match failed.outcome {
+            Outcome::Unknown => Code::SnapshotUnfinished,
+            Outcome::Failed | Outcome::Refused => Code::SnapshotFailed,
+        };
+        Self::new(code, failed.reason)
+    }
 }

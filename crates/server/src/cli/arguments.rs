@@ -315,12 +315,19 @@ pub(crate) enum Log {
 /// About snapshots.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Snapshot {
-    /// Have a node take one now
-    Take,
+    /// Have a node take one now, of all that was acknowledged before
+    Take {
+        /// Of what the node has applied; no leader is asked
+        #[arg(long, display_order = 11)]
+        stale: bool,
+    },
     /// Have a node take one, and write it to a file; service goes on meanwhile
     Save {
         /// The file, which must not be there
         file: PathBuf,
+        /// Of what the node has applied; no leader is asked
+        #[arg(long, display_order = 11)]
+        stale: bool,
         /// The newest that the node has, without taking one
         #[arg(long, display_order = 10)]
         latest: bool,

@@ -8,7 +8,7 @@ use super::arguments::{Cli, Command, Snapshot, command};
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::output::{Format, Output, complain};
-use super::runtime::{Threads, run_until_interrupted};
+use super::runtime::block_on;
 use super::{
     actors, bench, config, counter, health, kv, leader, log, member, reference, serve, snapshot, status,
 };
@@ -103,11 +103,6 @@ fn is_of_node(command: &Command) -> bool {
         | Command::Version
         | Command::Reference { .. } => false,
     }
-}
-
-pub(super) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let message = "interrupted; a write under way may have happened";
-    run_until_interrupted(Threads::One, work, message)
 }
 
 /// The same as `--help` behind the command.

@@ -92,6 +92,12 @@ pub(crate) fn run_until_interrupted(
     })
 }
 
+/// Runs a client command to its end, or until it is interrupted.
+pub(crate) fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let message = "interrupted; a write under way may have happened";
+    run_until_interrupted(Threads::One, work, message)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quorate::ByteCount;
 use quorate::store::{SnapshotError, SnapshotInfo, inspect_snapshot};
-use quorate_server::http::{CallError, Connection, Endpoint, Request, Response};
+use quorate_server::http::{CallError, Connection, Endpoint, Method, Request, Response};
 use quorate_server::{RestoreError, restore};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -15,11 +15,11 @@ use tokio::time::Instant;
 use super::arguments::Snapshot;
 use super::client::{Effect, refused};
 use super::context::Context;
-use super::dispatch::block_on;
 use super::exit::{Exit, Failure};
 use super::log::rfc_3339;
 use super::node_options::options;
 use super::output::took_effect;
+use super::runtime::block_on;
 
 /// A node that takes a snapshot of a large state is silent for a while.
 const STALL_MAX: Duration = Duration::from_secs(60);
@@ -28,25 +28,31 @@ const SAID_EVERY_BYTES: u64 = 256 << 20;
 
 pub(crate) fn run(context: &Context, verb: &Snapshot) -> Result<(), Failure> {
     match verb {
-        Snapshot::Take => block_on(take(context)),
-        Snapshot::Save { file, latest } => block_on(save(context, file, *latest)),
+        Snapshot::Take { stale } => block_on(take(context, *stale)),
+        Snapshot::Save { file, latest, stale } => {
+            let taken = if *latest { None } else { Some(request(context, *stale)?) };
+            block_on(save(context, file, taken))
+        }
         Snapshot::Inspect { file } => inspect(context, file),
         Snapshot::Restore { file } => restored(context, file),
     }
 }
 
-fn path(context: &Context) -> Result<String, Failure> {
-    Ok(format!("/v1/snapshots?timeout={}ms", context.api()?.timeout.as_millis()))
+fn request(context: &Context, stale: bool) -> Result<Request, Failure> {
+    let timeout_ms = context.api()?.timeout.as_millis();
+    let freshness = if stale { "stale" } else { "linearizable" };
+    let path = format!("/v1/snapshots?timeout_ms={timeout_ms}&consistency={freshness}");
+    Ok(Request::new(Method::POST, path))
 }
 
-async fn take(context: &Context) -> Result<(), Failure> {
-    let request = Request::post(path(context)?, &json!({}));
+async fn take(context: &Context, stale: bool) -> Result<(), Failure> {
+    let request = request(context, stale)?;
     let answer = context.api()?.json(&request, Effect::Write).await?;
     took_effect("the snapshot", context.output.record(vec!["node", "index"], &answer))
 }
 
 /// From the first endpoint that can be reached: the snapshot that is taken there is the one that is read there.
-async fn save(context: &Context, file: &Path, latest: bool) -> Result<(), Failure> {
+async fn save(context: &Context, file: &Path, taken: Option<Request>) -> Result<(), Failure> {
     if file.symlink_metadata().is_ok() {
         let said = format!("{} is there already: name another file, or move it away", file.display());
         return Err(Failure::failed(said));
@@ -55,7 +61,7 @@ async fn save(context: &Context, file: &Path, latest: bool) -> Result<(), Failur
     let mut unreached = Vec::new();
     for endpoint in &api.endpoints {
         match Connection::open(endpoint, Instant::now() + api.timeout).await {
-            Ok(connection) => return save_from(context, connection, endpoint, file, latest).await,
+            Ok(connection) => return save_from(context, connection, endpoint, file, taken).await,
             Err(error) => unreached.push(error.to_string()),
         }
     }
@@ -67,11 +73,10 @@ async fn save_from(
     mut connection: Connection,
     endpoint: &Endpoint,
     file: &Path,
-    latest: bool,
+    taken: Option<Request>,
 ) -> Result<(), Failure> {
     let timeout = context.api()?.timeout;
-    if !latest {
-        let request = Request::post(path(context)?, &json!({}));
+    if let Some(request) = taken {
         let answer = connection.send(&request, Instant::now() + timeout + Duration::from_secs(1)).await;
         success(endpoint, answer, Effect::Write)?;
     }

@@ -130,8 +130,8 @@ impl Snapshots {
         Incoming::resume(self.file(wanted), (group, at), file_bytes, (self.room.clone(), self.cluster))
     }
 
-    /// Takes a published snapshot that cannot be read out of the way, so that nothing counts on it. It is kept under another name, for
-    /// whoever wants to look at it; the one that was kept before it goes.
+    /// Takes a published snapshot that cannot be read out of the way, so that nothing counts on it. It is kept under another name, to be
+    /// looked at; the one that was kept before it goes.
     pub fn set_aside(&self, group: GroupId, index: Index) -> Result<(), SnapshotError> {
         self.remove_where(|name| matches!(name, Name::Aside { group: of, .. } if of == group))?;
         self.file(Name::Whole { group, index }).publish(&Name::Aside { group, index }.text())

@@ -179,7 +179,7 @@ impl Cluster {
             if both {
                 self.nodes[at].disk.snapshots.lose_newest();
             }
-            // It may be noticed at once, or by whoever reads it next.
+            // It may be noticed at once, or by the next one who reads it.
             if self.rng.chance(500) && self.nodes[at].is_up() {
                 self.coverage.note("snapshot set aside");
                 self.say(at, RoleEvent::NoSnapshot);
