@@ -287,3 +287,25 @@ async fn dev_runs_a_whole_cluster_and_leaves_nothing_behind() -> Result<()> {
     assert!(!data_dir.exists());
     Ok(())
 }
+
+/// It said that it knew no leader, and its links were named as one more reason.
+#[tokio::test]
+async fn a_node_that_reaches_no_member_is_told_apart_from_one_without_a_leader() -> Result<()> {
+    let mut servers = Servers::start(3).await?;
+    let peers = async |servers: &Servers, sign: &str, words: &[&str]| {
+        eventually("the check of peers", async || {
+            let said = String::from_utf8(servers.get(0, "/readyz?verbose").await.ok()?.body).ok()?;
+            let line = said.lines().find(|line| line.contains("] peers: "))?;
+            (line.starts_with(sign) && words.iter().all(|word| line.contains(word))).then_some(())
+        })
+        .await
+    };
+    peers(&servers, "[+]", &["connected to node1, node2"]).await?;
+    servers.kill(1).await;
+    peers(&servers, "[+]", &["connected to node2; no link to node1 (127.0.0.1:", " is not connected for "])
+        .await?;
+    servers.kill(2).await;
+    peers(&servers, "[-]", &["no other member is connected; no link to node1 (", "node2 (127.0.0.1:"])
+        .await?;
+    servers.stop_all().await
+}

@@ -583,6 +583,7 @@ async fn health_is_checked_one_by_one() -> Result<()> {
     assert_eq!(status, 200, "{lines}");
     for check in [
         "node: runs",
+        "peers: there is no other member",
         "leader_known: node0",
         "replayed: applied",
         "machine: runs",

@@ -27,6 +27,8 @@ pub struct LinkStatus {
     pub address: String,
     /// Whether it is up, and if not, what it does.
     pub state: LinkState,
+    /// How long there has been no connection: since the last one, or since the peer is dialled; `None` while it is up or idle.
+    pub down_for: Option<Duration>,
     /// Who answered, while the link is up.
     pub peer: Option<Arc<PeerInfo>>,
     /// Bytes waiting to be written.

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Every peer that was ever named, by node id.
 #[derive(Default)]
@@ -46,6 +47,8 @@ struct Link {
     /// `None`: not added, or removed.
     target: Option<Target>,
     state: LinkState,
+    /// While the peer is dialled, and there is no connection.
+    down_since: Option<Instant>,
     last_error: Option<String>,
     /// In which boot the peer spoke another version of a protocol, and what it said.
     incompatible: Option<(u64, String)>,
@@ -70,6 +73,7 @@ impl Peer {
             link: Lock::new(Link {
                 target: None,
                 state: LinkState::Idle,
+                down_since: None,
                 last_error: None,
                 incompatible: None,
             }),
@@ -84,7 +88,10 @@ impl Peer {
     }
 
     pub(crate) fn set_target(&self, target: Option<Target>) {
-        self.link.lock().target = target;
+        let mut link = self.link.lock();
+        let is_down = target.is_some() && link.state != LinkState::Up;
+        link.down_since = is_down.then(|| link.down_since.unwrap_or_else(Instant::now));
+        link.target = target;
     }
 
     pub(crate) fn connecting(&self) {
@@ -117,6 +124,7 @@ impl Peer {
         {
             let mut link = self.link.lock();
             link.state = LinkState::Up;
+            link.down_since = None;
             link.last_error = None;
             // A client is not told the boot: behind each new connection there may be another build.
             link.incompatible.take_if(|(boot, _)| *boot == 0 || *boot != connection.peer.boot);
@@ -163,6 +171,7 @@ impl Peer {
             let mut link = self.link.lock();
             link.last_error = Some(reason.to_owned());
             link.state = if link.target.is_some() { LinkState::Backoff } else { LinkState::Idle };
+            link.down_since = link.target.is_some().then(Instant::now);
             drop(link);
             let change = MonitorChange::Down { reason: DownReason::NodeLost(reason.to_owned()) };
             self.outbox.append(monitors.events(&self.node, None, &change));
@@ -234,6 +243,7 @@ impl Peer {
             node: self.node.to_string(),
             address: link.target.as_ref().map(|target| target.address.clone()).unwrap_or_default(),
             state: link.state,
+            down_for: link.down_since.map(|since| since.elapsed()),
             bytes_queued: connection.as_ref().map_or(0, |connection| connection.queued_bytes()),
             peer: connection.map(|connection| connection.peer.clone()),
             bytes_in: counters.bytes_in.get(),

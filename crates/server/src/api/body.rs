@@ -22,6 +22,11 @@ use super::state::AppState;
 /// How much of a body that is too long is read and dropped, so that its sender gets to read the answer.
 const DROPPED_BYTES_MAX: usize = 16 << 20;
 
+/// What a body takes beyond its bytes while it comes, at most.
+const BLOCK_BYTES_MAX: usize = 64 << 10;
+/// The same of a short one.
+const BLOCK_BYTES_MIN: usize = 4 << 10;
+
 /// What a body of JSON is declared as.
 const JSON: &str = "application/json";
 
@@ -47,7 +52,7 @@ impl Held {
 #[derive(Debug)]
 pub(crate) struct JsonBody {
     pub(crate) bytes: Bytes,
-    _held: Held,
+    held: Held,
 }
 
 impl JsonBody {
@@ -57,6 +62,15 @@ impl JsonBody {
             return Err(Problem::new(Code::Malformed, "the body must be a JSON object"));
         }
         serde_json::from_slice(&self.bytes).map_err(|error| malformed(&error))
+    }
+
+    /// What it says, in the place of its text: that is never shorter, and is not kept.
+    pub(crate) fn replaced_by<T>(
+        self,
+        parse: impl FnOnce(&[u8]) -> Result<T, Problem>,
+    ) -> Result<(T, Held), Problem> {
+        let Self { bytes, held } = self;
+        Ok((parse(&bytes)?, held))
     }
 }
 
@@ -73,7 +87,7 @@ impl FromRequest<AppState> for JsonBody {
             let detail = "the body must be declared as JSON: send the header Content-Type: application/json";
             return Err(Problem::new(Code::UnsupportedMediaType, detail));
         }
-        Ok(Self { bytes, _held: held })
+        Ok(Self { bytes, held })
     }
 }
 
@@ -129,26 +143,49 @@ async fn read(body: Body, bounds: Bounds<'_>) -> Result<(Bytes, Held), Problem> 
     read.map_err(|_| if is_too_long { too_long(bounds.bytes_max) } else { late() })?
 }
 
-/// Bytes that are copied together, or not at all where they came in one piece: a body in many small pieces would otherwise
-/// take many times its size.
+/// The bytes of a body that has not come whole: as they came where that is one piece, otherwise copied into blocks. A body in many
+/// small pieces would take many times its size, and a buffer that doubles twice its size, with the smaller ones before it.
 #[derive(Debug, Default)]
 struct Pieces {
     first: Bytes,
-    all: BytesMut,
+    blocks: Vec<BytesMut>,
+    bytes: usize,
 }
 
 impl Pieces {
     fn push(&mut self, piece: Bytes) {
-        if self.first.is_empty() && self.all.is_empty() {
+        let is_first = self.bytes == 0;
+        self.bytes += piece.len();
+        if is_first {
             self.first = piece;
             return;
         }
-        self.all.extend_from_slice(&std::mem::take(&mut self.first));
-        self.all.extend_from_slice(&piece);
+        let first = std::mem::take(&mut self.first);
+        self.copy(&first);
+        self.copy(&piece);
     }
 
+    fn copy(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.blocks.last().is_none_or(|last| last.len() == last.capacity()) {
+                let block = self.bytes.clamp(BLOCK_BYTES_MIN, BLOCK_BYTES_MAX);
+                self.blocks.push(BytesMut::with_capacity(block));
+            }
+            let Some(last) = self.blocks.last_mut() else { return };
+            let (now, later) = bytes.split_at(bytes.len().min(last.capacity() - last.len()));
+            last.extend_from_slice(now);
+            bytes = later;
+        }
+    }
+
+    /// In one piece. Each block is free as soon as it is copied.
     fn whole(self) -> Bytes {
-        if self.all.is_empty() { self.first } else { self.all.freeze() }
+        if self.blocks.is_empty() {
+            return self.first;
+        }
+        let mut all = BytesMut::with_capacity(self.bytes);
+        self.blocks.into_iter().for_each(|block| all.extend_from_slice(&block));
+        all.freeze()
     }
 }
 
@@ -262,6 +299,24 @@ mod tests {
         }
         assert_eq!(pieces.whole(), "onetwothree");
         assert!(Pieces::default().whole().is_empty());
+    }
+
+    /// It had up to twice its size, beside the smaller buffers that it grew out of.
+    #[test]
+    fn a_body_under_way_takes_little_more_than_its_bytes() {
+        for length in [1, 1_000, 5_000, 70_000, 1_000_000] {
+            for piece in [1, 999, 8 << 10, 128 << 10] {
+                let bytes: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).expect("small")).collect();
+                let mut pieces = Pieces::default();
+                bytes.chunks(piece).for_each(|piece| pieces.push(Bytes::copy_from_slice(piece)));
+                let held = pieces.first.len() + pieces.blocks.iter().map(BytesMut::capacity).sum::<usize>();
+                assert!(
+                    held <= length + BLOCK_BYTES_MAX.min(length.max(BLOCK_BYTES_MIN)),
+                    "{held} of {length}"
+                );
+                assert_eq!(pieces.whole(), bytes);
+            }
+        }
     }
 
     /// A body whose sender sleeps after it has said how long it is.

@@ -162,7 +162,8 @@ pub(crate) async fn command(
     headers: HeaderMap,
     sent: JsonBody,
 ) -> Result<Response, Problem> {
-    let command = match parse(&sent.bytes)? {
+    let (operation, _held) = sent.replaced_by(parse)?;
+    let command = match operation {
         Operation::Get { key } => {
             // It has no effect on a read, and a wrong one is refused all the same.
             idempotency_key(&headers)?;
@@ -224,12 +225,13 @@ async fn compare_and_set(
 }
 
 async fn write(call: &WriteCall, command: KvCommand) -> Result<Response, Problem> {
-    let applied = call.propose(command.clone().into(), call.until()).await?;
+    let sets = matches!(command, KvCommand::Set { .. });
+    let applied = call.propose(command.into(), call.until()).await?;
     let (index, term) = (applied.index, applied.term);
     let DataReply::Kv(reply) = &applied.reply else { return Err(unexpected_reply(&applied.reply)) };
-    let done = match (command, reply) {
-        (KvCommand::Set { .. }, KvReply::Set { .. }) => CommandDone::Set(SetDone { ok: true, index, term }),
-        (KvCommand::Delete { .. }, KvReply::Deleted { previous }) => {
+    let done = match (sets, reply) {
+        (true, KvReply::Set { .. }) => CommandDone::Set(SetDone { ok: true, index, term }),
+        (false, KvReply::Deleted { previous }) => {
             CommandDone::Delete(DeleteDone { ok: true, deleted: previous.is_some() })
         }
         _ => return Err(unexpected_reply(&applied.reply)),

@@ -2,7 +2,7 @@
 //! linearizable read is confirmed by the leader and answered here; the library does both, so a handler only translates.
 //!
 //! - `command`, `kv`, `counters`: the data. `cluster`, `leader`, `status`, `log`: the cluster. `actors`, `health`,
-//!   `page`: this node. `ready`: what it needs to take work.
+//!   `page`: this node. `ready`, `leaderless`, `linked`: what it needs to take work.
 //! - `code`, `problem`: every error, as `application/problem+json`, with refused, failed or unknown.
 //! - `origin_guard`, `names`: which requests come from a web page and are refused.
 //! - `call`: how a request reaches the state machine. `params`, `headers`, `conditions`, `cursor`, `body`, `text`: what requests say.
@@ -29,6 +29,7 @@ mod health;
 mod kv;
 mod leader;
 mod leaderless;
+mod linked;
 mod log;
 mod names;
 pub(crate) mod openapi;

@@ -76,12 +76,13 @@ impl<T: Serialize> Items<'_, T> {
         Ok(bytes <= self.place.room.bytes())
     }
 
-    /// The buffer doubles, within its room.
+    /// The buffer of a page that is not short has its whole room at once: one that doubles is copied, with both in memory.
     fn push(&mut self, item: T, bytes: usize) -> Result<(), Problem> {
         let json = &mut self.json;
         if json.capacity() - json.len() < bytes {
-            let doubled = (2 * json.len()).min(self.place.room.bytes() - AROUND_BYTES);
-            json.reserve_exact(doubled.max(json.len() + bytes) - json.len());
+            let (wanted, room) = (json.len() + bytes, self.place.room.bytes());
+            let capacity = if wanted <= TURN_BYTES { TURN_BYTES } else { room };
+            json.reserve_exact(capacity.max(wanted) - json.len());
         }
         if self.last.is_some() {
             json.push(b',');
@@ -102,6 +103,7 @@ impl<T: Serialize> Items<'_, T> {
         json.reserve_exact(around.len());
         json.splice(0..0, before.bytes());
         json.extend_from_slice(after.as_bytes());
+        json.shrink_to_fit();
         Ok(json_answer(self.place.room, json))
     }
 }

@@ -7,10 +7,11 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use quorate::{GroupStatus, LinkState, LinkStatus, Node, RoleStatus, Shortage, Standing};
+use quorate::{GroupStatus, LinkStatus, Node, RoleStatus, Shortage, Standing};
 
 use super::code::Code;
 use super::leaderless::no_leader;
+use super::linked::{connected, cut, why_down};
 use super::problem::Problem;
 use super::state::AppState;
 
@@ -35,7 +36,7 @@ pub(super) const SILENT: &str =
 
 /// All of them.
 pub(super) async fn checks(state: &AppState) -> Vec<Check> {
-    let status = state.group().status().await;
+    let (status, links) = (state.group().status().await, state.node().links());
     let replayed = Check {
         name: "replayed",
         passed: state.is_replayed(&status).await,
@@ -52,7 +53,8 @@ pub(super) async fn checks(state: &AppState) -> Vec<Check> {
         runs(state).await,
         replica(&status),
         store(state.node()),
-        leader(&status, &state.node().links()),
+        peers(&status, &links),
+        leader(&status, &links),
         replayed,
         machine(&status, state.node().config().live.call_timeout_ms),
         room(state, &status),
@@ -134,25 +136,23 @@ fn machine(status: &GroupStatus, call_timeout_ms: u64) -> Check {
     Check { name: "machine", passed: detail.is_none(), detail: detail.unwrap_or_else(|| "runs".to_owned()) }
 }
 
+/// Apart from the leader: a node whose network is cut has none either, and is not mended by an election. While it has one, links that
+/// have just fallen may be back before a majority is lost.
+fn peers(status: &GroupStatus, links: &[LinkStatus]) -> Check {
+    let (any, detail) = connected(links);
+    Check { name: "peers", passed: any || status.leader.is_some(), detail }
+}
+
 /// A node that hears a leader and cannot send to it would keep each request until its deadline, and then refuse it.
 fn leader(status: &GroupStatus, links: &[LinkStatus]) -> Check {
-    let why_down = |id: &str| {
-        let link = links.iter().find(|link| link.node == id);
-        match link {
-            Some(link) if link.state == LinkState::Up => None,
-            link => Some(link.and_then(|link| link.last_error.as_deref()).unwrap_or("still connecting")),
-        }
-    };
     let (passed, detail) = match status.leader.as_deref() {
         Some(leader) if leader == status.node => (true, leader.to_owned()),
-        Some(leader) => match why_down(leader) {
+        Some(leader) => match why_down(links.iter().find(|link| link.node == leader)) {
             None => (true, leader.to_owned()),
             Some(why) => (false, format!("{leader} leads, and nothing can be sent to it: {why}")),
         },
         None => {
-            let cut = |link: &LinkStatus| Some(format!("{} ({})", link.node, why_down(&link.node)?));
-            let cut: Vec<String> = links.iter().filter_map(cut).collect();
-            let cut = if cut.is_empty() { String::new() } else { format!("; no link to {}", cut.join(", ")) };
+            let cut = cut(links).map_or_else(String::new, |cut| format!("; {cut}"));
             (false, format!("{}{cut}", no_leader(status)))
         }
     };
@@ -188,7 +188,7 @@ pub(super) async fn runs(state: &AppState) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use quorate::GroupHandle;
+    use quorate::{GroupHandle, LinkState};
     use quorate_tests::wait::eventually;
 
     use super::*;
@@ -227,6 +227,18 @@ mod tests {
             "{}",
             check.detail
         );
+        let peers = |links: &[LinkStatus]| peers(&status(None), links);
+        let none = peers(&links);
+        assert!(
+            !none.passed && none.detail.starts_with("no other member is connected; no link to node1 (127.")
+        );
+        assert!(none.detail.contains(" is not connected for ") && none.detail.contains("cannot connect"));
+        let (mut up, mut idle) = (links.clone(), links.clone());
+        up[0].state = LinkState::Up;
+        idle[0].state = LinkState::Idle;
+        assert_eq!((peers(&up).passed, &peers(&up).detail[..]), (true, "connected to node1"));
+        assert!(peers(&idle).passed && peers(&[]).passed, "a node that is alone misses no one");
+        assert!(super::peers(&status(Some("node0")), &links).passed, "it has a leader still");
         let check = leader(&status(None), &links);
         assert!(
             !check.passed

@@ -4,12 +4,15 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 /// As much as tells a probe from another request, and a few empty lines before it.
 const FIRST_BYTES_MAX: usize = 32;
+/// What one read takes, at most. hyper makes its buffer twice as large as what it reads at a time, and keeps it for as long as the
+/// connection waits for more.
+const READ_BYTES_MAX: usize = 16 << 10;
 /// How a request of a probe begins. Its path ends with a space, or a question mark.
 const PROBES: [&[u8]; 4] = [b"GET /livez", b"GET /readyz", b"HEAD /livez", b"HEAD /readyz"];
 
@@ -79,7 +82,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
         let this = &mut *self;
         let first = &this.first[this.given..this.count];
         if first.is_empty() {
-            return Pin::new(&mut this.stream).poll_read(cx, buffer);
+            let part = buffer.remaining().min(READ_BYTES_MAX);
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(part));
+            ready!(Pin::new(&mut this.stream).poll_read(cx, &mut part))?;
+            let count = part.filled().len();
+            buffer.advance(count);
+            return Poll::Ready(Ok(()));
         }
         let count = first.len().min(buffer.remaining());
         buffer.put_slice(&first[..count]);
