@@ -4,7 +4,9 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::params::{NoParams, Params};
-use super::{actors, cluster, command, counters, describe, health, kv, leader, log, page, problem, snapshots, status};
+use super::{
+    actors, cluster, command, counters, describe, health, kv, leader, log, page, problem, snapshots, status,
+};
 
 #[derive(OpenApi)]
 #[openapi(
