@@ -154,7 +154,7 @@ fn the_restart_rules_are_printed_as_they_are() -> Result<()> {
 
 /// The names behind `Self::` in `ProposeError::outcome`, by the outcome behind them.
 fn outcomes() -> Result<BTreeMap<String, BTreeSet<String>>> {
-    let source = read("crates/quorate/src/error.rs")?;
+    let source = read("crates/quorate/src/error/propose.rs")?;
     let body = *bodies(&source, "ProposeError::outcome").first().context("it is there")?;
     let (mut outcomes, mut errors) = (BTreeMap::new(), BTreeSet::new());
     for path in body.split_whitespace() {

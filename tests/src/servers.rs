@@ -57,6 +57,11 @@ impl Call {
     }
 }
 
+/// What [`Answer::problem`] says of a problem with this status, code and outcome.
+pub fn problem(status: u16, code: &str, outcome: &str) -> (u16, String, String) {
+    (status, code.to_owned(), outcome.to_owned())
+}
+
 /// What came back.
 #[derive(Debug)]
 pub struct Answer {
