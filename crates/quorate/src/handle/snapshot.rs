@@ -107,7 +107,7 @@ async fn ask(route: &RouteReceiver, wanted: PartWanted) -> Result<Option<Part>, 
             if let Ok(part) = answer.await {
                 return part;
             }
-            tokio::time::sleep(ASKED_AGAIN_AFTER).await;
+            tokio::time::sleep_until(tokio::time::Instant::now() + ASKED_AGAIN_AFTER).await;
         }
     };
     let part = tokio::time::timeout(PART_MAX, answered).await;

@@ -48,13 +48,13 @@ impl PartPort {
     /// Who asked may have given up.
     pub(crate) fn send(self, part: Option<Part>) {
         match self {
-            Self::Handle(port) => drop(port.send(part)),
-            Self::Peer(port) => {
+            Self::Handle(reply) => drop(reply.send(part)),
+            Self::Peer(reply) => {
                 let response = part.map_or(Response::NoSnapshot, |Part { at, file_bytes, offset, bytes }| {
                     let (index, term, chain) = (at.index.0, at.term.0, Bytes::copy_from_slice(&at.chain.0));
                     Response::SnapshotPart { index, term, chain, file_bytes, offset, bytes }
                 });
-                drop(port.send(&response));
+                drop(reply.send(&response));
             }
         }
     }

@@ -236,7 +236,7 @@ fn a_machine_that_waits_for_a_snapshot_asks_each_snapshotter_that_starts() {
     for says in [RoleEvent::NoSnapshot, RoleEvent::SnapshotReady(below)] {
         lab.nodes[0].wanted.clear();
         lab.common(0, says);
-        assert_eq!(lab.nodes[0].wanted, [reaching.clone()]);
+        assert_eq!(lab.nodes[0].wanted.as_slice(), std::slice::from_ref(&reaching));
     }
     ready(&mut lab, 0, OLDER);
     restored(&mut lab, 0, OLDER);

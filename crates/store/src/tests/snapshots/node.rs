@@ -18,7 +18,7 @@ fn of_node(disk: &SimDisk, cluster: &[u8]) -> Snapshots {
     Snapshots::of_node(disk.snapshots(), Hash::of(cluster), options)
 }
 
-fn has_no_room<T: std::fmt::Debug>(done: Result<T, SnapshotError>) {
+fn has_no_room<T: std::fmt::Debug>(done: &Result<T, SnapshotError>) {
     assert!(matches!(done, Err(SnapshotError::NoRoom { reserve: RESERVE, .. })), "{done:?}");
 }
 
@@ -32,23 +32,23 @@ fn rule_16_snapshots_leave_the_reserve_free() {
     let free = || disk.free_bytes().expect("measured");
     for room in [0, 100, CHUNK_BYTES_MAX as u64, 2 * CHUNK_BYTES_MAX as u64] {
         disk.set_capacity(used + RESERVE + room);
-        has_no_room(publish(&snapshots, head(9), &state(3 * CHUNK_BYTES_MAX)));
+        has_no_room(&publish(&snapshots, head(9), &state(3 * CHUNK_BYTES_MAX)));
         assert_eq!((free(), indexes(&snapshots)), (RESERVE + room, vec![5]));
         // A length that a peer claims costs nothing.
-        has_no_room(snapshots.receive(group(), at(9), u64::MAX));
-        has_no_room(snapshots.receive(group(), at(9), room + 1));
+        has_no_room(&snapshots.receive(group(), at(9), u64::MAX));
+        has_no_room(&snapshots.receive(group(), at(9), room + 1));
         assert_eq!(free(), RESERVE + room);
     }
     let mut incoming = snapshots.receive(group(), at(9), CHUNK_BYTES_MAX as u64).expect("there is room");
     incoming.append(0, &[1; 100]).expect("there is room");
     // Something else takes it meanwhile.
     disk.set_capacity(used + RESERVE + 100);
-    has_no_room(incoming.append(100, &[1; 100]));
+    has_no_room(&incoming.append(100, &[1; 100]));
     assert_eq!(free(), RESERVE + 100, "what was received is gone");
     disk.set_capacity(used + RESERVE + 4 * CHUNK_BYTES_MAX as u64);
     let mut writer = snapshots.begin(head(9)).expect("there is room for this");
     disk.set_capacity(used + RESERVE);
-    has_no_room(writer.write_all(&state(2 * CHUNK_BYTES_MAX)).map_err(of_io));
+    has_no_room(&writer.write_all(&state(2 * CHUNK_BYTES_MAX)).map_err(of_io));
     drop(writer);
     assert_eq!(read(&snapshots, 5).expect("it reads"), state(40));
 }
