@@ -164,7 +164,7 @@ mod tests {
         let head = SnapshotHead { at: at(2), ..files.list(GROUP).expect("listed").found[0].head.clone() };
         let state = Snapshot::from_bytes(vec![2; 600_000]);
         let written = write(&files, head, Capture { base, state }).expect("it is written");
-        let part = disk.snapshots().list().expect("listed").into_iter().find(|name| name.ends_with(".part"));
+        let part = disk.snapshots().list().expect("listed").into_iter().find(|name| name.contains(".part"));
         disk.snapshots().write_at(&part.expect("it is a part"), 400_000, b"damage").expect("written");
         let reason = super::publish(&files, GROUP, *written, &[]).expect_err("it is damaged");
         assert!(!reason.is_empty());
@@ -175,7 +175,9 @@ mod tests {
     fn what_is_damaged_counts_no_more_and_is_out_of_the_way() {
         let disk = SimDisk::new();
         let files = Snapshots::new(disk.snapshots());
-        [1, 2, 3].iter().for_each(|index| publish(&files, *index, 100));
+        for index in [1, 2, 3] {
+            publish(&files, index, 100);
+        }
         let kept = look(&files, GROUP).expect("it looks");
         assert_eq!(indexes(&kept), (Some(3), Some(2)), "the oldest went");
         let name = disk.snapshots().list().expect("listed").pop().expect("the newest is the last");
