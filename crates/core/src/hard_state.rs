@@ -74,6 +74,11 @@ impl From<HardRecord> for HardState {
 }
 
 impl HardRecord {
+    /// Of a node of a new cluster, whose log begins where a snapshot of this term ends: it has voted for no one.
+    pub fn of_new_cluster(term: Term) -> Self {
+        Self(HardState { term, ..HardState::default() })
+    }
+
     /// The fields, for a report. The store does not call this.
     pub fn as_hard_state(&self) -> &HardState {
         &self.0

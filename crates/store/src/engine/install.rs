@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use quorate_core::{Entries, GroupId, HardRecord, HardState, Index, Position, SnapshotBase};
+use quorate_core::{Entries, GroupId, HardRecord, Index, Position, SnapshotBase};
 
 use super::write::{GroupWrite, check_hard_state};
 use crate::disk::{Batch, Keyspace};
@@ -22,8 +22,8 @@ pub struct Install {
 impl Install {
     /// For a node of a new cluster, which goes on where the snapshot of another one ends: in its term, in which it has voted for no one.
     pub fn of_new_cluster(base: SnapshotBase) -> Self {
-        let hard_state = HardState { term: base.at.term, ..HardState::default() };
-        Self { base, hard_state: hard_state.into() }
+        let hard_state = HardRecord::of_new_cluster(base.at.term);
+        Self { base, hard_state }
     }
 }
 
