@@ -59,7 +59,7 @@ async fn a_message_in_fragments_arrives_whole_both_ways() {
         let length: u32 = if class == Class::Bulk { 3_000_001 } else { 200_001 };
         let message = Say::Bytes((0..length).map(|n| (n % 251) as u8).collect());
         let remote = echo_ref(&a, "b").with_class(class);
-        assert!(remote.call(&message, SECOND * 5).await.unwrap() == message);
+        assert!(remote.call(&message, SECOND * 60).await.unwrap() == message);
     }
 }
 

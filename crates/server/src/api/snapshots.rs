@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::call::{Call, ReadCall};
 use super::code::Code;
-use super::headers::INDEX_HEADER;
+use super::headers::{INDEX_HEADER, applied_header};
 use super::params::{ReadParams, WriteParams};
 use super::problem::{Problem, Problems};
 
@@ -34,9 +34,9 @@ pub struct SnapshotTaken {
     post, path = "/v1/snapshots", tag = "node", params(ReadParams),
     responses((status = 200, description = "It is on disk, and was read back", body = SnapshotTaken), Problems)
 )]
-pub(crate) async fn take(call: ReadCall) -> Result<Json<SnapshotTaken>, Problem> {
+pub(crate) async fn take(call: ReadCall) -> Result<Response, Problem> {
     let (node, index) = call.snapshot().await?;
-    Ok(Json(SnapshotTaken { ok: true, node, index }))
+    Ok((applied_header(index), Json(SnapshotTaken { ok: true, node, index })).into_response())
 }
 
 /// The newest snapshot of this node, as a file that `quorate snapshot inspect` verifies and `quorate snapshot restore` makes a cluster of.
