@@ -217,6 +217,8 @@ impl Step<'_> {
             | Effect::Refused { .. }
             | Effect::TransferBegun { .. }
             | Effect::TransferRefused(_)
+            | Effect::ChangeBegun { .. }
+            | Effect::ChangeRefused(_)
             | Effect::LeaderChanged { .. }
             | Effect::MembershipChanged(_) => Ok(()),
             Effect::ReadLog { .. } => panic!("all of a log is in memory here"),

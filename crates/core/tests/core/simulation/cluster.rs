@@ -5,7 +5,8 @@ use std::collections::BinaryHeap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use quorate_core::{
-    Body, Effect, Effects, Index, Membership, Message, Reader, RoleEvent, SnapshotWanted, SplitMix64,
+    Body, ChangeRefusal, Effect, Effects, Index, Membership, Message, Reader, RoleEvent, SnapshotWanted,
+    SplitMix64,
 };
 
 use super::callers::Callers;
@@ -116,6 +117,12 @@ impl Ord for Scheduled {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.at, self.order).cmp(&(other.at, other.order))
     }
+}
+
+/// Which refusal it is, without what it says.
+fn refusal_kind(refusal: &ChangeRefusal) -> String {
+    let text = format!("{refusal:?}");
+    text.split(' ').next().unwrap_or_default().to_owned()
 }
 
 /// The whole world of one run.
@@ -356,6 +363,10 @@ impl Cluster {
             }
             Effect::TransferBegun { .. } => {}
             Effect::TransferRefused(_) => self.coverage.note("transfer refused"),
+            Effect::ChangeBegun { .. } => self.coverage.note("change begun"),
+            Effect::ChangeRefused(refusal) => {
+                self.coverage.note(&format!("change refused {}", refusal_kind(&refusal)));
+            }
             Effect::MembershipChanged(_) => self.coverage.note("membership changed"),
             Effect::StartReplicator { .. }
             | Effect::StopReplicator { .. }

@@ -92,6 +92,7 @@ impl Options {
             // Drawn from the seed alone, so that what is drawn after it stays as it was.
             apply_window_bytes_max: [300, 2_000, 64 << 20][(seed % 3) as usize],
             payload_bytes_max: PAYLOAD_BYTES_MAX,
+            promotion_lag_entries_max: [2, 20, 1_024][(seed / 6 % 3) as usize],
             untold_commit_max: Duration::from_micros([0, election / 20][(seed / 3 % 2) as usize]),
         };
         let delay_min = rng.range(0, 3_000);

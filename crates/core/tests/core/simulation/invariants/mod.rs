@@ -124,6 +124,8 @@ pub(crate) fn notice(notice: &Notice, coverage: &mut Coverage) {
         Notice::MajorityNoSpace { full } if full.is_empty() => coverage.note("room at a majority again"),
         Notice::MajorityNoSpace { .. } => coverage.note("no majority with room"),
         Notice::Recovered { .. } => coverage.note("recovered"),
+        Notice::Removed { .. } => coverage.note("removed, and knows"),
+        Notice::ToldNoVoter { .. } => coverage.note("told that it has no vote"),
         Notice::TimeJump { .. } => coverage.note("time jump"),
         // Every node of this simulation is admitted by all; `founding.rs` has the one in which they are not.
         Notice::Founded
