@@ -142,7 +142,7 @@ pub enum ChangeRefusal {
         voters: usize,
         /// A majority of them.
         needed: usize,
-        /// Those that are connected, the leader included.
+        /// Those that are connected and have all they ever had, the leader included.
         connected: usize,
     },
     /// The learner's log lacks too much.

@@ -195,8 +195,9 @@ impl Leader {
             return;
         }
         let start = self.state.tail.start();
-        if last < start.index || hint.index < start.index {
-            // The log no longer has what the peer lacks, or where the two part: probing would never end.
+        if last < start.index || (hint.index <= start.index && hint != start) {
+            // The log no longer has what the peer lacks, or where the two part: probing would never end. Where the log begins it
+            // has a place and no entry to send.
             self.tell(from, self.compacted(), effects);
             return;
         }

@@ -91,7 +91,10 @@ impl Leader {
         half: &std::collections::BTreeSet<NodeId>,
     ) -> Result<(), ChangeRefusal> {
         let (voters, needed) = (half.len(), half.len() / 2 + 1);
-        let connected = half.iter().filter(|id| self.is_connected(now, id)).count();
+        let recovers =
+            |id: &NodeId| self.progress.get(id).is_some_and(|p| p.said.recovering || p.rolled_back);
+        let counts = |id: &&NodeId| self.is_connected(now, id) && !recovers(id);
+        let connected = half.iter().filter(counts).count();
         if connected < needed {
             return Err(ChangeRefusal::NoQuorum { voters, needed, connected });
         }
@@ -120,11 +123,14 @@ impl Leader {
     }
 
     /// Ends a joint configuration that is committed. Both halves have it then, so no majority of the old one alone elects or commits.
-    pub(super) fn leave_joint(&mut self, now: Time, effects: &mut Effects) {
-        if self.state.membership().is_joint() && self.may_append_membership(now) {
+    /// Whether it did.
+    pub(super) fn leave_joint(&mut self, now: Time, effects: &mut Effects) -> bool {
+        let leaves = self.state.membership().is_joint() && self.may_append_membership(now);
+        if leaves {
             let next = self.state.membership().final_of_joint();
             self.put_in_force(now, next, effects);
         }
+        leaves
     }
 
     /// Writes incarnations that have become known into the membership. The voters stay the same, so no quorum changes.

@@ -239,14 +239,19 @@ impl Leader {
         let ended = |effects: &Effects| matches!(effects.last(), Some(Effect::Become(_)));
         if !ended(effects) {
             self.advance_commit(effects);
+            if self.leave_joint(now, effects) {
+                // The old half is asked no more, and the new one may have had more for long.
+                self.advance_commit(effects);
+            }
             self.note_commit(now);
             self.note_room(now, effects);
-            self.leave_joint(now, effects);
             self.enrol(now, effects);
             self.let_go(now, effects);
             self.confirm_reads(effects);
-            self.state.apply_and_trim(now, self.state.commit, effects);
             self.leave_if_removed(now, effects);
+        }
+        if !ended(effects) {
+            self.state.apply_and_trim(now, self.state.commit, effects);
         }
         if ended(effects) {
             let end = effects.pop().expect("just seen");

@@ -18,6 +18,8 @@ use quorate_core::SplitMix64;
 pub(crate) struct Options {
     pub(crate) voters: usize,
     pub(crate) learners: usize,
+    /// Nodes that found nothing and may be taken in.
+    pub(crate) spares: usize,
     pub(crate) events: u64,
     pub(crate) config: Config,
     pub(crate) delay_min: u64,
@@ -67,6 +69,8 @@ pub(crate) struct Options {
     pub(crate) old_build: Option<usize>,
     /// Of a thousand commands, so many are of that kind while there is one.
     pub(crate) newer_commands: u64,
+    /// A leader is asked for a change of the members about so often; never, if zero.
+    pub(crate) change_every: u64,
     /// A machine is captured after so many entries; never, if zero.
     pub(crate) snapshot_every: u64,
 }
@@ -100,6 +104,7 @@ impl Options {
         let mut options = Self {
             voters,
             learners,
+            spares: 0,
             events: rng.range(1_200, 4_000),
             config,
             delay_min,
@@ -134,6 +139,7 @@ impl Options {
             quiet: Quiet::Healthy,
             old_build: None,
             newer_commands: 0,
+            change_every: 0,
             snapshot_every: 0,
         };
         strain::draw(seed, &mut options);
@@ -145,7 +151,7 @@ impl Options {
     }
 
     pub(crate) fn nodes(&self) -> usize {
-        self.voters + self.learners
+        self.voters + self.learners + self.spares
     }
 
     pub(crate) fn election(&self) -> u64 {
