@@ -301,6 +301,8 @@ impl ReplicaState {
     /// What every role does alike on a [`RoleEvent`].
     pub(crate) fn step_common(&mut self, now: Time, event: &RoleEvent, effects: &mut Effects) {
         match event {
+            // A node that joins has applied entries before it knows any membership: no log could begin there.
+            RoleEvent::SnapshotWritten(index) if !self.memberships.is_known_at(*index) => {}
             RoleEvent::Persisted(sequence) => self.persisted(now, *sequence, effects),
             RoleEvent::Applied(through) => {
                 self.apply.applied_through(now, *through);
@@ -316,8 +318,6 @@ impl ReplicaState {
                 self.machine_restarted(now, self.apply.applied(), effects);
             }
             RoleEvent::DiskFull(full) => self.disk_full = *full,
-            // A node that joins has applied entries before it knows any membership: no log could begin there.
-            RoleEvent::SnapshotWritten(index) if !self.memberships.is_known_at(*index) => {}
             RoleEvent::SnapshotWritten(index) => self.unpublished = self.unpublished.max(Some(*index)),
             RoleEvent::SnapshotReady(base) => self.snapshots_known(now, Some(base.at), effects),
             RoleEvent::NoSnapshot => self.snapshots_known(now, None, effects),
