@@ -63,6 +63,7 @@ fn membership() -> Membership {
             (node("node1"), member("10.0.0.2:7000", "", 1)),
             (node("node2"), member("10.0.0.3:7000", "", 0)),
         ]),
+        joining: BTreeMap::new(),
         fingerprint: 0x1112_1314_1516_1718,
     }
 }
@@ -98,6 +99,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
         granted,
         leads_better: false,
         recovering: false,
+        no_voter: false,
     };
     let append = |entries: Vec<Entry>| AppendEntries {
         session: ReplicationSession(5),
@@ -124,6 +126,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
     let yields = VoteRequest { applied: of_machine, ..request(VoteKind::Pre, false) };
     let better = VoteReply { leads_better: true, ..reply(VoteKind::Pre, false) };
     let recovers = VoteReply { recovering: true, ..reply(VoteKind::Pre, false) };
+    let tells = VoteReply { no_voter: true, ..reply(VoteKind::Pre, false) };
     let matched = answer(AppendResult::Matched { index: Index(3) });
     let of_all = AppendReply {
         recovering: true,
@@ -136,6 +139,7 @@ fn bodies() -> Vec<(&'static str, Body)> {
         ("pre-vote-request-applied", Body::VoteRequest(yields)),
         ("pre-vote-reply-leads-better", Body::VoteReply(better)),
         ("pre-vote-reply-recovering", Body::VoteReply(recovers)),
+        ("pre-vote-reply-no-voter", Body::VoteReply(tells)),
         ("append-reply-whole", Body::AppendReply(of_all)),
         ("pre-vote-request", Body::VoteRequest(request(VoteKind::Pre, false))),
         ("vote-request", Body::VoteRequest(request(VoteKind::Real, true))),
@@ -174,6 +178,11 @@ fn a_membership_is_byte_for_byte_as_ever() -> Result<()> {
     let bytes = membership().encode();
     compare("membership", &bytes)?;
     assert_eq!(Membership::decode(&bytes)?, membership());
+    let renewed = Member { incarnation: Incarnation(2), ..membership().members[&node("node0")].clone() };
+    let replaces = Membership { joining: BTreeMap::from([(node("node0"), renewed)]), ..membership() };
+    let bytes = replaces.encode();
+    compare("membership-joining", &bytes)?;
+    assert_eq!(Membership::decode(&bytes)?, replaces);
     Ok(())
 }
 

@@ -128,6 +128,11 @@ impl Candidate {
     }
 
     fn finish(&mut self, now: Time, effects: &mut Effects) {
+        let ended = matches!(effects.last(), Some(Effect::Become(_)));
+        if !ended && self.state.standing() != Standing::Voter {
+            // What it learned to be committed took its vote.
+            effects.push(become_role(NextRole::Follower, "may not campaign", None));
+        }
         if !matches!(effects.last(), Some(Effect::Become(_))) {
             let ceiling = self.state.commit.min(self.state.durable());
             self.state.apply_and_trim(now, ceiling, effects);
@@ -240,10 +245,12 @@ impl Candidate {
                     && self.state.hard_state.voted_for.as_ref() == Some(&from)
             }
         };
-        let granted = free && self.state.is_up_to_date(request.last);
+        let no_voter = self.state.knows_no_voter(&from, request.last);
+        let granted = free && !no_voter && self.state.is_up_to_date(request.last);
         let VoteRequest { kind, campaign, .. } = *request;
-        let reply = Body::VoteReply(VoteReply { kind, campaign, granted, leads_better, recovering: false });
-        let message = self.state.message(from, reply);
+        let recovering = false;
+        let reply = VoteReply { kind, campaign, granted, leads_better, recovering, no_voter };
+        let message = self.state.message(from, Body::VoteReply(reply));
         self.state.send_after_hard_state(message, effects);
     }
 
@@ -263,6 +270,9 @@ impl Candidate {
             self.check_won(now, effects);
         } else if reply.leads_better && self.phase == Phase::PreVote {
             effects.push(become_role(NextRole::Follower, "a voter with a machine further on can lead", None));
+        } else if reply.no_voter {
+            self.state.told_no_voter(from, effects);
+            effects.push(become_role(NextRole::Follower, "has no vote in the committed membership", None));
         } else {
             self.rejected.insert(from);
             let lost = self.state.membership().is_quorum(|id| self.rejected.contains(id));

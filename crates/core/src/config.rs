@@ -38,6 +38,9 @@ pub struct Config {
     /// Bytes of entries handed to the applier and not reported applied yet: above this nothing more is handed over. A leader
     /// refuses proposals as busy while its applier is a whole window behind, in entries or bytes.
     pub apply_window_bytes_max: usize,
+    /// A learner is promoted only if its log lacks at most so many entries of the leader's: until it has them, it cannot help a
+    /// quorum that needs it.
+    pub promotion_lag_entries_max: u64,
 }
 
 impl Default for Config {
@@ -56,6 +59,7 @@ impl Default for Config {
             uncommitted_bytes_max: 64 << 20,
             apply_window_entries_max: 16_384,
             apply_window_bytes_max: 64 << 20,
+            promotion_lag_entries_max: 1_024,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::change::ChangeRefusal;
 use crate::durability::{Persist, SnapshotBase};
 use crate::entry::{Entry, EntryError, LogId, Position};
 use crate::ids::{Index, NodeId, ReplicationSession, Sequence, Term};
@@ -92,6 +93,14 @@ pub enum Effect {
     },
     /// A transfer of leadership that was asked for was not begun.
     TransferRefused(TransferRefusal),
+    /// A change of the members that was asked for is in this leader's log, and in force. It has ended once a membership that is not
+    /// joint is committed at this index or after it; what was begun can still be lost with its leader.
+    ChangeBegun {
+        /// The index of its first entry.
+        index: Index,
+    },
+    /// A change of the members that was asked for was not begun.
+    ChangeRefused(ChangeRefusal),
     /// These reads may be answered once the applier has applied `index`.
     ReadReady {
         /// As given with the reads.
@@ -342,6 +351,17 @@ pub enum Notice {
     },
     /// Every founding member has admitted this node: it takes part from now on (`safety.md` 14).
     Founded,
+    /// This node is no member any more: a membership without it is committed.
+    Removed {
+        /// The index of that membership.
+        index: Index,
+    },
+    /// A voter whose log has all of this one's says that this node has no vote in the membership that is committed there. It
+    /// stands for election again once a leader sends it another membership.
+    ToldNoVoter {
+        /// The voter.
+        by: NodeId,
+    },
     /// The time stamp of an entry is further ahead of the entry before than clocks should be apart.
     TimeJump {
         /// How far ahead of the entry before, in milliseconds.

@@ -11,6 +11,7 @@
 
 mod apply;
 mod candidate;
+mod change;
 mod config;
 mod durability;
 mod effect;
@@ -31,6 +32,7 @@ mod terms;
 mod window;
 
 pub use candidate::{Candidate, CandidateEvent, Phase};
+pub use change::{Change, ChangeRefusal};
 pub use config::{Config, ConfigError};
 pub use durability::{Persist, SnapshotBase};
 pub use effect::{

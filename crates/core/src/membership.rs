@@ -29,9 +29,12 @@ pub struct Membership {
     /// The voters of the old set while a change is under way; empty otherwise.
     #[serde(default)]
     pub outgoing: BTreeSet<NodeId>,
-    /// Nodes that receive the log and have no vote.
+    /// Nodes that receive the log and have no vote, or none once the change under way has ended.
     #[serde(default)]
     pub learners: BTreeSet<NodeId>,
+    /// In a joint configuration: what becomes a learner once it has ended, under a name that until then is another incarnation's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub joining: BTreeMap<NodeId, Member>,
     /// Every voter, outgoing voter and learner, with its addresses.
     pub members: BTreeMap<NodeId, Member>,
     /// The fingerprint of what the cluster must agree on (`safety.md` 15).
@@ -43,7 +46,7 @@ impl Membership {
     /// A membership of voters alone.
     pub fn of_voters(members: BTreeMap<NodeId, Member>, fingerprint: u64) -> Self {
         let voters = members.keys().cloned().collect();
-        Self { voters, outgoing: BTreeSet::new(), learners: BTreeSet::new(), members, fingerprint }
+        Self { voters, members, fingerprint, ..Self::default() }
     }
 
     /// Whether this node's vote counts, in either half.
@@ -107,12 +110,15 @@ fn value_of_half<T: Ord + Copy + Default>(voters: &BTreeSet<NodeId>, reached: &i
 pub struct MembershipLog {
     /// Each with the index of its entry, ascending; never empty. Index zero is the founding membership.
     entries: Vec<(Index, Membership)>,
+    /// Where the first one is that names a member: a node that joins begins with one that does not. `None` while there is none.
+    known_from: Option<Index>,
 }
 
 impl MembershipLog {
     /// A log with one membership, at `index`.
     pub fn new(index: Index, membership: Membership) -> Self {
-        Self { entries: vec![(index, membership)] }
+        let known_from = (!membership.members.is_empty()).then_some(index);
+        Self { entries: vec![(index, membership)], known_from }
     }
 
     /// The membership in force.
@@ -131,10 +137,30 @@ impl MembershipLog {
         &newest.unwrap_or(&self.entries[0]).1
     }
 
+    /// The membership before the one in force, if that is still known.
+    pub(crate) fn previous(&self) -> Option<&Membership> {
+        self.entries.len().checked_sub(2).map(|at| &self.entries[at].1)
+    }
+
+    /// Where a membership without this node is committed that follows one with it.
+    pub(crate) fn removal_of(&self, node: &NodeId, commit: Index) -> Option<Index> {
+        let left = |pair: &&[(Index, Membership)]| {
+            let [(_, before), (at, after)] = pair else { return false };
+            *at <= commit && before.members.contains_key(node) && !after.members.contains_key(node)
+        };
+        self.entries.windows(2).rev().find(left).map(|pair| pair[1].0)
+    }
+
     /// Adds the membership appended at `index`.
     pub fn append(&mut self, index: Index, membership: Membership) {
         assert!(index > self.current_index(), "memberships are appended in order");
+        self.known_from = self.known_from.or(Some(index));
         self.entries.push((index, membership));
+    }
+
+    /// Whether there was a membership at `index`.
+    pub(crate) fn is_known_at(&self, index: Index) -> bool {
+        self.known_from.is_some_and(|from| from <= index)
     }
 
     /// Removes memberships appended at `from` or after.
@@ -142,6 +168,7 @@ impl MembershipLog {
         let keep = self.entries.iter().take_while(|(at, _)| *at < from).count();
         assert!(keep > 0, "the founding membership is never truncated");
         self.entries.truncate(keep);
+        self.known_from = self.known_from.filter(|known| *known < from);
     }
 
     /// Removes memberships before the one in force at `commit`: no truncation reaches below it.

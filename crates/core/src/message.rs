@@ -85,6 +85,10 @@ pub struct MachineProgress {
 }
 
 /// The answer to a [`VoteRequest`].
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a map on the wire, in which a flag is only said when it is so"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct VoteReply {
     /// Copied from the request.
@@ -100,6 +104,10 @@ pub struct VoteReply {
     /// no leader: nothing is decided by it. Only said when it is so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recovering: bool,
+    /// Refused because the candidate has no vote in the membership that is committed at the sender, whose log has all of the
+    /// candidate's. Only said when it is so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_voter: bool,
 }
 
 /// AppendEntries of the paper: entries from the leader, or without any its heartbeat.
@@ -223,6 +231,7 @@ impl fmt::Display for Message {
             Body::VoteReply(v) => {
                 write!(f, " campaign={} granted={}", v.campaign, v.granted)?;
                 write!(f, "{}", if v.leads_better { " leads_better" } else { "" })?;
+                write!(f, "{}", if v.no_voter { " no_voter" } else { "" })?;
                 if v.recovering { write!(f, " recovering") } else { Ok(()) }
             }
             Body::AppendEntries(a) => {

@@ -2,6 +2,7 @@
 //! locked.
 
 pub(crate) mod campaign;
+pub(crate) mod membership;
 pub(crate) mod room;
 pub(crate) mod snapshots;
 
@@ -15,7 +16,7 @@ use crate::entries::Entries;
 use crate::entry::{LogId, Position};
 use crate::hard_state::HardState;
 use crate::ids::{Boot, Index, NodeId, ReplicationSession, Round, Term, Time};
-use crate::membership::{Membership, MembershipLog};
+use crate::membership::MembershipLog;
 use crate::message::{AppendReply, AppendResult, Body, Message};
 use crate::random::SplitMix64;
 use crate::tail::Tail;
@@ -53,6 +54,9 @@ pub enum Standing {
     Voter,
     /// Votes when asked (the candidate's membership decides whose votes count), never campaigns.
     Learner,
+    /// The membership in force does not name it: it was removed, or its log has not come to where it was taken in. Votes when asked, as
+    /// a learner does, unless it knows no membership at all; never campaigns.
+    Outside,
     /// Has never taken part, and some founding member does not have its incarnation on disk yet: ignores every message until
     /// each has (`safety.md` 14).
     Founding,
@@ -75,6 +79,8 @@ pub struct ReplicaState {
     pub(crate) hard_state_dirty: bool,
     pub(crate) tail: Tail,
     pub(crate) memberships: MembershipLog,
+    /// A voter said that this node has no vote: while the membership of this index is in force, it does not stand.
+    told_no_voter: Option<Index>,
     pub(crate) commit: Index,
     pub(crate) durability: Durability,
     pub(crate) apply: ApplyCursor,
@@ -125,6 +131,7 @@ impl ReplicaState {
             durability: Durability::new(last),
             tail: loaded.tail,
             memberships: loaded.memberships,
+            told_no_voter: None,
             commit,
             apply,
             snapshot: None,
@@ -170,16 +177,6 @@ impl ReplicaState {
         &self.tail
     }
 
-    /// The membership in force.
-    pub fn membership(&self) -> &Membership {
-        self.memberships.current()
-    }
-
-    /// The newest membership that is committed.
-    pub fn committed_membership(&self) -> &Membership {
-        self.memberships.at(self.commit)
-    }
-
     /// The commit index.
     pub fn commit(&self) -> Index {
         self.commit
@@ -199,21 +196,6 @@ impl ReplicaState {
     pub fn apply_lag(&self) -> (u64, usize) {
         let entries = self.commit.0.saturating_sub(self.applied().0);
         (entries, self.apply.lag_bytes(&self.tail, self.commit))
-    }
-
-    /// What this replica may do beside following.
-    pub fn standing(&self) -> Standing {
-        if self.store_away {
-            Standing::Awaiting
-        } else if self.hard_state.recovering {
-            Standing::Recovering
-        } else if self.term() == Term::ZERO && !self.unmet.is_empty() {
-            Standing::Founding
-        } else if self.membership().is_voter(&self.me) {
-            Standing::Voter
-        } else {
-            Standing::Learner
-        }
     }
 
     /// The founding members that must admit this node before it takes part; empty unless it is [`Standing::Founding`].
@@ -319,6 +301,8 @@ impl ReplicaState {
     /// What every role does alike on a [`RoleEvent`].
     pub(crate) fn step_common(&mut self, now: Time, event: &RoleEvent, effects: &mut Effects) {
         match event {
+            // A node that joins has applied entries before it knows any membership: no log could begin there.
+            RoleEvent::SnapshotWritten(index) if !self.memberships.is_known_at(*index) => {}
             RoleEvent::Persisted(sequence) => self.persisted(now, *sequence, effects),
             RoleEvent::Applied(through) => {
                 self.apply.applied_through(now, *through);
@@ -358,7 +342,7 @@ impl ReplicaState {
         // hold memory.
         let through = self.commit.min(self.durable());
         self.tail.trim(through, self.config.tail_bytes_max);
-        self.memberships.settle(self.commit);
+        self.settle_memberships(effects);
     }
 
     /// Whether the entry `last` is at least as new as this log's end (Raft paper, section 5.4.1).

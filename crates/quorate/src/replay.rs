@@ -42,7 +42,9 @@ impl ReplayMark {
             return;
         }
         match state.standing() {
-            Standing::Voter | Standing::Learner => self.committed(state.commit(), state.tail().last().index),
+            Standing::Voter | Standing::Learner | Standing::Outside => {
+                self.committed(state.commit(), state.tail().last().index);
+            }
             // What a recovering node had acknowledged may be missing in its log, and a founding one may have been wiped.
             Standing::Founding | Standing::Recovering | Standing::Awaiting => {}
         }

@@ -39,6 +39,7 @@ impl Follower {
         }
         self.reset_election_deadline(now);
         self.leader_heard_at = Some(now);
+        self.lapses = 0;
         self.state.campaigns = 0;
         self.set_leader(Some(from.clone()), effects);
         self.ask_recovery_index(now, &from, effects);
@@ -157,7 +158,7 @@ impl Follower {
             self.state.memberships.append(index, membership);
         }
         if self.state.memberships.current_index() != before || truncated_membership {
-            effects.push(Effect::MembershipChanged(self.state.membership().clone()));
+            self.state.tell_membership(effects);
         }
         self.state.persist(incoming.now, truncate, new.clone(), effects);
         true

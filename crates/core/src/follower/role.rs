@@ -7,6 +7,9 @@ use crate::ids::{Index, NodeId, Time};
 use crate::message::{Body, Message};
 use crate::state::{ReplicaState, Standing, become_role};
 
+/// A voter that the newest membership of its log leaves out stands only after so many election timeouts without a leader.
+const LAPSES_BEFORE_LEAVING_VOTERS_STAND: u32 = 4;
+
 /// What a follower is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FollowerEvent {
@@ -45,6 +48,8 @@ pub struct Follower {
     pub(super) located: Option<Position>,
     pub(super) recovery: Option<Recovery>,
     pub(super) asked_reads: Vec<AskedReads>,
+    /// Election timeouts in a row without a leader, of a voter that leaves.
+    pub(super) lapses: u32,
     /// Where entries were refused last, and from whom: said once, not with each attempt.
     pub(super) refused: Option<(NodeId, Index)>,
 }
@@ -61,6 +66,7 @@ impl Follower {
             located: None,
             recovery: None,
             asked_reads: Vec::new(),
+            lapses: 0,
             refused: None,
         };
         follower.reset_election_deadline(now);
@@ -153,11 +159,20 @@ impl Follower {
         self.reset_election_deadline(now);
         self.set_leader(None, effects);
         self.tell_recovering(now, effects);
-        if self.state.may_campaign(now) {
+        if self.state.may_campaign(now) && !self.leaves_it_to_others() {
             let reason = "heard no leader for an election timeout";
             self.refuse_reads(effects);
             effects.push(become_role(NextRole::Candidate { forced: false }, reason, None));
         }
+    }
+
+    /// A voter that leaves stands only if, by all appearances, no other node can win.
+    fn leaves_it_to_others(&mut self) -> bool {
+        if self.state.membership().is_voter(&self.state.me) {
+            return false;
+        }
+        self.lapses = (self.lapses + 1).min(LAPSES_BEFORE_LEAVING_VOTERS_STAND);
+        self.lapses < LAPSES_BEFORE_LEAVING_VOTERS_STAND
     }
 
     pub(super) fn set_leader(&mut self, leader: Option<NodeId>, effects: &mut Effects) {

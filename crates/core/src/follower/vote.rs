@@ -31,7 +31,10 @@ impl Follower {
         effects: &mut Effects,
     ) {
         let up_to_date = self.state.is_up_to_date(request.last);
-        let votes = matches!(self.state.standing(), Standing::Voter | Standing::Learner);
+        let no_voter = self.state.knows_no_voter(&from, request.last);
+        let votes = matches!(self.state.standing(), Standing::Voter | Standing::Learner | Standing::Outside)
+            && self.state.knows_membership()
+            && !no_voter;
         let leads_better = self.state.leads_better(now, request);
         let vote = self.state.vote_under_way();
         if request.kind == VoteKind::Pre && vote == Some(&from) {
@@ -61,7 +64,7 @@ impl Follower {
         self.state.persist(now, None, Entries::default(), effects);
         let VoteRequest { kind, campaign, .. } = *request;
         let recovering = self.state.hard_state.recovering;
-        let reply = VoteReply { kind, campaign, granted, leads_better, recovering };
+        let reply = VoteReply { kind, campaign, granted, leads_better, recovering, no_voter };
         let reply = self.state.message(from, Body::VoteReply(reply));
         self.state.send_after_hard_state(reply, effects);
     }

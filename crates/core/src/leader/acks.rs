@@ -6,7 +6,7 @@ use crate::entry::LogId;
 use crate::ids::{Boot, Index, NodeId, Round, Time};
 use crate::leader::progress::{PeerStatus, Progress, Said};
 use crate::leader::role::Leader;
-use crate::message::{AppendReply, AppendResult};
+use crate::message::{AppendReply, AppendResult, ReadIndexRequest};
 use crate::replicator::ReplicatorEvent;
 
 impl Leader {
@@ -26,7 +26,8 @@ impl Leader {
     /// Starts a replicator in a new replication session. What the peer acknowledged before still counts, unless its boot
     /// number has changed: see [`Self::forget`].
     pub(super) fn start_replicator(&mut self, now: Time, peer: NodeId, effects: &mut Effects) {
-        if !self.state.membership().members.contains_key(&peer) {
+        let is_member = self.state.membership().members.contains_key(&peer);
+        if !is_member && !self.departing.contains_key(&peer) {
             return;
         }
         self.state.sessions = self.state.sessions.next();
@@ -45,6 +46,7 @@ impl Leader {
             refused_at: None,
             said: Said::default(),
             link_up: true,
+            is_unheard: false,
         });
         progress.session = session;
         progress.rewound_at = now;
@@ -79,6 +81,25 @@ impl Leader {
         true
     }
 
+    /// A request of a peer for a read index.
+    pub(super) fn read_request(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        boot: Boot,
+        request: &ReadIndexRequest,
+        effects: &mut Effects,
+    ) {
+        if self.progress.get(&from).is_some_and(|progress| progress.is_unheard) {
+            if request.recovering {
+                // It may have lost what it acknowledged in this session. It asks again.
+                self.start_replicator(now, from, effects);
+            }
+        } else if self.hears_boot(now, &from, boot, effects) {
+            self.peer_read(now, from, request, effects);
+        }
+    }
+
     pub(super) fn append_reply(
         &mut self,
         now: Time,
@@ -87,6 +108,12 @@ impl Leader {
         reply: &AppendReply,
         effects: &mut Effects,
     ) {
+        if let Some(progress) = self.progress.get_mut(&from).filter(|progress| progress.is_unheard) {
+            if reply.session != progress.session {
+                return;
+            }
+            progress.is_unheard = false;
+        }
         if !self.hears_boot(now, &from, boot, effects) {
             return;
         }
@@ -168,8 +195,9 @@ impl Leader {
             return;
         }
         let start = self.state.tail.start();
-        if last < start.index || hint.index < start.index {
-            // The log no longer has what the peer lacks, or where the two part: probing would never end.
+        if last < start.index || (hint.index <= start.index && hint != start) {
+            // The log no longer has what the peer lacks, or where the two part: probing would never end. Where the log begins it
+            // has a place and no entry to send.
             self.tell(from, self.compacted(), effects);
             return;
         }

@@ -31,6 +31,9 @@ pub(super) struct Progress {
     pub(super) said: Said,
     /// The link to it is up, as far as is known.
     pub(super) link_up: bool,
+    /// The member is new, and has not answered this session: under its name another disk may have sent what still arrives, with
+    /// boot numbers of its own.
+    pub(super) is_unheard: bool,
 }
 
 /// What a peer said of itself when it last answered.
@@ -42,6 +45,15 @@ pub(super) struct Said {
     pub(super) machine_down: bool,
     /// The last index that its machine had applied; `None` before it said so.
     pub(super) applied: Option<Index>,
+}
+
+/// A member that was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Departing {
+    /// The index of the membership without it.
+    pub(super) index: Index,
+    /// When this leader knew that it is committed.
+    pub(super) committed_at: Option<Time>,
 }
 
 /// What a leader reports about a peer.

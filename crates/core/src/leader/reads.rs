@@ -88,7 +88,7 @@ impl Leader {
             self.answer_reads(done.askers, Some(done.index), effects);
             self.begin_round(effects);
             // A single node confirms the next round as it begins.
-            if self.reads.under_way.is_some() && self.progress.is_empty() {
+            if self.reads.under_way.is_some() && self.is_quorum_alone() {
                 self.confirm_reads(effects);
             }
         }

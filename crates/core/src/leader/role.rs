@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::effect::{Effect, Effects, NextRole, Notice, ReadId, Reader, RoleEvent};
+use crate::change::Change;
+use crate::effect::{Effect, Effects, NextRole, Notice, ReadId, RoleEvent};
 use crate::entry::EntryKind;
 use crate::ids::{Incarnation, Index, NodeId, ReplicationSession, Round, Time};
 use crate::leader::commit_times::CommitTimes;
-use crate::leader::progress::Progress;
+use crate::leader::progress::{Departing, Progress};
 use crate::leader::proposal::Proposal;
 use crate::leader::waiting_reads::Reads;
 use crate::message::{Body, Message, VoteKind, VoteReply, VoteRequest};
@@ -58,6 +59,15 @@ pub enum LeaderEvent {
         /// The wall clock, in milliseconds since 1970.
         wall_ms: u64,
     },
+    /// Change the members; answered by [`Effect::ChangeBegun`] or [`Effect::ChangeRefused`].
+    ChangeMembership {
+        /// The change.
+        change: Change,
+        /// The index of the membership that it is meant for.
+        expected: Index,
+        /// The wall clock, in milliseconds since 1970.
+        wall_ms: u64,
+    },
     /// The link to this peer rose or fell.
     Link {
         /// The peer at the other end.
@@ -83,6 +93,8 @@ pub(super) struct Transfer {
 pub struct Leader {
     pub(super) state: ReplicaState,
     pub(super) progress: BTreeMap<NodeId, Progress>,
+    /// Removed members that are still sent the log.
+    pub(super) departing: BTreeMap<NodeId, Departing>,
     /// Index of the no-op of this term. Until it is committed the leader does not know which earlier entries are.
     pub(super) first_of_term: Index,
     pub(super) round: Round,
@@ -121,6 +133,7 @@ impl Leader {
             transfer_failed: None,
             state,
             progress: BTreeMap::new(),
+            departing: BTreeMap::new(),
             round: Round::ZERO,
             reads: Reads::default(),
             transfer: None,
@@ -131,7 +144,12 @@ impl Leader {
         };
         let me = leader.state.me.clone();
         effects.push(Effect::LeaderChanged { leader: Some(me.clone()), term: leader.state.term() });
-        let peers: Vec<NodeId> = leader.state.membership().peers_of(&me).cloned().collect();
+        let before = leader.state.memberships.previous().filter(|_| !leader.is_settled()).cloned();
+        if let Some(before) = before {
+            leader.depart(&before);
+        }
+        let members = leader.state.membership().peers_of(&me);
+        let peers: Vec<NodeId> = members.chain(leader.departing.keys()).cloned().collect();
         for peer in peers {
             leader.start_replicator(now, peer, &mut effects);
         }
@@ -159,6 +177,10 @@ impl Leader {
                 self.wall_ms = self.wall_ms.max(wall_ms);
                 self.incarnations.insert(peer, incarnation);
             }
+            LeaderEvent::ChangeMembership { change, expected, wall_ms } => {
+                self.wall_ms = self.wall_ms.max(wall_ms);
+                self.change_membership(now, &change, expected, &mut effects);
+            }
             LeaderEvent::Link { peer, up } => {
                 if let Some(progress) = self.progress.get_mut(&peer) {
                     progress.link_up = up;
@@ -179,7 +201,8 @@ impl Leader {
         // A single-node group cannot transfer leadership; without this filter the timer would spin.
         let stalled = self.state.durability.oldest_issued_at().filter(|_| !self.progress.is_empty());
         let stall = stalled.map(|at| at + self.stall_max());
-        [quorum, stall, self.transfer_deadline(), self.lag_deadline()].into_iter().flatten().min()
+        let departing = self.departing_deadline();
+        [quorum, stall, departing, self.transfer_deadline(), self.lag_deadline()].into_iter().flatten().min()
     }
 
     /// The state of the replica.
@@ -216,10 +239,18 @@ impl Leader {
         let ended = |effects: &Effects| matches!(effects.last(), Some(Effect::Become(_)));
         if !ended(effects) {
             self.advance_commit(effects);
+            if self.leave_joint(now, effects) {
+                // The old half is asked no more, and the new one may have had more for long.
+                self.advance_commit(effects);
+            }
             self.note_commit(now);
             self.note_room(now, effects);
             self.enrol(now, effects);
+            self.let_go(now, effects);
             self.confirm_reads(effects);
+            self.leave_if_removed(now, effects);
+        }
+        if !ended(effects) {
             self.state.apply_and_trim(now, self.state.commit, effects);
         }
         if ended(effects) {
@@ -314,9 +345,7 @@ impl Leader {
                 self.append_reply(now, from, message.boot, &reply, effects);
             }
             Body::ReadIndexRequest(request) => {
-                if self.hears_boot(now, &from, message.boot, effects) {
-                    self.peer_read(now, from, &request, effects);
-                }
+                self.read_request(now, from, message.boot, &request, effects);
             }
             Body::VoteRequest(request) => self.refuse_vote(from, &request, effects),
             Body::AppendEntries(_) if term == self.state.term() => {
@@ -330,8 +359,10 @@ impl Leader {
     }
 
     fn refuse_vote(&mut self, from: NodeId, request: &VoteRequest, effects: &mut Effects) {
-        let VoteRequest { kind, campaign, .. } = *request;
-        let reply = VoteReply { kind, campaign, granted: false, leads_better: false, recovering: false };
+        let VoteRequest { kind, campaign, last, .. } = *request;
+        let (granted, leads_better, recovering) = (false, false, false);
+        let no_voter = self.state.knows_no_voter(&from, last);
+        let reply = VoteReply { kind, campaign, granted, leads_better, recovering, no_voter };
         let message = self.state.message(from, Body::VoteReply(reply));
         self.state.send_after_hard_state(message, effects);
     }
@@ -340,7 +371,7 @@ impl Leader {
     /// a quorum.
     fn quorum_contact(&self) -> Option<Time> {
         let membership = self.state.membership();
-        if membership.is_quorum(|id| *id == self.state.me) {
+        if self.is_quorum_alone() {
             return None;
         }
         let contact = |id: &NodeId| {
@@ -353,6 +384,10 @@ impl Leader {
         Some(membership.quorum_value(contact))
     }
 
+    pub(super) fn is_quorum_alone(&self) -> bool {
+        self.state.membership().is_quorum(|id| *id == self.state.me)
+    }
+
     pub(super) fn tell(&self, peer: NodeId, event: ReplicatorEvent, effects: &mut Effects) {
         if self.progress.contains_key(&peer) {
             effects.push(Effect::ToReplicator { peer, event });
@@ -362,39 +397,5 @@ impl Leader {
     pub(super) fn tell_all(&self, event: &ReplicatorEvent, effects: &mut Effects) {
         let tell = |peer: &NodeId| Effect::ToReplicator { peer: peer.clone(), event: event.clone() };
         effects.extend(self.progress.keys().map(tell));
-    }
-
-    /// What the replicator of a peer is told that needs more than this log has.
-    pub(super) fn compacted(&self) -> ReplicatorEvent {
-        ReplicatorEvent::Compacted { through: self.state.tail.start(), snapshot: self.state.snapshot() }
-    }
-
-    fn fetch(
-        &self,
-        peer: NodeId,
-        session: ReplicationSession,
-        from: Index,
-        bytes_max: usize,
-        effects: &mut Effects,
-    ) {
-        if self.progress.get(&peer).is_none_or(|progress| progress.session != session) {
-            return;
-        }
-        let start = self.state.tail.start();
-        if from <= start.index {
-            self.tell(peer, self.compacted(), effects);
-            return;
-        }
-        let entries_max = self.state.config.append_entries_max;
-        let last = self.state.last().index;
-        if let Ok(entries) = self.state.tail.slice(from, last, entries_max, bytes_max) {
-            let prev = self.state.tail.log_id_at(from.prev()).expect("the index before an entry of the log");
-            let entries = entries.into();
-            self.tell(peer, ReplicatorEvent::Fetched { session, prev, entries }, effects);
-        } else {
-            let through = from.plus(entries_max as u64 - 1).min(self.state.tail.base().index);
-            let reader = Reader::Replicator { peer, session };
-            effects.push(Effect::ReadLog { reader, from, through, bytes_max });
-        }
     }
 }

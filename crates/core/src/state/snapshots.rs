@@ -97,7 +97,8 @@ impl ReplicaState {
         let persist = self.durability.issue_install(now, self.hard_state.clone(), changed, agreed, base);
         effects.push(Effect::Persist(persist));
         if before != *self.memberships.current() {
-            effects.push(Effect::MembershipChanged(self.memberships.current().clone()));
+            self.tell_membership(effects);
+            self.say_if_removed(&before, effects);
         }
         self.restore_machine(now, effects);
     }

@@ -259,8 +259,14 @@ fn candidate_behind() -> Candidate {
 }
 
 fn answers(candidate: &mut Candidate, at: Time, from: usize, granted: bool, leads_better: bool) -> Effects {
-    let reply =
-        VoteReply { kind: VoteKind::Pre, campaign: Term(4), granted, leads_better, recovering: false };
+    let reply = VoteReply {
+        kind: VoteKind::Pre,
+        campaign: Term(4),
+        granted,
+        leads_better,
+        recovering: false,
+        no_voter: false,
+    };
     candidate.step(at, CandidateEvent::Role(message(from, TERM, Body::VoteReply(reply))))
 }
 

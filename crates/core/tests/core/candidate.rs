@@ -48,7 +48,14 @@ fn bug_02_a_candidate_votes_again_only_for_whom_it_voted() {
 }
 
 fn reply(kind: VoteKind, campaign: Term, granted: bool) -> Body {
-    Body::VoteReply(VoteReply { kind, campaign, granted, leads_better: false, recovering: false })
+    Body::VoteReply(VoteReply {
+        kind,
+        campaign,
+        granted,
+        leads_better: false,
+        recovering: false,
+        no_voter: false,
+    })
 }
 
 #[test]

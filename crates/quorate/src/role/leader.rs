@@ -207,7 +207,8 @@ impl LeaderState {
     async fn run_effects(&mut self, me: &ActorRef<LeaderMessage>, effects: Effects) {
         for effect in effects {
             match self.runner.run_effect(effect) {
-                None => {}
+                // This build never asks its core for a change of the members.
+                None | Some(Effect::ChangeBegun { .. } | Effect::ChangeRefused(_)) => {}
                 Some(Effect::StartReplicator { peer, session, prev }) => {
                     self.spawn_replicator(me, peer, session, prev).await;
                 }

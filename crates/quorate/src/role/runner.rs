@@ -201,6 +201,8 @@ impl<R: CoreRole> Runner<R> {
             | Effect::Accepted { .. }
             | Effect::TransferBegun { .. }
             | Effect::TransferRefused(_)
+            | Effect::ChangeBegun { .. }
+            | Effect::ChangeRefused(_)
             | Effect::Refused { .. }) => return Some(of_leader),
         }
         None
@@ -375,6 +377,12 @@ impl<R: CoreRole> Runner<R> {
             Notice::TimeJump { ahead_ms } => tracing::warn!(%node, %group, ahead_ms, "wall clock jumped"),
             Notice::Founded => {
                 tracing::info!(%node, %group, "every founding member was reached, taking part");
+            }
+            Notice::Removed { index } => {
+                tracing::warn!(%node, %group, %index, "removed from the group, no longer standing for election");
+            }
+            Notice::ToldNoVoter { by } => {
+                tracing::warn!(%node, %group, %by, "a voter says that this node has no vote, no longer standing for election");
             }
             Notice::Recovered { index } => {
                 tracing::info!(%node, %group, %index, "recovered, this node votes again");

@@ -11,7 +11,7 @@ use super::code::Code;
 const WORDS: [(&str, &str, &[&str]); 6] = [
     ("ClusterView", "role", &["leader", "follower", "candidate", "restarting", "silent"]),
     ("NodeView", "role", &["leader", "follower", "candidate", "restarting", "silent"]),
-    ("NodeView", "standing", &["voter", "learner", "founding", "recovering", "awaiting"]),
+    ("NodeView", "standing", &["voter", "learner", "outside", "founding", "recovering", "awaiting"]),
     ("LogLine", "kind", &["command", "membership", "noop"]),
     ("LoggedCommand", "operation", &["set", "delete", "cas", "add", "set_counter", "delete_counter"]),
     ("ActorView", "status", &["starting", "running", "ending"]),

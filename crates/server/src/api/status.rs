@@ -198,6 +198,7 @@ pub(crate) async fn this_node(state: &AppState) -> (NodeView, Vec<(String, Strin
     let standing = role.as_ref().map(|role| match role.standing {
         Standing::Voter => "voter",
         Standing::Learner => "learner",
+        Standing::Outside => "outside",
         Standing::Recovering => "recovering",
         Standing::Awaiting => "awaiting",
         Standing::Founding => "founding",

@@ -32,6 +32,20 @@ fn bug_26_heartbeats_to_a_peer_below_a_compacted_log_go_on() {
     assert_eq!(lab.last(1), 0, "it waits for a snapshot");
 }
 
+/// Seed 2466 of the simulation: the peer has another entry where the leader's log begins, and was asked for that place without end.
+#[test]
+fn bug_26_a_peer_that_parts_from_a_log_where_that_begins_is_offered_a_snapshot() {
+    let mut lab = Lab::new(3, 0);
+    lab.preset(0, &[1, 1, 1, 1, 1, 2, 2, 2], 2);
+    lab.preset(1, &[1, 1, 1, 1, 1, 1, 1], 2);
+    lab.preset(2, &[1, 1, 1, 1, 1, 2, 2, 2], 2);
+    lab.nodes[2].disk.compacted = 6;
+    lab.start_all();
+    // A peer that answers at once is asked again at once: without the offer this does not come to rest.
+    lab.elect(2);
+    assert_eq!(lab.replica(2).replicator(&name(1)).unwrap().state(), ReplicationState::Snapshot);
+}
+
 #[test]
 fn bug_39_a_follower_without_entries_converges_by_probes() {
     let mut lab = with_a_log_that_begins_after(10, 10);

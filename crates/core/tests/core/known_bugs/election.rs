@@ -133,6 +133,7 @@ fn bug_05_a_higher_term_in_a_reply_brings_no_vote_and_no_leader() {
         granted: false,
         leads_better: false,
         recovering: false,
+        no_voter: false,
     });
     lab.common(
         0,

@@ -3,5 +3,7 @@
 mod compacted;
 mod election;
 mod log;
+mod members;
 mod reads;
+mod removed;
 mod snapshots;

@@ -27,6 +27,11 @@ pub(crate) enum Action {
     Propose(usize),
     Read(usize),
     Transfer(usize),
+    /// A leader is asked to remove a voter, perhaps itself.
+    Remove {
+        at: usize,
+        node: usize,
+    },
     /// The process ends and starts again; see [`crate::world::Disk::crash_keeping`].
     Crash {
         at: usize,
@@ -53,6 +58,7 @@ impl fmt::Display for Action {
             | Self::Propose(_)
             | Self::Read(_)
             | Self::Transfer(_)
+            | Self::Remove { .. }
             | Self::Crash { .. }
             | Self::Damage { .. } => write!(f, "{self:?}"),
         }
@@ -87,6 +93,10 @@ fn of_site(config: &Config, state: &State, site: &Site, out: &mut Vec<Action>) {
                 (u8::from(leader.transferring_to().is_none()) * left.transfers, Action::Transfer(at)),
             ];
             out.extend(can.into_iter().filter(|(count, _)| *count > 0).map(|(_, action)| action));
+            if left.changes > 0 {
+                // Beside itself one is like any other.
+                out.extend([at, (at + 2) % state.sites.len()].map(|node| Action::Remove { at, node }));
+            }
         }
         Some(Role::Follower(_) | Role::Candidate(_)) | None => {
             // No node campaigns for a term beyond the last.

@@ -26,10 +26,11 @@ pub(crate) enum Sight {
     TornCrash,
     Recovered,
     ForcedVote,
+    MemberRemoved,
 }
 
 impl Sight {
-    const ALL: [(Self, &str); 9] = [
+    const ALL: [(Self, &str); 10] = [
         (Self::LaterLeader, "a leader in a later term"),
         (Self::CommandCommits, "a command commits"),
         (Self::OldTermCommits, "an entry of an earlier term commits"),
@@ -39,6 +40,7 @@ impl Sight {
         (Self::TornCrash, "a crash keeps a part of a write"),
         (Self::Recovered, "who lost entries has them again"),
         (Self::ForcedVote, "a vote is asked for on a leader's word"),
+        (Self::MemberRemoved, "a membership without a member is in force"),
     ];
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Budget {
     pub(crate) proposals: u8,
     pub(crate) reads: u8,
     pub(crate) transfers: u8,
+    /// A leader is asked for a change of the members.
+    pub(crate) changes: u8,
     /// A message is delivered and a copy stays in flight.
     pub(crate) duplicates: u8,
     pub(crate) crashes: u8,
@@ -61,6 +63,7 @@ impl Budget {
         proposals: 0,
         reads: 0,
         transfers: 0,
+        changes: 0,
         duplicates: 0,
         crashes: 0,
         damages: 0,

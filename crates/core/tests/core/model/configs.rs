@@ -81,6 +81,28 @@ pub(crate) fn all(search: Search, states_max: u64) -> Vec<Config> {
             budget: Budget { timeouts: 2, transfers: 2, proposals: 1, duplicates: 1, ..Budget::NONE },
             ..SMALL
         },
+        // A voter leaves, or the leader itself, and nodes campaign meanwhile.
+        Config {
+            name: "a removal",
+            start: Start::Elected,
+            budget: Budget {
+                timeouts: 2,
+                changes: 1,
+                proposals: 1,
+                heartbeats: 1,
+                crashes: 1,
+                ..Budget::NONE
+            },
+            ..SMALL
+        },
+        // Two changes, one after the other, by one leader or by two.
+        Config {
+            name: "two removals",
+            start: Start::Elected,
+            budget: Budget { timeouts: 2, changes: 2, ..Budget::NONE },
+            append_entries_max: 1,
+            ..SMALL
+        },
         // A node that lost a committed entry, which no majority has without it, must not count before it has it again.
         Config {
             name: "damage",
@@ -147,6 +169,14 @@ pub(crate) fn whole() -> Vec<Config> {
             start: Start::Elected,
             terms_max: 2,
             budget: Budget { transfers: 1, proposals: 1, ..Budget::NONE },
+            ..SMALL
+        },
+        Config {
+            name: "a removal by one leader",
+            start: Start::Elected,
+            terms_max: 2,
+            budget: Budget { changes: 1, ..Budget::NONE },
+            append_entries_max: 1,
             ..SMALL
         },
         Config {

@@ -76,8 +76,10 @@ fn election_safety(step: &mut Step<'_>, at: usize) -> Judged {
         let on_disk = &voter.disk.hard_state;
         on_disk.term > term || (on_disk.term == term && on_disk.voted_for.as_ref() == Some(&site.id))
     };
+    // By its own membership, which decides whose votes count (Raft thesis, section 4.1).
     let votes = step.state.sites.iter().filter(given).count();
-    holds(name, votes > step.state.sites.len() / 2, || format!("n{at} leads term {term} by {votes} votes"))?;
+    let elected = site.state().membership().is_quorum(|id| given(&&step.state.sites[place_of(id)]));
+    holds(name, elected, || format!("n{at} leads term {term} by {votes} votes"))?;
     holds(name, !site.state().hard_state().recovering, || format!("n{at} leads and is recovering"))?;
     step.met.leader(term);
     Arc::make_mut(&mut step.state.history).leaders.insert(term, at);
@@ -94,7 +96,9 @@ fn committed_on_quorum(step: &mut Step<'_>, at: usize) -> Judged {
     }
     let place = site.position(commit).expect("the commit index is inside the log");
     let have = step.state.sites.iter().filter(|site| site.disk.holds(place)).count();
-    holds("committed on quorum", have > step.state.sites.len() / 2, || {
+    let is_quorum =
+        site.state().membership().is_quorum(|id| step.state.sites[place_of(id)].disk.holds(place));
+    holds("committed on quorum", is_quorum, || {
         format!("{} commits {}, which {have} disks have", site.id, place.log_id())
     })?;
     let new: Vec<Position> = (known.0 + 1..=commit.0)
@@ -127,8 +131,10 @@ fn leader_completeness(state: &State) -> Judged {
         if site.position(committed.index) == Some(committed) {
             continue;
         }
-        let votes = state.sites.iter().filter(|voter| voter.at == site.at || would_vote(voter, last)).count();
-        holds(name, votes <= state.sites.len() / 2, || {
+        let votes_for = |voter: &Site| voter.at == site.at || would_vote(voter, last);
+        let votes = state.sites.iter().filter(|voter| votes_for(voter)).count();
+        let is_elected = site.state().membership().is_quorum(|id| votes_for(&state.sites[place_of(id)]));
+        holds(name, !is_elected, || {
             format!("{} lacks {} and could be elected by {votes}", site.id, committed.log_id())
         })?;
     }

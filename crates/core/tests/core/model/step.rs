@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_core::{Body, Effect, Effects, Index, Membership, Proposal, ReadId, RoleEvent, Sequence};
+use quorate_core::{Body, Change, Effect, Effects, Index, Membership, Proposal, ReadId, RoleEvent, Sequence};
 
 use super::action::Action;
 use super::check::{Met, Sight};
@@ -14,7 +14,7 @@ use super::history::Read;
 use super::invariants::{self, Before};
 use super::site::Site;
 use super::state::State;
-use crate::world::{Broken, ReplicaEvent, place_of};
+use crate::world::{Broken, ReplicaEvent, name, place_of};
 
 /// A different payload for each proposal.
 const PAYLOADS: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
@@ -107,6 +107,12 @@ impl Step<'_> {
             Action::Transfer(at) => {
                 left.transfers -= 1;
                 self.run(*at, ReplicaEvent::Transfer(None))
+            }
+            Action::Remove { at, node } => {
+                left.changes -= 1;
+                let expected = self.site(*at).state().membership_index();
+                let change = Change::Remove { node: name(*node) };
+                self.run(*at, ReplicaEvent::Change { change, expected, wall_ms: 0 })
             }
             Action::Crash { at, survive, torn } => {
                 left.crashes -= 1;
@@ -217,8 +223,14 @@ impl Step<'_> {
             | Effect::Refused { .. }
             | Effect::TransferBegun { .. }
             | Effect::TransferRefused(_)
-            | Effect::LeaderChanged { .. }
-            | Effect::MembershipChanged(_) => Ok(()),
+            | Effect::ChangeBegun { .. }
+            | Effect::ChangeRefused(_)
+            | Effect::LeaderChanged { .. } => Ok(()),
+            Effect::MembershipChanged(membership) => {
+                let ends = !membership.is_joint() && membership.voters.len() < self.config.voters;
+                self.met.saw(Sight::MemberRemoved, u64::from(ends));
+                Ok(())
+            }
             Effect::ReadLog { .. } => panic!("all of a log is in memory here"),
             Effect::PublishSnapshot(_)
             | Effect::Compact { .. }

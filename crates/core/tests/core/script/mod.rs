@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_core::{
-    Config, Effect, Effects, Entry, EntryKind, Hash, Incarnation, Index, Membership, Message, Notice,
-    Position, Proposal, ReadId, Reader, Refusal, ReplicaState, RoleEvent, SnapshotWanted, Term, Time,
+    Change, ChangeRefusal, Config, Effect, Effects, Entry, EntryKind, Hash, Incarnation, Index, Membership,
+    Message, Notice, Position, Proposal, ReadId, Reader, Refusal, ReplicaState, RoleEvent, SnapshotWanted,
+    Term, Time,
 };
 
 pub(crate) use messages::Link;
@@ -32,6 +33,8 @@ pub(crate) struct LabNode {
     pub(crate) wanted: Vec<SnapshotWanted>,
     /// The memberships it was told of.
     pub(crate) memberships: Vec<Membership>,
+    /// Answers to changes of the members.
+    pub(crate) changes: Vec<Result<Index, ChangeRefusal>>,
     away: bool,
     printed: String,
 }
@@ -53,6 +56,24 @@ impl DerefMut for LabNode {
 /// Far more turns than any script takes.
 const TURNS_MAX: usize = 10_000;
 
+impl LabNode {
+    fn new(at: usize) -> Self {
+        Self {
+            node: Node::new(at),
+            applied: Vec::new(),
+            accepted: Vec::new(),
+            refused: Vec::new(),
+            reads: BTreeMap::new(),
+            notices: Vec::new(),
+            wanted: Vec::new(),
+            memberships: Vec::new(),
+            changes: Vec::new(),
+            away: false,
+            printed: String::new(),
+        }
+    }
+}
+
 /// The cluster.
 pub(crate) struct Lab {
     pub(crate) nodes: Vec<LabNode>,
@@ -67,26 +88,16 @@ pub(crate) struct Lab {
     /// How much of the log a start loads into memory; all if `None`.
     pub(crate) load_newest: Option<usize>,
     founding: Membership,
+    /// Where a node begins with another one.
+    founding_of: BTreeMap<usize, Membership>,
     transcript: String,
 }
 
 impl Lab {
     /// `voters` voters, then `learners` learners; none is started.
     pub(crate) fn new(voters: usize, learners: usize) -> Self {
-        let node = |at: usize| LabNode {
-            node: Node::new(at),
-            applied: Vec::new(),
-            accepted: Vec::new(),
-            refused: Vec::new(),
-            reads: BTreeMap::new(),
-            notices: Vec::new(),
-            wanted: Vec::new(),
-            memberships: Vec::new(),
-            away: false,
-            printed: String::new(),
-        };
         Self {
-            nodes: (0..voters + learners).map(node).collect(),
+            nodes: (0..voters + learners).map(LabNode::new).collect(),
             wire: VecDeque::new(),
             late: Vec::new(),
             cut: BTreeSet::new(),
@@ -95,6 +106,7 @@ impl Lab {
             config: Config::default(),
             load_newest: None,
             founding: world::founding(voters, learners),
+            founding_of: BTreeMap::new(),
             transcript: String::new(),
         }
     }
@@ -105,6 +117,22 @@ impl Lab {
         lab.start_all();
         lab.elect(0);
         lab
+    }
+
+    /// A node that founded nothing starts, and waits to be taken in; its place.
+    pub(crate) fn join(&mut self) -> usize {
+        let at = self.nodes.len();
+        self.nodes.push(LabNode::new(at));
+        self.start(at);
+        at
+    }
+
+    /// A process ends, and its disk is lost: what starts in its place remembers nothing and founds nothing.
+    pub(crate) fn wipe(&mut self, at: usize) {
+        self.crash(at);
+        self.nodes[at] = LabNode::new(at);
+        self.founding_of.insert(at, Membership::default());
+        self.start(at);
     }
 
     pub(crate) fn start_all(&mut self) {
@@ -122,9 +150,13 @@ impl Lab {
         self.nodes[at].boot = self.nodes[at].boot.next();
         let length = self.nodes[at].disk.log.len();
         let base = self.load_newest.map_or(0, |keep| length.saturating_sub(keep.max(1)));
+        let founded = self.founding_of.get(&at).cloned();
+        let is_founder = self.founding.members.contains_key(&name(at));
+        let founding =
+            founded.unwrap_or_else(|| if is_founder { self.founding.clone() } else { Membership::default() });
         let node = &mut self.nodes[at];
         let start = Start {
-            founding: &self.founding,
+            founding: &founding,
             config: &self.config,
             base,
             commit,
@@ -219,6 +251,8 @@ impl Lab {
                 }
                 Effect::Notice(notice) => node.notices.push(notice),
                 Effect::MembershipChanged(membership) => node.memberships.push(membership),
+                Effect::ChangeBegun { index } => node.changes.push(Ok(index)),
+                Effect::ChangeRefused(refusal) => node.changes.push(Err(refusal)),
                 Effect::Compact { through } => node.disk.compact(through),
                 Effect::FetchSnapshot(wanted) => node.wanted.push(wanted),
                 // A store that is away is told again when it is back.
@@ -301,11 +335,32 @@ impl Lab {
         self.heartbeat(at);
     }
 
+    /// The same, and no other node hears of it.
+    pub(crate) fn heartbeat_alone(&mut self, at: usize) {
+        self.wait(self.config.heartbeat_interval);
+        self.tick(at);
+    }
+
     /// Lets a heartbeat interval pass, ticks this leader, and settles.
     pub(crate) fn heartbeat(&mut self, at: usize) {
         self.wait(self.config.heartbeat_interval);
         self.tick(at);
         self.settle();
+    }
+
+    /// So many election timeouts pass: this leader is ticked for each heartbeat, and every other node whenever it is due.
+    pub(crate) fn pass(&mut self, leader: usize, elections: u32) {
+        let until = self.now + self.config.election_timeout * elections;
+        while self.now < until {
+            self.heartbeat(leader);
+            for at in (0..self.nodes.len()).filter(|at| *at != leader) {
+                let now = self.now;
+                if self.nodes[at].deadline().is_some_and(|due| due <= now) {
+                    self.tick(at);
+                }
+            }
+            self.settle();
+        }
     }
 
     pub(crate) fn propose(&mut self, at: usize, word: &str) {
@@ -328,6 +383,23 @@ impl Lab {
     pub(crate) fn incarnation(&mut self, at: usize, peer: usize, incarnation: u64) {
         let (peer, incarnation, wall_ms) = (name(peer), Incarnation(incarnation), self.wall_ms);
         self.step(at, ReplicaEvent::Incarnation { peer, incarnation, wall_ms });
+    }
+
+    /// Asks for a change of the membership that this node has in force, and gives the answer.
+    pub(crate) fn change(&mut self, at: usize, change: Change) -> Result<Index, ChangeRefusal> {
+        let expected = self.state(at).membership_index();
+        self.change_if(at, change, expected)
+    }
+
+    pub(crate) fn change_if(
+        &mut self,
+        at: usize,
+        change: Change,
+        expected: Index,
+    ) -> Result<Index, ChangeRefusal> {
+        let wall_ms = self.wall_ms;
+        self.step(at, ReplicaEvent::Change { change, expected, wall_ms });
+        self.nodes[at].changes.pop().expect("a leader answers")
     }
 
     pub(crate) fn store_away(&mut self, at: usize) {

@@ -56,6 +56,8 @@ impl Lab {
             Effect::Accepted { first, term, count } => format!("accepted {count} from {first}@{term}"),
             Effect::Refused { count, reason } => format!("refused {count}: {reason:?}"),
             Effect::TransferRefused(refusal) => format!("transfer refused: {refusal}"),
+            Effect::ChangeBegun { index } => format!("change begun at {index}"),
+            Effect::ChangeRefused(refusal) => format!("change refused: {refusal}"),
             Effect::ReadReady { reads, index } => format!("reads {reads:?} ready at {index}"),
             Effect::ReadRefused { reads } => format!("reads {reads:?} refused"),
             Effect::LeaderChanged { .. } | Effect::TransferBegun { .. } => return,

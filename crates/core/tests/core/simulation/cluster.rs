@@ -13,6 +13,7 @@ use super::clients::Clients;
 use super::coverage::Coverage;
 use super::invariants::{Invariants, order};
 use super::link::wire_bytes;
+use super::members::refusal_kind;
 use super::nemesis::Undo;
 use super::network::Network;
 use super::options::Options;
@@ -78,6 +79,8 @@ pub(crate) enum Event {
         id: u64,
     },
     Attack,
+    /// Someone asks for a change of the members.
+    Change,
     Undo(Undo),
     /// Someone waits for this moment.
     Nothing,
@@ -147,7 +150,7 @@ impl Cluster {
             network: Network::default(),
             clients: Clients::default(),
             callers: Callers::default(),
-            invariants: Invariants::new(&options),
+            invariants: Invariants::new(&options, founding.clone()),
             coverage: Coverage::default(),
             founding,
             queue: BinaryHeap::new(),
@@ -163,6 +166,9 @@ impl Cluster {
         cluster.schedule(cluster.options.propose_every, Event::Propose);
         cluster.schedule(cluster.options.read_every, Event::Read);
         cluster.schedule(cluster.options.attack_every, Event::Attack);
+        if cluster.options.change_every > 0 {
+            cluster.schedule(cluster.options.change_every, Event::Change);
+        }
         cluster
     }
 
@@ -213,6 +219,7 @@ impl Cluster {
                 self.schedule(self.options.attack_every / 2 + self.rng.clone().below(next), Event::Attack);
                 self.rng.number();
             }
+            Event::Change => self.change(),
             Event::Undo(undo) => self.undo(&undo),
             Event::Nothing => {}
         }
@@ -270,7 +277,8 @@ impl Cluster {
     }
 
     pub(crate) fn start_role(&mut self, at: usize) {
-        let state = self.nodes[at].load(&self.founding, &self.options, &mut self.rng);
+        let founding = self.founding_of(at);
+        let state = self.nodes[at].load(&founding, &self.options, &mut self.rng);
         let local = self.nodes[at].local(self.now);
         self.invariants.started(&self.nodes[at], &state);
         let effects = self.nodes[at].start(state, local);
@@ -356,7 +364,20 @@ impl Cluster {
             }
             Effect::TransferBegun { .. } => {}
             Effect::TransferRefused(_) => self.coverage.note("transfer refused"),
-            Effect::MembershipChanged(_) => self.coverage.note("membership changed"),
+            Effect::ChangeBegun { .. } => self.coverage.note("change begun"),
+            Effect::ChangeRefused(refusal) => {
+                self.coverage.note("change refused");
+                self.coverage.note(&format!("change refused {}", refusal_kind(&refusal)));
+            }
+            Effect::MembershipChanged(membership) => {
+                self.coverage.note("membership changed");
+                let ends = self.nodes[at].leads()
+                    && !membership.is_joint()
+                    && membership.voters != self.founding.voters;
+                if ends {
+                    self.coverage.note("change ended");
+                }
+            }
             Effect::StartReplicator { .. }
             | Effect::StopReplicator { .. }
             | Effect::ToReplicator { .. }

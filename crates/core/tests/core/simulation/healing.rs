@@ -39,6 +39,7 @@ impl Cluster {
         self.network.heal();
         self.network.calm = true;
         self.options.attacks.clear();
+        self.options.change_every = 0;
         self.options.torn_step = 0;
         self.options.clock_rates = vec![4];
         // Every node is asked, not the leader alone.
@@ -93,9 +94,8 @@ impl Cluster {
     }
 
     pub(crate) fn may_freeze(&self, at: usize) -> bool {
-        let voters = self.options.voters;
-        let counts = |node: &&Process| node.at != at && node.frozen.is_none() && !is_recovering(node);
-        self.nodes[..voters].iter().filter(counts).count() > voters / 2
+        let counts = |node: &Process| node.at != at && node.frozen.is_none() && !is_recovering(node);
+        self.are_majority(|other| counts(&self.nodes[other]))
     }
 
     pub(crate) fn freeze(&mut self, at: usize, frozen: Frozen) {

@@ -22,6 +22,7 @@ mod healing;
 mod invariants;
 mod link;
 mod machine;
+mod members;
 mod nemesis;
 mod network;
 mod options;
@@ -40,7 +41,7 @@ use quiet::Quiet;
 use run::run;
 
 /// Events that a few hundred runs must have met, otherwise they prove little.
-const SOMETIMES: [&str; 58] = [
+const SOMETIMES: [&str; 62] = [
     "TimeoutNow",
     "ReadIndexReply",
     "a machine is restored for a while",
@@ -51,6 +52,9 @@ const SOMETIMES: [&str; 58] = [
     "a write waited for a busy store",
     "all disks full",
     "conflict below memory",
+    "change begun",
+    "change ended",
+    "change refused",
     "control displaced by newer control",
     "an old build is upgraded",
     "crash inside a step",
@@ -76,6 +80,7 @@ const SOMETIMES: [&str; 58] = [
     "progress without a minority",
     "queries that take time",
     "recovered",
+    "removed, and knows",
     "room at a majority again",
     "a membership from the log",
     "refused NoSpace",
@@ -101,7 +106,7 @@ const SOMETIMES: [&str; 58] = [
     "truncation",
 ];
 /// What some of two thousand must have met, as many as `.ci/soak` runs at a time.
-const RARELY: [&str; 2] = ["for good Old", "snapshot looked for elsewhere"];
+const RARELY: [&str; 3] = ["for good Old", "snapshot looked for elsewhere", "told that it has no vote"];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))

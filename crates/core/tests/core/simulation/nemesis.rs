@@ -275,8 +275,7 @@ impl Cluster {
     /// Only while a majority of the voters has not lost anything: beyond that a group stays unavailable by design.
     fn lose_suffix(&mut self, at: usize, length: u64) {
         let damaged = |node: &Node| node.at == at || node.disk.hard_state.recovering;
-        let whole = (0..self.options.voters).filter(|v| !damaged(&self.nodes[*v])).count();
-        if !self.nodes[at].is_up() || whole <= self.options.voters / 2 {
+        if !self.nodes[at].is_up() || !self.are_majority(|other| !damaged(&self.nodes[other])) {
             return;
         }
         self.crash(at);

@@ -18,6 +18,8 @@ use quorate_core::SplitMix64;
 pub(crate) struct Options {
     pub(crate) voters: usize,
     pub(crate) learners: usize,
+    /// Nodes that found nothing and may be taken in.
+    pub(crate) spares: usize,
     pub(crate) events: u64,
     pub(crate) config: Config,
     pub(crate) delay_min: u64,
@@ -67,6 +69,8 @@ pub(crate) struct Options {
     pub(crate) old_build: Option<usize>,
     /// Of a thousand commands, so many are of that kind while there is one.
     pub(crate) newer_commands: u64,
+    /// A leader is asked for a change of the members about so often; never, if zero.
+    pub(crate) change_every: u64,
     /// A machine is captured after so many entries; never, if zero.
     pub(crate) snapshot_every: u64,
 }
@@ -92,6 +96,7 @@ impl Options {
             // Drawn from the seed alone, so that what is drawn after it stays as it was.
             apply_window_bytes_max: [300, 2_000, 64 << 20][(seed % 3) as usize],
             payload_bytes_max: PAYLOAD_BYTES_MAX,
+            promotion_lag_entries_max: [2, 20, 1_024][(seed / 6 % 3) as usize],
             untold_commit_max: Duration::from_micros([0, election / 20][(seed / 3 % 2) as usize]),
         };
         let delay_min = rng.range(0, 3_000);
@@ -99,6 +104,7 @@ impl Options {
         let mut options = Self {
             voters,
             learners,
+            spares: 0,
             events: rng.range(1_200, 4_000),
             config,
             delay_min,
@@ -133,6 +139,7 @@ impl Options {
             quiet: Quiet::Healthy,
             old_build: None,
             newer_commands: 0,
+            change_every: 0,
             snapshot_every: 0,
         };
         strain::draw(seed, &mut options);
@@ -144,7 +151,7 @@ impl Options {
     }
 
     pub(crate) fn nodes(&self) -> usize {
-        self.voters + self.learners
+        self.voters + self.learners + self.spares
     }
 
     pub(crate) fn election(&self) -> u64 {

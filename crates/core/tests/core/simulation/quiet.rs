@@ -11,6 +11,7 @@ use super::applier::MachineTimes;
 use super::cluster::{Cluster, Event};
 use super::invariants::stability::{Limits, Stability};
 use super::nemesis::Undo;
+use super::process::Process;
 use super::storage::Writes;
 use super::strain::NARROW_PAYLOAD_BYTES_MAX;
 
@@ -207,10 +208,11 @@ impl Cluster {
         let election = self.options.election();
         let leader = self.leader()?;
         let others: Vec<usize> = self.mended().into_iter().filter(|at| *at != leader).collect();
-        let voters: Vec<usize> = others.into_iter().filter(|at| *at < self.options.voters).collect();
+        let of_all = self.voters();
+        let voters: Vec<usize> = others.into_iter().filter(|at| of_all.contains(at)).collect();
         let last = self.nodes[leader].state()?.tail().last().index.0;
         let window = self.options.config.apply_window_entries_max;
-        if voters.len() <= self.options.voters / 2 || voters.len() < 2 || last < 4 * window + 20 {
+        if voters.len() <= of_all.len() / 2 || voters.len() < 2 || last < 4 * window + 20 {
             return None;
         }
         let behind = self.rng.pick(&voters);
@@ -228,7 +230,8 @@ impl Cluster {
 
     /// A voter that must make progress; often the leader.
     fn victim(&mut self) -> Option<usize> {
-        let voters: Vec<usize> = self.mended().into_iter().filter(|at| *at < self.options.voters).collect();
+        let of_all = self.voters();
+        let voters: Vec<usize> = self.mended().into_iter().filter(|at| of_all.contains(at)).collect();
         let leader = self.leader().filter(|_| self.rng.chance(600));
         leader.or_else(|| (!voters.is_empty()).then(|| self.rng.pick(&voters)))
     }
@@ -253,12 +256,15 @@ impl Cluster {
 
     /// The others are a majority of the voters.
     fn is_spare(&self, at: usize) -> bool {
-        let others = self.mended().into_iter().filter(|other| *other != at && *other < self.options.voters);
-        others.count() > self.options.voters / 2
+        let of_all = self.voters();
+        let others = self.mended().into_iter().filter(|other| *other != at && of_all.contains(other));
+        others.count() > of_all.len() / 2
     }
 
+    /// The members that must make progress.
     pub(crate) fn mended(&self) -> Vec<usize> {
-        self.nodes.iter().filter(|node| node.frozen.is_none()).map(|node| node.at).collect()
+        let takes_part = |node: &&Process| node.frozen.is_none() && self.takes_part(node.at);
+        self.nodes.iter().filter(takes_part).map(|node| node.at).collect()
     }
 
     fn in_a_while(&mut self, within: u64, undo: Undo) {

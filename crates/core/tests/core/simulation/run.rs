@@ -125,7 +125,7 @@ const SETTLING_EVENTS_MAX: u64 = 1_000_000;
 
 /// The nodes that must make progress.
 fn mended(cluster: &Cluster) -> impl Iterator<Item = &Process> {
-    cluster.nodes.iter().filter(|node| node.frozen.is_none())
+    cluster.nodes.iter().filter(|node| node.frozen.is_none() && cluster.takes_part(node.at))
 }
 
 fn is_settled(cluster: &Cluster, goal: Index, healed_at: u64) -> bool {
@@ -136,7 +136,10 @@ fn is_settled(cluster: &Cluster, goal: Index, healed_at: u64) -> bool {
         };
         node.applier.applied >= goal && node.state().is_some_and(ready)
     });
-    let waits = |read: &Read| read.asked_at <= healed_at && cluster.nodes[read.at].frozen.is_none();
+    let waits = |read: &Read| {
+        let must = cluster.nodes[read.at].frozen.is_none() && cluster.takes_part(read.at);
+        must && read.asked_at <= healed_at
+    };
     // Last, since it looks at every read: where nothing is settled there may be very many.
     let answered = || !cluster.clients.reads.values().any(waits);
     // A node whose reads are always refused has none waiting, and is not served either.
@@ -152,9 +155,10 @@ fn stuck(cluster: &Cluster, goal: Option<Index>) -> String {
         let Some(state) = node.state() else { continue };
         let _ = writeln!(
             out,
-            "{} {:?} leads {} term {} commit {} durable {} last {} applied {} standing {:?}",
+            "{} {:?} member {} leads {} term {} commit {} durable {} last {} applied {} standing {:?}",
             node.id,
             node.frozen,
+            cluster.takes_part(node.at),
             node.leads(),
             state.term(),
             state.commit(),

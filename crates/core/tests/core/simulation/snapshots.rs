@@ -46,9 +46,14 @@ impl Cluster {
         let Some(covers) = covers else { return };
         let last = covers.last().expect("it has applied one");
         let memberships = covers.iter().rev().find(|entry| entry.kind == EntryKind::Membership);
-        let membership = memberships.map_or(self.founding.clone(), |entry| {
-            Membership::decode(&entry.payload).expect("what a leader appended is read")
-        });
+        let membership = memberships.map_or_else(
+            || self.founding_of(at),
+            |entry| Membership::decode(&entry.payload).expect("what a leader appended is read"),
+        );
+        if membership.members.is_empty() {
+            // It joins, and no log could begin there.
+            return;
+        }
         let base = SnapshotBase { at: last.position(), time_ms: last.time_ms, membership };
         let digests = node.applier.digests.clone().into();
         let snapshot = Snapshot { base, covers: covers.into(), digests };

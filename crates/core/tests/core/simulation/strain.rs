@@ -8,6 +8,7 @@ use quorate_core::SplitMix64;
 
 use super::applier::MachineTimes;
 use super::link::LinkLimits;
+use super::members;
 use super::nemesis::Attack;
 use super::options::Options;
 use super::quiet::Quiet;
@@ -66,6 +67,7 @@ pub(crate) fn draw(seed: u64, options: &mut Options) {
     }
     mixed_builds(seed, options);
     snapshots(seed, options);
+    members::draw(seed, options);
     let largest = options.config.append_bytes_max.max(options.config.payload_bytes_max);
     options.frame_bytes_max = largest + FRAME_HEAD_BYTES;
     if options.links.is_some() {

@@ -26,6 +26,8 @@ pub(crate) struct Disk {
     pub(crate) lost: Vec<Entry>,
     /// The log is compacted up to this index. What lies below stays in `log`, for the invariants alone.
     pub(crate) compacted: u64,
+    /// The membership of the snapshot that replaced the log last.
+    base: Option<Membership>,
     /// Published snapshots.
     pub(crate) snapshots: Snapshots,
     /// Free space is below the mark.
@@ -73,6 +75,7 @@ impl Disk {
         if let Some(base) = persist.install.as_ref().filter(|_| entries > 0) {
             self.log = self.snapshots.covered(base.at.index).expect("what replaces a log is published");
             self.compacted = base.at.index.0;
+            self.base = Some(base.membership.clone());
             entries -= 1;
         }
         if let Some(from) = persist.truncate_from.filter(|_| entries > 0) {
@@ -142,7 +145,7 @@ impl Disk {
         }
         // A damaged database is set aside whole, and what was forgotten is not in it.
         if (keep as u64) < self.compacted {
-            self.compacted = 0;
+            (self.compacted, self.base) = (0, None);
             self.lost.append(&mut self.log);
         }
         self.hard_state.recovering = true;
@@ -193,7 +196,7 @@ impl Disk {
 
     /// The founding membership and those in the log.
     pub(crate) fn memberships(&self, founding: &Membership) -> MembershipLog {
-        let (start, mut first) = (Index(self.compacted), founding.clone());
+        let (start, mut first) = (Index(self.compacted), self.base.as_ref().unwrap_or(founding).clone());
         let mut later = Vec::new();
         for entry in self.log.iter().filter(|entry| entry.kind == EntryKind::Membership) {
             let membership = Membership::decode(&entry.payload).expect("a written membership reads");

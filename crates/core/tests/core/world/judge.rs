@@ -93,6 +93,8 @@ pub(crate) fn is_harmless(notice: &Notice) -> bool {
         | Notice::MajorityNoSpace { .. }
         | Notice::Recovered { .. }
         | Notice::Founded
+        | Notice::Removed { .. }
+        | Notice::ToldNoVoter { .. }
         | Notice::TimeJump { .. } => true,
     }
 }

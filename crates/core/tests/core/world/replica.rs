@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::Behind;
 use quorate_core::{
-    AppendEntries, Body, Candidate, CandidateEvent, Effect, Effects, Entry, Follower, FollowerEvent,
-    Incarnation, Leader, LeaderEvent, LogId, Message, NextRole, NodeId, Proposal, ReadId, Refusal,
+    AppendEntries, Body, Candidate, CandidateEvent, Change, Effect, Effects, Entry, Follower, FollowerEvent,
+    Incarnation, Index, Leader, LeaderEvent, LogId, Message, NextRole, NodeId, Proposal, ReadId, Refusal,
     ReplicaState, ReplicationSession, Replicator, ReplicatorEffect, ReplicatorEvent, RoleEvent, Time,
 };
 
@@ -43,6 +43,15 @@ pub(crate) enum ReplicaEvent {
         peer: NodeId,
         /// Which.
         incarnation: Incarnation,
+        /// The wall clock, in milliseconds since 1970.
+        wall_ms: u64,
+    },
+    /// Change the members; refused where it does not lead.
+    Change {
+        /// The change.
+        change: Change,
+        /// The index of the membership it is meant for.
+        expected: Index,
         /// The wall clock, in milliseconds since 1970.
         wall_ms: u64,
     },
@@ -134,7 +143,10 @@ impl Replica {
     }
 
     fn step_all(&mut self, now: Time, event: ReplicaEvent) -> Effects {
-        if let ReplicaEvent::Propose { wall_ms, .. } | ReplicaEvent::Incarnation { wall_ms, .. } = &event {
+        if let ReplicaEvent::Propose { wall_ms, .. }
+        | ReplicaEvent::Incarnation { wall_ms, .. }
+        | ReplicaEvent::Change { wall_ms, .. } = &event
+        {
             self.wall_ms = self.wall_ms.max(*wall_ms);
         }
         let mut out = Effects::new();
@@ -302,6 +314,9 @@ fn to_leader(event: ReplicaEvent) -> LeaderEvent {
         ReplicaEvent::Incarnation { peer, incarnation, wall_ms } => {
             LeaderEvent::Incarnation { peer, incarnation, wall_ms }
         }
+        ReplicaEvent::Change { change, expected, wall_ms } => {
+            LeaderEvent::ChangeMembership { change, expected, wall_ms }
+        }
         ReplicaEvent::Link { peer, up } => LeaderEvent::Link { peer, up },
         ReplicaEvent::Fetched { .. } => unreachable!("goes to the replicator"),
     }
@@ -321,6 +336,7 @@ fn refuse(event: ReplicaEvent) -> Effects {
         | ReplicaEvent::Read(_)
         | ReplicaEvent::Transfer(_)
         | ReplicaEvent::Incarnation { .. }
+        | ReplicaEvent::Change { .. }
         | ReplicaEvent::Link { .. }
         | ReplicaEvent::Fetched { .. } => Effects::new(),
     }

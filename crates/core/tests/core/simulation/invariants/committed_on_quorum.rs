@@ -1,26 +1,19 @@
-//! Committed on quorum: when the commit index first reaches an entry, a majority of the voters have it, and all before
-//! it, on disk. Counted from the disks themselves, not from what anyone acknowledged.
+//! Committed on quorum: when the commit index first reaches an entry, a majority of each half of the voters in force have it, and
+//! all before it, on disk. Counted from the disks themselves, not from what anyone acknowledged.
 
 use quorate_core::{Index, ReplicaState};
 
 use crate::simulation::process::Process;
-use crate::world::Committed;
+use crate::world::{Committed, place_of};
 
-pub(crate) fn check(
-    committed: &mut Committed,
-    nodes: &[Process],
-    node: &Process,
-    state: &ReplicaState,
-    voters: usize,
-) {
+pub(crate) fn check(committed: &mut Committed, nodes: &[Process], node: &Process, state: &ReplicaState) {
     if state.commit() <= committed.last() {
         return;
     }
     let at = node.position(state.commit()).expect("the commit index is inside the log");
-    let have = nodes[..voters].iter().filter(|voter| voter.disk.holds(at)).count();
     assert!(
-        have > voters / 2,
-        "committed on quorum: {} commits {}, on {have} of {voters} disks",
+        state.membership().is_quorum(|voter| nodes[place_of(voter)].disk.holds(at)),
+        "committed on quorum: {} commits {}, and no majority has it",
         node.id,
         at.index
     );

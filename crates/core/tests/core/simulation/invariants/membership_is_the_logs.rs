@@ -15,15 +15,16 @@ struct Known {
 
 #[derive(Debug, Default)]
 pub(crate) struct MembershipIsTheLogs {
-    founding: Option<Membership>,
+    /// What each node began with.
+    founding: BTreeMap<usize, Membership>,
     /// Of each node, up to where its log was looked at.
     known: BTreeMap<usize, Known>,
 }
 
 impl MembershipIsTheLogs {
     pub(crate) fn started(&mut self, node: &Node, state: &ReplicaState) {
-        // The first that starts has nothing in its log.
-        self.founding.get_or_insert_with(|| state.membership().clone());
+        // At its first start it has nothing in its log.
+        self.founding.entry(node.at).or_insert_with(|| state.membership().clone());
         self.known.remove(&node.at);
     }
 
@@ -36,13 +37,17 @@ impl MembershipIsTheLogs {
             let seen = known.filter(|known| node.position(known.last.index) == Some(known.last));
             let from = seen.map_or(Index::ZERO, |known| known.last.index);
             let newest = (from.0 + 1..=last.index.0).rev().find_map(|index| in_log(node, Index(index)));
-            let before = seen.map(|known| &known.membership).or(self.founding.as_ref());
-            let membership = newest.unwrap_or_else(|| before.expect("it was started").clone());
+            let before = seen.map(|known| &known.membership).or(self.founding.get(&node.at));
+            let before = before.expect("it was started");
+            // A node that joins and gets a snapshot has what the cluster began with.
+            let joined = before.members.is_empty() && state.tail().start().index > Index::ZERO;
+            let before = if joined { &self.founding[&0] } else { before };
+            let membership = newest.unwrap_or_else(|| before.clone());
             self.known.insert(node.at, Known { last, membership });
         }
         let expected = &self.known[&node.at].membership;
         assert_eq!(state.membership(), expected, "membership is the log's: {} at {}", node.id, last.index);
-        changed && self.founding.as_ref() != Some(expected)
+        changed && self.founding.get(&node.at) != Some(expected)
     }
 }
 

@@ -8,6 +8,7 @@ mod election_safety;
 mod leader_append_only;
 mod leader_completeness;
 mod log_matching;
+mod members;
 mod membership_is_the_logs;
 mod monotonic;
 pub(crate) mod order;
@@ -16,19 +17,21 @@ pub(crate) mod stability;
 mod state_machine_safety;
 mod vote_once;
 
-use quorate_core::{Body, Config, Message, Notice, Persist, Position, ReplicaState};
+use std::collections::BTreeSet;
+
+use quorate_core::{Body, Config, Membership, Message, NodeId, Notice, Persist, Position, ReplicaState};
 
 use super::coverage::Coverage;
 use super::options::Options;
 use super::process::Process;
 use crate::world::{
-    Broken, Committed, Judged, acknowledged_is_durable, is_harmless, place_of, recovered_is_whole,
+    Broken, Committed, Judged, Node, acknowledged_is_durable, is_harmless, place_of, recovered_is_whole,
 };
 
 /// All of them, with what they remember.
 #[derive(Debug)]
 pub(crate) struct Invariants {
-    voters: usize,
+    founding: Membership,
     config: Config,
     entry_bytes_max: usize,
     pub(crate) committed: Committed,
@@ -44,9 +47,9 @@ pub(crate) struct Invariants {
 }
 
 impl Invariants {
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options, founding: Membership) -> Self {
         Self {
-            voters: options.voters,
+            founding,
             config: options.config.clone(),
             entry_bytes_max: options.entry_bytes_max,
             committed: Committed::default(),
@@ -75,12 +78,13 @@ impl Invariants {
         let Some(state) = node.state() else { return };
         self.election_safety.check(node, state);
         self.leader_append_only.check(node, state);
-        committed_on_quorum::check(&mut self.committed, nodes, node, state, self.voters);
+        committed_on_quorum::check(&mut self.committed, nodes, node, state);
         committed_immutable::check(&self.committed, node, state);
         self.leader_completeness.check(&self.committed, node, state);
         if self.membership_is_the_logs.check(node, state) {
             coverage.note("a membership from the log");
         }
+        members::check(&self.committed, node, state);
         self.monotonic.check(node, state);
         self.order.check(node, state);
         bounds::check(nodes, node, state, &self.config, self.entry_bytes_max);
@@ -89,11 +93,19 @@ impl Invariants {
     /// A write is about to reach the disk.
     pub(crate) fn persisting(&mut self, nodes: &[Process], at: usize, persist: &Persist) {
         let node = &nodes[at];
-        if at < self.voters {
+        if let Some(membership) = node.state().map(ReplicaState::membership).filter(|m| m.is_voter(&node.id))
+        {
             let is_committed = |place: Position| self.committed.at(place.index) == Some(place);
-            let voters = nodes[..self.voters].iter().map(|voter| &**voter);
-            must(recovered_is_whole(node, persist, is_committed, &voters));
+            let of_half = |half: &BTreeSet<NodeId>| -> Vec<&Node> {
+                half.iter().map(|id| &*nodes[place_of(id)]).collect()
+            };
+            for half in [&membership.voters, &membership.outgoing].map(of_half) {
+                if !half.is_empty() {
+                    must(recovered_is_whole(node, persist, is_committed, &half.iter().copied()));
+                }
+            }
         }
+        members::persisting(&self.committed, node, &self.founding, persist);
         self.leader_append_only.persisting(node, persist);
         self.log_matching.persisting(persist);
         committed_immutable::persisting(&self.committed, node, persist);
@@ -124,6 +136,8 @@ pub(crate) fn notice(notice: &Notice, coverage: &mut Coverage) {
         Notice::MajorityNoSpace { full } if full.is_empty() => coverage.note("room at a majority again"),
         Notice::MajorityNoSpace { .. } => coverage.note("no majority with room"),
         Notice::Recovered { .. } => coverage.note("recovered"),
+        Notice::Removed { .. } => coverage.note("removed, and knows"),
+        Notice::ToldNoVoter { .. } => coverage.note("told that it has no vote"),
         Notice::TimeJump { .. } => coverage.note("time jump"),
         // Every node of this simulation is admitted by all; `founding.rs` has the one in which they are not.
         Notice::Founded

@@ -81,7 +81,9 @@ pub(crate) struct Stability {
 
 impl Stability {
     pub(crate) fn of(cluster: &Cluster) -> Self {
-        let terms = cluster.mended().into_iter().filter_map(|at| cluster.nodes[at].state());
+        // A node that was removed raises no term either.
+        let running = cluster.nodes.iter().filter(|node| node.frozen.is_none());
+        let terms = running.filter_map(|node| node.state());
         let term = terms.map(ReplicaState::term).max().unwrap_or_default();
         let (reads, heard) = (cluster.clients.reads_answered, cluster.callers.heard.clone());
         Self { at: cluster.now, term, reads, heard }
