@@ -39,8 +39,8 @@ pub struct Loaded {
     pub memberships: MembershipLog,
     /// `max(durable snapshot, what the applier has applied)`: known to be committed (`safety.md` 10).
     pub commit: Index,
-    /// The last index the applier has applied.
-    pub applied: Index,
+    /// The last entry the applier has applied, or that its machine was made of.
+    pub applied: LogId,
     /// Founding members that have not admitted this node yet (`safety.md` 14). Of interest only in term zero.
     pub unmet: BTreeSet<NodeId>,
     /// Seeds the election timeouts; drawn by the caller.
@@ -99,6 +99,8 @@ pub struct ReplicaState {
     pub(crate) sessions: ReplicationSession,
     /// The newest id of a read index request.
     requests: u64,
+    /// This log has what the machine had applied when it was loaded: until then, what the applier reports says nothing of this log.
+    has_caught_up: bool,
     /// Draws election timeouts.
     random: SplitMix64,
     /// Campaigns since a leader was last heard, or since this node last insisted on its own.
@@ -109,17 +111,19 @@ impl ReplicaState {
     /// The state of a replica that starts.
     pub fn new(loaded: Loaded, config: Config) -> Self {
         let last = loaded.tail.last().index;
-        // The applier of a leader may be ahead of this disk (`safety.md` 10); the same entries will be appended again. Of a log that
-        // ends below what the machine has, no one knows whether it is the same log: the machine may have been made of a snapshot that
-        // was fetched, and the write that replaces the log was lost.
-        let known = if loaded.applied > last { Index::ZERO } else { loaded.commit };
+        // What the machine has applied is committed. It says something of this log only if the log has that very entry: the machine may
+        // have been made of a snapshot that was fetched, and the write that replaces the log was lost. The applier of a leader may also be
+        // ahead of this disk (`safety.md` 10); the same entries will be appended again.
+        let applied = loaded.applied.index;
+        let is_of_log = loaded.tail.term_at(applied) == Some(loaded.applied.term);
+        let known = if is_of_log { loaded.commit } else { Index::ZERO };
         let commit = known.max(loaded.tail.start().index).min(last);
         assert!(
             loaded.tail.last().term <= loaded.hard_state.term,
             "no entry is of a later term than the hard state"
         );
-        let mut apply = ApplyCursor::new(loaded.applied, &config);
-        if loaded.applied < loaded.tail.start().index {
+        let mut apply = ApplyCursor::new(applied, &config);
+        if applied < loaded.tail.start().index {
             apply.wait_for(Time::default(), Awaits::Snapshot);
         }
         Self {
@@ -142,6 +146,7 @@ impl ReplicaState {
             unmet: loaded.unmet,
             sessions: ReplicationSession::ZERO,
             requests: 0,
+            has_caught_up: is_of_log || applied <= commit,
             random: SplitMix64::from_state(loaded.entropy),
             campaigns: 0,
         }
@@ -306,8 +311,11 @@ impl ReplicaState {
             RoleEvent::Persisted(sequence) => self.persisted(now, *sequence, effects),
             RoleEvent::Applied(through) => {
                 self.apply.applied_through(now, *through);
-                // The applier of a role that ended may have been at more than was known when this one started.
-                self.commit = self.commit.max((*through).min(self.last().index));
+                self.has_caught_up |= self.commit >= self.apply.applied().min(*through);
+                if self.has_caught_up {
+                    // The applier of a role that ended may have been at more than was known when this one started.
+                    self.commit = self.commit.max((*through).min(self.last().index));
+                }
             }
             RoleEvent::ApplierRestarted(applied) => self.machine_restarted(now, *applied, effects),
             RoleEvent::MachineDown => self.apply.machine_down(),

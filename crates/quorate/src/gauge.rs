@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use quorate_core::{Index, Time};
+use quorate_core::{Index, LogId, Term, Time};
 
 use crate::clock::Clock;
 
@@ -16,6 +16,8 @@ const NOTHING: u64 = u64::MAX;
 pub(crate) struct Gauge {
     clock: Clock,
     applied: AtomicU64,
+    /// The term of that entry. The two may be of different moments: then they are of no entry of the log, or of one that was applied.
+    term: AtomicU64,
     /// When the entry after it was given to the machine.
     began: AtomicU64,
     halted: AtomicBool,
@@ -32,6 +34,7 @@ impl Gauge {
         Self {
             clock,
             applied: AtomicU64::new(0),
+            term: AtomicU64::new(0),
             began: AtomicU64::new(NOTHING),
             halted: AtomicBool::new(false),
         }
@@ -43,9 +46,10 @@ impl Gauge {
     }
 
     /// It has taken this one.
-    pub(crate) fn end(&self, applied: Index) {
+    pub(crate) fn end(&self, applied: LogId) {
         self.began.store(NOTHING, Ordering::Relaxed);
-        self.applied.store(applied.0, Ordering::Release);
+        self.term.store(applied.term.0, Ordering::Relaxed);
+        self.applied.store(applied.index.0, Ordering::Release);
     }
 
     /// The next entry is one that this build cannot read: another start of the machine would end there, too.
@@ -60,6 +64,12 @@ impl Gauge {
     /// The last index applied.
     pub(crate) fn applied(&self) -> Index {
         Index(self.applied.load(Ordering::Acquire))
+    }
+
+    /// The last entry applied.
+    pub(crate) fn applied_entry(&self) -> LogId {
+        let index = self.applied();
+        LogId { term: Term(self.term.load(Ordering::Relaxed)), index }
     }
 
     /// How long the machine has been at the present entry.

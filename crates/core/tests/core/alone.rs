@@ -97,7 +97,7 @@ fn start_in(
         tail,
         memberships: MembershipLog::new(Index::ZERO, founding),
         commit: Index(1),
-        applied: Index::ZERO,
+        applied: quorate_core::LogId::default(),
         unmet: BTreeSet::new(),
         entropy: 9,
     };

@@ -120,7 +120,7 @@ impl Actor for ApplierActor {
         }
         let restored = restored.machine?;
         let (cx, poison, gauge) = (state.cx.clone(), state.poison.clone(), state.gauge.clone());
-        gauge.end(restored.executor.applied().index);
+        gauge.end(restored.executor.applied().log_id());
         let since = SinceSnapshot::new(restored.base);
         let (executor, waiters) = (restored.executor, Waiters::default());
         state.work = Some(Work { executor, waiters, cx, poison, gauge, since });

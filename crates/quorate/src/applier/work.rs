@@ -61,7 +61,7 @@ impl Work {
         });
         match run {
             Ok((taken, _events)) => {
-                self.gauge.end(entry.index);
+                self.gauge.end(entry.log_id());
                 self.since.applied(entry);
                 if let Some(port) = port {
                     self.answer_unapplied(port, entry, taken);

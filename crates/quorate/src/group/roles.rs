@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use quorate_core::{
-    Entry, Epoch, Incarnation, Index, Loaded, Member, Membership, NextRole, NodeId, ReplicaState, RoleEvent,
+    Entry, Epoch, Incarnation, Index, Loaded, LogId, Member, Membership, NextRole, NodeId, ReplicaState,
+    RoleEvent,
 };
 use quorate_store::{Answer, LoadedGroup, PeerSource, StoreError, StoreRequest};
 use ractor::{ActorRef, RpcReplyPort};
@@ -120,8 +121,8 @@ impl GroupState {
     /// applier's position is read from its gauge; later progress reaches the role as usual.
     pub(super) async fn start_follower(&mut self, me: &ActorRef<GroupMessage>) {
         let applied = match (self.applier_ready, self.fault_here) {
-            (true, _) => self.gauge.applied(),
-            (false, Some(_)) => Index::ZERO,
+            (true, _) => self.gauge.applied_entry(),
+            (false, Some(_)) => LogId::default(),
             (false, None) => return,
         };
         if self.role.is_some() {
@@ -143,7 +144,7 @@ impl GroupState {
             hard_state: loaded.hard_state.into(),
             tail: loaded.tail,
             memberships: loaded.memberships,
-            commit: loaded.start.index.max(applied),
+            commit: loaded.start.index.max(applied.index),
             applied,
             unmet,
             entropy,

@@ -80,7 +80,7 @@ pub(crate) enum SnapshotterMessage {
     /// From the applier: its machine could not be made of the snapshots that end here. They count no more.
     PassedOver(Vec<Index>),
     /// From its own jobs.
-    Done(Done),
+    Done(Box<Done>),
     /// From its own timer: look for a snapshot again.
     LookAgain(u64),
     /// From tests and `quorate actors stop --panic`: panic, as a bug would.

@@ -207,7 +207,7 @@ mod tests {
             tail: Tail::new(Position::ORIGIN),
             memberships: MembershipLog::new(Index::ZERO, founding),
             commit: Index::ZERO,
-            applied: Index::ZERO,
+            applied: quorate_core::LogId::default(),
             unmet: BTreeSet::new(),
             entropy: 9,
         };

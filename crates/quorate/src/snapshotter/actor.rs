@@ -163,7 +163,7 @@ impl Actor for SnapshotterActor {
             SnapshotterMessage::Part { .. } => {}
             SnapshotterMessage::RoleStarted => state.tell_role(),
             SnapshotterMessage::PassedOver(gone) => state.passed_over(&gone),
-            SnapshotterMessage::Done(done) => state.done(&me, done),
+            SnapshotterMessage::Done(done) => state.done(&me, *done),
             SnapshotterMessage::LookAgain(look) => {
                 if state.looks == look
                     && let Some(fetch) = state.fetch.take()
@@ -184,7 +184,7 @@ impl SnapshotterState {
         let (workers, me) = (self.cx.snapshot.workers.clone(), me.clone());
         spawn(async move {
             match workers.run(job).await {
-                Ok(done) => drop(me.cast(SnapshotterMessage::Done(done))),
+                Ok(done) => drop(me.cast(SnapshotterMessage::Done(Box::new(done)))),
                 // The thread has ended with the node, or the job panicked: this actor begins again.
                 Err(reason) => me.stop(Some(reason)),
             }
@@ -369,7 +369,7 @@ impl SnapshotterState {
         let me = me.clone();
         let task = spawn(async move {
             let fetched = fetch.run().await;
-            drop(me.cast(SnapshotterMessage::Done(Done::Fetched(fetched))));
+            drop(me.cast(SnapshotterMessage::Done(Box::new(Done::Fetched(fetched)))));
         });
         self.looks += 1;
         self.fetch = Some(Fetching { wanted, task, progress });

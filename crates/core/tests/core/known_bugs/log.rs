@@ -152,7 +152,7 @@ fn bug_25_a_previous_entry_below_the_log_is_a_match() {
         tail: Tail::new(run[3].position()),
         memberships: MembershipLog::new(Index::ZERO, membership.founding()),
         commit: Index(4),
-        applied: Index(4),
+        applied: LogId { term: Term(1), index: Index(4) },
         unmet: std::collections::BTreeSet::new(),
         entropy: 1,
     };

@@ -185,21 +185,27 @@ fn bug_69_a_log_that_is_behind_its_snapshot_is_replaced_at_the_start() {
 /// committed. What the snapshot says must not be taken for that log's.
 #[test]
 fn bug_69_a_log_that_ends_below_the_machine_is_not_taken_for_committed() {
-    let mut lab = Lab::new(3, 0);
-    (0..2).for_each(|at| lab.preset(at, &[1; LAST as usize], 2));
-    lab.start_all();
-    lab.elect(0);
-    lab.settle();
-    let covers = lab.nodes[0].disk.log[..OLDER as usize].to_vec();
-    lab.crash(2);
-    lab.preset(2, &[1, 1, 2, 2], 2);
-    lab.start_restored(2, Index(OLDER), covers);
-    assert_eq!((lab.commit(2), lab.last(2)), (0, 4));
-    // The leader is heard before the snapshotter is: its entries replace that end.
-    lab.heartbeat(0);
-    lab.settle();
-    assert_eq!((lab.commit(2), lab.last(2)), (lab.commit(0), lab.last(0)));
-    assert_eq!(lab.nodes[2].applied.len() as u64, lab.commit(0));
+    // It ends below the machine, at it, and above it.
+    for terms in [&[1, 1, 2, 2][..], &[1, 1, 2, 2, 2, 2, 2], &[1, 1, 2, 2, 2, 2, 2, 2, 2]] {
+        let mut lab = Lab::new(3, 0);
+        (0..2).for_each(|at| lab.preset(at, &[1; LAST as usize], 2));
+        lab.start_all();
+        lab.elect(0);
+        lab.settle();
+        let covers = lab.nodes[0].disk.log[..OLDER as usize].to_vec();
+        lab.crash(2);
+        lab.preset(2, terms, 2);
+        lab.start_restored(2, Index(OLDER), covers);
+        assert_eq!((lab.commit(2), lab.last(2)), (0, terms.len() as u64));
+        // An applier that lives on tells the role again what it has.
+        lab.common(2, RoleEvent::Applied(Index(OLDER)));
+        assert_eq!(lab.commit(2), 0);
+        // The leader is heard before the snapshotter is: its entries replace that end.
+        lab.heartbeat(0);
+        lab.settle();
+        assert_eq!((lab.commit(2), lab.last(2)), (lab.commit(0), lab.last(0)));
+        assert_eq!(lab.nodes[2].applied.len() as u64, lab.commit(0));
+    }
 }
 
 /// A snapshot that was said to be there cannot be read: what is there is offered in its place, and nothing where nothing is.

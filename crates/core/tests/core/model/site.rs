@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use quorate_core::{Boot, Effects, Index, Membership, ReplicaState, Time};
+use quorate_core::{Boot, Effects, Index, LogId, Membership, ReplicaState, Time};
 
 use super::config::Config;
 use super::identity::identity;
@@ -45,7 +45,7 @@ impl Site {
         config: &Config,
     ) -> (Self, Effects) {
         let (mut node, now) = (Node { boot, disk, ..Node::new(at) }, Time(PATIENCE_US));
-        let (commit, applied) = (Index::ZERO, Index::ZERO);
+        let (commit, applied) = (Index::ZERO, LogId::default());
         let start = Start { founding, config: &config.core(), base: 0, commit, applied, entropy: 0 };
         let state = node.load(&start);
         let effects = node.start(state, now);

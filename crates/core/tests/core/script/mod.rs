@@ -160,7 +160,7 @@ impl Lab {
             config: &self.config,
             base,
             commit,
-            applied: Index(applied.len() as u64),
+            applied: applied.last().map(Entry::log_id).unwrap_or_default(),
             entropy: 7 * at as u64 + node.boot.0,
         };
         let state = node.load(&start);

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quorate_core::{
-    Config, Effect, Effects, Index, Membership, Message, Position, Proposal, Reader, RoleEvent, SplitMix64,
-    Term, Time,
+    Config, Effect, Effects, Index, LogId, Membership, Message, Position, Proposal, Reader, RoleEvent,
+    SplitMix64, Term, Time,
 };
 
 use crate::world::{self, Node, ReplicaEvent, Start, name, place_of};
@@ -92,7 +92,7 @@ impl World {
             config: &self.config,
             base: 0,
             commit: Index::ZERO,
-            applied: Index::ZERO,
+            applied: LogId::default(),
             entropy: self.rng.number(),
         };
         let state = self.nodes[at].load(&start);

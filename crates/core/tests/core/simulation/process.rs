@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 
-use quorate_core::{Index, Membership, ReplicaState, SplitMix64, Term, Time};
+use quorate_core::{Entry, Index, LogId, Membership, ReplicaState, SplitMix64, Term, Time};
 
 use super::applier::Applier;
 use super::healing::Frozen;
@@ -129,6 +129,14 @@ impl Process {
         self.paused_until = 0;
     }
 
+    /// What the applier has applied. What it has of a snapshot need not be in the log.
+    fn applied(&self) -> LogId {
+        let index = self.applier.applied;
+        let covered = self.disk.snapshots.covered(index).and_then(|covers| covers.last().map(Entry::log_id));
+        let in_log = || self.disk.position(index).map(|at| at.log_id());
+        covered.or_else(in_log).unwrap_or(LogId { term: Term::ZERO, index })
+    }
+
     /// What a role starts with: the state on disk, and what the applier, which may have lived on, has applied.
     pub(crate) fn load(
         &mut self,
@@ -142,12 +150,12 @@ impl Process {
         // The newest entry is always loaded.
         let base = if options.loads_all { 0 } else { rng.below(length.max(1)) };
         let base = base.max(self.disk.compacted);
-        let applied = self.applier.applied;
+        let applied = self.applied();
         let start = Start {
             founding,
             config: &options.config,
             base: base as usize,
-            commit: applied,
+            commit: applied.index,
             applied,
             entropy: rng.number(),
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use quorate_core::{
-    Boot, Config, Effects, Entry, Index, Loaded, Membership, NodeId, Position, ReplicaState, Time,
+    Boot, Config, Effects, Entry, Index, Loaded, LogId, Membership, NodeId, Position, ReplicaState, Time,
 };
 
 use super::{Behind, Disk, Replica, ReplicaEvent, Role, name};
@@ -30,8 +30,8 @@ pub(crate) struct Start<'a> {
     pub(crate) base: usize,
     /// The commit index known at the start.
     pub(crate) commit: Index,
-    /// The last index the applier has applied.
-    pub(crate) applied: Index,
+    /// The last entry the applier has applied.
+    pub(crate) applied: LogId,
     pub(crate) entropy: u64,
 }
 
