@@ -59,6 +59,27 @@ async fn a_cluster_is_made_of_a_backup_and_goes_on_at_its_index() -> Result<()> 
     Ok(())
 }
 
+/// The list and the token are the same, and yet it is of another cluster: with it, a majority that knows nothing could elect a leader.
+#[tokio::test]
+async fn a_node_that_was_not_restored_is_no_node_of_the_restored_cluster() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (backup, _) = backup(directory.path()).await?;
+    let mut cluster = Cluster::idle(3, quick())?;
+    for at in 0..2 {
+        let _ = cluster.builder(at).restore(&backup)?;
+    }
+    for at in 0..3 {
+        cluster.start_node(at).await?;
+    }
+    let counts = cluster.group("counter", Counter::default).await?;
+    assert_eq!(add(&counts[0], 1).await?, 31, "two of three are enough");
+    let status = counts[2].status().await;
+    let role = status.role.context("its role answers")?;
+    assert_eq!((role.last, role.applied), (0, 0), "nothing reaches it, and it elects no one");
+    cluster.stop_all().await;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_restore_changes_nothing_that_is_there() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -66,18 +87,17 @@ async fn a_restore_changes_nothing_that_is_there() -> Result<()> {
     let path = |name: &str| directory.path().join(name);
     let builder = |name: &str| Node::builder("node0", path(name)).config(quick());
     let old = builder("old").restore(&backup);
-    ensure!(matches!(old, Err(RestoreFailed::SameCluster)), "{old:?}");
-    let old = builder("old").cluster_token("new").restore(&backup);
     ensure!(matches!(&old, Err(RestoreFailed::Exists(place)) if *place == path("old")), "{old:?}");
+    let beside = Node::builder("node0", directory.path().join("new/")).config(quick());
     std::fs::create_dir(path("new.restoring"))?;
     std::fs::write(path("new.restoring").join("a note"), "of an operator")?;
-    let new = builder("new").cluster_token("new").restore(&backup);
+    let new = beside.restore(&backup);
     ensure!(matches!(&new, Err(RestoreFailed::Exists(place)) if *place == path("new.restoring")), "{new:?}");
     let mut bytes = std::fs::read(&backup)?;
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(path("damaged"), bytes)?;
-    let damaged = builder("other").cluster_token("new").restore(&path("damaged"));
+    let damaged = builder("other").restore(&path("damaged"));
     ensure!(matches!(damaged, Err(RestoreFailed::Snapshot(ref error)) if error.is_damage()), "{damaged:?}");
     ensure!(!path("new").exists() && !path("other").exists());
     Ok(())

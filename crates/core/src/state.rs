@@ -99,8 +99,9 @@ pub struct ReplicaState {
     pub(crate) sessions: ReplicationSession,
     /// The newest id of a read index request.
     requests: u64,
-    /// This log has what the machine had applied when it was loaded: until then, what the applier reports says nothing of this log.
-    has_caught_up: bool,
+    /// What the machine had applied when this log was loaded, if the log is not known to have it: until then, what the applier reports says
+    /// nothing of this log.
+    ahead: Option<Index>,
     /// Draws election timeouts.
     random: SplitMix64,
     /// Campaigns since a leader was last heard, or since this node last insisted on its own.
@@ -146,7 +147,7 @@ impl ReplicaState {
             unmet: loaded.unmet,
             sessions: ReplicationSession::ZERO,
             requests: 0,
-            has_caught_up: is_of_log || applied <= commit,
+            ahead: (!is_of_log && applied > commit).then_some(applied),
             random: SplitMix64::from_state(loaded.entropy),
             campaigns: 0,
         }
@@ -311,8 +312,8 @@ impl ReplicaState {
             RoleEvent::Persisted(sequence) => self.persisted(now, *sequence, effects),
             RoleEvent::Applied(through) => {
                 self.apply.applied_through(now, *through);
-                self.has_caught_up |= self.commit >= self.apply.applied().min(*through);
-                if self.has_caught_up {
+                self.ahead = self.ahead.filter(|at| *at > self.commit);
+                if self.ahead.is_none() {
                     // The applier of a role that ended may have been at more than was known when this one started.
                     self.commit = self.commit.max((*through).min(self.last().index));
                 }

@@ -61,6 +61,11 @@ pub(crate) struct SnapshotContext {
 }
 
 impl SnapshotContext {
+    /// Whether snapshots are taken by themselves.
+    pub(crate) fn is_on(&self) -> bool {
+        self.every_bytes > 0 || self.every_entries > 0
+    }
+
     pub(crate) fn new(disk: &StoreHandle, workers: Workers, config: &NodeConfig) -> Self {
         Self {
             files: disk.snapshots(),

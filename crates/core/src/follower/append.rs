@@ -108,7 +108,14 @@ impl Follower {
     /// entry truncates nothing (`known-bugs.md` 24). `Err` is the index of an entry of the same term with other bytes.
     fn find_conflict(&self, append: &AppendEntries, start: Index) -> Result<usize, Index> {
         for (at, entry) in append.entries.iter().enumerate() {
-            if entry.index <= start {
+            if entry.index < start {
+                continue;
+            }
+            // What this log begins after was committed: a leader that has another entry there is of another history.
+            if entry.index == start {
+                if entry.log_id() != self.state.tail.start() {
+                    return Err(entry.index);
+                }
                 continue;
             }
             match self.state.tail.term_at(entry.index) {

@@ -87,9 +87,11 @@ impl GroupState {
         if let Some(applier) = self.applier.take() {
             self.applier_ready = false;
             self.start.cx.replay.applied(self.gauge.applied());
-            self.captured(Err("the state machine is made again".to_owned()));
             applier.cell.kill();
             let _ = tokio::time::timeout(JOIN_MAX, applier.join).await;
+            // After its end and without a way to it: another capture would be asked of a machine that is gone, and never end.
+            self.publish(me);
+            self.captured(Err("the state machine is made again".to_owned()));
         }
         self.applier_number += 1;
         self.begin_applier(me).await;

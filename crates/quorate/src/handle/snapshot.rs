@@ -33,7 +33,10 @@ pub(crate) fn snapshot(
             .map_err(|_| SnapshotFailed::of("the group is being restarted"))?;
         match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(taken)) => taken.map(|index| index.0),
-            Ok(Err(_)) => Err(SnapshotFailed::of("the snapshotter was restarted")),
+            Ok(Err(_)) => Err(SnapshotFailed {
+                reason: "the snapshotter was restarted; the snapshot may have been taken".to_owned(),
+                outcome: Outcome::Unknown,
+            }),
             Err(_) => Err(SnapshotFailed {
                 reason: "the snapshot was not on disk in time; it may be later".to_owned(),
                 outcome: Outcome::Unknown,

@@ -45,6 +45,10 @@ pub(crate) enum PartPort {
 }
 
 impl PartPort {
+    pub(crate) fn is_of_peer(&self) -> bool {
+        matches!(self, Self::Peer(_))
+    }
+
     /// Who asked may have given up.
     pub(crate) fn send(self, part: Option<Part>) {
         match self {
@@ -81,6 +85,8 @@ pub(crate) enum SnapshotterMessage {
     PassedOver(Vec<Index>),
     /// From its own jobs.
     Done(Box<Done>),
+    /// From its own timer: take the snapshot that was not taken.
+    TakeAgain,
     /// From its own timer: look for a snapshot again.
     LookAgain(u64),
     /// From tests and `quorate actors stop --panic`: panic, as a bug would.
@@ -94,11 +100,11 @@ pub(crate) enum Done {
     /// It was published and read back; and what is there now. One that could not be read back is set aside.
     Published { at: Index, result: Result<Kept, String> },
     /// One was fetched from a peer, verified and published.
-    Fetched(Result<Box<SnapshotInfo>, String>),
+    Fetched { look: u64, result: Result<Box<SnapshotInfo>, String> },
     /// What is there after that.
     Kept(Kept),
-    /// A peer was answered, with a part of this one if there is any that helps it.
-    Sent(Option<Position>),
+    /// Who asked was answered, with a part of this one if there is any that helps.
+    Sent { at: Option<Position>, by_peer: bool },
 }
 
 /// The snapshots of a group that are on disk, and can be read as far as is known.

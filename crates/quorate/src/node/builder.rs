@@ -180,9 +180,9 @@ impl NodeBuilder {
     }
 
     /// Makes this node's data directory, which must not be there, of a snapshot file of another cluster, and returns what was in it. The
-    /// list of nodes and the token found a *new* cluster, which begins with that state and goes on at its index; the old cluster's
-    /// id is not used again. Do it for each node of the list with the same file, and start them: a node that was not restored would
-    /// begin with nothing. It blocks: reads the file twice and writes it once.
+    /// list of nodes, the token and the snapshot found a *new* cluster, which begins with that state and goes on at its index. Do it for each
+    /// node of the list with the same file, and start them without the list: a node that was not restored is of another cluster. It blocks:
+    /// reads the file twice and writes it once.
     pub fn restore(self, snapshot: &Path) -> Result<quorate_store::SnapshotInfo, RestoreFailed> {
         self.config.validate().map_err(StartError::from)?;
         let id = NodeId::new(&self.id).map_err(StartError::from)?;

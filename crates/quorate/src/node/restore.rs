@@ -4,6 +4,7 @@
 //! falls. All is made beside the directory and renamed into its place: a restore that is interrupted leaves no directory to start from.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use quorate_core::{Hash, Membership, NodeId, SnapshotBase};
@@ -24,17 +25,14 @@ pub enum RestoreFailed {
     /// The snapshot cannot be read, or not be written.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// The new cluster would have the id of the one that the snapshot is of: nodes of both would take each other for their own.
-    #[error(
-        "the snapshot is of a cluster with this list of nodes and this token: give another cluster token, so that no node of the old cluster \
-         takes the new one for its own"
-    )]
-    SameCluster,
     /// There is something where the directory, or what is made beside it first, is to be.
     #[error("{} is there already: name another directory, or move this one away", .0.display())]
     Exists(PathBuf),
-    /// The node keeps no directory.
-    #[error("a snapshot is restored into a directory, and this node keeps its data elsewhere")]
+    /// What is made beside it could not be renamed to it.
+    #[error("{} is where a volume is mounted: name a directory below it", .0.display())]
+    MountPoint(PathBuf),
+    /// The node keeps no directory, or its path has no name at its end.
+    #[error("a snapshot is restored into a directory that is named, as `data/node0`")]
     NoDirectory,
     /// The new database.
     #[error(transparent)]
@@ -83,17 +81,17 @@ pub(super) fn restore(
 ) -> Result<SnapshotInfo, RestoreFailed> {
     let file = open_snapshot(snapshot)?;
     let info = file.verify()?;
-    let cluster = cluster_id(&restore.members, restore.token);
-    if info.head.cluster == cluster {
-        return Err(RestoreFailed::SameCluster);
-    }
-    let mut beside = directory.as_os_str().to_owned();
+    let cluster = restored_id(&restore.members, restore.token, &info.head);
+    let mut beside = directory.file_name().ok_or(RestoreFailed::NoDirectory)?.to_owned();
     beside.push(".restoring");
-    let beside = PathBuf::from(beside);
+    let beside = directory.with_file_name(beside);
     for place in [directory, &beside] {
         if !is_free(place) {
             return Err(RestoreFailed::Exists(place.to_owned()));
         }
+    }
+    if is_mounted(directory) {
+        return Err(RestoreFailed::MountPoint(directory.to_owned()));
     }
     fill(&beside, &file, cluster, restore)?;
     let renamed = std::fs::rename(&beside, directory).and_then(|()| sync_parent(directory));
@@ -122,6 +120,25 @@ fn fill(
     let group = store.open_group(&name, &membership)?;
     store.install(group, &Install::of_new_cluster(base))?;
     Ok(())
+}
+
+/// The id of the new cluster: of its list and token, and of what is in the snapshot. No list and token give it without the snapshot, so a node
+/// that was not restored, or of another snapshot, is refused by those that were: such nodes alone would elect a leader with an empty log.
+fn restored_id(members: &Members, token: &str, head: &SnapshotHead) -> Hash {
+    let of = format!(
+        "restored\n{}\n{}\n{}\n{}",
+        cluster_id(members, token),
+        head.cluster,
+        head.at.index,
+        head.at.chain
+    );
+    Hash::of(of.as_bytes())
+}
+
+fn is_mounted(directory: &Path) -> bool {
+    let device = |path: &Path| std::fs::metadata(path).ok().map(|found| found.dev());
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+    device(directory).is_some_and(|own| device(parent.unwrap_or_else(|| Path::new("."))) != Some(own))
 }
 
 /// Nothing, or an empty directory, which a rename replaces.

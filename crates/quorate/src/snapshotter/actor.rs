@@ -22,7 +22,7 @@ use crate::context::GroupContext;
 use crate::error::SnapshotFailed;
 use crate::messages::applier::ApplierMessage;
 use crate::messages::snapshotter::{
-    Capture, Done, Kept, KeptFile, SnapshotterMessage, SnapshotterRef, TakenPort,
+    Capture, Done, Kept, KeptFile, PartPort, PartWanted, SnapshotterMessage, SnapshotterRef, TakenPort,
 };
 
 /// How long what was sent to a peer counts as being fetched, from the last part on.
@@ -34,8 +34,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const LOOK_AGAIN_DOUBLED_MAX: u32 = 5;
 /// A fetch without a part for so long gives way to the offer of another leader.
 const FETCH_STALLS_AFTER: Duration = Duration::from_secs(5);
-/// Parts that are read for peers at once. A peer asks for one at a time, and again if it is not answered.
+/// Parts that are read at once, for peers and for handles. Each asks for one at a time, and again if it is not answered.
 const PARTS_MAX: usize = 8;
+/// The pause after a snapshot that was not taken, where they are taken by themselves.
+const TAKEN_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Starts a snapshotter as a child of Group.
 pub(crate) async fn start(
@@ -62,9 +64,10 @@ impl Drop for Fetching {
     }
 }
 
-/// A snapshot that a peer fetches.
+/// A snapshot that a peer fetches, or that is read for a backup.
 struct Sent {
     at: Position,
+    by_peer: bool,
     first: Time,
     last: Time,
 }
@@ -82,8 +85,8 @@ struct SnapshotterState {
     /// Fetches that failed in a row.
     fetch_failures: u32,
     sent: Vec<Sent>,
-    /// Parts that are being read for peers.
-    parts: usize,
+    /// Parts that are being read for peers, and for handles.
+    parts: [usize; 2],
     /// Wait for the snapshot that is being taken.
     takers: Vec<TakenPort>,
     /// Came while one was taken that does not have all they saw.
@@ -114,7 +117,7 @@ impl Actor for SnapshotterActor {
             looks: 0,
             fetch_failures: 0,
             sent: Vec::new(),
-            parts: 0,
+            parts: [0; 2],
             takers: Vec::new(),
             later: Vec::new(),
         })
@@ -143,34 +146,31 @@ impl Actor for SnapshotterActor {
             // Also said of an applier that ended and captured nothing.
             SnapshotterMessage::Captured(Err(reason)) => {
                 if !state.writes && state.cx.snapshot.gauge.is_busy() {
-                    state.failed(&reason);
+                    state.failed(&me, &reason);
                 }
             }
-            SnapshotterMessage::Take(port) => state.take(port),
+            SnapshotterMessage::Take(port) => state.take(&me, port),
             SnapshotterMessage::Publish(index) => state.publish(&me, index),
             SnapshotterMessage::Fetch(wanted) => state.fetch(&me, wanted),
-            SnapshotterMessage::Part { wanted, reply } if state.parts < PARTS_MAX => {
-                let (files, group) = (state.files.clone(), state.cx.id);
-                state.parts += 1;
-                state.run(&me, move || {
-                    let part = files::part(&files, group, wanted);
-                    let at = part.as_ref().map(|part| part.at);
-                    reply.send(part);
-                    Done::Sent(at)
-                });
+            SnapshotterMessage::Part { wanted, reply } => state.send_part(&me, wanted, reply),
+            SnapshotterMessage::TakeAgain => {
+                let gauge = &state.cx.snapshot.gauge;
+                if gauge.has_failed() && gauge.begin() {
+                    state.capture(&me);
+                }
             }
-            // It is asked for again.
-            SnapshotterMessage::Part { .. } => {}
             SnapshotterMessage::RoleStarted => state.tell_role(),
             SnapshotterMessage::PassedOver(gone) => state.passed_over(&gone),
             SnapshotterMessage::Done(done) => state.done(&me, *done),
             SnapshotterMessage::LookAgain(look) => {
                 if state.looks == look
                     && let Some(fetch) = state.fetch.take()
-                    // A leader offers again what it offers.
-                    && let SnapshotWanted::Reaching(_) = fetch.wanted
                 {
-                    state.fetch(&me, fetch.wanted.clone());
+                    match &fetch.wanted {
+                        SnapshotWanted::Reaching(_) => state.fetch(&me, fetch.wanted.clone()),
+                        // A leader offers again what it offers, and a role whose machine waits is told, so that it asks again.
+                        SnapshotWanted::Offered { .. } => state.tell_role(),
+                    }
                 }
             }
             SnapshotterMessage::Panic => panic!("told to panic"),
@@ -233,15 +233,17 @@ impl SnapshotterState {
             }
             Done::Published { at, result: Ok(kept) } => {
                 self.keep(kept);
-                self.answer_takers(at);
+                self.answer_takers(me, at);
             }
             Done::Written { result: Err(reason), .. } | Done::Published { result: Err(reason), .. } => {
-                self.failed(&reason);
+                self.failed(me, &reason);
             }
-            Done::Fetched(Ok(info)) => {
+            Done::Fetched { look, result: Ok(info) } => {
                 let (node, group, index) = (&self.cx.node, &self.cx.name, info.head.at.index);
                 tracing::info!(%node, %group, %index, bytes = info.bytes, "snapshot fetched");
-                (self.fetch, self.fetch_failures) = (None, 0);
+                if look == self.looks {
+                    (self.fetch, self.fetch_failures) = (None, 0);
+                }
                 let (files, group, fetched) = (self.files.clone(), self.cx.id, self.fetched_now());
                 let base = files::base_of(&info.head);
                 self.run(me, move || match files::retained(&files, group, &fetched) {
@@ -253,10 +255,14 @@ impl SnapshotterState {
                 });
             }
             Done::Kept(kept) => self.keep(kept),
-            Done::Fetched(Err(reason)) => self.not_fetched(me, &reason),
-            Done::Sent(at) => {
-                self.parts -= 1;
-                self.note_sent(at);
+            Done::Fetched { look, result: Err(reason) } if look == self.looks => {
+                self.not_fetched(me, &reason);
+            }
+            // It gave way to another one.
+            Done::Fetched { .. } => {}
+            Done::Sent { at, by_peer } => {
+                self.parts[usize::from(by_peer)] -= 1;
+                self.note_sent(at, by_peer);
             }
         }
     }
@@ -286,8 +292,8 @@ impl SnapshotterState {
             None => RoleEvent::NoSnapshot,
         });
         if let Some(older) = &self.kept.older {
-            // What comes after a snapshot that a peer fetches is of use to it when it has that.
-            let fetched = self.fetched_now().iter().map(|at| at.index).min();
+            // What comes after a snapshot that a peer fetches is of use to it when it has that. A backup needs the file alone.
+            let fetched = self.being_read().filter(|sent| sent.by_peer).map(|sent| sent.at.index).min();
             let older = older.base.at.index;
             self.role(RoleEvent::Compact(fetched.map_or(older, |index| index.min(older))));
         }
@@ -297,46 +303,51 @@ impl SnapshotterState {
         self.cx.route.borrow().tell_role(event);
     }
 
-    fn take(&mut self, port: TakenPort) {
+    fn take(&mut self, me: &ActorRef<SnapshotterMessage>, port: TakenPort) {
         if self.cx.snapshot.gauge.begin() {
             self.takers.push(port);
-            self.capture();
+            self.capture(me);
         } else {
+            self.later.retain(|port| !port.is_closed());
             self.later.push(port);
         }
     }
 
     /// Has the applier capture its machine. Without one no snapshot can be taken.
-    fn capture(&mut self) {
+    fn capture(&mut self, me: &ActorRef<SnapshotterMessage>) {
         let applier = self.cx.route.borrow().applier.clone();
         if applier.is_none_or(|applier| applier.cast(ApplierMessage::Capture).is_err()) {
-            self.failed("the state machine does not run");
+            self.failed(me, "the state machine does not run");
         }
     }
 
-    fn failed(&mut self, reason: &str) {
+    fn failed(&mut self, me: &ActorRef<SnapshotterMessage>, reason: &str) {
+        // The next one is due with new entries, and a full disk takes none: nothing else would make its log shorter.
+        if self.cx.snapshot.is_on() {
+            drop(me.send_after(TAKEN_AGAIN_AFTER, || SnapshotterMessage::TakeAgain));
+        }
         let (node, group) = (&self.cx.node, &self.cx.name);
         tracing::error!(%node, %group, reason, "no snapshot taken");
         for port in self.takers.drain(..) {
             drop(port.send(Err(SnapshotFailed::of(format!("no snapshot was taken: {reason}")))));
         }
-        self.free(false);
+        self.free(me, false);
     }
 
-    fn answer_takers(&mut self, index: Index) {
+    fn answer_takers(&mut self, me: &ActorRef<SnapshotterMessage>, index: Index) {
         for port in self.takers.drain(..) {
             drop(port.send(Ok(index)));
         }
-        self.free(true);
+        self.free(me, true);
     }
 
     /// The next one may be taken.
-    fn free(&mut self, was_taken: bool) {
+    fn free(&mut self, me: &ActorRef<SnapshotterMessage>, was_taken: bool) {
         self.writes = false;
         self.takers = std::mem::take(&mut self.later);
         self.cx.snapshot.gauge.end(was_taken);
         if !self.takers.is_empty() && self.cx.snapshot.gauge.begin() {
-            self.capture();
+            self.capture(me);
         }
     }
 
@@ -366,12 +377,12 @@ impl SnapshotterState {
             peers,
             progress: progress.clone(),
         };
-        let me = me.clone();
-        let task = spawn(async move {
-            let fetched = fetch.run().await;
-            drop(me.cast(SnapshotterMessage::Done(Box::new(Done::Fetched(fetched)))));
-        });
         self.looks += 1;
+        let (me, look) = (me.clone(), self.looks);
+        let task = spawn(async move {
+            let result = fetch.run().await;
+            drop(me.cast(SnapshotterMessage::Done(Box::new(Done::Fetched { look, result }))));
+        });
         self.fetch = Some(Fetching { wanted, task, progress });
     }
 
@@ -401,20 +412,40 @@ impl SnapshotterState {
         drop(me.send_after(pause, move || SnapshotterMessage::LookAgain(look)));
     }
 
-    fn note_sent(&mut self, at: Option<Position>) {
+    fn send_part(&mut self, me: &ActorRef<SnapshotterMessage>, wanted: PartWanted, reply: PartPort) {
+        let by_peer = reply.is_of_peer();
+        let reading = &mut self.parts[usize::from(by_peer)];
+        if *reading == PARTS_MAX {
+            return;
+        }
+        *reading += 1;
+        let (files, group) = (self.files.clone(), self.cx.id);
+        self.run(me, move || {
+            let part = files::part(&files, group, wanted);
+            let at = part.as_ref().map(|part| part.at);
+            reply.send(part);
+            Done::Sent { at, by_peer }
+        });
+    }
+
+    fn note_sent(&mut self, at: Option<Position>, by_peer: bool) {
         let (Some(at), now) = (at, self.cx.clock.now()) else { return };
         self.sent.retain(|sent| now.since(sent.last) < FETCHED_FOR);
-        match self.sent.iter_mut().find(|sent| sent.at == at) {
+        match self.sent.iter_mut().find(|sent| sent.at == at && sent.by_peer == by_peer) {
             Some(sent) => sent.last = now,
-            None => self.sent.push(Sent { at, first: now, last: now }),
+            None => self.sent.push(Sent { at, by_peer, first: now, last: now }),
         }
     }
 
     fn fetched_now(&self) -> Vec<Position> {
+        self.being_read().map(|sent| sent.at).collect()
+    }
+
+    fn being_read(&self) -> impl Iterator<Item = &Sent> {
         let now = self.cx.clock.now();
-        let is_fetched =
-            |sent: &&Sent| now.since(sent.last) < FETCHED_FOR && now.since(sent.first) < FETCHED_FOR_MAX;
-        self.sent.iter().filter(is_fetched).map(|sent| sent.at).collect()
+        let is_read =
+            move |sent: &&Sent| now.since(sent.last) < FETCHED_FOR && now.since(sent.first) < FETCHED_FOR_MAX;
+        self.sent.iter().filter(is_read)
     }
 }
 

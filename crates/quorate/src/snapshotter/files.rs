@@ -58,7 +58,10 @@ pub(super) fn publish(
     let at = written.publish().map_err(|error| error.to_string())?.head.at;
     let read_back = files.open(group, at).and_then(|file| file.verify());
     if let Err(damage) = read_back {
-        set_aside(files, group, at.index, &damage);
+        // Whatever it was: a file that was not read back must not become the one for which the log is forgotten.
+        if let Err(error) = files.set_aside(group, at.index) {
+            tracing::error!(%group, index = %at.index, %error, "a snapshot that cannot be read back cannot be set aside");
+        }
         return Err(format!("it could not be read back: {damage}"));
     }
     retained(files, group, fetched).map_err(|error| error.to_string())
@@ -70,7 +73,9 @@ pub(super) fn retained(
     group: GroupId,
     fetched: &[Position],
 ) -> Result<Kept, SnapshotError> {
-    files.retain(group, KEPT, fetched)?;
+    if let Err(error) = files.retain(group, KEPT, fetched) {
+        tracing::warn!(%group, %error, "older snapshots stay");
+    }
     kept(files, group)
 }
 

@@ -36,7 +36,12 @@ fn newest(
     group: GroupId,
     passed_over: &mut Vec<Index>,
 ) -> Result<Made, RestoreError> {
-    let list = files.list(group).map_err(|error| RestoreError::Io { offset: 0, source: error.into() })?;
+    let io = |error: SnapshotError| RestoreError::Io { offset: 0, source: error.into() };
+    let mut list = files.list(group).map_err(io)?;
+    // What the disk does not give now may be whole: the machine is made again after a pause, and not of less.
+    if let Some(at) = list.damaged.iter().position(|damaged| is_unread(&damaged.error)) {
+        return Err(io(list.damaged.swap_remove(at).error));
+    }
     for info in list.found {
         let at = info.head.at;
         let damage = match files.open(group, at) {
@@ -50,12 +55,19 @@ fn newest(
             },
             Err(error) => error,
         };
+        if is_unread(&damage) {
+            return Err(io(damage));
+        }
         if !matches!(damage, SnapshotError::Gone { .. }) {
             set_aside(files, group, at.index, &damage);
         }
         passed_over.push(at.index);
     }
     Ok(Made { executor: machine.restore(None)?, base: None })
+}
+
+fn is_unread(error: &SnapshotError) -> bool {
+    matches!(error, SnapshotError::Disk(_))
 }
 
 fn of_file(

@@ -1,6 +1,6 @@
 //! `/v1/snapshots`: has this node take one, and sends the newest one as a file, which is a backup.
 //!
-//! A file goes to its client part by part as the client takes it: one part in memory. No other node is asked, for each has its own.
+//! A file goes to its client part by part as the client takes it, to four clients at once: one part in memory for each. No other node is asked, for each has its own.
 
 use axum::Json;
 use axum::body::Body;
@@ -48,6 +48,7 @@ pub(crate) async fn take(call: ReadCall) -> Result<Response, Problem> {
     )
 )]
 pub(crate) async fn latest(Call { state, .. }: Call<WriteParams>) -> Result<Response, Problem> {
+    let place = state.download_place()?;
     let newest = state.group().newest_snapshot().await?;
     let Some(newest) = newest else {
         return Err(Problem::new(Code::NoSnapshot, "this node has no snapshot yet"));
@@ -64,8 +65,8 @@ pub(crate) async fn latest(Call { state, .. }: Call<WriteParams>) -> Result<Resp
         headers.insert(name, HeaderValue::try_from(value).expect("digits and plain words"));
     }
     // An error ends the connection before all bytes were sent, which the client sees.
-    let parts = try_unfold(newest, async |mut newest| {
-        Ok::<_, SnapshotFailed>(newest.next().await?.map(|part| (part, newest)))
+    let parts = try_unfold((newest, place), async |(mut newest, place)| {
+        Ok::<_, SnapshotFailed>(newest.next().await?.map(|part| (part, (newest, place))))
     });
     Ok((headers, Body::from_stream(parts)).into_response())
 }

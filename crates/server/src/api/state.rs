@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quorate::{Consistency, GroupHandle, GroupStatus, Node};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::code::Code;
@@ -18,6 +18,8 @@ use crate::address::split;
 use crate::descriptors::PEER_CALLS_MAX;
 use crate::machine::DataMachine;
 
+/// Snapshots that are sent at once: each holds a part or two of a file in memory, however slowly its client reads.
+const DOWNLOADS_MAX: usize = 4;
 /// The pause between two looks at a replica that is being loaded.
 const START_PAUSE: Duration = Duration::from_millis(5);
 /// The most looks at it.
@@ -38,6 +40,7 @@ struct Shared {
     peer_calls: Semaphore,
     bodies: Arc<Semaphore>,
     rooms: Rooms,
+    downloads: Arc<Semaphore>,
     pages: Semaphore,
     local_pages: Semaphore,
     /// `host:port` at which clients reach this API.
@@ -55,6 +58,16 @@ impl std::fmt::Debug for AppState {
 }
 
 impl AppState {
+    /// A place for a snapshot to be sent.
+    pub(crate) fn download_place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.shared.downloads.clone().try_acquire_owned().map_err(|_| {
+            Problem::new(
+                Code::Busy,
+                format!("this node sends {DOWNLOADS_MAX} snapshots already, and no more at once"),
+            )
+        })
+    }
+
     /// Of a node, its group, the address at which clients reach the API, and the API's bounds.
     pub fn new(
         node: Node,
@@ -72,6 +85,7 @@ impl AppState {
             peer_calls: Semaphore::new(PEER_CALLS_MAX),
             bodies: Arc::new(Semaphore::new(options.bodies_bytes_max.min(Semaphore::MAX_PERMITS))),
             rooms: Rooms::new(options.answers_bytes_max),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
             pages: Semaphore::new(options.pages_max.min(Semaphore::MAX_PERMITS)),
             local_pages: Semaphore::new(options.pages_max.min(Semaphore::MAX_PERMITS)),
             node,

@@ -339,8 +339,9 @@ pub(crate) enum Snapshot {
     },
     /// Make the data directory of one node of a new cluster; then start it with `quorate serve` and the same flags
     ///
-    /// Do it for each node of the list with the same file: a node that was not restored begins with nothing. The new cluster has an id of its
-    /// own, of its list and --cluster-token, and goes on at the index of the snapshot. The directory must not be there.
+    /// Do it for each node of the list with the same file: a node that was not restored is of another cluster. The new cluster has an id of its
+    /// own, of its list, of --cluster-token and of the snapshot; `serve` is given neither --cluster nor --cluster-token. It goes on at the index
+    /// of the snapshot. The directory must not be there.
     Restore {
         /// The file
         file: PathBuf,

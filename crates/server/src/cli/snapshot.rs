@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -110,7 +111,9 @@ async fn download(
 ) -> Result<(), Failure> {
     let cannot =
         |error: &std::io::Error| Failure::failed(format!("cannot write {}: {error}", part.display()));
-    let mut out = File::create(part).map_err(|error| cannot(&error))?;
+    // It holds what the data directory holds, which is private.
+    let out = File::options().write(true).create(true).truncate(true).mode(0o600).open(part);
+    let mut out = out.map_err(|error| cannot(&error))?;
     let (mut bytes, mut said) = (0, 0);
     let sink = |piece: &bytes::Bytes| {
         bytes += piece.len() as u64;
@@ -172,7 +175,11 @@ fn inspect(context: &Context, file: &Path) -> Result<(), Failure> {
 }
 
 fn unreadable(error: &SnapshotError) -> Failure {
-    let exit = if matches!(error, SnapshotError::Gone { .. }) { Exit::NotFound } else { Exit::Failed };
+    let exit = match error {
+        SnapshotError::Gone { .. } => Exit::NotFound,
+        error if error.is_no_room() => Exit::DiskFull,
+        _ => Exit::Failed,
+    };
     Failure::new(exit, error.to_string())
 }
 
@@ -195,6 +202,6 @@ fn restored(context: &Context, file: &Path) -> Result<(), Failure> {
     });
     context
         .output
-        .note("restore every other node of the list of the same file, then start them with the same flags");
+        .note("restore every other node of the list of the same file, then start them with the same flags, but without --cluster and --cluster-token");
     context.output.record(vec!["node", "data_dir", "group", "index"], &record)
 }

@@ -149,6 +149,13 @@ impl Snapshots {
         let old = found.iter().skip(newest).map(|info| info.head.at).filter(|at| !pinned.contains(at));
         let mut removed: Vec<Position> = old.collect();
         removed.reverse();
+        // What was received of one that is of no use any more.
+        if let Some(newest) = found.first() {
+            let last = newest.head.at.index;
+            self.remove_where(
+                |name| matches!(name, Name::Received { group: of, at, .. } if of == group && at.index <= last),
+            )?;
+        }
         for at in &removed {
             self.disk.remove(&Name::Whole { group, index: at.index }.text())?;
         }

@@ -133,7 +133,7 @@ impl Process {
     fn applied(&self) -> LogId {
         let index = self.applier.applied;
         let covered = self.disk.snapshots.covered(index).and_then(|covers| covers.last().map(Entry::log_id));
-        let in_log = || self.disk.position(index).map(|at| at.log_id());
+        let in_log = || self.disk.position(index).map(quorate_core::Position::log_id);
         covered.or_else(in_log).unwrap_or(LogId { term: Term::ZERO, index })
     }
 
