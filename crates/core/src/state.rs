@@ -308,7 +308,9 @@ impl ReplicaState {
     pub(crate) fn step_common(&mut self, now: Time, event: &RoleEvent, effects: &mut Effects) {
         match event {
             // A node that joins has applied entries before it knows any membership: no log could begin there.
-            RoleEvent::SnapshotWritten(index) if !self.memberships.is_known_at(*index) => {}
+            // One from before a snapshot that was installed meanwhile is published as ever: what wrote it waits for that.
+            RoleEvent::SnapshotWritten(index)
+                if !self.memberships.is_known_at(*index) && *index > self.tail.start().index => {}
             RoleEvent::Persisted(sequence) => self.persisted(now, *sequence, effects),
             RoleEvent::Applied(through) => {
                 self.apply.applied_through(now, *through);

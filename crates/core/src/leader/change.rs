@@ -25,7 +25,7 @@ impl Leader {
     ) {
         match self.next_membership(now, change, expected) {
             Ok(next) => {
-                self.put_in_force(now, next, effects);
+                self.put_in_force(now, next, false, effects);
                 effects.push(Effect::ChangeBegun { index: self.state.membership_index() });
             }
             Err(refusal) => effects.push(Effect::ChangeRefused(refusal)),
@@ -62,8 +62,10 @@ impl Leader {
             self.check_promotion(now, node)?;
         }
         if next.is_joint() {
-            self.check_quorum_of(now, &next.voters)?;
-            self.check_quorum_of(now, &next.outgoing)?;
+            let recovers = |id: &NodeId| self.progress.get(id).is_some_and(|p| p.said.recovering);
+            self.check_quorum_of(now, &next.voters, recovers)?;
+            // One that recovers acknowledges what it has, and may be the one that goes: of two voters no one else could mend the group.
+            self.check_quorum_of(now, &next.outgoing, |_| false)?;
         }
         Ok(next)
     }
@@ -89,11 +91,11 @@ impl Leader {
         &self,
         now: Time,
         half: &std::collections::BTreeSet<NodeId>,
+        recovers: impl Fn(&NodeId) -> bool,
     ) -> Result<(), ChangeRefusal> {
         let (voters, needed) = (half.len(), half.len() / 2 + 1);
-        let recovers =
-            |id: &NodeId| self.progress.get(id).is_some_and(|p| p.said.recovering || p.rolled_back);
-        let counts = |id: &&NodeId| self.is_connected(now, id) && !recovers(id);
+        let rolled_back = |id: &NodeId| self.progress.get(id).is_some_and(|p| p.rolled_back);
+        let counts = |id: &&NodeId| self.is_connected(now, id) && !recovers(id) && !rolled_back(id);
         let connected = half.iter().filter(counts).count();
         if connected < needed {
             return Err(ChangeRefusal::NoQuorum { voters, needed, connected });
@@ -125,10 +127,11 @@ impl Leader {
     /// Ends a joint configuration that is committed. Both halves have it then, so no majority of the old one alone elects or commits.
     /// Whether it did.
     pub(super) fn leave_joint(&mut self, now: Time, effects: &mut Effects) -> bool {
-        let leaves = self.state.membership().is_joint() && self.may_append_membership(now);
+        // Whatever the disks say: the one that is full may be the one that goes, and the others need no room of it. The entry is short.
+        let leaves = self.state.membership().is_joint() && self.is_settled() && self.has_committed_in_term();
         if leaves {
             let next = self.state.membership().final_of_joint();
-            self.put_in_force(now, next, effects);
+            self.put_in_force(now, next, false, effects);
         }
         leaves
     }
@@ -148,17 +151,17 @@ impl Leader {
             }
         }
         if membership != *self.state.membership() {
-            self.put_in_force(now, membership, effects);
+            self.put_in_force(now, membership, true, effects);
         }
     }
 
-    fn put_in_force(&mut self, now: Time, next: Membership, effects: &mut Effects) {
+    fn put_in_force(&mut self, now: Time, next: Membership, enrolled: bool, effects: &mut Effects) {
         let before = self.state.membership().clone();
         let proposal = Proposal::new(next.encode().into());
         self.append_to_log(now, self.wall_ms, vec![(EntryKind::Membership, proposal)], effects);
         self.state.memberships.append(self.state.last().index, next);
         self.state.tell_membership(effects);
-        self.match_replicators(now, &before, effects);
+        self.match_replicators(now, &before, enrolled, effects);
     }
 
     /// Once the membership that takes this node's vote is committed, it leads no more. The others have it, so one of them can lead

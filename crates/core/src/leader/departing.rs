@@ -16,13 +16,20 @@ const TOLD_ELECTION_TIMEOUTS: u32 = 10;
 
 impl Leader {
     /// Starts replicators of members that the membership before did not have, or had as another incarnation; those that it had and the
-    /// present one has not depart.
-    pub(super) fn match_replicators(&mut self, now: Time, before: &Membership, effects: &mut Effects) {
+    /// present one has not depart. One whose incarnation was not known before and is only `enrolled` now is the same.
+    pub(super) fn match_replicators(
+        &mut self,
+        now: Time,
+        before: &Membership,
+        enrolled: bool,
+        effects: &mut Effects,
+    ) {
         let present = self.state.membership();
         let is_same = |id: &NodeId| {
             let (old, new) = (before.members.get(id), present.members.get(id));
-            old.zip(new)
-                .is_some_and(|(old, new)| old.incarnation.0 == 0 || old.incarnation == new.incarnation)
+            old.zip(new).is_some_and(|(old, new)| {
+                enrolled && old.incarnation.0 == 0 || old.incarnation == new.incarnation
+            })
         };
         let peers = present.peers_of(&self.state.me);
         let come: Vec<NodeId> = peers.filter(|id| !is_same(id)).cloned().collect();

@@ -217,6 +217,40 @@ fn bug_50_a_joint_configuration_is_recovered_and_ended_after_all_have_restarted(
     assert!((0..4).all(|at| memberships(&lab, at) == [false, true, false]));
 }
 
+/// Its disk fills between the joint configuration and the end of it: what remains needs no room there.
+#[test]
+fn a_full_disk_does_not_keep_its_own_removal_from_ending() {
+    let mut lab = Lab::elected(2);
+    lab.settle();
+    lab.change(0, remove(1)).expect("both are connected");
+    lab.deliver(0, 1);
+    lab.common(1, quorate_core::RoleEvent::DiskFull(true));
+    lab.settle();
+    lab.heartbeat(0);
+    lab.settle();
+    assert_eq!(voters(&lab, 0), (vec!["n0".into()], vec![]));
+    lab.propose(0, "alone");
+    lab.settle();
+    assert_eq!(lab.commit(0), lab.last(0));
+}
+
+/// Of two voters one recovers, and can never end that by itself: its removal needs what it acknowledges, and nothing more of it.
+#[test]
+fn one_of_two_voters_that_recovers_can_be_removed() {
+    let mut lab = Lab::elected(2);
+    lab.propose(0, "both have this");
+    lab.settle();
+    lab.crash(1);
+    lab.nodes[1].disk.lose_suffix(1);
+    lab.start(1);
+    lab.heartbeat(0);
+    lab.settle();
+    assert!(lab.state(1).hard_state().recovering);
+    lab.change(0, remove(1)).expect("it acknowledges");
+    lab.settle();
+    assert_eq!(voters(&lab, 0), (vec!["n0".into()], vec![]));
+}
+
 #[test]
 fn a_change_is_refused_with_its_arithmetic() {
     let mut lab = with_learner();

@@ -249,6 +249,22 @@ fn bug_52_a_wiped_member_is_replaced_by_its_new_incarnation_in_one_change() {
     assert!(matches!(lab.replica(0).role(), Role::Leader(_)));
 }
 
+/// Its incarnation was never written down: another disk under its name begins without what the old one acknowledged.
+#[test]
+fn bug_53_a_replaced_member_of_unknown_incarnation_inherits_nothing() {
+    let mut lab = with_learner();
+    let matched = |lab: &Lab| {
+        let Role::Leader(leader) = lab.replica(0).role() else { panic!("n0 leads") };
+        leader.peers(lab.now).into_iter().find(|peer| peer.peer == name(3)).map(|peer| peer.matched)
+    };
+    assert!(matched(&lab) > Some(Index::ZERO));
+    lab.isolate(3);
+    lab.wipe(3);
+    let member = Member { incarnation: Incarnation(77), ..Member::default() };
+    lab.change(0, Change::Replace { node: name(3), by: name(3), member }).expect("the voters are connected");
+    assert_eq!(matched(&lab), Some(Index::ZERO));
+}
+
 #[test]
 fn bug_53_acknowledgements_of_before_a_removal_do_not_count_after_the_return() {
     let mut lab = with_learner();

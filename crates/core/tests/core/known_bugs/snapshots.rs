@@ -230,6 +230,18 @@ fn a_snapshot_that_cannot_be_read_is_offered_no_more() {
     assert_eq!(lab.state(0).snapshot(), None);
 }
 
+/// It was being written while another one was fetched: what wrote it waits until it is published, and takes no other before.
+#[test]
+fn a_snapshot_that_was_written_across_an_install_is_published() {
+    let mut lab = behind();
+    ready(&mut lab, 2, OLDER);
+    lab.persist(2);
+    let written = ReplicaEvent::Role(RoleEvent::SnapshotWritten(Index(START)));
+    let now = lab.now;
+    let effects = lab.nodes[2].replica.as_mut().expect("it runs").step(now, written);
+    assert!(effects.contains(&Effect::PublishSnapshot(Index(START))), "{effects:?}");
+}
+
 /// A snapshotter that ended took with it what it was asked for.
 #[test]
 fn a_machine_that_waits_for_a_snapshot_asks_each_snapshotter_that_starts() {
