@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use quorate::machine::{Add, Added, Counter, Total};
 use quorate::{Consistency, GroupHandle, Node, RestoreFailed};
 use quorate_tests::cluster::{Cluster, quick, same_digest};
-use quorate_tests::wait::PATIENCE;
+use quorate_tests::wait::{PATIENCE, eventually};
 
 async fn add(count: &GroupHandle<Counter>, times: i64) -> Result<i64> {
     let mut total = 0;
@@ -73,6 +73,11 @@ async fn a_node_that_was_not_restored_is_no_node_of_the_restored_cluster() -> Re
     }
     let counts = cluster.group("counter", Counter::default).await?;
     assert_eq!(add(&counts[0], 1).await?, 31, "two of three are enough");
+    eventually("both refuse it", async || {
+        let links = cluster.node(2).links();
+        (links.len() == 2 && links.iter().all(|link| link.last_error.is_some())).then_some(())
+    })
+    .await?;
     let status = counts[2].status().await;
     let role = status.role.context("its role answers")?;
     assert_eq!((role.last, role.applied), (0, 0), "nothing reaches it, and it elects no one");

@@ -153,3 +153,37 @@ fn sync_parent(directory: &Path) -> io::Result<()> {
     let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
     std::fs::File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use quorate_core::{GroupId, Index, Member, Position, Term};
+
+    use super::*;
+
+    /// A node that starts with list and token alone must not have it: it would begin with nothing.
+    #[test]
+    fn the_id_of_a_restored_cluster_is_that_of_no_list() {
+        let node = NodeId::new("node0").expect("a name");
+        let members: Members = [(node, Member::default())].into_iter().collect();
+        let head = |index: u64| SnapshotHead {
+            cluster: cluster_id(&members, "old"),
+            group: GroupId::of_name("main"),
+            name: "main".to_owned(),
+            at: Position { index: Index(index), term: Term(1), chain: Hash::of(&index.to_be_bytes()) },
+            time_ms: 0,
+            membership: Membership::default(),
+            machine: 0,
+            made_ms: 0,
+        };
+        let id = restored_id(&members, "t", &head(7));
+        assert_eq!(id, restored_id(&members, "t", &head(7)), "it is the same at every node");
+        for other in [
+            cluster_id(&members, "t"),
+            cluster_id(&members, "old"),
+            restored_id(&members, "t", &head(8)),
+            restored_id(&members, "u", &head(7)),
+        ] {
+            assert_ne!(id, other);
+        }
+    }
+}

@@ -224,8 +224,10 @@ fn a_full_disk_does_not_keep_its_own_removal_from_ending() {
     lab.settle();
     lab.change(0, remove(1)).expect("both are connected");
     lab.deliver(0, 1);
+    lab.persist(1);
+    lab.wire.clear();
+    // The answer that counts says that the disk is full.
     lab.common(1, quorate_core::RoleEvent::DiskFull(true));
-    lab.settle();
     lab.heartbeat(0);
     lab.settle();
     assert_eq!(voters(&lab, 0), (vec!["n0".into()], vec![]));
