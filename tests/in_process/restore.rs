@@ -1,19 +1,10 @@
 //! A new cluster of a snapshot file: the state is there, no index falls, and the old cluster has nothing to do with it.
 
-use anyhow::{Context, Result, bail, ensure};
-use quorate::machine::{Add, Added, Counter, Total};
-use quorate::{Consistency, GroupHandle, Node, RestoreFailed};
-use quorate_tests::cluster::{Cluster, quick, same_digest};
+use anyhow::{Context, Result, ensure};
+use quorate::machine::{Counter, Total};
+use quorate::{Consistency, Node, RestoreFailed};
+use quorate_tests::cluster::{Cluster, add, quick, same_digest};
 use quorate_tests::wait::{PATIENCE, eventually};
-
-async fn add(count: &GroupHandle<Counter>, times: i64) -> Result<i64> {
-    let mut total = 0;
-    for _ in 0..times {
-        let Added::Now(now) = count.propose(Add(1)).await? else { bail!("it overflows") };
-        total = now;
-    }
-    Ok(total)
-}
 
 /// The state of thirty commands, and where it ends.
 async fn backup(directory: &std::path::Path) -> Result<(std::path::PathBuf, u64)> {

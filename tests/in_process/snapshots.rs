@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use quorate::machine::{Add, Added, Counter, Kv, KvAnswer, KvCommand, KvQuery, KvReply, Total};
+use anyhow::{Context, Result};
+use quorate::machine::{Counter, Kv, KvAnswer, KvCommand, KvQuery, KvReply, Total};
 use quorate::{Config, Consistency, GroupHandle, Node, RoleStatus};
-use quorate_tests::cluster::{Cluster, quick, quiet_panics, same_digest};
+use quorate_tests::cluster::{Cluster, add, quick, quiet_panics, same_digest};
 use quorate_tests::wait::{PATIENCE, eventually};
 
 /// What is not needed is forgotten at once: nothing stays in memory.
@@ -28,21 +28,29 @@ async fn role(count: &GroupHandle<Counter>) -> Result<RoleStatus> {
     count.status().await.role.context("its role answers")
 }
 
-async fn add(count: &GroupHandle<Counter>, times: i64) -> Result<i64> {
-    let mut total = 0;
-    for _ in 0..times {
-        let Added::Now(now) = count.propose(Add(1)).await? else { bail!("it overflows") };
-        total = now;
-    }
-    Ok(total)
-}
-
 /// The log of a node no longer begins with the first entry.
 async fn forgot(count: &GroupHandle<Counter>) -> Result<RoleStatus> {
     eventually("the log forgets its beginning", async || {
         count.status().await.role.filter(|role| role.first > 1)
     })
     .await
+}
+
+/// Three nodes with two snapshots each, whose logs have forgotten their beginning.
+async fn three_that_forgot() -> Result<(Cluster, Vec<GroupHandle<Counter>>)> {
+    let cluster = Cluster::start(3, forgets()).await?;
+    let counts = cluster.group("counter", Counter::default).await?;
+    for _ in 0..2 {
+        add(&counts[0], 20).await?;
+        same_digest(&counts).await?;
+        for count in &counts {
+            count.snapshot(PATIENCE).await?;
+        }
+    }
+    for count in &counts {
+        forgot(count).await?;
+    }
+    Ok((cluster, counts))
 }
 
 fn snapshots(data: &Path) -> Result<Vec<PathBuf>> {
@@ -168,18 +176,7 @@ async fn a_snapshot_that_is_damaged_in_its_last_chunk_is_set_aside() -> Result<(
 /// None of its snapshots can be read, and its log does not begin with the first entry: it gets one from a peer, and votes meanwhile.
 #[tokio::test]
 async fn a_node_whose_snapshots_are_damaged_fetches_one_from_a_peer() -> Result<()> {
-    let mut cluster = Cluster::start(3, forgets()).await?;
-    let mut counts = cluster.group("counter", Counter::default).await?;
-    for _ in 0..2 {
-        add(&counts[0], 20).await?;
-        same_digest(&counts).await?;
-        for count in &counts {
-            count.snapshot(PATIENCE).await?;
-        }
-    }
-    for count in &counts {
-        forgot(count).await?;
-    }
+    let (mut cluster, mut counts) = three_that_forgot().await?;
     cluster.stop(1).await;
     for file in snapshots(&cluster.data(1))? {
         damage(&file, |bytes| bytes / 2)?;
@@ -232,18 +229,7 @@ async fn a_node_that_was_away_fetches_a_snapshot_and_follows() -> Result<()> {
 /// A node without any snapshot that can be read, whose log begins behind its first entry, gets one from a peer, and votes meanwhile.
 #[tokio::test]
 async fn a_node_whose_snapshots_are_gone_fetches_one_from_a_peer() -> Result<()> {
-    let mut cluster = Cluster::start(3, forgets()).await?;
-    let mut counts = cluster.group("counter", Counter::default).await?;
-    for _ in 0..2 {
-        add(&counts[0], 20).await?;
-        same_digest(&counts).await?;
-        for count in &counts {
-            count.snapshot(PATIENCE).await?;
-        }
-    }
-    for count in &counts {
-        forgot(count).await?;
-    }
+    let (mut cluster, mut counts) = three_that_forgot().await?;
     cluster.stop(1).await;
     std::fs::remove_dir_all(cluster.data(1).join("snapshots"))?;
     let node = cluster.start_node(1).await?;

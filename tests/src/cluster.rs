@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 
-use anyhow::{Context, Result};
-use quorate::machine::{Counter, CounterQuery};
+use anyhow::{Context, Result, bail};
+use quorate::machine::{Add, Added, Counter, CounterQuery};
 use quorate::store::SimDisk;
 use quorate::{Config, Consistency, GroupHandle, Net, Node, NodeBuilder, StateMachine};
 use tempfile::TempDir;
@@ -213,6 +213,16 @@ impl Cluster {
         let at = leader.as_str().trim_start_matches("node").parse()?;
         Ok(at)
     }
+}
+
+/// Adds one so many times, and returns what the last answer said.
+pub async fn add(count: &GroupHandle<Counter>, times: i64) -> Result<i64> {
+    let mut total = 0;
+    for _ in 0..times {
+        let Added::Now(now) = count.propose(Add(1)).await? else { bail!("it overflows") };
+        total = now;
+    }
+    Ok(total)
 }
 
 /// What a counter's digest query answers, on each node, once all have applied the same.
