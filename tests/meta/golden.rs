@@ -53,6 +53,7 @@ fn membership() -> Membership {
         raft: raft.into(),
         api: api.into(),
         incarnation: Incarnation(incarnation),
+        replaced: Vec::new(),
     };
     Membership {
         voters: BTreeSet::from([node("node0"), node("node1")]),

@@ -132,11 +132,26 @@ impl BridgeHandle {
         Ok(())
     }
 
-    /// Ends the link to this peer and forgets the boot number seen. Refs to it stay valid and return `NotConnected`.
+    /// Ends the link to this peer and its connections to us, and forgets the boot number seen. Refs to it stay valid and return
+    /// `NotConnected`.
     pub fn remove_peer(&self, node: &str) {
         self.tables.peers.get_or_insert(node).set_target(None);
         self.tables.handshake.boots.forget(node);
+        self.tables.handshake.present.end(node);
         self.tables.bridge.tell(BridgeMessage::PeerRemoved { node: node.to_owned() });
+    }
+
+    /// From now on the node of this name has this incarnation, or a later one that says that it has replaced it. When this returns,
+    /// nothing more is delivered from connections of others, and nothing is sent to them.
+    pub fn keep_only(&self, node: &str, incarnation: u64) {
+        self.tables.handshake.present.keep_only(node, incarnation);
+    }
+
+    /// From now on we say to peers that we have replaced these incarnations of our name; the 64 newest count.
+    pub fn say_replaced(&self, mut replaced: Vec<u64>) {
+        let oldest = replaced.len().saturating_sub(64);
+        replaced.drain(..oldest);
+        self.tables.handshake.say_replaced(replaced);
     }
 
     /// A reference to the actor called `name` on `node`. Neither needs to exist yet.

@@ -123,8 +123,10 @@ pub enum ChangeRefusal {
         /// The member.
         node: NodeId,
     },
-    /// What replaces a member under its name must have another incarnation, and this one has none or the same.
-    #[error("{node} can be replaced under its name only by another incarnation")]
+    /// What replaces a member under its name must have an incarnation that was never replaced itself, and this one has none or the same.
+    #[error(
+        "{node} can be replaced under its name only by another incarnation, and by none that was replaced before"
+    )]
     SameIncarnation {
         /// The member.
         node: NodeId,
@@ -266,16 +268,18 @@ impl Membership {
     /// In a joint configuration the name is still that of the old incarnation, whose vote counts in the old half. The new one, which
     /// may have forgotten votes, is a member only after that.
     fn replace_incarnation(&mut self, node: &NodeId, member: &Member) -> Result<(), ChangeRefusal> {
-        let old = self.knows(node)?.incarnation;
-        if member.incarnation.0 == 0 || member.incarnation == old {
+        let old = self.knows(node)?;
+        let was_replaced = old.replaced.contains(&member.incarnation);
+        if member.incarnation.0 == 0 || member.incarnation == old.incarnation || was_replaced {
             return Err(ChangeRefusal::SameIncarnation { node: node.clone() });
         }
+        let member = member.clone().in_place_of(old);
         if self.learners.contains(node) {
-            self.members.insert(node.clone(), member.clone());
+            self.members.insert(node.clone(), member);
             return Ok(());
         }
         self.take_vote(node)?;
-        self.joining.insert(node.clone(), member.clone());
+        self.joining.insert(node.clone(), member);
         Ok(())
     }
 }
@@ -332,6 +336,17 @@ mod tests {
     }
 
     #[test]
+    fn of_the_incarnations_that_a_name_had_the_newest_are_kept() {
+        let mut present = of(1, 1);
+        for incarnation in 100..100 + 2 * crate::membership::REPLACED_MAX as u64 {
+            let change = Change::Replace { node: id(1), by: id(1), member: member(incarnation) };
+            present = present.after(&change).expect("a learner");
+        }
+        let kept = &present.members[&id(1)].replaced;
+        assert_eq!((kept.len(), kept.last()), (crate::membership::REPLACED_MAX, Some(&Incarnation(130))));
+    }
+
+    #[test]
     fn what_changes_voters_is_joint_and_ends_in_the_new_half() {
         let before = of(3, 1);
         let joint = before.after(&Change::Promote { node: id(3) }).expect("a learner");
@@ -362,7 +377,14 @@ mod tests {
         let last = joint.final_of_joint();
         assert_eq!((&last.voters, &last.learners), (&ids(0..2), &ids([2])));
         assert_eq!(last.members[&id(2)].incarnation, Incarnation(77));
+        assert_eq!(
+            last.members[&id(2)].replaced,
+            [Incarnation(3)],
+            "by this a node that was away knows which one is later"
+        );
         assert!(last.joining.is_empty());
+        let back = Change::Replace { node: id(2), by: id(2), member: member(3) };
+        assert_eq!(last.after(&back), Err(ChangeRefusal::SameIncarnation { node: id(2) }), "it was replaced");
         for same in [0, 3] {
             let change = Change::Replace { node: id(2), by: id(2), member: member(same) };
             assert_eq!(before.after(&change), Err(ChangeRefusal::SameIncarnation { node: id(2) }));

@@ -18,6 +18,27 @@ pub struct Member {
     /// (`safety.md` 14). Zero until then.
     #[serde(default)]
     pub incarnation: Incarnation,
+    /// Incarnations that had its name before and were replaced, the newest last; the [`REPLACED_MAX`] newest. A node that knows one of
+    /// those under this name learns by this that the member came later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<Incarnation>,
+}
+
+/// Replaced incarnations of a name that its membership keeps.
+pub const REPLACED_MAX: usize = 16;
+
+impl Member {
+    /// This member in the place of one that had its name.
+    #[must_use]
+    pub(crate) fn in_place_of(mut self, old: &Self) -> Self {
+        self.replaced.clone_from(&old.replaced);
+        if old.incarnation.0 != 0 {
+            self.replaced.push(old.incarnation);
+        }
+        let oldest = self.replaced.len().saturating_sub(REPLACED_MAX);
+        self.replaced.drain(..oldest);
+        self
+    }
 }
 
 /// The members of a group. While `outgoing` is not empty this is a joint configuration: a quorum needs a majority of

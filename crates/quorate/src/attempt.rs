@@ -125,6 +125,7 @@ pub(crate) fn proposal_result(
             Response::Answered { .. }
             | Response::NotAnswered(_)
             | Response::Members { .. }
+            | Response::Membership(_)
             | Response::SnapshotPart { .. }
             | Response::NoSnapshot,
         ) => Err(ProposeError::unknown("the node answered a proposal with the answer to a query")),
@@ -151,6 +152,7 @@ pub(crate) fn query_result(
             Response::Applied { .. }
             | Response::NotApplied(_)
             | Response::Members { .. }
+            | Response::Membership(_)
             | Response::SnapshotPart { .. }
             | Response::NoSnapshot,
         ) => Err(QueryError::not_ready("the node answered a query with the reply to a proposal")),

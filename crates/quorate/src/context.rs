@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorate_bridge::{BridgeHandle, Class, RemoteRef};
+use quorate_bridge::{BridgeHandle, Class, LinkState, RemoteRef};
 use quorate_core::{Config as CoreConfig, GroupId, NodeId};
 use quorate_store::{Snapshots, StoreHandle};
 use ractor::ActorRef;
@@ -13,9 +13,10 @@ use crate::clock::Clock;
 use crate::config::NodeConfig;
 use crate::host::workers::Workers;
 use crate::messages::store::StoreMessage;
-use crate::protocol::{GroupProtocol, exposed_name};
+use crate::protocol::{GroupProtocol, LEVEL, exposed_name};
 use crate::recovering::RecoveringPeers;
 use crate::replay::ReplayMark;
+use crate::roster::Roster;
 use crate::route_watch::{RouteReceiver, RouteSender};
 use crate::snapshotter::gauge::SnapshotGauge;
 
@@ -36,6 +37,8 @@ pub(crate) struct GroupContext {
     /// Where the applier runs.
     pub(crate) workers: Workers,
     pub(crate) snapshot: SnapshotContext,
+    /// Who the node's peers are.
+    pub(crate) roster: Arc<Roster>,
     /// `None` on a node without peers.
     pub(crate) bridge: Option<BridgeHandle>,
     /// How far the machine must have come before it answers stale queries.
@@ -87,6 +90,18 @@ impl GroupContext {
 
     pub(crate) fn remote(&self, peer: &NodeId) -> Option<RemoteRef<GroupProtocol>> {
         self.bridge.as_ref()?.remote(peer.as_str(), &exposed_name(self.id)).ok()
+    }
+
+    /// Whether there is a link to this peer.
+    pub(crate) fn link_is_up(&self, peer: &NodeId) -> bool {
+        let link = self.bridge.as_ref().and_then(|bridge| bridge.link(peer.as_str()));
+        link.is_some_and(|link| link.state == LinkState::Up)
+    }
+
+    /// Whether this peer is connected and runs a build that follows a change of the members without ending it.
+    pub(crate) fn is_of_old_build(&self, peer: &NodeId) -> bool {
+        let link = self.bridge.as_ref().and_then(|bridge| bridge.link(peer.as_str()));
+        link.and_then(|link| link.peer).is_some_and(|peer| peer.level < LEVEL)
     }
 
     pub(crate) fn routes(&self) -> RouteReceiver {

@@ -1,12 +1,14 @@
 //! Errors, one enum per operation. Each is one of refused, failed and unknown, and never "refused" for what may yet
 //! happen (`docs/ARCHITECTURE.md`, "three outcomes").
 
+mod members;
 mod propose;
 mod query;
 
 use quorate_core::{NodeId, TransferRefusal};
 use serde::{Deserialize, Serialize};
 
+pub use members::ChangeError;
 pub use propose::{BusyCause, NotReadyReason, ProposeError};
 pub use query::QueryError;
 

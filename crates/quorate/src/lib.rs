@@ -47,6 +47,7 @@ mod recovering;
 mod replay;
 mod restarts;
 mod role;
+mod roster;
 mod route;
 mod route_watch;
 mod snapshotter;
@@ -64,23 +65,28 @@ pub use client::{Client, ClientError, ClientOptions, RemoteGroup};
 pub use clock::system_wall_ms;
 pub use config::{Config, ConfigError};
 pub use error::{
-    BROKEN_TARGET, BusyCause, NotReadyReason, Outcome, ProposeError, QueryError, SnapshotFailed,
+    BROKEN_TARGET, BusyCause, ChangeError, NotReadyReason, Outcome, ProposeError, QueryError, SnapshotFailed,
     TransferError,
 };
 pub use failure::{GroupError, NodeFailure};
 pub use handle::facade::FacadeMessage;
 pub use handle::group::GroupHandle;
 pub use handle::log::LogEntry;
+pub use handle::members::Members;
 pub use handle::snapshot::SnapshotBytes;
 pub use handle::status::GroupStatus;
 pub use host::workers::{MachineJob, MachineThreads};
 pub use machine::StateMachine;
+pub use messages::members::{JoinerView, MemberKind, MemberView, MembersView};
 pub use messages::role::{MemberStatus, RoleStatus};
 pub use node::{ActorStatus, Injury, Node, NodeBuilder, RestoreFailed, StartError};
 pub use ports::{Answered, Applied};
 pub use protocol::Consistency;
 pub use quorate_bridge::{Acceptor, LinkState, LinkStatus, Net, NetFuture, Stream, TokioNet};
-pub use quorate_core::{Entry, EntryKind, Index, NodeId, PeerStatus, Standing, TransferRefusal};
+pub use quorate_core::{
+    Change, ChangeRefusal, Entry, EntryKind, Incarnation, Index, Member, NodeId, PeerStatus, Standing,
+    TransferRefusal,
+};
 pub use quorate_store::{ByteCount, Resource, Shortage, Space};
 /// The actor library, in the version and with the features that the actors here were built with.
 pub use ractor;

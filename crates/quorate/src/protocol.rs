@@ -6,6 +6,7 @@ use quorate_core::{GroupId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ProposeError, QueryError};
+use crate::messages::members::{MembersAnswer, MembersCall};
 
 /// How fresh an answer must be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub enum Consistency {
     /// known to be committed, also before it was last stopped. The next answer may be older if another node gives it.
     Stale,
 }
+
+/// What this build takes part in, as peers are told. 1: it ends a change of the members that it finds half done.
+pub(crate) const LEVEL: u16 = 1;
 
 /// The protocol of one group. Bodies are maps with named fields; entries travel as one byte string.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ pub(crate) enum Request {
     Query { query: Bytes, consistency: Consistency },
     /// Call: who are the members? From a client, of any node.
     Members,
+    /// Call: what only a leader answers about the members. A build that does not take part in changes cannot read it.
+    Membership(MembersCall),
     /// Call: a part of a snapshot from `offset` on; of the one that ends at this place, or, where that is gone or not known (zero, no
     /// chain hash), of the newest if it reaches `least`. A build without snapshots cannot read it, and has no log that lacks anything.
     SnapshotPart { index: u64, term: u64, chain: Bytes, least: u64, offset: u64 },
@@ -81,6 +87,7 @@ pub(crate) enum Response {
         leader: Option<NodeId>,
         members: Vec<MemberAddress>,
     },
+    Membership(MembersAnswer),
 }
 
 /// A member, and where its bridge is dialled.

@@ -55,6 +55,9 @@ pub(crate) const LOG_STORE: RestartRule = rule(
     (0, 1_000),
     "database, anchor and I/O thread are owned above it: only its queue is lost, and roles resend that",
 );
+/// What asks the cluster to take this node in, where it was told to join one.
+pub(crate) const JOINER: RestartRule =
+    rule("Joiner", "Node", "none", (10, 1_000), "it asks again, and the leader answers as before");
 /// The bridge's actor; it restarts its own Listener, Links and Sessions.
 pub(crate) const BRIDGE: RestartRule = rule(
     "Bridge",
@@ -105,8 +108,8 @@ pub(crate) const REPLICATOR: RestartRule = rule(
 );
 
 /// The whole table, as `docs/actors.md` prints it.
-pub const RESTART_RULES: [RestartRule; 8] =
-    [NODE, LOG_STORE, BRIDGE, GROUP, ROLE, APPLIER, SNAPSHOTTER, REPLICATOR];
+pub const RESTART_RULES: [RestartRule; 9] =
+    [NODE, LOG_STORE, BRIDGE, JOINER, GROUP, ROLE, APPLIER, SNAPSHOTTER, REPLICATOR];
 
 /// Counts the restarts of one child against its rule.
 #[derive(Debug, Clone)]

@@ -11,10 +11,11 @@ use quorate_core::{Epoch, NodeId, RoleEvent, Term};
 use ractor::ActorRef;
 use ractor::MessagingErr::SendErr;
 
-use crate::error::{NotReadyReason, ProposeError, QueryError};
+use crate::error::{ChangeError, NotReadyReason, ProposeError, QueryError};
 use crate::gauge::Gauge;
 use crate::messages::applier::{ApplierMessage, ApplierRef};
 use crate::messages::group::{GroupMessage, GroupRef};
+use crate::messages::members::{MembersAnswer, MembersCall, MembersPort};
 use crate::messages::role::{LeaderMessage, RoleRef, Submission};
 use crate::messages::snapshotter::{SnapshotterMessage, SnapshotterRef};
 use crate::ports::QueryPort;
@@ -166,6 +167,20 @@ impl Route {
         // A message that comes back never reached the role, so its sender refuses it.
         if let Err(SendErr(LeaderMessage::Propose(back))) = leader.cast(LeaderMessage::Propose(submissions)) {
             refuse(back, &ProposeError::not_ready(NotReadyReason::RoleChanged));
+        }
+    }
+
+    /// Sends a call about the members to the leader on this node, or says that it is not here.
+    pub(crate) fn ask_of_members(&self, call: MembersCall, port: MembersPort) {
+        let refuse = |port: MembersPort, error| port.send(MembersAnswer::NotChanged(error));
+        if let Condition::Stopped(detail) = &self.condition {
+            return refuse(port, ChangeError::Stopped { detail: detail.clone() });
+        }
+        let not_leader = ChangeError::NotLeader { leader: self.leader_id.clone() };
+        let LeaderRoute::Here(leader) = &self.leader else { return refuse(port, not_leader) };
+        if let Err(SendErr(LeaderMessage::Members(_, port))) = leader.cast(LeaderMessage::Members(call, port))
+        {
+            refuse(port, not_leader);
         }
     }
 

@@ -258,6 +258,8 @@ mod tests {
             kind: PeerKind::Peer,
             incarnation: 2,
             boot: 1,
+            level: 0,
+            replaced: Vec::new(),
             cluster: [7; 32],
             api_address: String::new(),
             address: "127.0.0.1:1".into(),

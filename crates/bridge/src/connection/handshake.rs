@@ -17,6 +17,7 @@ use crate::frame::{
     TEXT_BYTES_MAX, cap_text, read_cold,
 };
 use crate::identity::{Boots, Direction, Hello, Identity, PeerInfo, PeerKind, Refusal, RefusalCode};
+use crate::lock::Lock;
 use crate::net::Stream;
 use crate::options::BridgeOptions;
 use bytes::BytesMut;
@@ -59,9 +60,14 @@ pub(crate) struct Admitted {
 pub(crate) struct Handshake {
     options: Arc<BridgeOptions>,
     pub(crate) boots: Boots,
-    present: Present,
+    pub(crate) present: Present,
     places: Places,
+    /// What we say of ourselves that changes while we run: the incarnations that we have replaced.
+    replaced: Lock<Vec<u64>>,
 }
+
+/// Replaced incarnations that a Hello names, at most.
+const REPLACED_MAX: usize = 64;
 
 /// Upper bound on [`Admission::may_take`](crate::Admission::may_take).
 const ADMISSION_MS_MAX: u64 = 30_000;
@@ -69,7 +75,13 @@ const ADMISSION_MS_MAX: u64 = 30_000;
 impl Handshake {
     pub(crate) fn new(options: Arc<BridgeOptions>) -> Self {
         let places = Places::new(options.sessions_max);
-        Self { options, boots: Boots::default(), present: Present::default(), places }
+        let (boots, present, replaced) = (Boots::default(), Present::default(), Lock::default());
+        Self { options, boots, present, places, replaced }
+    }
+
+    /// From now on we say that we have replaced these incarnations of our name.
+    pub(crate) fn say_replaced(&self, replaced: Vec<u64>) {
+        *self.replaced.lock() = replaced;
     }
 
     /// The connection that was made of an admitted one.
@@ -210,6 +222,7 @@ impl Handshake {
             PeerKind::Peer => (us.incarnation, us.boot, us.process, us.earlier.clone()),
             PeerKind::Client | PeerKind::Joiner => (0, 0, 0, Vec::new()),
         };
+        let replaced = if to == PeerKind::Peer { self.replaced.lock().clone() } else { Vec::new() };
         let hello = Hello {
             protocol_min: self.options.protocol_min,
             protocol_max: self.options.protocol_max,
@@ -220,6 +233,8 @@ impl Handshake {
             boot,
             process,
             earlier,
+            level: us.level,
+            replaced,
             fingerprint: us.fingerprint,
             api_address: us.api_address.clone(),
             expected_peer: expected.to_owned(),
@@ -236,6 +251,8 @@ fn peer_info(hello: Hello, stream: &Stream) -> PeerInfo {
         kind: hello.kind,
         incarnation: hello.incarnation,
         boot: hello.boot,
+        level: hello.level,
+        replaced: hello.replaced,
         cluster: hello.cluster,
         api_address: hello.api_address,
         address: stream.address.clone(),
@@ -299,6 +316,12 @@ fn check_names(
     }
     if !is_client && !(1..=NODE_BYTES_MAX).contains(&them.node.len()) {
         return bad(format!("a node id of {} bytes, must have 1 to {NODE_BYTES_MAX}", them.node.len()));
+    }
+    if them.replaced.len() > REPLACED_MAX {
+        return bad(format!(
+            "{} replaced incarnations, at most {REPLACED_MAX} are said",
+            them.replaced.len()
+        ));
     }
     if them.api_address.len() > TEXT_BYTES_MAX || them.expected_peer.len() > NODE_BYTES_MAX {
         return bad("an API address or expected name above its cap".into());

@@ -10,7 +10,7 @@
 //! Owns: nothing but weak references. Bound: the connections of nodes, which have places.
 
 use super::shared::Connection;
-use crate::identity::{Hello, PeerKind, Refusal, RefusalCode};
+use crate::identity::{Hello, PeerInfo, PeerKind, Refusal, RefusalCode};
 use crate::lock::Lock;
 use crate::options::BridgeOptions;
 use std::collections::BTreeMap;
@@ -18,9 +18,37 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::timeout;
 
+const OTHER_INCARNATION: &str = "another data directory has this node's name now";
+
 /// The connections of nodes, by node id.
 #[derive(Default)]
-pub(crate) struct Present(Lock<BTreeMap<String, Vec<Weak<Connection>>>>);
+pub(crate) struct Present(Lock<State>);
+
+#[derive(Default)]
+struct State {
+    connections: BTreeMap<String, Vec<Weak<Connection>>>,
+    /// The only incarnation that may be connected under a name, where the owner of the bridge has said so.
+    only: BTreeMap<String, u64>,
+}
+
+impl State {
+    fn of_node(&self, node: &str) -> Vec<Arc<Connection>> {
+        self.connections.get(node).into_iter().flatten().filter_map(Weak::upgrade).collect()
+    }
+
+    fn is_shut_out(&self, peer: &PeerInfo) -> bool {
+        let only = self.only.get(&peer.node);
+        only.is_some_and(|only| *only != peer.incarnation && !peer.replaced.contains(only))
+    }
+}
+
+/// Closes them; when this returns, nothing more is delivered from any.
+fn close(connections: Vec<Arc<Connection>>, reason: &str) {
+    for connection in connections {
+        connection.close(reason);
+        connection.wait_for_delivery();
+    }
+}
 
 impl Present {
     pub(super) fn enter(&self, connection: &Arc<Connection>) {
@@ -28,9 +56,38 @@ impl Present {
             return;
         }
         let mut present = self.0.lock();
-        let of_node = present.entry(connection.peer.node.clone()).or_default();
+        // It was admitted before the owner of the bridge knew better.
+        if present.is_shut_out(&connection.peer) {
+            drop(present);
+            connection.close(OTHER_INCARNATION);
+            return;
+        }
+        let of_node = present.connections.entry(connection.peer.node.clone()).or_default();
         of_node.retain(|known| known.upgrade().is_some_and(|known| !known.is_closed()));
         of_node.push(Arc::downgrade(connection));
+    }
+
+    /// From now on a node of this name has this incarnation, or one that says that it has replaced that. Connections of others are
+    /// closed.
+    pub(crate) fn keep_only(&self, node: &str, incarnation: u64) {
+        let others = {
+            let mut present = self.0.lock();
+            present.only.insert(node.to_owned(), incarnation);
+            let mut others = present.of_node(node);
+            others.retain(|connection| present.is_shut_out(&connection.peer));
+            others
+        };
+        close(others, OTHER_INCARNATION);
+    }
+
+    /// Closes the connections of a node that is no peer any more.
+    pub(crate) fn end(&self, node: &str) {
+        let all = {
+            let mut present = self.0.lock();
+            present.only.remove(node);
+            present.of_node(node)
+        };
+        close(all, "the node is no peer any more");
     }
 
     /// Waits until no earlier start of the node is connected. Refuses this one if one is still heard of then.
@@ -83,9 +140,8 @@ impl Present {
         if hello.kind != PeerKind::Peer {
             return Vec::new();
         }
-        let present = self.0.lock();
-        let of_node = present.get(&hello.node).into_iter().flatten().filter_map(Weak::upgrade);
-        let earlier = of_node.filter(|connection| {
+        let of_node = self.0.lock().of_node(&hello.node);
+        let earlier = of_node.into_iter().filter(|connection| {
             let peer = &connection.peer;
             !connection.is_closed() && peer.incarnation == hello.incarnation && peer.boot < hello.boot
         });

@@ -27,6 +27,8 @@ fn hello() -> HelloBody {
         boot: 3,
         process: 0,
         earlier: Vec::new(),
+        level: 0,
+        replaced: Vec::new(),
         fingerprint: 42,
         api_address: "127.0.0.1:8080".into(),
         expected_peer: "node1".into(),

@@ -153,6 +153,8 @@ mod tests {
             boot,
             process,
             earlier: earlier.to_vec(),
+            level: 0,
+            replaced: Vec::new(),
             fingerprint: 0,
             api_address: String::new(),
             expected_peer: String::new(),

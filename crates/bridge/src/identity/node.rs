@@ -42,6 +42,8 @@ pub struct Identity {
     pub process: u64,
     /// Earlier starts of our data directory, as far as it knows them: the boot number and what was drawn for it.
     pub earlier: Vec<(u64, u64)>,
+    /// What this build takes part in, as a number that grows; 0: a build that did not tell.
+    pub level: u16,
     /// Hash of the configuration that peers must have in common.
     pub fingerprint: u64,
     /// Where our API listens; may be empty.
@@ -62,6 +64,7 @@ impl Identity {
             boot,
             process: 0,
             earlier: Vec::new(),
+            level: 0,
             fingerprint: 0,
             api_address,
             members,
@@ -99,6 +102,12 @@ pub struct Hello {
     /// if it does not tell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<(u64, u64)>,
+    /// What its build takes part in; 0, and not sent, by a build that does not tell.
+    #[serde(default, skip_serializing_if = "is_zero_level")]
+    pub level: u16,
+    /// Incarnations that had its name before and were replaced by it, as the members have agreed. Empty, and not sent, if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<u64>,
     /// Hash of the configuration that peers must have in common.
     pub fingerprint: u64,
     /// Where its API listens; may be empty.
@@ -117,6 +126,11 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero_level(level: &u16) -> bool {
+    *level == 0
+}
+
 /// Who is at the other end of a connection, as it said in its Hello and as admission accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerInfo {
@@ -128,6 +142,10 @@ pub struct PeerInfo {
     pub incarnation: u64,
     /// Counts its starts. 0: a client is not told.
     pub boot: u64,
+    /// What its build takes part in; 0: it does not tell.
+    pub level: u16,
+    /// Incarnations that had its name before and were replaced by it.
+    pub replaced: Vec<u64>,
     /// Its cluster's id.
     pub cluster: [u8; 32],
     /// Where its API listens, for redirects; may be empty.

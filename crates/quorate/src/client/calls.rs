@@ -14,8 +14,9 @@ use crate::attempt::{
 };
 use crate::client::connection::Client;
 use crate::client::session_pool::ClientSessionPool;
-use crate::error::{Outcome, ProposeError, QueryError};
+use crate::error::{ChangeError, Outcome, ProposeError, QueryError};
 use crate::machine::SessionKey;
+use crate::messages::members::MembersAnswer;
 use crate::ports::Answered;
 use crate::protocol::{self, Consistency, GroupProtocol, Request, Response};
 
@@ -25,7 +26,7 @@ pub(super) type EncodeCommand = Box<dyn Fn(SessionKey) -> Result<Bytes, ProposeE
 type Calling<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
 /// The calls of one group.
-pub(super) struct GroupCalls {
+pub(crate) struct GroupCalls {
     client: Client,
     pub(super) name: Arc<str>,
     exposed: String,
@@ -33,7 +34,7 @@ pub(super) struct GroupCalls {
 }
 
 impl GroupCalls {
-    pub(super) fn new(client: Client, name: &str) -> Self {
+    pub(crate) fn new(client: Client, name: &str) -> Self {
         let exposed = protocol::exposed_name(GroupId::of_name(name));
         Self { client, name: name.into(), exposed, sessions: ClientSessionPool::default() }
     }
@@ -162,7 +163,7 @@ impl GroupCalls {
 
     /// One attempt, at the node that answered last. On failure, rotate to the next node, or to the leader if the one that
     /// answered knows it; back off after a full round.
-    async fn ask_node(
+    pub(super) async fn ask_node(
         &self,
         request: &Request,
         rounds: &mut u32,
@@ -205,6 +206,10 @@ fn is_useful(result: &Result<Response, CallFailure>) -> bool {
         Ok(Response::Applied { .. } | Response::Answered { .. }) => true,
         Ok(Response::NotApplied(error)) => !is_of_node(error),
         Ok(Response::NotAnswered(error)) => matches!(error, QueryError::Busy { .. }),
+        Ok(Response::Membership(answer)) => !matches!(
+            answer,
+            MembersAnswer::NotChanged(ChangeError::NotLeader { .. } | ChangeError::Stopped { .. })
+        ),
         Ok(Response::Members { .. } | Response::SnapshotPart { .. } | Response::NoSnapshot) | Err(_) => false,
     }
 }

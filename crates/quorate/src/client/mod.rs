@@ -13,6 +13,7 @@
 //! Bound: [`ClientOptions::in_flight_max`] calls of one client; above it, callers wait for their turn or deadline.
 //!
 //! - `connection`: the client: its links, and how it learns the members.
+//! - `membership`: what a process that is to join asks.
 //! - `nodes`: which nodes it knows, and whose turn it is.
 //! - `one_cluster`: the cluster that it talks to, and no other.
 //! - `session_pool`: the client sessions that are free.
@@ -21,10 +22,12 @@
 
 mod calls;
 mod connection;
+mod membership;
 mod nodes;
 mod one_cluster;
 mod remote_group;
 mod session_pool;
 
+pub(crate) use calls::GroupCalls;
 pub use connection::{Client, ClientError, ClientOptions};
 pub use remote_group::RemoteGroup;

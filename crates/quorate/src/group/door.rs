@@ -14,6 +14,7 @@ use quorate_core::{Hash, Index, Message, Position, Proposal, RoleEvent, Term};
 use crate::error::{NotReadyReason, ProposeError};
 use crate::host::machine::MachineFactory;
 use crate::messages::group::GroupMessage;
+use crate::messages::members::{MembersCall, MembersPort};
 use crate::messages::role::Submission;
 use crate::messages::snapshotter::{PartPort, PartWanted, SnapshotterMessage};
 use crate::ports::{ProposalPort, QueryPort};
@@ -76,6 +77,7 @@ impl Door {
                         });
                     }
                 }
+                (Request::Membership(call), Some(port)) => hear_of_members(route, &from, call, port),
                 (Request::Members, Some(port)) => {
                     let (leader, members) = (route.leader_id.clone(), route.members.to_vec());
                     drop(port.send(&Response::Members { leader, members }));
@@ -90,6 +92,7 @@ impl Door {
                     Request::Propose { .. }
                     | Request::Query { .. }
                     | Request::SnapshotPart { .. }
+                    | Request::Membership(_)
                     | Request::Members,
                     None,
                 ) => {}
@@ -144,6 +147,17 @@ impl Door {
             return None;
         }
         Some(Submission { proposal: Proposal::new(payload), port })
+    }
+}
+
+/// Only a leader answers; peers and processes that join ask it.
+fn hear_of_members(route: &Route, from: &PeerInfo, call: MembersCall, port: ReplyPort<Response>) {
+    let is_allowed = match &call {
+        MembersCall::View | MembersCall::Join(_) => true,
+        MembersCall::Change { .. } => from.kind == PeerKind::Peer,
+    };
+    if is_allowed {
+        route.ask_of_members(call, MembersPort::Remote(port));
     }
 }
 

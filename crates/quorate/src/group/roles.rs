@@ -1,5 +1,6 @@
 //! How Group loads, starts, replaces and restarts its role (`docs/safety.md` 9, 10).
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use quorate_core::{
@@ -129,7 +130,10 @@ impl GroupState {
             return;
         }
         let Some(loaded) = self.loaded.take() else { return };
-        self.membership_changed(loaded.memberships.current().clone());
+        let (cx, membership) = (&self.start.cx, loaded.memberships.current().clone());
+        // No role runs, so there is no replicator.
+        cx.roster.in_force(cx.id, &membership, &BTreeSet::new());
+        self.membership_changed(membership);
         if loaded.start.index == Index::ZERO {
             self.founding = Some(loaded.memberships.at(Index::ZERO).clone());
         }

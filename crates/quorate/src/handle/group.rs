@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::attempt::{deadline_after, encode_command};
 use crate::error::{ProposeError, QueryError, SnapshotFailed, TransferError};
+use crate::handle::members::Members;
 use crate::handle::retry::{CommandBytes, HandleInner};
 use crate::handle::snapshot::{SnapshotBytes, snapshot};
 use crate::handle::status::{GroupStatus, status};
@@ -76,6 +77,11 @@ impl<M> GroupHandle<M> {
     /// Refused where this node does not lead or the target cannot lead; *unknown* when none took over within `timeout`.
     pub async fn transfer(&self, to: Option<NodeId>, timeout: Duration) -> Result<NodeId, TransferError> {
         transfer(&self.inner, to, timeout).await
+    }
+
+    /// The members of the group: who they are, and changes of them.
+    pub fn members(&self) -> Members<'_> {
+        Members::of(&self.inner)
     }
 
     /// Has this node take a snapshot of the machine as it is now, or a little later; returns the index of the last entry in it once it

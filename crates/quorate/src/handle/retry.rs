@@ -244,7 +244,7 @@ fn wait_to_retry(
 }
 
 /// Waits until the route changes, or a pause has passed: what caused a refusal may also end without a change of route.
-async fn wait_for_change(routes: &mut RouteReceiver, deadline: Instant, attempts: u32) {
+pub(crate) async fn wait_for_change(routes: &mut RouteReceiver, deadline: Instant, attempts: u32) {
     let changed = tokio::time::timeout_at(attempt::next_attempt(deadline, attempts), routes.changed()).await;
     if matches!(changed, Ok(Err(_))) {
         // The node has ended and the route never changes again. Without the pause the caller would spin.

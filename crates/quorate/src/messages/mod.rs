@@ -6,6 +6,7 @@
 
 pub(crate) mod applier;
 pub(crate) mod group;
+pub(crate) mod members;
 pub(crate) mod node;
 pub(crate) mod replicator;
 pub(crate) mod role;

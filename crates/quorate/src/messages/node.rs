@@ -41,6 +41,7 @@ pub(crate) enum NodeMessage {
 pub(crate) enum ChildKind {
     LogStore,
     Bridge,
+    Joiner,
     Group(String),
 }
 
@@ -49,6 +50,7 @@ impl std::fmt::Display for ChildKind {
         match self {
             Self::LogStore => f.write_str("log-store"),
             Self::Bridge => f.write_str("bridge"),
+            Self::Joiner => f.write_str("joiner"),
             Self::Group(name) => write!(f, "group/{name}"),
         }
     }

@@ -7,6 +7,7 @@ use quorate_core::{
 use ractor::{ActorCell, ActorRef, MessagingErr, RpcReplyPort};
 use serde::{Deserialize, Serialize};
 
+use crate::messages::members::{MembersCall, MembersPort};
 use crate::no_space::full_voters;
 use crate::ports::{ProposalPort, QueryPort};
 
@@ -51,6 +52,8 @@ pub(crate) enum LeaderMessage {
     Fetch { peer: NodeId, session: ReplicationSession, from: Index, bytes_max: usize },
     /// From Group: hand leadership over.
     Transfer { to: Option<NodeId>, reply: Option<TransferPort> },
+    /// From handles and Sessions: about the members.
+    Members(MembersCall, MembersPort),
     /// From Group: a peer's incarnation is known and durable on this node.
     PeerKnown { peer: NodeId, incarnation: Incarnation },
     /// From Group: the link to a peer rose or fell.

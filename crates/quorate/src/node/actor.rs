@@ -24,8 +24,9 @@ use crate::group::state::GroupStart;
 use crate::log_store::LogStore;
 use crate::messages::group::GroupMessage;
 use crate::messages::node::{ChildKind, NodeMessage};
+use crate::node::joiner;
 use crate::node::owner::Owner;
-use crate::restarts::{BRIDGE, GROUP, LOG_STORE, Restarts};
+use crate::restarts::{BRIDGE, GROUP, JOINER, LOG_STORE, Restarts};
 use crate::route::Route;
 use crate::supervision::ended;
 
@@ -59,6 +60,7 @@ impl Actor for NodeActor {
         let mut state = NodeState { owner, children: Vec::new(), restarts: BTreeMap::new() };
         state.start_store(&me).await?;
         state.start_bridge(&me).await?;
+        state.start_joiner(&me).await?;
         for start in state.owner.groups().into_values() {
             state.start_group_or_retry(&me, start).await;
         }
@@ -140,6 +142,13 @@ impl NodeState {
         Ok(())
     }
 
+    async fn start_joiner(&mut self, me: &ActorRef<NodeMessage>) -> Result<(), ractor::SpawnErr> {
+        let Some(joins) = self.owner.joins.clone() else { return Ok(()) };
+        let (cell, join) = joiner::start(self.owner.clone(), joins, me.get_cell()).await?;
+        self.children.push(Child { kind: ChildKind::Joiner, cell, join: Some(join) });
+        Ok(())
+    }
+
     /// Link events go to the Node that runs, as long as the bridge exists.
     fn subscribe(&self, bridge: &BridgeHandle) {
         let nodes = self.owner.actor.subscribe();
@@ -190,6 +199,9 @@ impl NodeState {
             LinkChange::Refused { refusal, reason } => {
                 let (peer, detail) = (peer.to_string(), reason.clone());
                 match refusal {
+                    // What a peer knows under the name of a node that joined may be a disk that was lost, and the peer may not have heard
+                    // yet that this one is in its place.
+                    LinkRefusal::ByPeer(RefusalCode::WrongIncarnation) if self.owner.roster.has_joined() => {}
                     // The peer knows this node's name with another incarnation (`admission`).
                     LinkRefusal::ByPeer(RefusalCode::WrongIncarnation) => {
                         self.owner.fail(NodeFailure::Replaced { peer, detail });
@@ -235,7 +247,7 @@ impl NodeState {
                     start.cx.route.send_modify(Route::clear);
                 }
             }
-            ChildKind::Bridge => {}
+            ChildKind::Bridge | ChildKind::Joiner => {}
         }
         self.restart_later(me, child.kind);
     }
@@ -248,6 +260,7 @@ impl NodeState {
         let rule = match &kind {
             ChildKind::LogStore => LOG_STORE,
             ChildKind::Bridge => BRIDGE,
+            ChildKind::Joiner => JOINER,
             ChildKind::Group(_) => GROUP,
         };
         let restarts = self.restarts.entry(kind.clone()).or_insert_with(|| Restarts::new(rule));
@@ -259,6 +272,7 @@ impl NodeState {
         let result = match &kind {
             ChildKind::LogStore => self.start_store(me).await.map_err(|error| error.to_string()),
             ChildKind::Bridge => self.start_bridge(me).await.map_err(|error| error.to_string()),
+            ChildKind::Joiner => self.start_joiner(me).await.map_err(|error| error.to_string()),
             ChildKind::Group(name) => match self.owner.groups().remove(name) {
                 Some(start) => self.start_group(me, start).await.map_err(|error| error.to_string()),
                 None => Ok(()),

@@ -6,8 +6,8 @@
 //! this node is kept as well: a node that never took part takes part only when every founding member has.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quorate_bridge::{Admission, Admitting, Direction, Hello, PeerKind, Refusal, RefusalCode};
@@ -17,6 +17,7 @@ use quorate_store::{PeerSource, StoreHandle, StoreRequest};
 use crate::context::StoreRoute;
 use crate::lock::lock;
 use crate::messages::store::port_answer;
+use crate::roster::{Known, Roster};
 
 /// An admission waits for the job in progress and is in the next one; both may have become twice as slow.
 const JOBS_PER_ADMISSION: u32 = 4;
@@ -24,7 +25,7 @@ const JOBS_PER_ADMISSION: u32 = 4;
 pub(crate) struct Gate {
     me: NodeId,
     fingerprint: u64,
-    members: Vec<NodeId>,
+    roster: Arc<Roster>,
     store: StoreRoute,
     disk: StoreHandle,
     /// The newest boot heard of each incarnation. The lock is never held across an await.
@@ -35,11 +36,11 @@ impl Gate {
     pub(crate) fn new(
         me: NodeId,
         fingerprint: u64,
-        members: Vec<NodeId>,
+        roster: Arc<Roster>,
         store: StoreRoute,
         disk: StoreHandle,
     ) -> Self {
-        Self { me, fingerprint, members, store, disk, boots: Mutex::new(BTreeMap::new()) }
+        Self { me, fingerprint, roster, store, disk, boots: Mutex::new(BTreeMap::new()) }
     }
 
     async fn decide(&self, hello: &Hello, direction: Direction) -> Result<(), Refusal> {
@@ -55,14 +56,12 @@ impl Gate {
             }
             PeerKind::Peer => {}
         }
-        let peer = NodeId::new(&hello.node).ok().filter(|peer| self.members.contains(peer));
-        let Some(peer) = peer.filter(|peer| *peer != self.me) else {
+        let peer = NodeId::new(&hello.node).ok().filter(|peer| *peer != self.me);
+        let known = peer.map(|peer| (self.roster.knows(&peer), peer));
+        let Some((known, peer)) = known.filter(|(known, _)| *known != Known::Stranger) else {
             let what = format!("node {} is not a member known to {}", hello.node, self.me);
-            return Err(Refusal::new(
-                RefusalCode::UnknownPeer,
-                what,
-                "correct its id, or add it to the cluster",
-            ));
+            let remedy = "if it was removed, end it; if it is new, it joins with an empty data directory (`--join`); otherwise correct its id";
+            return Err(Refusal::new(RefusalCode::UnknownPeer, what, remedy));
         };
         if hello.fingerprint != self.fingerprint {
             let what = format!("node {peer} has other cluster settings than {}", self.me);
@@ -75,16 +74,55 @@ impl Gate {
             Direction::Outbound => PeerSource::ItAdmitted,
             Direction::Inbound => PeerSource::ItDialled,
         };
-        self.check_incarnation(&peer, Incarnation(hello.incarnation), source).await?;
+        self.check_incarnation(&peer, hello, known, source).await?;
         self.check_boot(&peer, hello)
     }
 
+    /// The incarnation that the members agreed on counts, or one that says that it replaced that: this node may not have heard of it yet.
+    /// While none is agreed on, the first that was heard of.
     async fn check_incarnation(
+        &self,
+        peer: &NodeId,
+        hello: &Hello,
+        known: Known,
+        source: PeerSource,
+    ) -> Result<(), Refusal> {
+        let theirs = Incarnation(hello.incarnation);
+        let is_theirs = |agreed: Incarnation| agreed == theirs || hello.replaced.contains(&agreed.0);
+        let source = match known {
+            Known::Peer(agreed) if agreed.0 != 0 && !is_theirs(agreed) => {
+                return Err(self.other_incarnation(peer, theirs));
+            }
+            // What is on record may be of before.
+            Known::Peer(agreed) if agreed.0 != 0 => {
+                let recorded = self.record(peer, theirs, source).await?;
+                if recorded == theirs {
+                    return Ok(());
+                }
+                PeerSource::Membership
+            }
+            // It has promised nothing to this node, nor this node to it.
+            Known::Anyone => PeerSource::Membership,
+            Known::Peer(_) | Known::Stranger => source,
+        };
+        let recorded = self.record(peer, theirs, source).await?;
+        if recorded == theirs {
+            return Ok(());
+        }
+        if is_theirs(recorded) {
+            self.record(peer, theirs, PeerSource::Membership).await?;
+            return Ok(());
+        }
+        Err(self.other_incarnation(peer, theirs))
+    }
+
+    /// The incarnation that is on this node's disk for the peer, durably.
+    async fn record(
         &self,
         peer: &NodeId,
         incarnation: Incarnation,
         source: PeerSource,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Incarnation, Refusal> {
         let store = self.store.borrow().clone().ok_or_else(|| not_now("the log store is being restarted"))?;
         let asked = ractor::call!(store, |reply| StoreRequest::RecordPeer {
             peer: peer.clone(),
@@ -93,23 +131,22 @@ impl Gate {
             reply: port_answer(reply),
         }
         .into());
-        let known = asked
+        asked
             .map_err(|_| not_now("the log store did not answer"))?
-            .map_err(|error| not_now(&format!("the log store cannot keep the incarnation: {error}")))?;
-        if known == incarnation {
-            return Ok(());
-        }
+            .map_err(|error| not_now(&format!("the log store cannot keep the incarnation: {error}")))
+    }
+
+    fn other_incarnation(&self, peer: &NodeId, incarnation: Incarnation) -> Refusal {
         // The wiped node reads this: see `NodeFailure::Replaced`.
         // Not which incarnation is known: with that, any node that reads the refusal could claim it.
         let what = format!(
             "node {peer} is known to {} with another data directory than that of incarnation {incarnation}",
             self.me
         );
-        let remedy = "its data directory was wiped or replaced: put the old one back. Without it the node cannot come back, since \
-                      this build cannot replace a member; leave it off, the others go on while a majority of them is not founding (`quorate status`). If this \
-                      cluster never had a leader, nothing is stored in it: delete the data directories of all its nodes and \
-                      start them again";
-        Err(Refusal::new(RefusalCode::WrongIncarnation, what, remedy))
+        let remedy = "its data directory was wiped or replaced: put the old one back. If it is lost, start the node with an empty directory and \
+                      `--join`, and run `quorate member replace` for it; that needs a majority of the others. If this cluster never had a \
+                      leader, nothing is stored in it: delete the data directories of all its nodes and start them again";
+        Refusal::new(RefusalCode::WrongIncarnation, what, remedy)
     }
 
     fn check_boot(&self, peer: &NodeId, hello: &Hello) -> Result<(), Refusal> {

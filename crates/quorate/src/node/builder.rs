@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_bridge::{Net, TokioNet};
-use quorate_core::{Member, NodeId};
+use quorate_core::{Hash, Member, NodeId};
 
 use crate::address::is_host_and_port;
+use crate::attempt::deadline_after;
 use crate::clock::{self, WallClock};
 use crate::config::Config;
 use crate::handle::group::GroupHandle;
@@ -17,10 +18,14 @@ use crate::host::workers::{MachineThreads, Workers};
 use crate::machine::StateMachine;
 use crate::node::error::StartError;
 use crate::node::handle::Node;
+use crate::node::joiner::client_of;
 use crate::node::lifetime;
 use crate::node::restore::{Restore, RestoreFailed, restore};
-use crate::node::spec::{Given, NodeSpec, Placement};
-use quorate_store::{Disk, FjallDisk, FjallOptions, SimDisk};
+use crate::node::spec::{Given, Joins, NodeSpec, Placement};
+use quorate_store::{Disk, FjallDisk, FjallOptions, SimDisk, peek};
+
+/// How long a member of the cluster to join is waited for at the start.
+const REACH_MAX: Duration = Duration::from_secs(30);
 
 /// Where a node keeps its data.
 enum Storage {
@@ -39,6 +44,8 @@ pub struct NodeBuilder {
     peers: Vec<(String, String, String)>,
     is_list: bool,
     token: String,
+    join: Vec<String>,
+    as_learner: bool,
     config: Config,
     connections_max: Option<usize>,
     placement: Placement,
@@ -83,6 +90,8 @@ impl NodeBuilder {
             peers: Vec::new(),
             is_list: false,
             token: String::new(),
+            join: Vec::new(),
+            as_learner: false,
             config: Config::default(),
             connections_max: None,
             placement: Placement::OwnThread,
@@ -153,6 +162,23 @@ impl NodeBuilder {
         self
     }
 
+    /// In place of a list: joins the cluster that has a member at one of these addresses, `host:port` where its bridge listens. The node
+    /// is taken in as a learner of each group that it opens and other members have, and becomes a voter once it has caught up. An empty
+    /// directory becomes one of that cluster at the start, which fails if no member answers within 30 s. Under the name of a member it
+    /// waits until it is told to [replace](crate::Members::replace) that.
+    #[must_use]
+    pub fn join<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
+        self.join = addresses.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Stays a learner when it [joins](Self::join), until it is promoted by command.
+    #[must_use]
+    pub fn as_learner(mut self) -> Self {
+        self.as_learner = true;
+        self
+    }
+
     /// Keeps apart clusters with the same list of nodes.
     #[must_use]
     pub fn cluster_token(mut self, token: &str) -> Self {
@@ -207,7 +233,6 @@ impl NodeBuilder {
         let members = self.members(&id)?;
         let fingerprint = self.config.cluster.fingerprint();
         let is_list = self.is_list || !self.peers.is_empty();
-        let given = Given { members, is_list, token: self.token, fingerprint };
         let entropy = self.entropy.unwrap_or_else(clock::entropy);
         let disk: Box<dyn Disk> = match self.storage {
             Storage::Directory(directory) => {
@@ -217,9 +242,25 @@ impl NodeBuilder {
             }
             Storage::Given(disk) => disk,
         };
+        let (mut joins, mut cluster) = (None, None);
+        if !self.join.is_empty() {
+            if is_list {
+                return Err(StartError::ListAndJoin { node: id });
+            }
+            if self.listen.is_none() {
+                return Err(StartError::NotListening { node: id });
+            }
+            if peek(&*disk)?.is_none() {
+                cluster = Some(reach(&self.join, self.net.clone(), entropy).await?);
+            }
+            let raft = members[&id].raft.clone();
+            joins = Some(Joins { addresses: self.join, raft, as_learner: self.as_learner });
+        }
+        let given = Given { members, is_list, token: self.token, fingerprint, joins: cluster };
         let spec = NodeSpec {
             id,
             given,
+            joins,
             listen: self.listen,
             port_as_founded: self.port_as_founded,
             api: self.api,
@@ -313,6 +354,19 @@ impl NodeBuilder {
         self.wall = Some(Arc::new(wall_ms));
         self
     }
+}
+
+/// The cluster that a member at one of these addresses is of.
+async fn reach(addresses: &[String], net: Arc<dyn Net>, entropy: u64) -> Result<Hash, StartError> {
+    // Another client than the one that will ask to be taken in: no two may have the same randomness.
+    let client = client_of(addresses, net, !entropy).await.map_err(|source| StartError::Join { source })?;
+    let reached = client.reach_cluster(deadline_after(REACH_MAX)).await;
+    client.close().await;
+    reached.map_err(|detail| StartError::NotReached {
+        addresses: addresses.join(", "),
+        detail,
+        waited_ms: u64::try_from(REACH_MAX.as_millis()).unwrap_or(u64::MAX),
+    })
 }
 
 fn check_address(node: &NodeId, address: &str) -> Result<(), StartError> {

@@ -2,6 +2,7 @@
 
 use quorate_core::{NameError, NodeId};
 
+use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::failure::GroupError;
 use quorate_store::{DiskError, OpenError, StoreError};
@@ -66,6 +67,33 @@ pub enum StartError {
         port: String,
         /// `host:port` in the membership.
         known: String,
+    },
+    /// No node of the cluster that this one was to join could be reached.
+    #[error(
+        "none of {addresses} answers within {waited_ms} ms: {detail}; give the address at which a member's bridge listens, and see that the \
+         member runs"
+    )]
+    NotReached {
+        /// The addresses as given.
+        addresses: String,
+        /// What was found at each.
+        detail: String,
+        /// How long it was tried, in milliseconds.
+        waited_ms: u64,
+    },
+    /// A list of a cluster, and another cluster to join.
+    #[error(
+        "node {node} is given a list of nodes and told to join: a list founds a cluster, so give one of the two"
+    )]
+    ListAndJoin {
+        /// This node.
+        node: NodeId,
+    },
+    /// An address of a cluster to join that cannot be dialled.
+    #[error("cannot join")]
+    Join {
+        /// Why not.
+        source: ClientError,
     },
     /// The directory could not be founded again.
     #[error("cannot make the data directory one of the cluster in the list")]

@@ -19,8 +19,25 @@ pub(crate) type Members = BTreeMap<NodeId, Member>;
 pub(super) struct Cluster {
     /// Its members, this node too.
     pub(super) members: Members,
-    /// The list that it was founded with.
+    /// Those that a group begins with that is new to the cluster: the same on every node, whoever came and went meanwhile.
+    pub(super) new_groups: Members,
+    /// The list that it was founded with; empty in the directory of a node that joined.
     pub(super) founded_as: String,
+    /// The directory began without members.
+    pub(super) has_joined: bool,
+}
+
+impl Cluster {
+    fn given(given: &Given) -> Self {
+        let members = given.members.clone();
+        Self { new_groups: members.clone(), founded_as: list(&members), members, has_joined: false }
+    }
+
+    fn found(known: Founded) -> Self {
+        let new_groups = known.founding.map(|founding| founding.members).unwrap_or_default();
+        let (founded_as, has_joined) = (list(&new_groups), new_groups.is_empty());
+        Self { members: known.members, new_groups, founded_as, has_joined }
+    }
 }
 
 /// Who the members are.
@@ -57,16 +74,19 @@ pub(crate) fn list(members: &Members) -> String {
 /// The cluster that this directory belongs to from now on.
 pub(super) fn settle(store: &mut Store, node: &NodeId, given: &Given) -> Result<Cluster, StartError> {
     let known = store.founded();
+    if given.joins.is_some() && known.founding.is_none() {
+        return Ok(Cluster::found(known));
+    }
     let founding = known.founding.as_ref().map(|founding| list(&founding.members)).unwrap_or_default();
     let (ours, cluster) = (list(&given.members), cluster_id(&given.members, &given.token));
     match choose(node, given, &known, store.identity().cluster)? {
-        Choice::Given => Ok(Cluster { members: given.members.clone(), founded_as: ours }),
+        Choice::Given => Ok(Cluster::given(given)),
         Choice::FoundAgain => {
             tracing::info!(%node, before = founding, now = ours, "never took part, founded again from the list given");
             store.found_again(cluster, &given.founding()).map_err(again)?;
-            Ok(Cluster { members: given.members.clone(), founded_as: ours })
+            Ok(Cluster::given(given))
         }
-        Choice::Founded => Ok(Cluster { members: known.members, founded_as: founding }),
+        Choice::Founded => Ok(Cluster::found(known)),
         Choice::FoundedOtherwise(differs) => {
             let members = list(&known.members);
             match differs {
@@ -79,7 +99,7 @@ pub(super) fn settle(store: &mut Store, node: &NodeId, given: &Given) -> Result<
                     "the token given is not the one that this cluster was founded with, and is not used"
                 ),
             }
-            Ok(Cluster { members: known.members, founded_as: founding })
+            Ok(Cluster::found(known))
         }
     }
 }
@@ -105,7 +125,8 @@ fn choose(node: &NodeId, given: &Given, known: &Founded, directory: Hash) -> Res
     if given.is_list && given_list != founding_list && given_list != list(&known.members) {
         return Ok(Choice::FoundedOtherwise(Differs::List));
     }
-    let says_token = given.is_list || !given.token.is_empty();
+    // A node that joined was not founded with any.
+    let says_token = !founding.is_empty() && (given.is_list || !given.token.is_empty());
     if says_token && cluster_id(founding, &given.token) != directory {
         return Ok(Choice::FoundedOtherwise(Differs::Token));
     }

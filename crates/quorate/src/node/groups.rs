@@ -68,6 +68,7 @@ impl NodeState {
             core: owner.config.core(),
             store: owner.store_route.subscribe(),
             disk: owner.store.clone(),
+            roster: owner.roster.clone(),
             bridge: owner.bridge.clone(),
             replay: Arc::default(),
             recovering: RecoveringPeers::new(),

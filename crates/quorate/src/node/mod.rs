@@ -21,6 +21,7 @@ mod founding;
 mod groups;
 mod handle;
 mod inspect;
+mod joiner;
 mod lifetime;
 mod open;
 mod owner;

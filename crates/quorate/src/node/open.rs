@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_bridge::{Bridge, BridgeHandle, BridgeOptions, PeerAddress, PeerKind};
+use quorate_bridge::{Bridge, BridgeHandle, BridgeOptions, PeerKind};
 use quorate_core::NodeId;
 use tokio::sync::watch;
 
@@ -19,6 +19,8 @@ use crate::node::founding::{Cluster, Members, cluster_id, settle};
 use crate::node::owner::Owner;
 use crate::node::spec::NodeSpec;
 use crate::node::stop::close_store;
+use crate::protocol::LEVEL;
+use crate::roster::Roster;
 use quorate_store::{
     Disk, FatalSink, GroupReport, OpenNotice, Shortage, Store, StoreFatal, StoreHandle, StoreOptions,
     StoreThread, TornTail,
@@ -27,11 +29,14 @@ use quorate_store::{
 pub(super) async fn open(spec: NodeSpec, disk: Box<dyn Disk>) -> Result<Arc<Owner>, StartError> {
     let (failure, _) = watch::channel(None);
     let (store, cluster) = open_store(&spec, disk, &failure)?;
+    let first = cluster.members.iter().map(|(id, member)| (id.clone(), member.raft.clone())).collect();
+    let identity = store.identity();
+    let roster = Arc::new(Roster::new(spec.id.clone(), identity.incarnation, cluster.has_joined, first));
     let name_prefix = instance::unique_name(&spec.id);
     let (store_route, store_seen) = watch::channel(None);
     let bridge = match &spec.listen {
         Some(listen) => {
-            let options = bridge_options(&spec, &cluster, &name_prefix, &store, store_seen);
+            let options = bridge_options(&spec, &cluster, &name_prefix, &store, (store_seen, roster.clone()));
             match start_bridge(&spec, &cluster, listen, options).await {
                 Ok(bridge) => Some(bridge),
                 Err(error) => {
@@ -43,9 +48,9 @@ pub(super) async fn open(spec: NodeSpec, disk: Box<dyn Disk>) -> Result<Arc<Owne
         None => None,
     };
     if let Some(bridge) = &bridge {
-        add_peers(bridge, &spec.id, &cluster.members);
+        roster.dial_by(bridge.clone());
     }
-    Ok(Arc::new(Owner::new(spec, &cluster.members, name_prefix, store, store_route, bridge, failure)))
+    Ok(Arc::new(Owner::new(spec, cluster, name_prefix, (store, store_route), (bridge, roster), failure)))
 }
 
 fn open_store(
@@ -53,7 +58,7 @@ fn open_store(
     disk: Box<dyn Disk>,
     failure: &watch::Sender<Option<NodeFailure>>,
 ) -> Result<(StoreHandle, Cluster), StartError> {
-    let cluster = cluster_id(&spec.given.members, &spec.given.token);
+    let cluster = spec.given.joins.unwrap_or_else(|| cluster_id(&spec.given.members, &spec.given.token));
     let mut options = StoreOptions::new(spec.id.clone(), Some(cluster), spec.entropy);
     let reserve_bytes = spec.config.node.disk_reserve_bytes;
     options.reserve_bytes_min = (reserve_bytes > 0).then_some(reserve_bytes);
@@ -90,11 +95,10 @@ fn bridge_options(
     cluster: &Cluster,
     name_prefix: &str,
     disk: &StoreHandle,
-    store: StoreRoute,
+    (store, roster): (StoreRoute, Arc<Roster>),
 ) -> BridgeOptions {
     let identity = disk.identity();
     let fingerprint = spec.config.cluster.fingerprint();
-    let members = cluster.members.keys().cloned().collect();
     let usual = BridgeOptions::new(String::new(), quorate_bridge::Identity::client());
     let sessions_max = spec.connections_max.unwrap_or(usual.sessions_max);
     BridgeOptions {
@@ -107,11 +111,12 @@ fn bridge_options(
             boot: identity.boot.0,
             process: identity.starts.last().map_or(0, |(_, drawn)| *drawn),
             earlier: identity.starts.iter().rev().skip(1).map(|(boot, drawn)| (boot.0, *drawn)).collect(),
+            level: LEVEL,
             fingerprint,
             api_address: spec.api.clone(),
             members: cluster.founded_as.clone(),
         },
-        admission: Arc::new(Gate::new(spec.id.clone(), fingerprint, members, store, disk.clone())),
+        admission: Arc::new(Gate::new(spec.id.clone(), fingerprint, roster, store, disk.clone())),
         net: spec.net.clone(),
         seed: spec.entropy,
         control_bytes_max: CONTROL_BYTES_MAX,
@@ -193,13 +198,6 @@ fn listen_at(spec: &NodeSpec, cluster: &Cluster, listen: &str) -> Result<String,
     }
     tracing::warn!(node = %spec.id, port, known, "listens elsewhere than its membership says, which clients may learn from it");
     Ok(listen.to_owned())
-}
-
-fn add_peers(bridge: &BridgeHandle, me: &NodeId, members: &Members) {
-    for (peer, member) in members.iter().filter(|(peer, _)| *peer != me) {
-        let added = bridge.add_peer(PeerAddress::new(peer.as_str(), member.raft.clone()));
-        added.expect("node ids and addresses are shorter than the bridge's limits");
-    }
 }
 
 /// A damaged store is an error in the log even where it was repaired: an operator has to see it.

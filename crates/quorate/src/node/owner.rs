@@ -2,10 +2,10 @@
 //! the specification of each group.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
-use quorate_bridge::BridgeHandle;
+use quorate_bridge::{BridgeHandle, Net};
 use quorate_core::{Boot, Incarnation, Member, Membership, NodeId};
 use quorate_store::StoreHandle;
 use ractor::ActorRef;
@@ -19,8 +19,9 @@ use crate::host::workers::Workers;
 use crate::lock::lock;
 use crate::messages::node::NodeRef;
 use crate::messages::store::StoreMessage;
-use crate::node::founding::Members;
-use crate::node::spec::NodeSpec;
+use crate::node::founding::{Cluster, Members};
+use crate::node::spec::{Joins, NodeSpec};
+use crate::roster::Roster;
 use crate::route::Condition;
 use crate::route_watch::RouteReceiver;
 
@@ -29,6 +30,9 @@ pub(crate) struct Owner {
     pub(crate) id: NodeId,
     pub(crate) name_prefix: String,
     pub(crate) config: Config,
+    /// Where this node's API listens, for others; empty if it has none.
+    pub(crate) api: String,
+    pub(crate) net: Arc<dyn Net>,
     /// What a group begins with that is new to the cluster.
     pub(crate) founding: Membership,
     pub(crate) clock: Clock,
@@ -39,6 +43,9 @@ pub(crate) struct Owner {
     pub(crate) store: StoreHandle,
     pub(crate) store_route: watch::Sender<Option<ActorRef<StoreMessage>>>,
     pub(crate) bridge: Option<BridgeHandle>,
+    pub(crate) roster: Arc<Roster>,
+    /// Where to ask to be taken in, and as what; `None` if this node was not told to join.
+    pub(crate) joins: Option<Joins>,
     /// The root supervisor; `None` while it is not running.
     pub(crate) actor: watch::Sender<Option<NodeRef>>,
     pub(crate) failure: watch::Sender<Option<NodeFailure>>,
@@ -51,18 +58,19 @@ pub(crate) struct Owner {
 impl Owner {
     pub(super) fn new(
         spec: NodeSpec,
-        members: &Members,
+        cluster: Cluster,
         name_prefix: String,
-        store: StoreHandle,
-        store_route: watch::Sender<Option<ActorRef<StoreMessage>>>,
-        bridge: Option<BridgeHandle>,
+        (store, store_route): (StoreHandle, watch::Sender<Option<ActorRef<StoreMessage>>>),
+        (bridge, roster): (Option<BridgeHandle>, Arc<Roster>),
         failure: watch::Sender<Option<NodeFailure>>,
     ) -> Self {
         Self {
             id: spec.id,
             name_prefix,
             config: spec.config,
-            founding: new_group(members, spec.given.fingerprint),
+            api: spec.api,
+            net: spec.net,
+            founding: new_group(&cluster.new_groups, spec.given.fingerprint),
             clock: Clock::start(spec.wall),
             boot: store.identity().boot,
             entropy: spec.entropy,
@@ -71,6 +79,8 @@ impl Owner {
             store,
             store_route,
             bridge,
+            roster,
+            joins: spec.joins,
             actor: watch::channel(None).0,
             failure,
             links_subscribed: AtomicBool::new(false),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quorate_bridge::Net;
-use quorate_core::{Member, Membership, NodeId};
+use quorate_core::{Hash, Member, Membership, NodeId};
 
 use crate::clock::WallClock;
 use crate::config::Config;
@@ -30,6 +30,19 @@ pub(crate) struct Given {
     pub(crate) token: String,
     /// Of what the cluster must agree on.
     pub(crate) fingerprint: u64,
+    /// The cluster that a new directory is to join: it founds nothing.
+    pub(crate) joins: Option<Hash>,
+}
+
+/// Where a node asks to be taken in, and as what.
+#[derive(Debug, Clone)]
+pub(crate) struct Joins {
+    /// `host:port` of members' bridges.
+    pub(crate) addresses: Vec<String>,
+    /// As its own address, for the members.
+    pub(crate) raft: String,
+    /// It stays a learner until it is promoted by command.
+    pub(crate) as_learner: bool,
 }
 
 impl Given {
@@ -47,6 +60,7 @@ pub(crate) struct NodeSpec {
     /// Listen at the port that the membership has for this node, if it has one.
     pub(crate) port_as_founded: bool,
     pub(crate) api: String,
+    pub(crate) joins: Option<Joins>,
     pub(crate) config: Config,
     /// Inbound connections; the bridge's own bound if not given.
     pub(crate) connections_max: Option<usize>,

@@ -26,6 +26,7 @@ use crate::messages::applier::ApplierMessage;
 use crate::messages::replicator::{ReplicatorMessage, ReplicatorRef};
 use crate::messages::role::{LeaderMessage, RoleStatus, Submission, TransferPort};
 use crate::ports::ProposalPort;
+use crate::role::members::MembersCalls;
 use crate::role::replicator::{ReplicatorActor, ReplicatorStart};
 use crate::role::runner::{RoleStart, Runner};
 use crate::supervision::ended;
@@ -43,6 +44,7 @@ pub(crate) struct LeaderState {
     stepped: VecDeque<ProposalPort>,
     /// Who asked for the transfer that is being stepped. Dropped if this role has stepped down.
     transfer_port: Option<TransferPort>,
+    members: MembersCalls,
     replicators: BTreeMap<NodeId, (ReplicationSession, ReplicatorRef)>,
 }
 
@@ -66,6 +68,7 @@ impl Actor for LeaderActor {
             flushing: false,
             stepped: VecDeque::new(),
             transfer_port: None,
+            members: MembersCalls::default(),
             replicators: BTreeMap::new(),
         };
         state.run_effects(&me, effects).await;
@@ -99,6 +102,10 @@ impl Actor for LeaderActor {
                 state.transfer_port = reply;
                 state.step(LeaderEvent::Transfer { to })
             }
+            LeaderMessage::Members(call, port) => match state.members.hear(&state.runner, call, port) {
+                Some(event) => state.step(event),
+                None => return Ok(()),
+            },
             LeaderMessage::PeerKnown { peer, incarnation } => {
                 let wall_ms = state.runner.cx.clock.wall_ms();
                 state.step(LeaderEvent::Incarnation { peer, incarnation, wall_ms })
@@ -205,16 +212,21 @@ impl LeaderState {
     }
 
     async fn run_effects(&mut self, me: &ActorRef<LeaderMessage>, effects: Effects) {
+        self.members.answer_ended(self.runner.role.as_ref());
         for effect in effects {
             match self.runner.run_effect(effect) {
-                // This build never asks its core for a change of the members.
-                None | Some(Effect::ChangeBegun { .. } | Effect::ChangeRefused(_)) => {}
+                None => {}
+                Some(Effect::ChangeBegun { index }) => self.members.begun(&self.runner, Ok(index)),
+                Some(Effect::ChangeRefused(refusal)) => self.members.begun(&self.runner, Err(refusal)),
                 Some(Effect::StartReplicator { peer, session, prev }) => {
                     self.spawn_replicator(me, peer, session, prev).await;
                 }
                 Some(Effect::StopReplicator { peer }) => {
                     if let Some((_, replicator)) = self.replicators.remove(&peer) {
                         replicator.stop(Some("its leader no longer needs it".into()));
+                    }
+                    if self.runner.sends_to.remove(&peer) {
+                        self.runner.cx.roster.sends_to(self.runner.cx.id, &self.runner.sends_to);
                     }
                 }
                 Some(Effect::ToReplicator { peer, event }) => self.tell_replicator(&peer, event),
@@ -305,6 +317,9 @@ impl LeaderState {
             old.stop(Some("a new replication session begins".into()));
         }
         let Some(leader) = &self.runner.role else { return };
+        if self.runner.sends_to.insert(peer.clone()) {
+            self.runner.cx.roster.sends_to(self.runner.cx.id, &self.runner.sends_to);
+        }
         let (cx, state) = (&self.runner.cx, leader.state());
         let term = state.term();
         let name = format!("{}/group/{}/replicator/{peer}/{term}.{session}", cx.name_prefix, cx.name);

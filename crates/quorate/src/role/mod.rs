@@ -9,12 +9,15 @@
 //! - `start`: starts the role actors. It and `codec` are the two places that know which protocol a group runs.
 //! - `codec`: their messages as bytes.
 //! - `leader`, `waiting` (follower and candidate), `replicator`: the actors.
+//! - `members`, `joiners`: what a leader does about calls concerning the members, and about processes that ask to be taken in.
 //! - `runner`: what the roles have in common.
 //! - `outbound`: their messages to peers.
 //! - `timer`: one timer per actor.
 
 pub(crate) mod codec;
+mod joiners;
 mod leader;
+mod members;
 mod outbound;
 mod replicator;
 mod runner;

@@ -3,12 +3,12 @@
 //! Owns the reads that wait for a read index. Hears what its actor passes on. Never decides. A crash loses the role in
 //! memory and the reads that wait (their callers are told that the node is not ready); Group reloads from disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quorate_core::{
     Become, Candidate, CandidateEvent, Effect, Effects, Entry, Epoch, Follower, FollowerEvent, Index, Leader,
-    LeaderEvent, Message, Notice, ReadId, Reader, ReplicaState, ReplicationSession, ReplicatorEvent,
+    LeaderEvent, Message, NodeId, Notice, ReadId, Reader, ReplicaState, ReplicationSession, ReplicatorEvent,
     RoleEvent, Standing, Time,
 };
 use quorate_store::{Answer, StoreError, StoreRequest};
@@ -82,6 +82,10 @@ pub(crate) struct Runner<R> {
     remotes: Remotes,
     outbound: Outbound,
     reads: BTreeMap<ReadId, QueryPort>,
+    /// Peers that a replicator of this role sends to.
+    pub(crate) sends_to: BTreeSet<NodeId>,
+    /// The index of the newest committed membership that the roster was told.
+    told_committed: Index,
     /// Those of them that the role has not been asked for.
     queued_reads: Vec<ReadId>,
     next_read: u64,
@@ -98,6 +102,8 @@ impl<R: CoreRole> Runner<R> {
             remotes: Remotes::default(),
             outbound: Outbound::default(),
             reads: BTreeMap::new(),
+            sends_to: BTreeSet::new(),
+            told_committed: Index::ZERO,
             queued_reads: Vec::new(),
             next_read: 0,
         }
@@ -190,6 +196,7 @@ impl<R: CoreRole> Runner<R> {
                 let _ = self.group.cast(GroupMessage::LeaderKnown { epoch: self.epoch, leader, term });
             }
             Effect::MembershipChanged(membership) => {
+                self.cx.roster.in_force(self.cx.id, &membership, &self.sends_to);
                 let _ = self.group.cast(GroupMessage::MembershipChanged(membership));
             }
             Effect::Become(next) => self.end_role(next),
@@ -217,6 +224,11 @@ impl<R: CoreRole> Runner<R> {
         if let Some(role) = &self.role {
             self.cx.replay.stepped(role.state());
             self.cx.recovering.set_here(role.state().standing() == Standing::Recovering);
+            let (index, commit) = (role.state().membership_index(), role.state().commit());
+            if index <= commit && index > self.told_committed {
+                self.told_committed = index;
+                self.cx.roster.committed(self.cx.id, role.state().membership());
+            }
         }
         let now = self.cx.clock.now();
         let deadline = self.role.as_ref().and_then(CoreRole::deadline);
@@ -329,6 +341,8 @@ impl<R: CoreRole> Runner<R> {
 
     fn end_role(&mut self, next: Become) {
         let role = self.role.take().expect("a role ends once");
+        self.sends_to.clear();
+        self.cx.roster.sends_to(self.cx.id, &self.sends_to);
         let state = Box::new(role.into_state());
         let _ = self.group.cast(GroupMessage::RoleEnded(EndedRole {
             epoch: self.epoch,

@@ -32,7 +32,7 @@ impl Store {
         let is_blank = !(0..self.anchor.groups.len()).any(promised)
             && groups().all(|group| group.hard.is_initial() && group.last == Position::ORIGIN);
         Founded {
-            founding: groups().next().map(|group| group.memberships.at(Index::ZERO).clone()),
+            founding: groups().next().map(|group| group.founding.clone()),
             members: newest.collect(),
             is_blank,
         }

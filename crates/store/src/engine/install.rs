@@ -65,6 +65,7 @@ impl Store {
         }
         let (hard, base) = (install.hard_state.clone(), install.base.clone());
         let mut fresh = GroupState::empty(group, state.name.clone(), hard, base);
+        fresh.founding.clone_from(&state.founding);
         fresh.slot = state.slot;
         fresh.dead_below = state.dead_below;
         // Before the batch: no more is claimed than both logs have (`safety.md` 4).

@@ -27,6 +27,8 @@ pub(crate) struct GroupState {
     pub(crate) runs: RunIndex,
     pub(crate) terms: Terms,
     pub(crate) memberships: MembershipLog,
+    /// The membership that the group began with, however long ago.
+    pub(crate) founding: Membership,
     /// Rows below this key are dead and wait to be freed.
     pub(crate) dead_below: Option<Index>,
 }
@@ -45,6 +47,7 @@ impl GroupState {
             last: start,
             runs: RunIndex::default(),
             terms: Terms::new(start.log_id()),
+            founding: membership.clone(),
             memberships: MembershipLog::new(start.index, membership),
             dead_below: None,
         }

@@ -135,6 +135,7 @@ impl Opening {
         let Marker { previous: at, time_ms, membership, .. } = marker.clone();
         let base = SnapshotBase { at, time_ms, membership };
         let mut state = GroupState::empty(group, name.name.clone(), hard, base);
+        state.founding.clone_from(&name.founding);
         let slot = self.anchor.slot_of(group);
         let aside = slot.and_then(|slot| self.aside(slot, contents.put_back));
         let durable = slot.map_or(Position::ORIGIN, |slot| self.anchor.durable(slot));

@@ -1,0 +1,299 @@
+//! Who the peers of this node are: the union of its groups' memberships, with their addresses and incarnations.
+//!
+//! Owns what the bridge is told of peers: whom it dials, whose links end, which incarnation has a name. Told by each group's role in
+//! the very step in which another membership is in force, before any replicator that the step starts: so no link leads to a disk that has been
+//! replaced once its successor is counted (`docs/decisions/0052-members-in-the-runtime.md`). Asked by admission. Never decides who a member
+//! is. It lives above the actors; the lock is never held across an await. Bound: the members of the groups and, for
+//! each leader on this node, the removed members that it still sends the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, OnceLock};
+
+use quorate_bridge::{BridgeHandle, PeerAddress};
+use quorate_core::{GroupId, Incarnation, Membership, NodeId};
+
+use crate::lock::lock;
+
+/// Whether a node may be a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It is one, in this incarnation; zero if none is agreed on yet.
+    Peer(Incarnation),
+    /// This node knows no membership yet, and hears every node of its cluster.
+    Anyone,
+    /// It is none.
+    Stranger,
+}
+
+/// One group's part.
+#[derive(Debug, Default)]
+struct OfGroup {
+    members: BTreeMap<NodeId, (String, Incarnation)>,
+    /// Nodes that are no members any more, and that a leader on this node still sends the log.
+    departing: BTreeSet<NodeId>,
+    /// The incarnations of this node's name that were replaced by this one, as a committed membership says.
+    replaced: Vec<Incarnation>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    groups: BTreeMap<GroupId, OfGroup>,
+    /// Whom to dial while no group knows its members: those of the list or the directory, or those that a joiner was told.
+    first: BTreeMap<NodeId, String>,
+    /// The incarnation that has a name, and the group that said so last.
+    incarnations: BTreeMap<NodeId, (Incarnation, GroupId)>,
+    /// Addresses of peers that were members.
+    former: BTreeMap<NodeId, String>,
+    /// As the bridge has been told.
+    dialled: BTreeMap<NodeId, String>,
+}
+
+/// The peers of one node.
+pub(crate) struct Roster {
+    me: NodeId,
+    incarnation: Incarnation,
+    /// This node's directory began without members: it was to join.
+    has_joined: bool,
+    bridge: OnceLock<BridgeHandle>,
+    state: Mutex<State>,
+}
+
+impl Roster {
+    pub(crate) fn new(
+        me: NodeId,
+        incarnation: Incarnation,
+        has_joined: bool,
+        first: BTreeMap<NodeId, String>,
+    ) -> Self {
+        let state = Mutex::new(State { first, ..State::default() });
+        Self { me, incarnation, has_joined, bridge: OnceLock::new(), state }
+    }
+
+    /// From now on peers are dialled by this bridge.
+    pub(crate) fn dial_by(&self, bridge: BridgeHandle) {
+        let _ = self.bridge.set(bridge);
+        self.dial(&mut lock(&self.state));
+    }
+
+    /// Whether this node's directory began as that of a node that joins. What others know under its name may be a disk that was lost.
+    pub(crate) fn has_joined(&self) -> bool {
+        self.has_joined
+    }
+
+    /// Whether no group of this node knows its members yet.
+    pub(crate) fn is_outside(&self) -> bool {
+        lock(&self.state).is_outside()
+    }
+
+    pub(crate) fn knows(&self, peer: &NodeId) -> Known {
+        let state = lock(&self.state);
+        let agreed = state.incarnations.get(peer).map(|(incarnation, _)| *incarnation).unwrap_or_default();
+        if state.peers().contains_key(peer) {
+            Known::Peer(agreed)
+        } else if self.has_joined && state.is_outside() {
+            Known::Anyone
+        } else {
+            Known::Stranger
+        }
+    }
+
+    /// A joiner was told who the members are.
+    pub(crate) fn told(&self, members: BTreeMap<NodeId, String>) {
+        let mut state = lock(&self.state);
+        state.first = members;
+        self.dial(&mut state);
+    }
+
+    /// Another membership is in force in a group, where a leader on this node sends the log to these peers. When this returns no connection
+    /// is left with a disk that it replaces.
+    pub(crate) fn in_force(&self, group: GroupId, membership: &Membership, sends_to: &BTreeSet<NodeId>) {
+        let mut state = lock(&self.state);
+        let members = membership.members.iter();
+        let members = members.map(|(id, member)| (id.clone(), (member.raft.clone(), member.incarnation)));
+        let of_group = state.groups.entry(group).or_default();
+        let before = std::mem::replace(&mut of_group.members, members.collect());
+        state.former.extend(before.into_iter().map(|(id, (address, _))| (id, address)));
+        for (id, member) in membership.members.iter().filter(|(id, _)| **id != self.me) {
+            let is_later = match state.incarnations.get(id) {
+                _ if member.incarnation.0 == 0 => false,
+                Some((known, by)) => *by == group || member.replaced.contains(known),
+                None => true,
+            };
+            if is_later {
+                state.incarnations.insert(id.clone(), (member.incarnation, group));
+                if let Some(bridge) = self.bridge.get() {
+                    bridge.keep_only(id.as_str(), member.incarnation.0);
+                }
+            }
+        }
+        state.let_depart(group, sends_to);
+        self.dial(&mut state);
+    }
+
+    /// A membership is committed in a group: what it says of this node may be told to others.
+    pub(crate) fn committed(&self, group: GroupId, membership: &Membership) {
+        let own = membership.members.get(&self.me).filter(|own| own.incarnation == self.incarnation);
+        let mut state = lock(&self.state);
+        state.groups.entry(group).or_default().replaced =
+            own.map(|own| own.replaced.clone()).unwrap_or_default();
+        let replaced: BTreeSet<_> = state.groups.values().flat_map(|of_group| &of_group.replaced).collect();
+        if let Some(bridge) = self.bridge.get() {
+            bridge.say_replaced(replaced.into_iter().map(|incarnation| incarnation.0).collect());
+        }
+    }
+
+    /// A leader on this node sends the log to these peers, of which some may have been removed.
+    pub(crate) fn sends_to(&self, group: GroupId, peers: &BTreeSet<NodeId>) {
+        let mut state = lock(&self.state);
+        state.let_depart(group, peers);
+        self.dial(&mut state);
+    }
+
+    /// Tells the bridge what has changed.
+    fn dial(&self, state: &mut State) {
+        let Some(bridge) = self.bridge.get() else { return };
+        let mut wanted = state.peers();
+        wanted.retain(|id, address| *id != self.me && !address.is_empty());
+        let gone: Vec<_> = state.dialled.keys().filter(|id| !wanted.contains_key(*id)).cloned().collect();
+        for id in gone {
+            bridge.remove_peer(id.as_str());
+        }
+        for (id, address) in wanted.iter().filter(|(id, address)| state.dialled.get(*id) != Some(*address)) {
+            let added = bridge.add_peer(PeerAddress::new(id.as_str(), address.clone()));
+            if let Err(error) = added {
+                // Checked before it entered the log; an entry of another build may have it all the same.
+                tracing::error!(node = %self.me, peer = %id, %error, "a member has an address that cannot be dialled");
+            }
+        }
+        state.dialled = wanted;
+        while state.former.len() > FORMER_MAX {
+            state.former.pop_first();
+        }
+    }
+}
+
+/// Addresses of former members that are kept.
+const FORMER_MAX: usize = 64;
+
+impl State {
+    fn is_outside(&self) -> bool {
+        self.groups.values().all(|of_group| of_group.members.is_empty())
+    }
+
+    fn let_depart(&mut self, group: GroupId, sends_to: &BTreeSet<NodeId>) {
+        let of_group = self.groups.entry(group).or_default();
+        let left = sends_to.iter().filter(|id| !of_group.members.contains_key(*id));
+        of_group.departing = left.cloned().collect();
+    }
+
+    /// Every peer with its address, this node too.
+    fn peers(&self) -> BTreeMap<NodeId, String> {
+        if self.is_outside() {
+            return self.first.clone();
+        }
+        let mut peers = BTreeMap::new();
+        for of_group in self.groups.values() {
+            for id in &of_group.departing {
+                let address = self.former.get(id).or_else(|| self.dialled.get(id)).cloned();
+                peers.insert(id.clone(), address.unwrap_or_default());
+            }
+        }
+        for of_group in self.groups.values() {
+            let members = of_group.members.iter().map(|(id, (address, _))| (id.clone(), address.clone()));
+            peers.extend(members);
+        }
+        peers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_core::{Change, Member};
+
+    use super::*;
+
+    const GROUP: GroupId = GroupId(7);
+
+    fn id(name: &str) -> NodeId {
+        NodeId::new(name).expect("a name")
+    }
+
+    fn of(names: &[(&str, u64)]) -> Membership {
+        let member = |(name, incarnation): &(&str, u64)| {
+            let member = Member {
+                raft: format!("{name}:1"),
+                incarnation: Incarnation(*incarnation),
+                ..Member::default()
+            };
+            (id(name), member)
+        };
+        Membership::of_voters(names.iter().map(member).collect(), 0)
+    }
+
+    fn none() -> BTreeSet<NodeId> {
+        BTreeSet::new()
+    }
+
+    fn roster(has_joined: bool) -> Roster {
+        Roster::new(id("a"), Incarnation(1), has_joined, BTreeMap::from([(id("b"), "b:1".to_owned())]))
+    }
+
+    #[test]
+    fn the_peers_are_those_of_the_membership_in_force_and_before_one_is_known_those_of_the_list() {
+        let roster = roster(false);
+        assert_eq!(roster.knows(&id("b")), Known::Peer(Incarnation(0)));
+        assert_eq!(roster.knows(&id("c")), Known::Stranger);
+        roster.in_force(GROUP, &of(&[("a", 1), ("c", 3)]), &none());
+        assert_eq!(roster.knows(&id("b")), Known::Stranger);
+        assert_eq!(roster.knows(&id("c")), Known::Peer(Incarnation(3)));
+        roster.in_force(GroupId(8), &of(&[("a", 1), ("b", 2)]), &none());
+        assert_eq!(roster.knows(&id("b")), Known::Peer(Incarnation(2)), "the union of the groups");
+    }
+
+    #[test]
+    fn one_that_joins_hears_anyone_until_it_knows_the_members() {
+        let roster = roster(true);
+        assert_eq!(roster.knows(&id("z")), Known::Anyone);
+        roster.in_force(GROUP, &Membership::default(), &none());
+        assert_eq!(roster.knows(&id("z")), Known::Anyone);
+        roster.in_force(GROUP, &of(&[("b", 2)]), &none());
+        assert_eq!(roster.knows(&id("z")), Known::Stranger);
+        assert!(!roster.is_outside());
+    }
+
+    #[test]
+    fn of_two_groups_the_one_that_replaced_an_incarnation_is_believed_and_a_truncation_takes_it_back() {
+        let (roster, before) = (roster(false), of(&[("a", 1), ("b", 2), ("c", 3)]));
+        let change = Change::Replace {
+            node: id("b"),
+            by: id("b"),
+            member: Member { incarnation: Incarnation(22), ..Member::default() },
+        };
+        let after = before.after(&change).expect("another incarnation").final_of_joint();
+        roster.in_force(GROUP, &before, &none());
+        roster.in_force(GROUP, &after, &none());
+        roster.in_force(GroupId(8), &before, &none());
+        assert_eq!(
+            roster.knows(&id("b")),
+            Known::Peer(Incarnation(22)),
+            "the other group has not replaced it yet"
+        );
+        roster.in_force(GROUP, &before, &none());
+        assert_eq!(roster.knows(&id("b")), Known::Peer(Incarnation(2)), "the entry is gone");
+    }
+
+    #[test]
+    fn a_removed_member_is_a_peer_as_long_as_a_leader_here_sends_it_the_log() {
+        let roster = roster(false);
+        roster.in_force(GROUP, &of(&[("a", 1), ("b", 2), ("c", 3)]), &none());
+        let both = BTreeSet::from([id("b"), id("c")]);
+        roster.in_force(GROUP, &of(&[("a", 1), ("b", 2)]), &both);
+        assert_eq!(roster.knows(&id("c")), Known::Peer(Incarnation(3)));
+        roster.sends_to(GROUP, &BTreeSet::from([id("b")]));
+        assert_eq!(roster.knows(&id("c")), Known::Stranger);
+        roster.sends_to(GROUP, &both);
+        assert_eq!(roster.knows(&id("c")), Known::Peer(Incarnation(3)), "the next leader tells it");
+        roster.in_force(GROUP, &of(&[("a", 1), ("b", 2)]), &none());
+        assert_eq!(roster.knows(&id("c")), Known::Stranger, "no leader is here");
+    }
+}
