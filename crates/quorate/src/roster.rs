@@ -3,14 +3,14 @@
 //! Owns what the bridge is told of peers: whom it dials, whose links end, which incarnation has a name. Told by each group's role in
 //! the very step in which another membership is in force, before any replicator that the step starts: so no link leads to a disk that has been
 //! replaced once its successor is counted (`docs/decisions/0052-members-in-the-runtime.md`). Asked by admission. Never decides who a member
-//! is. It lives above the actors; the lock is never held across an await. Bound: the members of the groups and, for
-//! each leader on this node, the removed members that it still sends the log.
+//! is. It lives above the actors; the lock is never held across an await. Bound: the members of the groups, those that have just left, and for
+//! each leader on this node the removed members that it still sends the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock};
 
 use quorate_bridge::{BridgeHandle, PeerAddress};
-use quorate_core::{GroupId, Incarnation, Membership, NodeId};
+use quorate_core::{GroupId, Incarnation, Index, Membership, NodeId};
 
 use crate::lock::lock;
 
@@ -29,8 +29,11 @@ pub(crate) enum Known {
 #[derive(Debug, Default)]
 struct OfGroup {
     members: BTreeMap<NodeId, (String, Incarnation)>,
-    /// Nodes that are no members any more, and that a leader on this node still sends the log.
-    departing: BTreeSet<NodeId>,
+    /// Nodes that the membership of this index has not, and one before had. They stay peers until that is committed and a while longer: what
+    /// commits it travels over their links, and so do answers to who asked for it.
+    left: BTreeMap<NodeId, Index>,
+    /// Whom a leader on this node sends the log: members, and some that have left.
+    sends_to: BTreeSet<NodeId>,
     /// The incarnations of this node's name that were replaced by this one, as a committed membership says.
     replaced: Vec<Incarnation>,
 }
@@ -106,12 +109,21 @@ impl Roster {
 
     /// Another membership is in force in a group, where a leader on this node sends the log to these peers. When this returns no connection
     /// is left with a disk that it replaces.
-    pub(crate) fn in_force(&self, group: GroupId, membership: &Membership, sends_to: &BTreeSet<NodeId>) {
+    pub(crate) fn in_force(
+        &self,
+        group: GroupId,
+        (index, membership): (Index, &Membership),
+        sends_to: &BTreeSet<NodeId>,
+    ) {
         let mut state = lock(&self.state);
         let members = membership.members.iter();
         let members = members.map(|(id, member)| (id.clone(), (member.raft.clone(), member.incarnation)));
         let of_group = state.groups.entry(group).or_default();
         let before = std::mem::replace(&mut of_group.members, members.collect());
+        let left = before.keys().filter(|id| !membership.members.contains_key(*id));
+        of_group.left.extend(left.map(|id| (id.clone(), index)));
+        of_group.left.retain(|id, _| !membership.members.contains_key(id));
+        of_group.sends_to.clone_from(sends_to);
         state.former.extend(before.into_iter().map(|(id, (address, _))| (id, address)));
         for (id, member) in membership.members.iter().filter(|(id, _)| **id != self.me) {
             let is_later = match state.incarnations.get(id) {
@@ -126,7 +138,6 @@ impl Roster {
                 }
             }
         }
-        state.let_depart(group, sends_to);
         self.dial(&mut state);
     }
 
@@ -145,7 +156,15 @@ impl Roster {
     /// A leader on this node sends the log to these peers, of which some may have been removed.
     pub(crate) fn sends_to(&self, group: GroupId, peers: &BTreeSet<NodeId>) {
         let mut state = lock(&self.state);
-        state.let_depart(group, peers);
+        state.groups.entry(group).or_default().sends_to.clone_from(peers);
+        self.dial(&mut state);
+    }
+
+    /// The membership of this index has been committed for a while: who left with it or before is no peer any more, unless a leader here
+    /// sends it the log.
+    pub(crate) fn forget_left(&self, group: GroupId, through: Index) {
+        let mut state = lock(&self.state);
+        state.groups.entry(group).or_default().left.retain(|_, index| *index > through);
         self.dial(&mut state);
     }
 
@@ -180,12 +199,6 @@ impl State {
         self.groups.values().all(|of_group| of_group.members.is_empty())
     }
 
-    fn let_depart(&mut self, group: GroupId, sends_to: &BTreeSet<NodeId>) {
-        let of_group = self.groups.entry(group).or_default();
-        let left = sends_to.iter().filter(|id| !of_group.members.contains_key(*id));
-        of_group.departing = left.cloned().collect();
-    }
-
     /// Every peer with its address, this node too.
     fn peers(&self) -> BTreeMap<NodeId, String> {
         if self.is_outside() {
@@ -193,7 +206,7 @@ impl State {
         }
         let mut peers = BTreeMap::new();
         for of_group in self.groups.values() {
-            for id in &of_group.departing {
+            for id in of_group.left.keys().chain(&of_group.sends_to) {
                 let address = self.former.get(id).or_else(|| self.dialled.get(id)).cloned();
                 peers.insert(id.clone(), address.unwrap_or_default());
             }
@@ -243,10 +256,10 @@ mod tests {
         let roster = roster(false);
         assert_eq!(roster.knows(&id("b")), Known::Peer(Incarnation(0)));
         assert_eq!(roster.knows(&id("c")), Known::Stranger);
-        roster.in_force(GROUP, &of(&[("a", 1), ("c", 3)]), &none());
+        roster.in_force(GROUP, (Index(1), &of(&[("a", 1), ("c", 3)])), &none());
         assert_eq!(roster.knows(&id("b")), Known::Stranger);
         assert_eq!(roster.knows(&id("c")), Known::Peer(Incarnation(3)));
-        roster.in_force(GroupId(8), &of(&[("a", 1), ("b", 2)]), &none());
+        roster.in_force(GroupId(8), (Index(1), &of(&[("a", 1), ("b", 2)])), &none());
         assert_eq!(roster.knows(&id("b")), Known::Peer(Incarnation(2)), "the union of the groups");
     }
 
@@ -254,9 +267,9 @@ mod tests {
     fn one_that_joins_hears_anyone_until_it_knows_the_members() {
         let roster = roster(true);
         assert_eq!(roster.knows(&id("z")), Known::Anyone);
-        roster.in_force(GROUP, &Membership::default(), &none());
+        roster.in_force(GROUP, (Index(1), &Membership::default()), &none());
         assert_eq!(roster.knows(&id("z")), Known::Anyone);
-        roster.in_force(GROUP, &of(&[("b", 2)]), &none());
+        roster.in_force(GROUP, (Index(1), &of(&[("b", 2)])), &none());
         assert_eq!(roster.knows(&id("z")), Known::Stranger);
         assert!(!roster.is_outside());
     }
@@ -270,30 +283,35 @@ mod tests {
             member: Member { incarnation: Incarnation(22), ..Member::default() },
         };
         let after = before.after(&change).expect("another incarnation").final_of_joint();
-        roster.in_force(GROUP, &before, &none());
-        roster.in_force(GROUP, &after, &none());
-        roster.in_force(GroupId(8), &before, &none());
+        roster.in_force(GROUP, (Index(1), &before), &none());
+        roster.in_force(GROUP, (Index(1), &after), &none());
+        roster.in_force(GroupId(8), (Index(1), &before), &none());
         assert_eq!(
             roster.knows(&id("b")),
             Known::Peer(Incarnation(22)),
             "the other group has not replaced it yet"
         );
-        roster.in_force(GROUP, &before, &none());
+        roster.in_force(GROUP, (Index(1), &before), &none());
         assert_eq!(roster.knows(&id("b")), Known::Peer(Incarnation(2)), "the entry is gone");
     }
 
+    /// Cut at once, the acknowledgement by which its removal is committed would not reach a leader that leaves.
     #[test]
-    fn a_removed_member_is_a_peer_as_long_as_a_leader_here_sends_it_the_log() {
-        let roster = roster(false);
-        roster.in_force(GROUP, &of(&[("a", 1), ("b", 2), ("c", 3)]), &none());
-        let both = BTreeSet::from([id("b"), id("c")]);
-        roster.in_force(GROUP, &of(&[("a", 1), ("b", 2)]), &both);
-        assert_eq!(roster.knows(&id("c")), Known::Peer(Incarnation(3)));
-        roster.sends_to(GROUP, &BTreeSet::from([id("b")]));
-        assert_eq!(roster.knows(&id("c")), Known::Stranger);
+    fn who_leaves_is_a_peer_until_that_is_committed_and_as_long_as_a_leader_here_sends_it_the_log() {
+        let (roster, both) = (roster(false), BTreeSet::from([id("b"), id("c")]));
+        let here = || roster.knows(&id("c"));
+        roster.in_force(GROUP, (Index(1), &of(&[("a", 1), ("b", 2), ("c", 3)])), &none());
+        roster.in_force(GROUP, (Index(5), &of(&[("a", 1), ("b", 2)])), &none());
+        assert_eq!(here(), Known::Peer(Incarnation(3)));
+        roster.forget_left(GROUP, Index(4));
+        assert_eq!(here(), Known::Peer(Incarnation(3)), "its removal is not committed");
+        roster.forget_left(GROUP, Index(5));
+        assert_eq!(here(), Known::Stranger);
         roster.sends_to(GROUP, &both);
-        assert_eq!(roster.knows(&id("c")), Known::Peer(Incarnation(3)), "the next leader tells it");
-        roster.in_force(GROUP, &of(&[("a", 1), ("b", 2)]), &none());
-        assert_eq!(roster.knows(&id("c")), Known::Stranger, "no leader is here");
+        assert_eq!(here(), Known::Peer(Incarnation(3)), "the next leader tells it");
+        roster.forget_left(GROUP, Index(5));
+        assert_eq!(here(), Known::Peer(Incarnation(3)));
+        roster.sends_to(GROUP, &none());
+        assert_eq!(here(), Known::Stranger);
     }
 }

@@ -97,6 +97,7 @@ mod tests {
                     }
                     Request::Consensus { .. }
                     | Request::Members
+                    | Request::Membership(_)
                     | Request::SnapshotPart { .. }
                     | Request::Faulted { .. } => Response::NotAnswered(QueryError::NoLeader { waited_ms: 0 }),
                 };

@@ -56,6 +56,10 @@ impl Actor for GroupActor {
                 state.membership_changed(membership);
                 state.publish(&me);
             }
+            GroupMessage::MembershipCommitted(index) => state.membership_committed(&me, index),
+            GroupMessage::ForgetLeft(index) => {
+                state.start.cx.roster.forget_left(state.start.cx.id, index);
+            }
             GroupMessage::LeaderKnown { epoch, leader, term } if epoch == state.epoch => {
                 state.leader = (leader, term);
                 state.log_leader(&me);

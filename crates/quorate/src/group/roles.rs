@@ -19,6 +19,9 @@ use crate::messages::store::{AnswerPort, port_answer};
 use crate::protocol::MemberAddress;
 use crate::role::start::{RoleStart, role_name, start_role};
 
+/// How long after the commit of its removal a former member is still a peer: as long as a leader sends it the log.
+const LINGER_ELECTION_TIMEOUTS: u32 = 10;
+
 /// Bytes of entries that one read for people returns, about.
 const READ_LOG_BYTES_MAX: usize = 4 << 20;
 
@@ -55,6 +58,12 @@ impl GroupState {
             |(id, member): (&NodeId, &Member)| MemberAddress { id: id.clone(), raft: member.raft.clone() };
         self.members = membership.members.iter().map(address).collect();
         self.membership = Some(membership);
+    }
+
+    /// Who has left stays a peer a little longer: it is told, and who asked for it is answered.
+    pub(super) fn membership_committed(&self, me: &ActorRef<GroupMessage>, index: Index) {
+        let linger = self.start.cx.core.election_timeout * LINGER_ELECTION_TIMEOUTS;
+        drop(me.send_after(linger, move || GroupMessage::ForgetLeft(index)));
     }
 
     /// Passes a read for people on to the store. While the store is restarted the port is dropped, and the asker told so.
@@ -132,7 +141,7 @@ impl GroupState {
         let Some(loaded) = self.loaded.take() else { return };
         let (cx, membership) = (&self.start.cx, loaded.memberships.current().clone());
         // No role runs, so there is no replicator.
-        cx.roster.in_force(cx.id, &membership, &BTreeSet::new());
+        cx.roster.in_force(cx.id, (loaded.memberships.current_index(), &membership), &BTreeSet::new());
         self.membership_changed(membership);
         if loaded.start.index == Index::ZERO {
             self.founding = Some(loaded.memberships.at(Index::ZERO).clone());

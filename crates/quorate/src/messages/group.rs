@@ -31,6 +31,10 @@ pub(crate) enum GroupMessage {
     RoleEnded(EndedRole),
     /// From the role: another membership is in force.
     MembershipChanged(Membership),
+    /// From the role: the membership in force, of this index, is committed.
+    MembershipCommitted(Index),
+    /// From its own timer: who left with the membership of this index is no peer any more.
+    ForgetLeft(Index),
     /// From the log store: the position the role asked for; `None` if the read failed.
     Located(Option<Position>),
     /// From the log store: what is on disk.

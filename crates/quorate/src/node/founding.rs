@@ -158,7 +158,8 @@ mod tests {
             is_blank,
         };
         let (list, is_list, token) = given;
-        let given = Given { members: members(list), is_list, token: token.into(), fingerprint: 7 };
+        let given =
+            Given { members: members(list), is_list, token: token.into(), fingerprint: 7, joins: None };
         let node = NodeId::new("a").expect("a name");
         choose(&node, &given, &known, cluster_id(&founded, "t")).map_err(|error| error.to_string())
     }
@@ -233,7 +234,13 @@ mod tests {
             ("a=h:1,b=h:3", "t", Some(["given=\"a=h:1,b=h:3\"", "members=\"a=h:1,b=h:2\""])),
             (has, "u", Some(["token given", "members=\"a=h:1,b=h:2\""])),
         ] {
-            let given = Given { members: members(list), is_list: true, token: token.into(), fingerprint: 7 };
+            let given = Given {
+                members: members(list),
+                is_list: true,
+                token: token.into(),
+                fingerprint: 7,
+                joins: None,
+            };
             let node = NodeId::new("a").expect("a name");
             let (cluster, lines) = lines_of(|| settle(&mut store(has), &node, &given));
             assert_eq!(cluster.expect("it starts").members, members(has));

@@ -188,8 +188,9 @@ fn listen_at(spec: &NodeSpec, cluster: &Cluster, listen: &str) -> Result<String,
     if spec.port_as_founded && number(known_port) != Some(0) {
         return Ok(format!("{host}:{known_port}"));
     }
-    // What is advertised is what the members dial: the way from there to the port is known to who gave both.
-    if number(port) == number(known_port) || given == known {
+    // What is advertised is what the members dial: the way from there to the port is known to who gave both. And one that joins tells the
+    // leader where it is dialled from now on.
+    if number(port) == number(known_port) || given == known || spec.joins.is_some() {
         return Ok(listen.to_owned());
     }
     if cluster.members.len() > 1 {

@@ -196,7 +196,9 @@ impl<R: CoreRole> Runner<R> {
                 let _ = self.group.cast(GroupMessage::LeaderKnown { epoch: self.epoch, leader, term });
             }
             Effect::MembershipChanged(membership) => {
-                self.cx.roster.in_force(self.cx.id, &membership, &self.sends_to);
+                let index =
+                    self.role.as_ref().map(|role| role.state().membership_index()).unwrap_or_default();
+                self.cx.roster.in_force(self.cx.id, (index, &membership), &self.sends_to);
                 let _ = self.group.cast(GroupMessage::MembershipChanged(membership));
             }
             Effect::Become(next) => self.end_role(next),
@@ -228,6 +230,7 @@ impl<R: CoreRole> Runner<R> {
             if index <= commit && index > self.told_committed {
                 self.told_committed = index;
                 self.cx.roster.committed(self.cx.id, role.state().membership());
+                let _ = self.group.cast(GroupMessage::MembershipCommitted(index));
             }
         }
         let now = self.cx.clock.now();

@@ -98,10 +98,11 @@ fn run_effects<R: CoreRole>(me: &ActorRef<RoleMessage>, runner: &mut Runner<R>, 
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;
     use std::time::Duration;
 
+    use crate::roster::Roster;
     use quorate_core::{
         Boot, Config, Epoch, GroupId, HardRecord, Hash, Index, Loaded, Member, Membership, MembershipLog,
         NodeId, Position, ReadId, RoleEvent, Tail,
@@ -191,6 +192,7 @@ mod tests {
             snapshot: SnapshotContext::new(&disk, Workers::Caller, &NodeConfig::default()),
             disk,
             workers: Workers::Caller,
+            roster: Arc::new(Roster::new(node(), quorate_core::Incarnation(1), false, BTreeMap::new())),
             bridge: None,
             replay: Arc::default(),
             recovering: RecoveringPeers::new(),
