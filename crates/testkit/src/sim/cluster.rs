@@ -229,6 +229,12 @@ impl<G> Cluster<G> {
         self.world.pace(at);
     }
 
+    /// From its next start on a node is told to join the cluster of the others, in place of their list: with an empty disk it is taken in
+    /// as a new member, or waits until it is told to replace the one of its name.
+    pub fn joins(&self, at: usize) {
+        self.world.host_mut(at).joins = true;
+    }
+
     /// What is wrong with the machine of a group on a node, a [`FaultyMachine`](super::FaultyMachine).
     pub fn machine(&self, at: usize, group: &str) -> MachineFaults {
         self.world.host_mut(at).machines.of_group(group)

@@ -43,6 +43,8 @@ pub enum NodeState {
 pub(super) struct Host<G> {
     pub(super) name: String,
     pub(super) disk: SimDisk,
+    /// It is told to join the cluster of the others, and not given their list.
+    pub(super) joins: bool,
     pub(super) boots: u64,
     /// How far its wall clock is ahead of the simulated time, in milliseconds.
     pub(super) skew_ms: Arc<AtomicI64>,
@@ -67,6 +69,7 @@ impl<G> Host<G> {
         Self {
             name: format!("node{at}"),
             disk: SimDisk::new(),
+            joins: false,
             boots: 0,
             skew_ms: Arc::default(),
             state: NodeState::Down,

@@ -63,9 +63,10 @@ async fn be_node<G: Clone + 'static>(world: Rc<World<G>>, at: usize, net: Kernel
 }
 
 async fn boot<G: 'static>(world: &World<G>, at: usize, net: KernelNet) -> Result<(Node, G), BootError> {
-    let (name, disk, boots, skew_ms, machines) = {
+    let (name, disk, boots, skew_ms, machines, joins) = {
         let host = world.host_mut(at);
-        (host.name.clone(), host.disk.clone(), host.boots, host.skew_ms.clone(), host.machines.clone())
+        let (disk, skew_ms) = (host.disk.clone(), host.skew_ms.clone());
+        (host.name.clone(), disk, host.boots, skew_ms, host.machines.clone(), host.joins)
     };
     let threads = SimThreads::new(&name, machines, world.apply_threads(), world.idle.clone());
     started_to_spin(disk.clone()).await;
@@ -85,8 +86,12 @@ async fn boot<G: 'static>(world: &World<G>, at: usize, net: KernelNet) -> Result
         .config(world.config.clone())
         .listen(&format!("0.0.0.0:{PORT}"))
         .advertise(&format!("{name}:{PORT}"));
-    for peer in world.names().into_iter().filter(|peer| *peer != name) {
-        builder = builder.peer(&peer, &format!("{peer}:{PORT}"));
+    let others = world.names().into_iter().filter(|peer| *peer != name);
+    let others: Vec<_> = others.map(|peer| (format!("{peer}:{PORT}"), peer)).collect();
+    if joins {
+        builder = builder.join(others.into_iter().map(|(address, _)| address));
+    } else {
+        builder = others.iter().fold(builder, |builder, (address, peer)| builder.peer(peer, address));
     }
     if let Some(connections_max) = world.connections_max.get() {
         builder = builder.connections_max(connections_max);

@@ -28,6 +28,10 @@ pub(crate) enum Attack {
     DiskBehind,
     /// What a node has on its disk is damaged while it is down.
     Damage,
+    /// A disk is lost for good, and an empty one takes its place.
+    LoseDisk,
+    /// A voter is made a learner for a while.
+    Demote,
     Split,
     IsolateLeader,
     /// Everyone sees a majority, no two the same.
@@ -67,7 +71,7 @@ pub(crate) enum Attack {
 }
 
 impl Attack {
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: [Self; 37] = [
         Self::Crash,
         Self::CrashLeader,
         Self::CrashAll,
@@ -82,6 +86,8 @@ impl Attack {
         Self::SpaceFlaps,
         Self::DiskBehind,
         Self::Damage,
+        Self::LoseDisk,
+        Self::Demote,
         Self::Split,
         Self::IsolateLeader,
         Self::Majorities,
@@ -115,6 +121,7 @@ pub(crate) enum Cause {
     StoppedInWrite,
     NoSpace,
     Damaged,
+    NotReached,
 }
 
 impl Cause {
@@ -126,6 +133,7 @@ impl Cause {
             Self::StoppedInWrite => "the simulated machine has stopped",
             Self::NoSpace => "no space left for the simulated disk",
             Self::Damaged => "it did not start",
+            Self::NotReached => "answers within 30000 ms",
         }
     }
 }

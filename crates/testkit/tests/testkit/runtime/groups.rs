@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use quorate::machine::{ApplyContext, Counter, Kv, RestoreError, Snapshot, SnapshotReader};
-use quorate::{GroupError, GroupHandle, Node, StateMachine};
+use quorate::{GroupError, GroupHandle, Members, Node, StateMachine};
 use quorate_testkit::sim::{Cluster, FaultyMachine};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,20 @@ pub(crate) struct Groups {
     pub(crate) counts: Rc<[Count]>,
     pub(crate) sessions: Option<GroupHandle<Counter>>,
     pub(crate) mixed: Option<Mixed>,
+}
+
+impl Groups {
+    /// The members of one of them.
+    pub(crate) fn members(&self, group: &str) -> Members<'_> {
+        let at = (0..self.counts.len()).find(|at| count_name(*at) == group);
+        match (at, &self.sessions, &self.mixed) {
+            (Some(at), ..) => self.counts[at].members(),
+            (None, Some(sessions), _) if group == SESSIONS => sessions.members(),
+            (None, _, Some(Mixed::Old(mixed))) if group == MIXED => mixed.members(),
+            (None, _, Some(Mixed::New(mixed))) if group == MIXED => mixed.members(),
+            _ => self.kv.members(),
+        }
+    }
 }
 
 /// What the nodes open.

@@ -13,6 +13,7 @@ mod crowd;
 mod groups;
 mod harm_disk;
 mod harm_machine;
+mod harm_members;
 mod nemesis;
 mod observer;
 mod options;
@@ -85,17 +86,24 @@ const SOMETIMES: &[&str] = &[
     "more clients than are remembered",
     "command sent again is remembered",
     "command sent again, its session expired",
+    "disk lost",
+    "member: Replace",
+    "member: Remove",
+    "member: Demote",
+    "member: Promote",
+    "member: refused",
     "ten groups",
     "quiet minute without an election",
 ];
 
 /// Every kind of actor that has a name was ended in the midst of things.
-const ACTORS: [&str; 13] = [
+const ACTORS: [&str; 14] = [
     "applier",
     "bridge",
     "candidate",
     "follower",
     "group",
+    "joiner",
     "leader",
     "link",
     "listener",

@@ -12,6 +12,7 @@ use super::attack::{Attack, Cause, Harm};
 use super::clients::Load;
 use super::coverage::Coverage;
 use super::groups::{Groups, KV, Kvs, Opens};
+use super::harm_members::restore_votes;
 use super::options::Options;
 
 /// A process is paused no longer than this, a clock jumps no further.
@@ -123,6 +124,8 @@ impl Nemesis {
             Attack::SpaceFlaps => self.space_flaps(any).await,
             Attack::DiskBehind => self.disk_behind(target).await,
             Attack::Damage => self.damage(any).await,
+            Attack::LoseDisk => self.lose_disk(any).await,
+            Attack::Demote => self.demote(any).await,
             Attack::Bandwidth => self.narrow(any).await,
             Attack::Crowd => self.crowd(any).await,
             Attack::ManyClients => self.many_clients().await,
@@ -295,9 +298,11 @@ async fn mend_ended(cluster: &Kvs, crash: Crash, coverage: &Coverage, harm: &Har
 
 /// An operator who stays after the mending: a disk that was made to fail at its next sync may be idle until then, and a machine
 /// that was given up may still be so.
-pub(crate) async fn attend(cluster: Kvs, coverage: Coverage, harm: Rc<Harm>, over: Rc<Cell<bool>>) {
+pub(crate) async fn attend(load: Load, opens: Opens, harm: Rc<Harm>, over: Rc<Cell<bool>>) {
+    let Load { cluster, coverage, .. } = load;
     while !over.get() {
         mend_ended(&cluster, Crash::Process, &coverage, &harm).await;
+        restore_votes(&cluster, &opens, &harm, &coverage).await;
         for at in 0..cluster.nodes() {
             let down = |node: Node, _: Groups| async move {
                 node.groups().await.iter().any(|status| status.fault_here.is_some())

@@ -85,7 +85,7 @@ async fn script(cluster: Kvs, seed: u64, options: Options, opens: Opens) -> Show
     cluster.note(format_args!("everything is mended"));
     mend_all(&cluster, &opens, &harm).await;
     load.over.set(true);
-    let operator = spawn_local(attend(cluster.clone(), coverage.clone(), harm.clone(), settled.clone()));
+    let operator = spawn_local(attend(load.clone(), opens.clone(), harm.clone(), settled.clone()));
     first_write(&load).await;
     for work in working {
         joined(work.await);

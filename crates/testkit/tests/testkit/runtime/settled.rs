@@ -175,6 +175,9 @@ async fn level(load: &Load, opens: &Opens) -> bool {
         }
         for GroupStatus { group, role, fault_here, .. } in groups {
             let Some(role) = role else { return false };
+            if role.members.len() != cluster.nodes() || !role.members.iter().all(|member| member.voter) {
+                return false;
+            }
             if role.applied != role.last || role.durable != role.last || fault_here.is_some() {
                 return false;
             }
