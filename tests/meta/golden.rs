@@ -65,6 +65,7 @@ fn membership() -> Membership {
             (node("node2"), member("10.0.0.3:7000", "", 0)),
         ]),
         joining: BTreeMap::new(),
+        removed: Vec::new(),
         fingerprint: 0x1112_1314_1516_1718,
     }
 }

@@ -1,6 +1,7 @@
 //! The API of a bridge: starting it, and everything callers do with it.
 
 use crate::actors::{BridgeActor, BridgeMessage, Tables};
+use crate::connection::REPLACED_MAX;
 use crate::endpoint::{Exposed, Protocol, RemoteRef, Target};
 use crate::error::{NameError, StartError, check_name};
 use crate::event::{LinkEvent, LinkStatus, MonitorEvent, MonitorId};
@@ -147,10 +148,10 @@ impl BridgeHandle {
         self.tables.handshake.present.keep_only(node, incarnation);
     }
 
-    /// From now on we say to peers that we have replaced these incarnations of our name; the 64 newest count.
-    pub fn say_replaced(&self, mut replaced: Vec<u64>) {
-        let oldest = replaced.len().saturating_sub(64);
-        replaced.drain(..oldest);
+    /// From now on we say to peers that we have replaced these incarnations of our name, each in the group of this number; the first 256 are
+    /// said.
+    pub fn say_replaced(&self, mut replaced: Vec<(u64, u64)>) {
+        replaced.truncate(REPLACED_MAX);
         self.tables.handshake.say_replaced(replaced);
     }
 

@@ -227,8 +227,7 @@ impl Membership {
             next.learners.insert(node.clone());
             next.members.insert(node, member);
         }
-        let stays = |node: &NodeId| next.voters.contains(node) || next.learners.contains(node);
-        next.members.retain(|node, _| stays(node));
+        next.drop_members(|next, node| !next.voters.contains(node) && !next.learners.contains(node));
         next
     }
 
@@ -242,6 +241,7 @@ impl Membership {
         }
         self.learners.insert(node.clone());
         self.members.insert(node.clone(), member.clone());
+        self.removed.retain(|removed| *removed != (node.clone(), member.incarnation));
         Ok(())
     }
 
@@ -259,7 +259,7 @@ impl Membership {
     /// A voter stays a member until the joint configuration ends: its vote counts in the old half.
     fn remove(&mut self, node: &NodeId) -> Result<(), ChangeRefusal> {
         if self.learners.remove(node) {
-            self.members.remove(node);
+            self.drop_members(|_, member| member == node);
             return Ok(());
         }
         self.take_vote(node)
@@ -323,7 +323,11 @@ mod tests {
         let added = before.after(&Change::AddLearner { node: id(4), member: member(9) }).expect("it is new");
         assert!(!added.is_joint());
         assert_eq!((added.learners.clone(), added.voters.clone()), (ids([3, 4]), ids(0..3)));
-        assert_eq!(added.after(&remove(4)), Ok(before.clone()));
+        let without = added.after(&remove(4)).expect("a learner");
+        assert_eq!(without, Membership { removed: vec![(id(4), Incarnation(9))], ..before.clone() });
+        assert!(without.has_removed(&id(4), Incarnation(9)) && !without.has_removed(&id(4), Incarnation(8)));
+        let again = without.after(&Change::AddLearner { node: id(4), member: member(9) });
+        assert_eq!(again, Ok(added.clone()), "who adds it by name wants it");
         let moved = Change::Readdress { node: id(1), raft: "b:1".to_owned(), api: String::new() };
         let readdressed = before.after(&moved).expect("it has moved");
         assert!(!readdressed.is_joint());
@@ -333,6 +337,17 @@ mod tests {
         let renewed = before.after(&renewed).expect("another incarnation");
         assert!(!renewed.is_joint());
         assert_eq!(renewed.members[&id(3)].incarnation, Incarnation(77));
+    }
+
+    #[test]
+    fn of_those_that_were_removed_the_newest_are_remembered() {
+        let mut present = of(1, 0);
+        for incarnation in 1..=2 * crate::membership::REMOVED_MAX as u64 {
+            let added = present.after(&Change::AddLearner { node: id(1), member: member(incarnation) });
+            present = added.expect("it is new").after(&remove(1)).expect("a learner");
+        }
+        assert_eq!(present.removed.len(), crate::membership::REMOVED_MAX);
+        assert_eq!(present.removed.last(), Some(&(id(1), Incarnation(64))));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub use ids::{
     Time, check_name,
 };
 pub use leader::{Leader, LeaderEvent, PeerStatus, Proposal};
-pub use membership::{Member, Membership, MembershipLog, REPLACED_MAX};
+pub use membership::{Member, Membership, MembershipLog, REMOVED_MAX, REPLACED_MAX};
 pub use message::{
     AppendEntries, AppendReply, AppendResult, Body, MachineProgress, Message, MessageError, ReadIndexReply,
     ReadIndexRequest, VoteKind, VoteReply, VoteRequest,

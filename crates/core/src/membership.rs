@@ -58,10 +58,17 @@ pub struct Membership {
     pub joining: BTreeMap<NodeId, Member>,
     /// Every voter, outgoing voter and learner, with its addresses.
     pub members: BTreeMap<NodeId, Member>,
+    /// Members that were removed, the newest last; the [`REMOVED_MAX`] newest of those whose incarnation was known. One that asks to be taken in
+    /// again by itself is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<(NodeId, Incarnation)>,
     /// The fingerprint of what the cluster must agree on (`safety.md` 15).
     #[serde(default)]
     pub fingerprint: u64,
 }
+
+/// Removed members that a membership remembers.
+pub const REMOVED_MAX: usize = 32;
 
 impl Membership {
     /// A membership of voters alone.
@@ -78,6 +85,24 @@ impl Membership {
     /// Every voter of either half, once.
     pub fn all_voters(&self) -> impl Iterator<Item = &NodeId> {
         self.voters.union(&self.outgoing)
+    }
+
+    /// Whether this incarnation was a member and was removed, as far as that is remembered.
+    pub fn has_removed(&self, node: &NodeId, incarnation: Incarnation) -> bool {
+        self.removed.iter().any(|(removed, of)| removed == node && *of == incarnation)
+    }
+
+    /// Drops these members, and remembers them.
+    pub(crate) fn drop_members(&mut self, leave: impl Fn(&Self, &NodeId) -> bool) {
+        let leaving: Vec<NodeId> = self.members.keys().filter(|id| leave(self, id)).cloned().collect();
+        for node in leaving {
+            let incarnation = self.members.remove(&node).map(|member| member.incarnation).unwrap_or_default();
+            if incarnation.0 != 0 {
+                self.removed.push((node, incarnation));
+            }
+        }
+        let oldest = self.removed.len().saturating_sub(REMOVED_MAX);
+        self.removed.drain(..oldest);
     }
 
     /// Every other member: the nodes that a leader `me` sends the log to.

@@ -41,7 +41,8 @@ pub struct Loaded {
     pub commit: Index,
     /// The last entry the applier has applied, or that its machine was made of.
     pub applied: LogId,
-    /// Founding members that have not admitted this node yet (`safety.md` 14). Of interest only in term zero.
+    /// Founding members that have not admitted this node yet (`safety.md` 14). Of interest only as long as nothing has happened since the
+    /// group was founded, in the term in which its log begins: zero, or that of the snapshot that it was restored from.
     pub unmet: BTreeSet<NodeId>,
     /// Seeds the election timeouts; drawn by the caller.
     pub entropy: u64,
@@ -92,8 +93,10 @@ pub struct ReplicaState {
     pub(crate) disk_full: bool,
     /// Of a full disk's reserve, so many bytes may be used for commands: see [`room`].
     reserve_left: usize,
-    /// Founding members that have not admitted this node yet; a term above zero makes it meaningless.
+    /// Founding members that have not admitted this node yet; a term above the one it was founded in makes it meaningless.
     unmet: BTreeSet<NodeId>,
+    /// The term before the first entry, when this log was loaded.
+    founded_in: Term,
     /// The newest replication session. A later leadership of this replica does not use it again, so entries read for an
     /// earlier session are never sent by a later one.
     pub(crate) sessions: ReplicationSession,
@@ -123,6 +126,7 @@ impl ReplicaState {
             loaded.tail.last().term <= loaded.hard_state.term,
             "no entry is of a later term than the hard state"
         );
+        let founded_in = loaded.tail.start().term;
         let mut apply = ApplyCursor::new(applied, &config);
         if applied < loaded.tail.start().index {
             apply.wait_for(Time::default(), Awaits::Snapshot);
@@ -145,6 +149,7 @@ impl ReplicaState {
             disk_full: false,
             reserve_left: 0,
             unmet: loaded.unmet,
+            founded_in,
             sessions: ReplicationSession::ZERO,
             requests: 0,
             ahead: (!is_of_log && applied > commit).then_some(applied),

@@ -7,10 +7,11 @@
 //! each leader on this node the removed members that it still sends the log.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-use quorate_bridge::{BridgeHandle, PeerAddress};
-use quorate_core::{GroupId, Incarnation, Index, Membership, NodeId};
+use quorate_bridge::{BridgeHandle, PeerAddress, PeerInfo};
+use quorate_core::{GroupId, Incarnation, Index, Member, Membership, NodeId};
 
 use crate::lock::lock;
 
@@ -25,10 +26,18 @@ pub(crate) enum Known {
     Stranger,
 }
 
+/// What one group's membership says of a member.
+#[derive(Debug, Clone)]
+struct OfMember {
+    address: String,
+    incarnation: Incarnation,
+    is_voter: bool,
+}
+
 /// One group's part.
 #[derive(Debug, Default)]
 struct OfGroup {
-    members: BTreeMap<NodeId, (String, Incarnation)>,
+    members: BTreeMap<NodeId, OfMember>,
     /// Nodes that the membership of this index has not, and one before had. They stay peers until that is committed and a while longer: what
     /// commits it travels over their links, and so do answers to who asked for it.
     left: BTreeMap<NodeId, Index>,
@@ -58,6 +67,8 @@ pub(crate) struct Roster {
     /// This node's directory began without members: it was to join.
     has_joined: bool,
     bridge: OnceLock<BridgeHandle>,
+    /// Counts the memberships that came into force.
+    changes: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -69,7 +80,7 @@ impl Roster {
         first: BTreeMap<NodeId, String>,
     ) -> Self {
         let state = Mutex::new(State { first, ..State::default() });
-        Self { me, incarnation, has_joined, bridge: OnceLock::new(), state }
+        Self { me, incarnation, has_joined, bridge: OnceLock::new(), changes: AtomicU64::new(0), state }
     }
 
     /// From now on peers are dialled by this bridge.
@@ -100,6 +111,29 @@ impl Roster {
         }
     }
 
+    /// Whether the node at the other end of a link is the one that a group's membership has under its name. It is also one that has replaced
+    /// that in this group, of which this node has not heard. A disk that replaced another one in some groups is no member of the others yet: it has
+    /// forgotten what the other promised there.
+    pub(crate) fn is_of_group(&self, group: GroupId, peer: &PeerInfo) -> bool {
+        let state = lock(&self.state);
+        let of_group = state.groups.get(&group);
+        let member =
+            of_group.and_then(|of_group| of_group.members.iter().find(|(id, _)| id.as_str() == peer.node));
+        match member {
+            None => true,
+            Some((_, member)) if member.incarnation.0 == 0 => !member.is_voter || peer.replaced.is_empty(),
+            Some((_, member)) => {
+                let agreed = member.incarnation.0;
+                agreed == peer.incarnation || peer.replaced.contains(&(group.0, agreed))
+            }
+        }
+    }
+
+    /// How many memberships have come into force: what was asked before is still so while this is the same.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     /// A joiner was told who the members are.
     pub(crate) fn told(&self, members: BTreeMap<NodeId, String>) {
         let mut state = lock(&self.state);
@@ -116,15 +150,19 @@ impl Roster {
         sends_to: &BTreeSet<NodeId>,
     ) {
         let mut state = lock(&self.state);
-        let members = membership.members.iter();
-        let members = members.map(|(id, member)| (id.clone(), (member.raft.clone(), member.incarnation)));
+        let of_member = |(id, member): (&NodeId, &Member)| {
+            let (address, incarnation) = (member.raft.clone(), member.incarnation);
+            (id.clone(), OfMember { address, incarnation, is_voter: membership.is_voter(id) })
+        };
+        let members = membership.members.iter().map(of_member);
         let of_group = state.groups.entry(group).or_default();
         let before = std::mem::replace(&mut of_group.members, members.collect());
         let left = before.keys().filter(|id| !membership.members.contains_key(*id));
         of_group.left.extend(left.map(|id| (id.clone(), index)));
         of_group.left.retain(|id, _| !membership.members.contains_key(id));
         of_group.sends_to.clone_from(sends_to);
-        state.former.extend(before.into_iter().map(|(id, (address, _))| (id, address)));
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        state.former.extend(before.into_iter().map(|(id, member)| (id, member.address)));
         for (id, member) in membership.members.iter().filter(|(id, _)| **id != self.me) {
             let is_later = match state.incarnations.get(id) {
                 _ if member.incarnation.0 == 0 => false,
@@ -147,9 +185,13 @@ impl Roster {
         let mut state = lock(&self.state);
         state.groups.entry(group).or_default().replaced =
             own.map(|own| own.replaced.clone()).unwrap_or_default();
-        let replaced: BTreeSet<_> = state.groups.values().flat_map(|of_group| &of_group.replaced).collect();
+        let of_group = |(group, of_group): (&GroupId, &OfGroup)| {
+            let group = group.0;
+            of_group.replaced.iter().map(move |replaced| (group, replaced.0)).collect::<Vec<_>>()
+        };
+        let replaced = state.groups.iter().flat_map(of_group).collect();
         if let Some(bridge) = self.bridge.get() {
-            bridge.say_replaced(replaced.into_iter().map(|incarnation| incarnation.0).collect());
+            bridge.say_replaced(replaced);
         }
     }
 
@@ -212,7 +254,7 @@ impl State {
             }
         }
         for of_group in self.groups.values() {
-            let members = of_group.members.iter().map(|(id, (address, _))| (id.clone(), address.clone()));
+            let members = of_group.members.iter().map(|(id, member)| (id.clone(), member.address.clone()));
             peers.extend(members);
         }
         peers
@@ -221,7 +263,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use quorate_core::{Change, Member};
+    use quorate_bridge::PeerKind;
+    use quorate_core::Change;
 
     use super::*;
 
@@ -313,5 +356,39 @@ mod tests {
         assert_eq!(here(), Known::Peer(Incarnation(3)));
         roster.sends_to(GROUP, &none());
         assert_eq!(here(), Known::Stranger);
+    }
+
+    fn peer(node: &str, incarnation: u64, replaced: &[(u64, u64)]) -> PeerInfo {
+        PeerInfo {
+            node: node.to_owned(),
+            kind: PeerKind::Peer,
+            incarnation,
+            boot: 1,
+            level: 1,
+            replaced: replaced.to_vec(),
+            cluster: [7; 32],
+            api_address: String::new(),
+            address: String::new(),
+            message_bytes_max: 1,
+        }
+    }
+
+    /// The simulation found it: replaced in one group, it answered in the others for the disk that was lost.
+    #[test]
+    fn a_disk_is_no_member_of_the_groups_in_which_it_has_not_replaced_the_other() {
+        let (roster, other) = (roster(false), GroupId(8));
+        roster.in_force(GROUP, (Index(1), &of(&[("a", 1), ("b", 22)])), &none());
+        roster.in_force(other, (Index(1), &of(&[("a", 1), ("b", 2)])), &none());
+        let new = peer("b", 22, &[(GROUP.0, 2)]);
+        assert!(roster.is_of_group(GROUP, &new));
+        assert!(!roster.is_of_group(other, &new));
+        assert!(!roster.is_of_group(GROUP, &peer("b", 2, &[])), "the old one");
+        let everywhere = peer("b", 22, &[(GROUP.0, 2), (other.0, 2)]);
+        assert!(roster.is_of_group(other, &everywhere), "this node has not heard of it yet");
+        // A voter whose incarnation is not agreed on yet is the disk that founded.
+        roster.in_force(other, (Index(2), &of(&[("a", 1), ("b", 0)])), &none());
+        assert!(roster.is_of_group(other, &peer("b", 2, &[])));
+        assert!(!roster.is_of_group(other, &new));
+        assert!(roster.is_of_group(other, &peer("z", 9, &[])), "core knows what it is");
     }
 }

@@ -63,11 +63,11 @@ pub(crate) struct Handshake {
     pub(crate) present: Present,
     places: Places,
     /// What we say of ourselves that changes while we run: the incarnations that we have replaced.
-    replaced: Lock<Vec<u64>>,
+    replaced: Lock<Vec<(u64, u64)>>,
 }
 
 /// Replaced incarnations that a Hello names, at most.
-const REPLACED_MAX: usize = 64;
+pub(crate) const REPLACED_MAX: usize = 256;
 
 /// Upper bound on [`Admission::may_take`](crate::Admission::may_take).
 const ADMISSION_MS_MAX: u64 = 30_000;
@@ -80,7 +80,7 @@ impl Handshake {
     }
 
     /// From now on we say that we have replaced these incarnations of our name.
-    pub(crate) fn say_replaced(&self, replaced: Vec<u64>) {
+    pub(crate) fn say_replaced(&self, replaced: Vec<(u64, u64)>) {
         *self.replaced.lock() = replaced;
     }
 

@@ -21,7 +21,7 @@ mod write;
 
 pub(crate) use counters::Counters;
 pub(crate) use flaps::{Flaps, say_once_steady};
-pub(crate) use handshake::{Admitted, Handshake, HandshakeError};
+pub(crate) use handshake::{Admitted, Handshake, HandshakeError, REPLACED_MAX};
 pub(crate) use inbound::InboundConnections;
 pub(crate) use queue::{ItemKind, PushError};
 pub(crate) use receiver::Receiver;

@@ -38,7 +38,7 @@ impl State {
 
     fn is_shut_out(&self, peer: &PeerInfo) -> bool {
         let only = self.only.get(&peer.node);
-        only.is_some_and(|only| *only != peer.incarnation && !peer.replaced.contains(only))
+        only.is_some_and(|only| *only != peer.incarnation && !peer.has_replaced(*only))
     }
 }
 

@@ -6,6 +6,7 @@ use super::protocol::Protocol;
 use crate::connection::{Connection, ItemKind, PushError};
 use crate::error::{CallError, CallStep, CastError};
 use crate::frame::{self, CallBody, CastBody, Class, FrameKind, close_bin, decode, encode_payload};
+use crate::identity::PeerInfo;
 use bytes::{Bytes, BytesMut};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -63,11 +64,28 @@ impl<P: Protocol> RemoteRef<P> {
 
     /// Sends `message` without waiting. `Ok` means that it is queued, nothing more.
     pub fn cast(&self, message: &P::Message) -> Result<(), CastError> {
+        self.cast_over(&self.connection()?, message)
+    }
+
+    /// As [`cast`](Self::cast), if the node that the link leads to now is the one that is meant. It is *not connected* otherwise.
+    pub fn cast_to(
+        &self,
+        message: &P::Message,
+        is_meant: impl FnOnce(&Arc<PeerInfo>) -> bool,
+    ) -> Result<(), CastError> {
         let connection = self.connection()?;
+        if !is_meant(&connection.peer) {
+            let reason = "another data directory has the node's name".to_owned();
+            return Err(CastError::NotConnected { node: self.peer.node.to_string(), reason });
+        }
+        self.cast_over(&connection, message)
+    }
+
+    fn cast_over(&self, connection: &Arc<Connection>, message: &P::Message) -> Result<(), CastError> {
         let mut buffer = frame::open(256);
         let at = CastBody::open(&mut buffer, &self.name, self.protocol_tag, u32::from(P::VERSION));
         let frame = finish_frame::<P>(buffer, at, FrameKind::Cast, message)?;
-        check_length(&connection, frame.len())?;
+        check_length(connection, frame.len())?;
         connection.send(self.class, ItemKind::Cast, frame).map_err(|error| self.cast_error(error))?;
         Ok(())
     }

@@ -105,9 +105,10 @@ pub struct Hello {
     /// What its build takes part in; 0, and not sent, by a build that does not tell.
     #[serde(default, skip_serializing_if = "is_zero_level")]
     pub level: u16,
-    /// Incarnations that had its name before and were replaced by it, as the members have agreed. Empty, and not sent, if there are none.
+    /// Incarnations that had its name before and were replaced by it, each with the number of the group whose members have agreed on that.
+    /// Empty, and not sent, if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub replaced: Vec<u64>,
+    pub replaced: Vec<(u64, u64)>,
     /// Hash of the configuration that peers must have in common.
     pub fingerprint: u64,
     /// Where its API listens; may be empty.
@@ -131,6 +132,13 @@ fn is_zero_level(level: &u16) -> bool {
     *level == 0
 }
 
+impl PeerInfo {
+    /// Whether it has replaced this incarnation of its name in any group.
+    pub fn has_replaced(&self, incarnation: u64) -> bool {
+        self.replaced.iter().any(|(_, replaced)| *replaced == incarnation)
+    }
+}
+
 /// Who is at the other end of a connection, as it said in its Hello and as admission accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerInfo {
@@ -144,8 +152,8 @@ pub struct PeerInfo {
     pub boot: u64,
     /// What its build takes part in; 0: it does not tell.
     pub level: u16,
-    /// Incarnations that had its name before and were replaced by it.
-    pub replaced: Vec<u64>,
+    /// Incarnations that had its name before and were replaced by it, each with the number of a group.
+    pub replaced: Vec<(u64, u64)>,
     /// Its cluster's id.
     pub cluster: [u8; 32],
     /// Where its API listens, for redirects; may be empty.

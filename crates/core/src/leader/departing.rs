@@ -36,6 +36,7 @@ impl Leader {
         self.depart(before);
         for peer in come {
             self.departing.remove(&peer);
+            self.incarnations.remove(&peer);
             self.progress.remove(&peer);
             self.start_replicator(now, peer.clone(), effects);
             if let Some(progress) = self.progress.get_mut(&peer) {

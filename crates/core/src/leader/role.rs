@@ -175,7 +175,10 @@ impl Leader {
             LeaderEvent::Transfer { to } => self.transfer_on_request(now, to, &mut effects),
             LeaderEvent::Incarnation { peer, incarnation, wall_ms } => {
                 self.wall_ms = self.wall_ms.max(wall_ms);
-                self.incarnations.insert(peer, incarnation);
+                // Of a node that is no member it says nothing: under that name another disk may be taken in.
+                if self.state.membership().members.contains_key(&peer) {
+                    self.incarnations.insert(peer, incarnation);
+                }
             }
             LeaderEvent::ChangeMembership { change, expected, wall_ms } => {
                 self.wall_ms = self.wall_ms.max(wall_ms);

@@ -3,7 +3,7 @@
 use super::{ReplicaState, Standing};
 use crate::effect::{Effect, Effects, Notice};
 use crate::entry::LogId;
-use crate::ids::{Index, NodeId, Term};
+use crate::ids::{Index, NodeId};
 use crate::membership::Membership;
 
 impl ReplicaState {
@@ -34,7 +34,7 @@ impl ReplicaState {
             Standing::Awaiting
         } else if self.hard_state.recovering {
             Standing::Recovering
-        } else if self.term() == Term::ZERO && !self.unmet.is_empty() {
+        } else if self.is_founding() {
             Standing::Founding
         } else if self.has_vote() {
             Standing::Voter
@@ -43,6 +43,11 @@ impl ReplicaState {
         } else {
             Standing::Outside
         }
+    }
+
+    /// It has never taken part, and some founding member has not admitted it yet.
+    fn is_founding(&self) -> bool {
+        self.term() == self.founded_in && !self.unmet.is_empty()
     }
 
     /// A voter that leaves stands for election until its removal is committed: it may be the only one that has that entry, and then no

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use quorate_bridge::{Exposed, Inbound, PeerInfo, PeerKind, ReplyPort};
-use quorate_core::{Hash, Index, Message, Position, Proposal, RoleEvent, Term};
+use quorate_core::{GroupId, Hash, Index, Message, Position, Proposal, RoleEvent, Term};
 
 use crate::error::{NotReadyReason, ProposeError};
 use crate::host::machine::MachineFactory;
@@ -20,12 +20,23 @@ use crate::messages::snapshotter::{PartPort, PartWanted, SnapshotterMessage};
 use crate::ports::{ProposalPort, QueryPort};
 use crate::protocol::{Consistency, GroupProtocol, Request, Response};
 use crate::role::codec::{ConsensusError, decode_message};
+use crate::roster::Roster;
 use crate::route::{Condition, Route};
 use crate::route_watch::RouteReceiver;
 
 /// What the bridge exposes under the group's name.
-pub(crate) fn open_door(routes: RouteReceiver, machine: Arc<dyn MachineFactory>) -> Exposed {
-    let door = Door { machine, unreadable: AtomicU64::new(0), entries_unreadable: AtomicBool::new(false) };
+pub(crate) fn open_door(
+    routes: RouteReceiver,
+    (group, roster): (GroupId, Arc<Roster>),
+    machine: Arc<dyn MachineFactory>,
+) -> Exposed {
+    let door = Door {
+        group,
+        roster,
+        machine,
+        unreadable: AtomicU64::new(0),
+        entries_unreadable: AtomicBool::new(false),
+    };
     Exposed::sink::<GroupProtocol>(move |batch| {
         let route = routes.borrow().clone();
         door.receive_batch(&route, batch);
@@ -34,6 +45,8 @@ pub(crate) fn open_door(routes: RouteReceiver, machine: Arc<dyn MachineFactory>)
 }
 
 struct Door {
+    group: GroupId,
+    roster: Arc<Roster>,
     machine: Arc<dyn MachineFactory>,
     /// Messages that could not be read.
     unreadable: AtomicU64,
@@ -45,10 +58,15 @@ impl Door {
     /// Sends each message of a batch on its way.
     fn receive_batch(&self, route: &Route, batch: Vec<Inbound<GroupProtocol>>) {
         let (mut submissions, mut queries) = (Vec::new(), Vec::new());
+        // A batch comes from one connection.
+        let first = batch.first().map(|inbound| inbound.from.clone());
+        let is_member = first.is_none_or(|from| self.roster.is_of_group(self.group, &from));
         for Inbound { from, message, reply } in batch {
             match (message, reply) {
                 // Only peers agree with each other: what a client sends is not even decoded.
                 (Request::Consensus { .. }, _) if from.kind != PeerKind::Peer => {}
+                // It has the member's name, and is another disk.
+                (Request::Consensus { .. } | Request::Faulted { .. }, _) if !is_member => {}
                 (Request::Consensus { protocol, message }, _) => match decode_message(protocol, &message) {
                     // The handshake established the sender. A message that names another node is dropped.
                     Ok(message) if message.from.as_str() == from.node => {

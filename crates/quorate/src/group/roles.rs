@@ -57,6 +57,9 @@ impl GroupState {
         let address =
             |(id, member): (&NodeId, &Member)| MemberAddress { id: id.clone(), raft: member.raft.clone() };
         self.members = membership.members.iter().map(address).collect();
+        // Under the name of one that has left another disk may come.
+        let (known, me) = (&mut self.start.known, &self.start.cx.node);
+        known.retain(|(peer, _)| peer == me || membership.members.contains_key(peer));
         self.membership = Some(membership);
     }
 

@@ -40,8 +40,6 @@ pub(crate) struct JoinRequest {
     pub(crate) raft: String,
     pub(crate) api: String,
     pub(crate) incarnation: Incarnation,
-    /// Its log is empty. One that is not, of a node that is no member, is that of a member that was removed.
-    pub(crate) is_blank: bool,
     /// It wants to be a voter once it has caught up.
     pub(crate) votes: bool,
 }

@@ -88,7 +88,9 @@ impl Gate {
         source: PeerSource,
     ) -> Result<(), Refusal> {
         let theirs = Incarnation(hello.incarnation);
-        let is_theirs = |agreed: Incarnation| agreed == theirs || hello.replaced.contains(&agreed.0);
+        let has_replaced =
+            |agreed: Incarnation| hello.replaced.iter().any(|(_, replaced)| *replaced == agreed.0);
+        let is_theirs = |agreed: Incarnation| agreed == theirs || has_replaced(agreed);
         let source = match known {
             Known::Peer(agreed) if agreed.0 != 0 && !is_theirs(agreed) => {
                 return Err(self.other_incarnation(peer, theirs));

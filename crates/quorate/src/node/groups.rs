@@ -55,7 +55,10 @@ impl NodeState {
             return;
         }
         let route = RouteSender::new();
-        let (routes, door) = (route.subscribe(), open_door(route.subscribe(), machine.clone()));
+        let (routes, door) = (
+            route.subscribe(),
+            open_door(route.subscribe(), (id, self.owner.roster.clone()), machine.clone()),
+        );
         let owner = &self.owner;
         let cx = Arc::new(GroupContext {
             id,

@@ -15,7 +15,6 @@ use tokio::task::JoinHandle;
 
 use crate::attempt::deadline_after;
 use crate::client::{Client, ClientError, ClientOptions, GroupCalls};
-use crate::handle::status::status;
 use crate::messages::members::{JoinAnswer, JoinRequest, MembersAnswer, MembersCall};
 use crate::node::owner::Owner;
 use crate::node::spec::Joins;
@@ -112,10 +111,6 @@ impl Actor for Joiner {
 
 impl JoinerState {
     async fn ask(&mut self, group: &str) {
-        let Some(start) = self.owner.groups().remove(group) else { return };
-        let route = start.cx.route.borrow().clone();
-        // Without a role its log is being read, and whether it has one is not known.
-        let Some(role) = status(group, &self.owner.id, route).await.role else { return };
         let client = self.client.clone();
         let calls = self.calls.entry(group.to_owned()).or_insert_with(|| GroupCalls::new(client, group));
         if self.owner.roster.is_outside() {
@@ -130,7 +125,6 @@ impl JoinerState {
             raft: self.joins.raft.clone(),
             api: self.owner.api.clone(),
             incarnation: self.owner.store.identity().incarnation,
-            is_blank: role.last == 0,
             votes: !self.joins.as_learner,
         };
         let answer =

@@ -29,9 +29,9 @@ pub(crate) enum JoinStep {
 pub(crate) fn join_step(membership: &Membership, asks: &JoinRequest, lag: Option<u64>) -> JoinStep {
     let node = &asks.node;
     let Some(known) = membership.members.get(node) else {
-        if !asks.is_blank {
+        if membership.has_removed(node, asks.incarnation) {
             return JoinStep::Answer(JoinAnswer::Never(format!(
-                "{node} is no member, and its data directory is that of one: it was removed. To take it in, start it with an empty directory"
+                "{node} was a member and was removed. To take it in all the same, start it with an empty directory, or add it by command"
             )));
         }
         let change = Change::AddLearner { node: node.clone(), member: asks.member() };
@@ -121,14 +121,7 @@ mod tests {
 
     fn asks(node: &str, incarnation: u64) -> JoinRequest {
         let (raft, api) = (format!("{node}:1"), String::new());
-        JoinRequest {
-            node: id(node),
-            raft,
-            api,
-            incarnation: Incarnation(incarnation),
-            is_blank: true,
-            votes: true,
-        }
+        JoinRequest { node: id(node), raft, api, incarnation: Incarnation(incarnation), votes: true }
     }
 
     fn members() -> Membership {
@@ -182,8 +175,12 @@ mod tests {
     /// Its supervisor starts it with the same flags; it would be a member again that was removed.
     #[test]
     fn a_removed_member_is_not_taken_in_again_by_itself() {
-        let removed = JoinRequest { is_blank: false, ..asks("c", 3) };
-        assert!(never(join_step(&members(), &removed, None)));
+        let add = Change::AddLearner { node: id("c"), member: asks("c", 3).member() };
+        let with = members().after(&add).expect("it is new");
+        let without = with.after(&Change::Remove { node: id("c") }).expect("a learner");
+        assert!(never(join_step(&without, &asks("c", 3), None)));
+        let new = join_step(&without, &asks("c", 4), None);
+        assert!(matches!(new, JoinStep::Change(Change::AddLearner { .. }, _)), "another disk: {new:?}");
     }
 
     #[test]

@@ -336,6 +336,8 @@ impl LeaderState {
             commit: state.commit(),
             round: leader.round(),
             remote: cx.remote(&peer),
+            group: cx.id,
+            roster: cx.roster.clone(),
         };
         match Actor::spawn_linked(Some(name), ReplicatorActor, start, me.get_cell()).await {
             Ok((replicator, _)) => {

@@ -2,31 +2,56 @@
 //!
 //! A full queue or a link that is down loses a message; that is ordinary, and Raft sends again. A message that can never be
 //! sent would stop its group in silence, so it is logged; config validation must exclude it
-//! (`crate::config`). Bound: it keeps a count.
+//! (`crate::config`). What is meant for a member is not sent to another disk that has its name (`crate::roster`). Bound: it keeps a count, and
+//! whom it looked at last.
 
-use quorate_bridge::{CastError, RemoteRef};
-use quorate_core::Message;
+use std::sync::Arc;
+
+use quorate_bridge::{CastError, PeerInfo, RemoteRef};
+use quorate_core::{GroupId, Message};
 
 use crate::error::BROKEN_TARGET;
 use crate::protocol::GroupProtocol;
 use crate::role::codec::encode_message;
+use crate::roster::Roster;
 
 /// What one role or replicator sends.
-#[derive(Debug, Default)]
 pub(crate) struct Outbound {
+    group: GroupId,
+    roster: Arc<Roster>,
+    /// The other end of the connection that was looked at last, when that was by the roster's count of changes, and whether it is the member.
+    looked_at: Option<(Arc<PeerInfo>, u64, bool)>,
     unsendable: u64,
 }
 
 impl Outbound {
+    pub(crate) fn of(group: GroupId, roster: Arc<Roster>) -> Self {
+        Self { group, roster, looked_at: None, unsendable: 0 }
+    }
+
     /// Queues a message for its peer.
     pub(crate) fn send(&mut self, remote: &RemoteRef<GroupProtocol>, message: &Message) {
-        let Err(CastError::Malformed { detail }) = remote.cast(&encode_message(message)) else { return };
+        let cast = remote.cast_to(&encode_message(message), |peer| self.is_meant(peer));
+        let Err(CastError::Malformed { detail }) = cast else { return };
         self.unsendable += 1;
         // It is resent after every timeout: the first, second, fourth .. are logged.
         if self.unsendable.is_power_of_two() {
             let (peer, count) = (&message.to, self.unsendable);
             tracing::error!(target: BROKEN_TARGET, %peer, count, detail, "a message to a peer can never be sent");
         }
+    }
+
+    fn is_meant(&mut self, peer: &Arc<PeerInfo>) -> bool {
+        let changes = self.roster.changes();
+        if let Some((before, at, is_member)) = &self.looked_at
+            && Arc::ptr_eq(before, peer)
+            && *at == changes
+        {
+            return *is_member;
+        }
+        let is_member = self.roster.is_of_group(self.group, peer);
+        self.looked_at = Some((peer.clone(), changes, is_member));
+        is_member
     }
 }
 
@@ -80,7 +105,9 @@ mod tests {
             }
         });
         let remote = here.remote("node1", "group").expect("legal names");
-        let mut outbound = Outbound::default();
+        let me = NodeId::new("node0").expect("a legal name");
+        let roster = Roster::new(me, quorate_core::Incarnation(1), false, std::collections::BTreeMap::new());
+        let mut outbound = Outbound::of(GroupId(1), Arc::new(roster));
         let lines = |outbound: &mut Outbound, bytes| lines_of(|| outbound.send(&remote, &entries(bytes))).1;
         assert_eq!(lines(&mut outbound, 64 << 10), [""; 0], "while the link is down, messages are lost");
 

@@ -5,10 +5,12 @@
 //! acknowledgements go to the role. A crash loses its window; the leader starts another one in a new replication
 //! session. Bound: the window, in messages and bytes.
 
+use std::sync::Arc;
+
 use quorate_bridge::{Class, RemoteRef};
 use quorate_core::{
-    AppendEntries, Body, Boot, Config, Index, LogId, Message, NodeId, ReplicationSession, Replicator,
-    ReplicatorEffect, ReplicatorEvent, Round, Term,
+    AppendEntries, Body, Boot, Config, GroupId, Index, LogId, Message, NodeId, ReplicationSession,
+    Replicator, ReplicatorEffect, ReplicatorEvent, Round, Term,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
@@ -18,6 +20,7 @@ use crate::messages::role::LeaderMessage;
 use crate::protocol::GroupProtocol;
 use crate::role::outbound::Outbound;
 use crate::role::timer::Timer;
+use crate::roster::Roster;
 
 /// What a replicator starts with.
 pub(crate) struct ReplicatorStart {
@@ -33,6 +36,8 @@ pub(crate) struct ReplicatorStart {
     pub(crate) commit: Index,
     pub(crate) round: Round,
     pub(crate) remote: Option<RemoteRef<GroupProtocol>>,
+    pub(crate) group: GroupId,
+    pub(crate) roster: Arc<Roster>,
 }
 
 pub(crate) struct ReplicatorState {
@@ -76,7 +81,7 @@ impl Actor for ReplicatorActor {
             term: start.term,
             ahead: start.remote.clone().map(|remote| remote.with_class(Class::Control)),
             remote: start.remote,
-            outbound: Outbound::default(),
+            outbound: Outbound::of(start.group, start.roster),
         };
         state.send_appends(&me, effects);
         Ok(state)

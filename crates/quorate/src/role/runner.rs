@@ -94,13 +94,13 @@ pub(crate) struct Runner<R> {
 impl<R: CoreRole> Runner<R> {
     pub(crate) fn new(role: R, cx: Arc<GroupContext>, group: GroupRef, epoch: Epoch) -> Self {
         Self {
+            outbound: Outbound::of(cx.id, cx.roster.clone()),
             role: Some(role),
             cx,
             group,
             epoch,
             timer: Timer::default(),
             remotes: Remotes::default(),
-            outbound: Outbound::default(),
             reads: BTreeMap::new(),
             sends_to: BTreeSet::new(),
             told_committed: Index::ZERO,

@@ -25,7 +25,8 @@ pub struct LoadedGroup {
     pub memberships: MembershipLog,
     /// The position before the first entry: origin, or where the log was compacted.
     pub start: Position,
-    /// Members that have not admitted this node yet (`safety.md` 14).
+    /// Members that have not admitted this node yet, while this replica has never taken part (`safety.md` 14): it is as it was founded, or
+    /// restored. Empty otherwise.
     pub unmet: BTreeSet<NodeId>,
 }
 
@@ -67,7 +68,7 @@ impl Store {
             },
             memberships: state.memberships.clone(),
             start: state.start,
-            unmet: self.unmet(state.memberships.current()),
+            unmet: if state.is_as_founded() { self.unmet(&state.founding) } else { BTreeSet::new() },
         })
     }
 

@@ -53,6 +53,13 @@ impl GroupState {
         }
     }
 
+    /// Nothing has happened since the group was founded or, at the end of a snapshot, restored: no entry, no later term, no vote.
+    pub(crate) fn is_as_founded(&self) -> bool {
+        self.last == self.start
+            && *self.memberships.current() == self.founding
+            && self.hard == HardRecord::of_new_cluster(self.start.term)
+    }
+
     /// Reads the whole log. Returns the position at `wanted`, which the caller compares with the anchor's; `None` if the log
     /// does not have that index.
     pub(crate) fn walk_from(

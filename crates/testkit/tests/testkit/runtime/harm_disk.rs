@@ -103,8 +103,9 @@ impl Nemesis {
         self.cluster.damage(at, &rot);
         self.harm.may_end(at, Cause::Damaged);
         self.cluster.restart(at).await;
-        if matches!(self.cluster.state(at), NodeState::Ended { .. }) {
-            // An operator who has a copy.
+        let is_refused = |reason: &str| !reason.contains("log store failed");
+        if matches!(self.cluster.state(at), NodeState::Ended { reason } if is_refused(&reason)) {
+            // An operator who has a copy, and sees that nothing has run on the disk since.
             self.coverage.note("refused a damaged disk");
             self.cluster.crash(at, Crash::Process).await;
             self.cluster.replace_disk(at, image);
