@@ -6,7 +6,7 @@ use quorate_core::{GroupId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ProposeError, QueryError};
-use crate::messages::members::{MembersAnswer, MembersCall};
+use crate::members::{MembersAnswer, MembersCall};
 
 /// How fresh an answer must be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -13,9 +13,10 @@ use ractor::MessagingErr::SendErr;
 
 use crate::error::{ChangeError, NotReadyReason, ProposeError, QueryError};
 use crate::gauge::Gauge;
+use crate::members::{MembersAnswer, MembersCall};
 use crate::messages::applier::{ApplierMessage, ApplierRef};
 use crate::messages::group::{GroupMessage, GroupRef};
-use crate::messages::members::{MembersAnswer, MembersCall, MembersPort};
+use crate::messages::members::MembersPort;
 use crate::messages::role::{LeaderMessage, RoleRef, Submission};
 use crate::messages::snapshotter::{SnapshotterMessage, SnapshotterRef};
 use crate::ports::QueryPort;

@@ -349,6 +349,7 @@ pub(crate) const RULES: &[Rule] = &[
             "crates/quorate/src/lock.rs",
             "crates/quorate/src/node/owner.rs",
             "crates/quorate/src/node/admission.rs",
+            "crates/quorate/src/roster.rs",
         ],
         forbidden: &[Word("Mutex"), Word("RwLock")],
         why: "actors share nothing; what lives above or outside them is locked in the files named here and nowhere else",

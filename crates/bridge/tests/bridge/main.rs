@@ -9,4 +9,5 @@ mod fuzz;
 mod handshake;
 mod malformed;
 mod monitor;
+mod present;
 mod seam;

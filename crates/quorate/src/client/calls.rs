@@ -16,7 +16,7 @@ use crate::client::connection::Client;
 use crate::client::session_pool::ClientSessionPool;
 use crate::error::{ChangeError, Outcome, ProposeError, QueryError};
 use crate::machine::SessionKey;
-use crate::messages::members::MembersAnswer;
+use crate::members::MembersAnswer;
 use crate::ports::Answered;
 use crate::protocol::{self, Consistency, GroupProtocol, Request, Response};
 

@@ -11,7 +11,7 @@ use crate::client::calls::GroupCalls;
 use crate::client::connection::Client;
 use crate::error::ChangeError;
 use crate::handle::members::answer_there;
-use crate::messages::members::{MembersAnswer, MembersCall};
+use crate::members::{MembersAnswer, MembersCall};
 use crate::protocol::Request;
 
 impl Client {

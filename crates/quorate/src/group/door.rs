@@ -13,8 +13,9 @@ use quorate_core::{GroupId, Hash, Index, Message, Position, Proposal, RoleEvent,
 
 use crate::error::{NotReadyReason, ProposeError};
 use crate::host::machine::MachineFactory;
+use crate::members::MembersCall;
 use crate::messages::group::GroupMessage;
-use crate::messages::members::{MembersCall, MembersPort};
+use crate::messages::members::MembersPort;
 use crate::messages::role::Submission;
 use crate::messages::snapshotter::{PartPort, PartWanted, SnapshotterMessage};
 use crate::ports::{ProposalPort, QueryPort};

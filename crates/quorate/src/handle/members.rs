@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::attempt::{CallFailure, call_group, deadline_after, waited_ms};
 use crate::error::ChangeError;
 use crate::handle::retry::{HandleInner, wait_for_change};
-use crate::messages::members::{MembersAnswer, MembersCall, MembersOrder, MembersPort, MembersView};
+use crate::members::{MembersAnswer, MembersCall, MembersOrder, MembersView};
+use crate::messages::members::MembersPort;
 use crate::protocol::{Request, Response};
 use crate::route::{Condition, LeaderRoute};
 

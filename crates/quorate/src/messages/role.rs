@@ -7,7 +7,8 @@ use quorate_core::{
 use ractor::{ActorCell, ActorRef, MessagingErr, RpcReplyPort};
 use serde::{Deserialize, Serialize};
 
-use crate::messages::members::{MembersCall, MembersPort};
+use crate::members::MembersCall;
+use crate::messages::members::MembersPort;
 use crate::no_space::full_voters;
 use crate::ports::{ProposalPort, QueryPort};
 

@@ -19,7 +19,7 @@ pub(crate) type Members = BTreeMap<NodeId, Member>;
 pub(super) struct Cluster {
     /// Its members, this node too.
     pub(super) members: Members,
-    /// Those that a group begins with that is new to the cluster: the same on every node, whoever came and went meanwhile.
+    /// Those that a group begins with that is new to the cluster: the same on every node, also after members have come and gone.
     pub(super) new_groups: Members,
     /// The list that it was founded with; empty in the directory of a node that joined.
     pub(super) founded_as: String,

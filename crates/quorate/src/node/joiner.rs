@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::attempt::deadline_after;
 use crate::client::{Client, ClientError, ClientOptions, GroupCalls};
-use crate::messages::members::{JoinAnswer, JoinRequest, MembersAnswer, MembersCall};
+use crate::members::{JoinAnswer, JoinRequest, MembersAnswer, MembersCall};
 use crate::node::owner::Owner;
 use crate::node::spec::Joins;
 
@@ -25,7 +25,7 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How long an answer is waited for.
 const ASK_MAX: Duration = Duration::from_secs(5);
 
-/// How often the same answer is said again.
+/// How often a line repeats the same answer.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) enum JoinerMessage {

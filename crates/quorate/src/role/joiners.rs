@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quorate_core::{Change, Member, Membership, NodeId, Time};
 
-use crate::messages::members::{JoinAnswer, JoinRequest, JoinerView};
+use crate::members::{JoinAnswer, JoinRequest, JoinerView};
 
 /// Joiners that are remembered at once.
 const JOINERS_MAX: usize = 32;

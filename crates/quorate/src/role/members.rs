@@ -5,10 +5,10 @@ use quorate_core::{Change, ChangeRefusal, Index, Leader, LeaderEvent, Member, No
 
 use crate::address::is_host_and_port;
 use crate::error::ChangeError;
-use crate::messages::members::{
-    JoinAnswer, JoinRequest, MemberKind, MemberView, MembersAnswer, MembersCall, MembersOrder, MembersPort,
-    MembersView,
+use crate::members::{
+    JoinAnswer, JoinRequest, MemberKind, MemberView, MembersAnswer, MembersCall, MembersOrder, MembersView,
 };
+use crate::messages::members::MembersPort;
 use crate::role::joiners::{JoinStep, Joiners, join_step};
 use crate::role::runner::Runner;
 
