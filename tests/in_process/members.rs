@@ -301,3 +301,19 @@ async fn wrong_orders_are_refused_with_their_numbers() -> Result<()> {
     nodes.stop_all().await;
     Ok(())
 }
+
+/// Nothing says that it will not happen: the leader may come to reach the others again.
+#[tokio::test]
+async fn a_change_that_no_majority_takes_is_unknown() -> Result<()> {
+    let mut nodes = Nodes::founded(4, 3).await?;
+    let view = nodes.voters(0, &[0, 1, 2]).await?;
+    let leader = (0..3).find(|at| id(*at) == view.leader).context("one of the three leads")?;
+    for away in (0..3).filter(|at| *at != leader) {
+        nodes.kill(away).await;
+    }
+    let members = nodes.count(leader).members().within(std::time::Duration::from_secs(3));
+    let unknown = members.add(id(3), &nodes.address(3), "").await.expect_err("no one else has it");
+    assert_eq!(unknown.outcome(), Outcome::Unknown, "{unknown}");
+    nodes.stop_all().await;
+    Ok(())
+}
