@@ -8,6 +8,7 @@ mod disks;
 mod faults;
 mod founding;
 mod identity;
+mod joining;
 mod members;
 mod mixed_builds;
 mod operate;

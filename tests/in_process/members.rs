@@ -12,20 +12,20 @@ use quorate_tests::cluster::{add, free_ports, log_if_asked, quick};
 use quorate_tests::wait::{PATIENCE, eventually};
 use tempfile::TempDir;
 
-fn id(at: usize) -> NodeId {
+pub(crate) fn id(at: usize) -> NodeId {
     NodeId::new(&format!("node{at}")).expect("a name")
 }
 
 /// Nodes of which some have founded a cluster and others join it.
-struct Nodes {
-    directory: TempDir,
-    ports: Vec<u16>,
-    running: BTreeMap<usize, (Node, GroupHandle<Counter>)>,
+pub(crate) struct Nodes {
+    pub(crate) directory: TempDir,
+    pub(crate) ports: Vec<u16>,
+    pub(crate) running: BTreeMap<usize, (Node, GroupHandle<Counter>)>,
 }
 
 impl Nodes {
     /// Room for `count` nodes, of which the first `founders` run as one cluster.
-    async fn founded(count: usize, founders: usize) -> Result<Self> {
+    pub(crate) async fn founded(count: usize, founders: usize) -> Result<Self> {
         log_if_asked();
         let (directory, ports) = (tempfile::tempdir()?, free_ports(count)?);
         let mut nodes = Self { directory, ports, running: BTreeMap::new() };
@@ -36,53 +36,53 @@ impl Nodes {
         Ok(nodes)
     }
 
-    fn address(&self, at: usize) -> String {
+    pub(crate) fn address(&self, at: usize) -> String {
         format!("127.0.0.1:{}", self.ports[at])
     }
 
-    fn data(&self, at: usize) -> std::path::PathBuf {
+    pub(crate) fn data(&self, at: usize) -> std::path::PathBuf {
         self.directory.path().join(format!("node{at}"))
     }
 
-    fn plain(&self, at: usize) -> NodeBuilder {
+    pub(crate) fn plain(&self, at: usize) -> NodeBuilder {
         Node::builder(id(at).as_str(), self.data(at)).listen(&self.address(at)).config(quick())
     }
 
-    fn founder(&self, at: usize, founders: usize) -> NodeBuilder {
+    pub(crate) fn founder(&self, at: usize, founders: usize) -> NodeBuilder {
         let peers = (0..founders).filter(|peer| *peer != at);
         peers.fold(self.plain(at), |builder, peer| builder.peer(id(peer).as_str(), &self.address(peer)))
     }
 
-    fn joiner(&self, at: usize, by: usize) -> NodeBuilder {
+    pub(crate) fn joiner(&self, at: usize, by: usize) -> NodeBuilder {
         self.plain(at).join([self.address(by)])
     }
 
-    async fn start(&mut self, at: usize, builder: NodeBuilder) -> Result<()> {
+    pub(crate) async fn start(&mut self, at: usize, builder: NodeBuilder) -> Result<()> {
         let node = builder.start().await.with_context(|| format!("node{at} does not start"))?;
         let count = node.group("counter", Counter::default()).await?;
         self.running.insert(at, (node, count));
         Ok(())
     }
 
-    async fn join(&mut self, at: usize, by: usize) -> Result<()> {
+    pub(crate) async fn join(&mut self, at: usize, by: usize) -> Result<()> {
         self.start(at, self.joiner(at, by)).await
     }
 
-    async fn kill(&mut self, at: usize) {
+    pub(crate) async fn kill(&mut self, at: usize) {
         if let Some((node, _)) = self.running.remove(&at) {
             node.kill().await;
         }
     }
 
-    fn count(&self, at: usize) -> &GroupHandle<Counter> {
+    pub(crate) fn count(&self, at: usize) -> &GroupHandle<Counter> {
         &self.running[&at].1
     }
 
-    async fn standing(&self, at: usize) -> Option<Standing> {
+    pub(crate) async fn standing(&self, at: usize) -> Option<Standing> {
         Some(self.count(at).status().await.role?.standing)
     }
 
-    async fn eventually_list(
+    pub(crate) async fn eventually_list(
         &self,
         by: usize,
         what: &str,
@@ -92,7 +92,7 @@ impl Nodes {
     }
 
     /// The members, once these are the voters and no change is under way.
-    async fn voters(&self, by: usize, voters: &[usize]) -> Result<MembersView> {
+    pub(crate) async fn voters(&self, by: usize, voters: &[usize]) -> Result<MembersView> {
         let voters: Vec<NodeId> = voters.iter().map(|at| id(*at)).collect();
         let of = |view: &MembersView| {
             let voting = view.members.iter().filter(|member| member.kind == MemberKind::Voter);
@@ -102,7 +102,7 @@ impl Nodes {
             .await
     }
 
-    async fn stop_all(self) {
+    pub(crate) async fn stop_all(self) {
         for (node, _) in self.running.into_values() {
             node.stop().await;
         }

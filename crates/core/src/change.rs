@@ -191,6 +191,7 @@ impl Membership {
                 next.outgoing.clone_from(&self.voters);
                 next.voters.insert(node.clone());
                 next.learners.remove(node);
+                next.mark_demoted(node, false);
             }
             Change::Demote { node } => {
                 if self.learners.contains(node) {
@@ -198,6 +199,7 @@ impl Membership {
                 }
                 next.take_vote(node)?;
                 next.learners.insert(node.clone());
+                next.mark_demoted(node, true);
             }
             Change::Remove { node } => next.remove(node)?,
             Change::Replace { node, by, member } if node == by => next.replace_incarnation(node, member)?,
@@ -231,6 +233,12 @@ impl Membership {
         next
     }
 
+    fn mark_demoted(&mut self, node: &NodeId, demoted: bool) {
+        if let Some(member) = self.members.get_mut(node) {
+            member.demoted = demoted;
+        }
+    }
+
     fn knows(&self, node: &NodeId) -> Result<&Member, ChangeRefusal> {
         self.members.get(node).ok_or_else(|| ChangeRefusal::UnknownMember { node: node.clone() })
     }
@@ -240,7 +248,10 @@ impl Membership {
             return Err(ChangeRefusal::AlreadyMember { node: node.clone() });
         }
         self.learners.insert(node.clone());
-        self.members.insert(node.clone(), member.clone());
+        // A node that was away meanwhile knows the name by one of those.
+        let others = self.removed.iter().filter(|(id, of)| id == node && *of != member.incarnation);
+        let member_after = member.clone().came_after(others.map(|(_, of)| *of).collect::<Vec<_>>());
+        self.members.insert(node.clone(), member_after);
         self.removed.retain(|removed| *removed != (node.clone(), member.incarnation));
         Ok(())
     }
@@ -328,6 +339,13 @@ mod tests {
         assert!(without.has_removed(&id(4), Incarnation(9)) && !without.has_removed(&id(4), Incarnation(8)));
         let again = without.after(&Change::AddLearner { node: id(4), member: member(9) });
         assert_eq!(again, Ok(added.clone()), "who adds it by name wants it");
+        let other =
+            without.after(&Change::AddLearner { node: id(4), member: member(10) }).expect("it is new");
+        assert_eq!(
+            other.members[&id(4)].replaced,
+            [Incarnation(9)],
+            "one that was away knows the name by that"
+        );
         let moved = Change::Readdress { node: id(1), raft: "b:1".to_owned(), api: String::new() };
         let readdressed = before.after(&moved).expect("it has moved");
         assert!(!readdressed.is_joint());
@@ -380,7 +398,10 @@ mod tests {
         let joint = before.after(&Change::Demote { node: id(2) }).expect("a voter");
         assert!(joint.is_voter(&id(2)), "until the change has ended");
         let last = joint.final_of_joint();
-        assert_eq!((last.is_voter(&id(2)), last.learners), (false, ids([2, 3])));
+        assert_eq!((last.is_voter(&id(2)), &last.learners), (false, &ids([2, 3])));
+        assert!(last.members[&id(2)].demoted, "only a command gives the vote back");
+        let promoted = last.after(&Change::Promote { node: id(2) }).expect("a learner");
+        assert!(!promoted.members[&id(2)].demoted);
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub struct Member {
     /// those under this name learns by this that the member came later.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<Incarnation>,
+    /// It lost its vote by command: only a command gives it back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub demoted: bool,
 }
 
 /// Replaced incarnations of a name that its membership keeps.
@@ -30,11 +33,15 @@ pub const REPLACED_MAX: usize = 16;
 impl Member {
     /// This member in the place of one that had its name.
     #[must_use]
-    pub(crate) fn in_place_of(mut self, old: &Self) -> Self {
-        self.replaced.clone_from(&old.replaced);
-        if old.incarnation.0 != 0 {
-            self.replaced.push(old.incarnation);
-        }
+    pub(crate) fn in_place_of(self, old: &Self) -> Self {
+        let of_old = std::iter::once(old.incarnation).filter(|incarnation| incarnation.0 != 0);
+        self.came_after(old.replaced.iter().copied().chain(of_old))
+    }
+
+    /// This member under a name that these incarnations had before, the newest last.
+    #[must_use]
+    pub(crate) fn came_after(mut self, before: impl IntoIterator<Item = Incarnation>) -> Self {
+        self.replaced = before.into_iter().collect();
         let oldest = self.replaced.len().saturating_sub(REPLACED_MAX);
         self.replaced.drain(..oldest);
         self
@@ -96,10 +103,9 @@ impl Membership {
     pub(crate) fn drop_members(&mut self, leave: impl Fn(&Self, &NodeId) -> bool) {
         let leaving: Vec<NodeId> = self.members.keys().filter(|id| leave(self, id)).cloned().collect();
         for node in leaving {
-            let incarnation = self.members.remove(&node).map(|member| member.incarnation).unwrap_or_default();
-            if incarnation.0 != 0 {
-                self.removed.push((node, incarnation));
-            }
+            let Some(member) = self.members.remove(&node) else { continue };
+            let all = member.replaced.into_iter().chain([member.incarnation]).filter(|of| of.0 != 0);
+            self.removed.extend(all.map(|of| (node.clone(), of)));
         }
         let oldest = self.removed.len().saturating_sub(REMOVED_MAX);
         self.removed.drain(..oldest);

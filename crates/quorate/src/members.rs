@@ -1,6 +1,6 @@
 //! What a leader is asked of the members, and what it answers; as it travels between nodes, too.
 
-use quorate_core::{Change, Incarnation, Member, NodeId};
+use quorate_core::{Change, Hash, Incarnation, Member, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ChangeError;
@@ -33,6 +33,8 @@ pub(crate) enum MembersOrder {
 /// What a process that is to join says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JoinRequest {
+    /// The cluster that its data directory is of.
+    pub(crate) cluster: Hash,
     pub(crate) node: NodeId,
     pub(crate) raft: String,
     pub(crate) api: String,
@@ -61,6 +63,8 @@ pub(crate) enum JoinAnswer {
     Never(String),
     /// It is a learner, and lacks so many entries.
     Learner { lag: Option<u64> },
+    /// It is a learner that lost its vote by command.
+    Demoted,
     /// It is a voter.
     Voter,
 }
@@ -75,6 +79,17 @@ pub(crate) enum MembersAnswer {
     },
     NotChanged(ChangeError),
     Join(JoinAnswer),
+}
+
+impl MembersAnswer {
+    /// Without incarnations.
+    pub(crate) fn for_clients(mut self) -> Self {
+        if let Self::View(view) = &mut self {
+            view.members.iter_mut().for_each(|member| member.incarnation = Incarnation::default());
+            view.waiting.iter_mut().for_each(|joiner| joiner.incarnation = Incarnation::default());
+        }
+        self
+    }
 }
 
 /// The members of a group as its leader has them.

@@ -43,6 +43,8 @@ struct OfGroup {
     left: BTreeMap<NodeId, Index>,
     /// Whom a leader on this node sends the log: members, and some that have left.
     sends_to: BTreeSet<NodeId>,
+    /// Incarnations that were members and were removed.
+    removed: Vec<(NodeId, Incarnation)>,
     /// The incarnations of this node's name that were replaced by this one, as a committed membership says.
     replaced: Vec<Incarnation>,
 }
@@ -129,6 +131,16 @@ impl Roster {
         }
     }
 
+    /// Whether this incarnation of the name was removed from a group, and is not the one that another has.
+    pub(crate) fn was_removed(&self, peer: &NodeId, incarnation: Incarnation) -> bool {
+        let state = lock(&self.state);
+        let has = |of_group: &OfGroup| {
+            of_group.members.get(peer).is_some_and(|member| member.incarnation == incarnation)
+        };
+        let removed = |of_group: &OfGroup| of_group.removed.contains(&(peer.clone(), incarnation));
+        state.groups.values().any(removed) && !state.groups.values().any(has)
+    }
+
     /// How many memberships have come into force: what was asked before is still so while this is the same.
     pub(crate) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
@@ -161,8 +173,15 @@ impl Roster {
         of_group.left.extend(left.map(|id| (id.clone(), index)));
         of_group.left.retain(|id, _| !membership.members.contains_key(id));
         of_group.sends_to.clone_from(sends_to);
+        of_group.removed.clone_from(&membership.removed);
         self.changes.fetch_add(1, Ordering::AcqRel);
         state.former.extend(before.into_iter().map(|(id, member)| (id, member.address)));
+        // Under the name of one that left another disk may come.
+        let removed = &membership.removed;
+        state.incarnations.retain(|id, (incarnation, by)| {
+            *by != group
+                || membership.members.contains_key(id) && !removed.contains(&(id.clone(), *incarnation))
+        });
         for (id, member) in membership.members.iter().filter(|(id, _)| **id != self.me) {
             let is_later = match state.incarnations.get(id) {
                 _ if member.incarnation.0 == 0 => false,

@@ -176,7 +176,11 @@ fn hear_of_members(route: &Route, from: &PeerInfo, call: MembersCall, port: Repl
         MembersCall::Change { .. } => from.kind == PeerKind::Peer,
     };
     if is_allowed {
-        route.ask_of_members(call, MembersPort::Remote(port));
+        let is_peer = from.kind == PeerKind::Peer;
+        route.ask_of_members(
+            call,
+            if is_peer { MembersPort::Remote(port) } else { MembersPort::Client(port) },
+        );
     }
 }
 

@@ -10,6 +10,8 @@ use crate::protocol::Response;
 pub(crate) enum MembersPort {
     Local(oneshot::Sender<MembersAnswer>),
     Remote(ReplyPort<Response>),
+    /// A process outside the cluster, which is not told incarnations: with one it could pass for that node.
+    Client(ReplyPort<Response>),
 }
 
 impl MembersPort {
@@ -18,6 +20,7 @@ impl MembersPort {
         match self {
             Self::Local(port) => drop(port.send(answer)),
             Self::Remote(port) => drop(port.send(&Response::Membership(answer))),
+            Self::Client(port) => drop(port.send(&Response::Membership(answer.for_clients()))),
         }
     }
 }

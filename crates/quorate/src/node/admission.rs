@@ -111,7 +111,8 @@ impl Gate {
         if recorded == theirs {
             return Ok(());
         }
-        if is_theirs(recorded) {
+        // One that was removed: its name was given to whichever disk comes first.
+        if is_theirs(recorded) || self.roster.was_removed(peer, recorded) {
             self.record(peer, theirs, PeerSource::Membership).await?;
             return Ok(());
         }

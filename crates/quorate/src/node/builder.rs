@@ -256,7 +256,14 @@ impl NodeBuilder {
             let raft = members[&id].raft.clone();
             joins = Some(Joins { addresses: self.join, raft, as_learner: self.as_learner });
         }
-        let given = Given { members, is_list, token: self.token, fingerprint, joins: cluster };
+        let given = Given {
+            members,
+            is_list,
+            token: self.token,
+            fingerprint,
+            is_joiner: joins.is_some(),
+            joins: cluster,
+        };
         let spec = NodeSpec {
             id,
             given,

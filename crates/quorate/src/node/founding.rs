@@ -74,7 +74,7 @@ pub(crate) fn list(members: &Members) -> String {
 /// The cluster that this directory belongs to from now on.
 pub(super) fn settle(store: &mut Store, node: &NodeId, given: &Given) -> Result<Cluster, StartError> {
     let known = store.founded();
-    if given.joins.is_some() && known.founding.is_none() {
+    if given.is_joiner && known.founding.is_none() {
         return Ok(Cluster::found(known));
     }
     let founding = known.founding.as_ref().map(|founding| list(&founding.members)).unwrap_or_default();
@@ -158,8 +158,14 @@ mod tests {
             is_blank,
         };
         let (list, is_list, token) = given;
-        let given =
-            Given { members: members(list), is_list, token: token.into(), fingerprint: 7, joins: None };
+        let given = Given {
+            members: members(list),
+            is_list,
+            token: token.into(),
+            fingerprint: 7,
+            is_joiner: false,
+            joins: None,
+        };
         let node = NodeId::new("a").expect("a name");
         choose(&node, &given, &known, cluster_id(&founded, "t")).map_err(|error| error.to_string())
     }
@@ -239,6 +245,7 @@ mod tests {
                 is_list: true,
                 token: token.into(),
                 fingerprint: 7,
+                is_joiner: false,
                 joins: None,
             };
             let node = NodeId::new("a").expect("a name");

@@ -121,6 +121,7 @@ impl JoinerState {
             }
         }
         let asks = JoinRequest {
+            cluster: self.owner.store.identity().cluster,
             node: self.owner.id.clone(),
             raft: self.joins.raft.clone(),
             api: self.owner.api.clone(),
@@ -151,6 +152,10 @@ impl JoinerState {
             }
             JoinAnswer::Learner { lag: Some(lag) } => {
                 self.say(group, format!("a learner that lacks {lag} entries"));
+            }
+            JoinAnswer::Demoted => {
+                tracing::info!(%node, group, "a learner that lost its vote by command");
+                self.done.insert(group.to_owned());
             }
             JoinAnswer::Voter => {
                 tracing::info!(%node, group, "joined as a voter");

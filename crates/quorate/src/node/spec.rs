@@ -30,7 +30,9 @@ pub(crate) struct Given {
     pub(crate) token: String,
     /// Of what the cluster must agree on.
     pub(crate) fingerprint: u64,
-    /// The cluster that a new directory is to join: it founds nothing.
+    /// It is told to join: a directory without a group founds nothing.
+    pub(crate) is_joiner: bool,
+    /// The cluster that a new directory is to join.
     pub(crate) joins: Option<Hash>,
 }
 

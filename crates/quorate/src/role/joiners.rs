@@ -19,14 +19,21 @@ const ASKS_AGAIN_MAX: Duration = Duration::from_secs(15);
 /// What a leader does when a process asks to be taken in.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum JoinStep {
-    /// Ask core for this change, and answer with this if it is begun.
+    /// Ask core for this change, and answer with this once it is begun.
     Change(Change, JoinAnswer),
+    /// The same of one that is a member as it is, and stays what it is if that is refused.
+    Improve(Change, JoinAnswer),
     /// Answer this.
     Answer(JoinAnswer),
 }
 
-/// Looks a joiner up in the membership in force. `lag` is how many entries it lacks, if that is known.
-pub(crate) fn join_step(membership: &Membership, asks: &JoinRequest, lag: Option<u64>) -> JoinStep {
+/// Looks a joiner up in the membership in force. `lag` is how many entries it lacks, if that is known; `is_connected` says that there is a link to
+/// the member of its name.
+pub(crate) fn join_step(
+    membership: &Membership,
+    asks: &JoinRequest,
+    (lag, is_connected): (Option<u64>, bool),
+) -> JoinStep {
     let node = &asks.node;
     let Some(known) = membership.members.get(node) else {
         if membership.has_removed(node, asks.incarnation) {
@@ -48,13 +55,23 @@ pub(crate) fn join_step(membership: &Membership, asks: &JoinRequest, lag: Option
         )));
     }
     let is_learner = membership.learners.contains(node);
-    let here = if is_learner { JoinAnswer::Learner { lag } } else { JoinAnswer::Voter };
+    let here = match (is_learner, known.demoted) {
+        (true, true) => JoinAnswer::Demoted,
+        (true, false) => JoinAnswer::Learner { lag },
+        (false, _) => JoinAnswer::Voter,
+    };
     if (&known.raft, &known.api) != (&asks.raft, &asks.api) {
+        if is_connected {
+            return JoinStep::Answer(JoinAnswer::Waits(format!(
+                "{node} is connected at {}, and {} is another address: end the process there, or give this one the same address",
+                known.raft, asks.raft
+            )));
+        }
         let (raft, api) = (asks.raft.clone(), asks.api.clone());
         return JoinStep::Change(Change::Readdress { node: node.clone(), raft, api }, here);
     }
-    if is_learner && asks.votes {
-        return JoinStep::Change(Change::Promote { node: node.clone() }, here);
+    if is_learner && asks.votes && !known.demoted {
+        return JoinStep::Improve(Change::Promote { node: node.clone() }, here);
     }
     JoinStep::Answer(here)
 }
@@ -81,7 +98,7 @@ impl Joiners {
                     self.0.insert(asks.node.clone(), joiner);
                 }
             }
-            JoinAnswer::Never(_) | JoinAnswer::Learner { .. } | JoinAnswer::Voter => {
+            JoinAnswer::Never(_) | JoinAnswer::Learner { .. } | JoinAnswer::Demoted | JoinAnswer::Voter => {
                 self.0.remove(&asks.node);
             }
         }
@@ -121,7 +138,14 @@ mod tests {
 
     fn asks(node: &str, incarnation: u64) -> JoinRequest {
         let (raft, api) = (format!("{node}:1"), String::new());
-        JoinRequest { node: id(node), raft, api, incarnation: Incarnation(incarnation), votes: true }
+        JoinRequest {
+            cluster: quorate_core::Hash([7; 32]),
+            node: id(node),
+            raft,
+            api,
+            incarnation: Incarnation(incarnation),
+            votes: true,
+        }
     }
 
     fn members() -> Membership {
@@ -140,36 +164,43 @@ mod tests {
     #[test]
     fn who_is_new_becomes_a_learner_and_once_it_asks_again_a_voter() {
         let (membership, asks) = (members(), asks("c", 3));
-        let JoinStep::Change(change, JoinAnswer::Learner { lag: None }) = join_step(&membership, &asks, None)
+        let JoinStep::Change(change, JoinAnswer::Learner { lag: None }) =
+            join_step(&membership, &asks, (None, false))
         else {
             panic!("it is taken in")
         };
         let learner = membership.after(&change).expect("it is new");
         let promote = Change::Promote { node: id("c") };
         let here = JoinAnswer::Learner { lag: Some(7) };
-        assert_eq!(join_step(&learner, &asks, Some(7)), JoinStep::Change(promote.clone(), here.clone()));
+        assert_eq!(
+            join_step(&learner, &asks, (Some(7), false)),
+            JoinStep::Improve(promote.clone(), here.clone())
+        );
         let no_vote = JoinRequest { votes: false, ..asks.clone() };
-        assert_eq!(join_step(&learner, &no_vote, Some(7)), JoinStep::Answer(here));
+        assert_eq!(join_step(&learner, &no_vote, (Some(7), false)), JoinStep::Answer(here));
         let voter = learner.after(&promote).expect("a learner").final_of_joint();
-        assert_eq!(join_step(&voter, &asks, None), JoinStep::Answer(JoinAnswer::Voter));
+        assert_eq!(join_step(&voter, &asks, (None, false)), JoinStep::Answer(JoinAnswer::Voter));
+        let demoted = voter.after(&Change::Demote { node: id("c") }).expect("a voter").final_of_joint();
+        assert_eq!(join_step(&demoted, &asks, (Some(0), false)), JoinStep::Answer(JoinAnswer::Demoted));
         let moved = JoinRequest { raft: "d:1".into(), ..asks };
-        let step = join_step(&voter, &moved, None);
+        assert!(waits(join_step(&voter, &moved, (None, true))), "a copy may ask for it");
+        let step = join_step(&voter, &moved, (None, false));
         assert!(matches!(step, JoinStep::Change(Change::Readdress { .. }, JoinAnswer::Voter)), "{step:?}");
     }
 
     #[test]
     fn another_disk_under_a_name_waits_until_it_is_told_to_replace() {
         let membership = members();
-        assert!(waits(join_step(&membership, &asks("b", 22), None)));
+        assert!(waits(join_step(&membership, &asks("b", 22), (None, false))));
         let change = Change::Replace { node: id("b"), by: id("b"), member: asks("b", 22).member() };
         let replaced = membership.after(&change).expect("another incarnation");
-        assert!(waits(join_step(&replaced, &asks("b", 22), None)), "until the old one has no vote");
+        assert!(waits(join_step(&replaced, &asks("b", 22), (None, false))), "until the old one has no vote");
         let replaced = replaced.final_of_joint();
         assert!(matches!(
-            join_step(&replaced, &asks("b", 22), None),
-            JoinStep::Change(Change::Promote { .. }, _)
+            join_step(&replaced, &asks("b", 22), (None, false)),
+            JoinStep::Improve(Change::Promote { .. }, _)
         ));
-        assert!(never(join_step(&replaced, &asks("b", 2), None)), "the old disk came back");
+        assert!(never(join_step(&replaced, &asks("b", 2), (None, false))), "the old disk came back");
     }
 
     /// Its supervisor starts it with the same flags; it would be a member again that was removed.
@@ -178,8 +209,8 @@ mod tests {
         let add = Change::AddLearner { node: id("c"), member: asks("c", 3).member() };
         let with = members().after(&add).expect("it is new");
         let without = with.after(&Change::Remove { node: id("c") }).expect("a learner");
-        assert!(never(join_step(&without, &asks("c", 3), None)));
-        let new = join_step(&without, &asks("c", 4), None);
+        assert!(never(join_step(&without, &asks("c", 3), (None, false))));
+        let new = join_step(&without, &asks("c", 4), (None, false));
         assert!(matches!(new, JoinStep::Change(Change::AddLearner { .. }, _)), "another disk: {new:?}");
     }
 

@@ -19,8 +19,8 @@ const ADDRESS_BYTES_MAX: usize = 256;
 enum Asker {
     /// Who changes the members.
     Changes(MembersPort),
-    /// Who joins is told at once how far it is.
-    Joins { port: MembersPort, asks: JoinRequest, answer: JoinAnswer },
+    /// Who joins is told at once how far it is; if the change is refused, that it waits, or else what it is.
+    Joins { port: MembersPort, asks: JoinRequest, begun: JoinAnswer, refused: Option<JoinAnswer> },
 }
 
 /// Calls concerning the members that one leader has taken.
@@ -79,18 +79,28 @@ impl MembersCalls {
         asks: JoinRequest,
         port: MembersPort,
     ) -> Option<LeaderEvent> {
-        let lag = lag_of(leader, runner, &asks.node);
-        let answer = match join_step(leader.state().membership(), &asks, lag) {
+        let here = (lag_of(leader, runner, &asks.node), runner.cx.link_is_up(&asks.node));
+        if asks.cluster != runner.cx.disk.identity().cluster {
+            let reason =
+                "its data directory is of another cluster: start it with an empty one, or join that cluster";
+            self.answer_joiner(runner, port, &asks, JoinAnswer::Never(reason.to_owned()));
+            return None;
+        }
+        let step = join_step(leader.state().membership(), &asks, here);
+        let refused = if let JoinStep::Improve(_, answer) = &step { Some(answer.clone()) } else { None };
+        let answer = match step {
             JoinStep::Answer(answer) => answer,
-            JoinStep::Change(change, answer) => match check(runner, leader, change) {
-                Ok(change) => {
-                    self.asker = Some(Asker::Joins { port, asks, answer });
-                    let expected = leader.state().membership_index();
-                    let wall_ms = runner.cx.clock.wall_ms();
-                    return Some(LeaderEvent::ChangeMembership { change, expected, wall_ms });
+            JoinStep::Change(change, begun) | JoinStep::Improve(change, begun) => {
+                match check(runner, leader, change) {
+                    Ok(change) => {
+                        self.asker = Some(Asker::Joins { port, asks, begun, refused });
+                        let expected = leader.state().membership_index();
+                        let wall_ms = runner.cx.clock.wall_ms();
+                        return Some(LeaderEvent::ChangeMembership { change, expected, wall_ms });
+                    }
+                    Err(error) => JoinAnswer::Waits(error.to_string()),
                 }
-                Err(error) => JoinAnswer::Waits(error.to_string()),
-            },
+            }
         };
         self.answer_joiner(runner, port, &asks, answer);
         None
@@ -133,12 +143,11 @@ impl MembersCalls {
             (Some(Asker::Changes(port)), Err(refusal)) => {
                 port.send(MembersAnswer::NotChanged(ChangeError::Refused(refusal)));
             }
-            (Some(Asker::Joins { port, asks, answer }), result) => {
-                let answer = match (answer, result) {
-                    // It stays the learner that it is.
-                    (JoinAnswer::Learner { lag }, _) => JoinAnswer::Learner { lag },
-                    (answer, Ok(_)) => answer,
-                    (_, Err(refusal)) => JoinAnswer::Waits(refusal.to_string()),
+            (Some(Asker::Joins { port, asks, begun, refused }), result) => {
+                let answer = match (result, refused) {
+                    (Ok(_), _) => begun,
+                    (Err(_), Some(here)) => here,
+                    (Err(refusal), None) => JoinAnswer::Waits(refusal.to_string()),
                 };
                 self.answer_joiner(runner, port, &asks, answer);
             }
@@ -211,7 +220,8 @@ fn check(runner: &Runner<Leader>, leader: &Leader, change: Change) -> Result<Cha
     };
     if let Some((raft, api)) = addresses {
         let is_bad = |address: &str| !is_host_and_port(address) || address.len() > ADDRESS_BYTES_MAX;
-        if let Some(bad) = [raft, api].into_iter().find(|a| is_bad(a) && !(a.is_empty() && *a == api)) {
+        let bad_api = Some(api).filter(|api| !api.is_empty() && is_bad(api));
+        if let Some(bad) = Some(raft).filter(|raft| is_bad(raft)).or(bad_api) {
             let address = bad.chars().take(120).collect();
             return Err(ChangeError::Address { node: node.clone(), address });
         }
