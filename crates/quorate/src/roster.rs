@@ -179,8 +179,9 @@ impl Roster {
         // Under the name of one that left another disk may come.
         let removed = &membership.removed;
         state.incarnations.retain(|id, (incarnation, by)| {
-            *by != group
-                || membership.members.contains_key(id) && !removed.contains(&(id.clone(), *incarnation))
+            let is_again =
+                membership.members.contains_key(id) && removed.contains(&(id.clone(), *incarnation));
+            *by != group || !is_again
         });
         for (id, member) in membership.members.iter().filter(|(id, _)| **id != self.me) {
             let is_later = match state.incarnations.get(id) {
