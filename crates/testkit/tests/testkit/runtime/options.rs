@@ -67,7 +67,11 @@ impl Options {
         let latency_min = draw.range(0, 4);
         // Apart from the others, so that runs without it are what they were before.
         let sessions = Draw::new(seed ^ 0x5e55_1075).chance(150);
-        let attacks: BTreeSet<Attack> = Attack::ALL.into_iter().filter(|_| draw.chance(450)).collect();
+        let mut attacks: BTreeSet<Attack> = Attack::ALL.into_iter().filter(|_| draw.chance(450)).collect();
+        // Of two voters that are left none may lose what it has: no one could mend the group.
+        if attacks.contains(&Attack::Damage) || attacks.contains(&Attack::LoseDisk) {
+            attacks.remove(&Attack::Demote);
+        }
         Self {
             nodes: draw.pick(&[1, 3, 3, 3, 3, 5, 5]),
             election,
