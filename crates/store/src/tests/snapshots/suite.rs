@@ -258,14 +258,15 @@ fn a_beginning_decides(disk: &Arc<dyn SnapshotDisk>) {
     damaged[header - 9] ^= 1;
     let mut long = sent.clone();
     long[5] = 1;
-    let is_future = |error: &SnapshotError| matches!(error, SnapshotError::Future { found: 2, known: 1, .. });
-    let is_damaged = |error: &SnapshotError| matches!(error, SnapshotError::Damaged { .. });
-    let is_other = |error: &SnapshotError| matches!(error, SnapshotError::Other { .. });
-    let cases: [(&str, &[u8], Position, &dyn Fn(&SnapshotError) -> bool); 4] = [
-        ("of a newer build", &newer, at(1), &is_future),
-        ("damaged", &damaged, at(1), &is_damaged),
-        ("a header without an end", &long, at(1), &is_damaged),
-        ("of another place", &sent, Position { term: Term(4), ..at(1) }, &is_other),
+    type IsIt = fn(&SnapshotError) -> bool;
+    let is_future: IsIt = |error| matches!(error, SnapshotError::Future { found: 2, known: 1, .. });
+    let is_damaged: IsIt = |error| matches!(error, SnapshotError::Damaged { .. });
+    let is_other: IsIt = |error| matches!(error, SnapshotError::Other { .. });
+    let cases: [(&str, &[u8], Position, IsIt); 4] = [
+        ("of a newer build", &newer, at(1), is_future),
+        ("damaged", &damaged, at(1), is_damaged),
+        ("a header without an end", &long, at(1), is_damaged),
+        ("of another place", &sent, Position { term: Term(4), ..at(1) }, is_other),
     ];
     for (what, bytes, at, is_it) in cases {
         for piece in [header, 1, 512 << 10] {
