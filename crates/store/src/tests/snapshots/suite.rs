@@ -244,6 +244,9 @@ fn damaged_on_its_way(disk: &Arc<dyn SnapshotDisk>) {
     assert_eq!(read(&snapshots, 1).expect("it reads"), b"state");
 }
 
+/// Whether an error is the one that was meant.
+type IsIt = fn(&SnapshotError) -> bool;
+
 /// A file that this build cannot read, or that is another one, is not received to its end; it says so with the first piece that shows it.
 fn a_beginning_decides(disk: &Arc<dyn SnapshotDisk>) {
     let snapshots = Snapshots::new(disk.clone());
@@ -258,7 +261,6 @@ fn a_beginning_decides(disk: &Arc<dyn SnapshotDisk>) {
     damaged[header - 9] ^= 1;
     let mut long = sent.clone();
     long[5] = 1;
-    type IsIt = fn(&SnapshotError) -> bool;
     let is_future: IsIt = |error| matches!(error, SnapshotError::Future { found: 2, known: 1, .. });
     let is_damaged: IsIt = |error| matches!(error, SnapshotError::Damaged { .. });
     let is_other: IsIt = |error| matches!(error, SnapshotError::Other { .. });
