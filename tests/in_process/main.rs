@@ -5,6 +5,7 @@ mod apply_lag;
 mod chaos;
 mod client;
 mod disks;
+mod downloads;
 mod faults;
 mod founding;
 mod identity;

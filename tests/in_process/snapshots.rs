@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use quorate::machine::{Counter, Kv, KvAnswer, KvCommand, KvQuery, KvReply, Total};
-use quorate::{Config, Consistency, GroupHandle, Node, RoleStatus};
+use quorate::{Config, Consistency, GroupHandle, Injury, Node, RoleStatus};
 use quorate_tests::cluster::{Cluster, add, quick, quiet_panics, same_digest};
 use quorate_tests::wait::{PATIENCE, eventually};
 
@@ -192,6 +192,73 @@ async fn a_node_whose_snapshots_are_damaged_fetches_one_from_a_peer() -> Result<
     assert_eq!(status.applier_restarts, 0, "it was made again once, when there was something to make it of");
     same_digest(&counts).await?;
     assert_eq!(snapshots(&cluster.data(1))?.len(), 1, "what was fetched");
+    cluster.stop_all().await;
+    Ok(())
+}
+
+/// Its files were there when it started. Whatever takes them away while it runs, its machine is made again of what there is, and not of
+/// files that are gone, again and again.
+#[tokio::test]
+async fn a_machine_whose_snapshots_go_while_its_node_runs_gets_one_of_a_peer() -> Result<()> {
+    quiet_panics();
+    let (cluster, counts) = three_that_forgot().await?;
+    let mut restarts = 0;
+    for is_damaged in [true, false] {
+        for file in snapshots(&cluster.data(1))? {
+            if is_damaged { damage(&file, |_| 20)? } else { std::fs::remove_file(file)? }
+        }
+        let actors = cluster.node(1).actors();
+        let applier = actors.into_iter().find(|actor| actor.kind == "applier").context("it runs")?;
+        ensure!(cluster.node(1).injure(&applier.name, Injury::Panic));
+        let total = add(&counts[0], 1).await?;
+        let status = eventually("its machine runs", async || {
+            let status = counts[1].status().await;
+            (status.applier_restarts > restarts
+                && status.role.as_ref()?.applied >= u64::try_from(total).ok()?)
+            .then_some(status)
+        })
+        .await?;
+        ensure!(status.applier_restarts <= restarts + 3, "{} restarts", status.applier_restarts);
+        restarts = status.applier_restarts;
+        same_digest(&counts).await?;
+    }
+    cluster.stop_all().await;
+    Ok(())
+}
+
+/// What it said when it last looked is not what its directory has.
+#[tokio::test]
+async fn a_leader_whose_snapshots_are_gone_offers_them_no_more() -> Result<()> {
+    let (mut cluster, mut counts) = three_that_forgot().await?;
+    let away = (cluster.leader(&counts).await? + 1) % 3;
+    cluster.stop(away).await;
+    let here: Vec<usize> = (0..3).filter(|at| *at != away).collect();
+    for _ in 0..2 {
+        add(&counts[here[0]], 20).await?;
+        for at in &here {
+            counts[*at].snapshot(PATIENCE).await?;
+        }
+    }
+    let running: Vec<_> = here.iter().map(|at| counts[*at].clone()).collect();
+    let leader = cluster.leader(&running).await?;
+    for file in snapshots(&cluster.data(leader))? {
+        std::fs::remove_file(file)?;
+    }
+    assert!(role(&counts[leader]).await?.snapshot > 0, "it does not know yet");
+    let node = cluster.start_node(away).await?;
+    counts[away] = node.group("counter", Counter::default()).await?;
+    eventually("it offers none", async || {
+        counts[leader].status().await.role.filter(|role| role.snapshot == 0)
+    })
+    .await?;
+    let total = add(&counts[leader], 1).await?;
+    counts[leader].snapshot(PATIENCE).await?;
+    eventually("it offers the new one", async || {
+        let role = counts[away].status().await.role?;
+        (role.applied >= u64::try_from(total).ok()?).then_some(())
+    })
+    .await?;
+    same_digest(&counts).await?;
     cluster.stop_all().await;
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::cluster::{free_ports, quick};
 use crate::wait::eventually;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use quorate::Config;
 use quorate_server::http::{Endpoint, HeaderMap, Method, Request, StatusCode, call};
 use quorate_server::{ApiOptions, Listed, Running, ServeOptions, serve};
 use serde_json::Value;
@@ -21,6 +22,7 @@ pub struct Servers {
     directory: TempDir,
     listed: Vec<Listed>,
     api: ApiOptions,
+    config: Config,
     running: BTreeMap<usize, Running>,
 }
 
@@ -123,10 +125,16 @@ impl Servers {
 
     /// The same, with other settings of their APIs.
     pub async fn start_with(count: usize, api: ApiOptions) -> Result<Self> {
+        Self::start_as(count, api, quick()).await
+    }
+
+    /// The same, with another configuration of the nodes.
+    pub async fn start_as(count: usize, api: ApiOptions, config: Config) -> Result<Self> {
         let ports = free_ports(count)?;
         let entry = |(at, port)| Listed { id: format!("node{at}"), host: "127.0.0.1".into(), port };
         let listed = ports.into_iter().enumerate().map(entry).collect();
-        let mut servers = Self { directory: tempfile::tempdir()?, listed, api, running: BTreeMap::new() };
+        let mut servers =
+            Self { directory: tempfile::tempdir()?, listed, api, config, running: BTreeMap::new() };
         for at in 0..count {
             servers.start_one(at).await?;
         }
@@ -141,13 +149,18 @@ impl Servers {
             host: "127.0.0.1".into(),
             port: self.listed[at].port,
             cluster: self.listed.clone(),
-            config: quick(),
+            config: self.config.clone(),
             api: self.api.clone(),
             ..ServeOptions::new(&id, self.directory.path().join(&id))
         };
         let running = serve(options).await.with_context(|| format!("{id} does not start"))?;
         self.running.insert(at, running);
         Ok(())
+    }
+
+    /// A node's data directory.
+    pub fn data(&self, at: usize) -> std::path::PathBuf {
+        self.directory.path().join(&self.listed[at].id)
     }
 
     /// A running node.

@@ -55,6 +55,8 @@ pub enum ReplicatorEvent {
     /// This is the newest snapshot of this node: offer it, if the peer waits for one and there was none, or if the one that was
     /// offered is gone, as one is that turned out to be damaged.
     SnapshotReady(Position),
+    /// What this node has offered is gone: it offers nothing until there is another one.
+    NoSnapshot,
     /// The peer's disk is full: send heartbeats alone until it matches more, or an election timeout has passed.
     NoSpace,
     /// The peer refuses the entries, and will refuse them again: send heartbeats alone for an election timeout, and twice as long
@@ -223,6 +225,11 @@ impl Replicator {
                 let is_gone = self.prev.index > at.index;
                 if self.state == ReplicationState::Snapshot && (self.offer.is_none() || is_gone) {
                     self.offer_snapshot(now, at, &mut effects);
+                }
+            }
+            ReplicatorEvent::NoSnapshot => {
+                if self.state == ReplicationState::Snapshot {
+                    self.offer = None;
                 }
             }
             ReplicatorEvent::NoSpace => {

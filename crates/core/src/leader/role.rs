@@ -276,10 +276,10 @@ impl Leader {
             RoleEvent::ApplierRestarted(_) => self.transfer_for_lag(now, effects),
             // `safety.md` 16: a node with disk space should lead.
             RoleEvent::DiskFull(true) => self.transfer_for_room(now, effects),
-            RoleEvent::SnapshotReady(_) => {
-                if let Some(at) = self.state.snapshot() {
-                    self.tell_all(&ReplicatorEvent::SnapshotReady(at), effects);
-                }
+            RoleEvent::SnapshotReady(_) | RoleEvent::NoSnapshot => {
+                let newest = self.state.snapshot();
+                let event = newest.map_or(ReplicatorEvent::NoSnapshot, ReplicatorEvent::SnapshotReady);
+                self.tell_all(&event, effects);
             }
             RoleEvent::MachineDown
             | RoleEvent::StoreBack
@@ -288,7 +288,6 @@ impl Leader {
             | RoleEvent::Applied(_)
             | RoleEvent::Located(_)
             | RoleEvent::DiskFull(false)
-            | RoleEvent::NoSnapshot
             | RoleEvent::SnapshotWritten(_)
             | RoleEvent::Compact(_)
             | RoleEvent::Admitted(_) => {}

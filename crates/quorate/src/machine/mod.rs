@@ -22,7 +22,7 @@ mod sessions;
 mod snapshot;
 mod state_machine;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub(crate) use caught::caught;
 pub(crate) use codec::encode_reply;

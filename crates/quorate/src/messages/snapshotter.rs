@@ -85,8 +85,8 @@ pub(crate) enum SnapshotterMessage {
     PassedOver(Vec<Index>),
     /// From its own jobs.
     Done(Box<Done>),
-    /// From its own timer: take the snapshot that was not taken.
-    TakeAgain,
+    /// From its own timer: take the snapshot that was not taken, unless another one has failed since.
+    TakeAgain(u64),
     /// From its own timer: look for a snapshot again.
     LookAgain(u64),
     /// From tests and `quorate actors stop --panic`: panic, as a bug would.
@@ -103,8 +103,10 @@ pub(crate) enum Done {
     Fetched { look: u64, result: Result<Box<SnapshotInfo>, String> },
     /// What is there after that.
     Kept(Kept),
-    /// Who asked was answered, with a part of this one if there is any that helps.
-    Sent { at: Option<Position>, by_peer: bool },
+    /// Who asked was answered, with a part of this one if there is any that helps; and one that was there and could not be read for it.
+    Sent { at: Option<Position>, by_peer: bool, missed: Option<SnapshotBase> },
+    /// The file of this one was looked for, and whether it is gone.
+    Looked { base: SnapshotBase, is_gone: bool },
 }
 
 /// The snapshots of a group that are on disk, and can be read as far as is known.
@@ -122,6 +124,11 @@ pub(crate) struct KeptFile {
 }
 
 impl Kept {
+    /// The one that ends here, if it is one of them.
+    pub(crate) fn of(&self, at: Position) -> Option<&KeptFile> {
+        [&self.newest, &self.older].into_iter().flatten().find(|file| file.base.at == at)
+    }
+
     /// Forgets those that end at one of these. Whether there was one.
     pub(crate) fn forget(&mut self, gone: &[Index]) -> bool {
         let stays = |file: &KeptFile| !gone.contains(&file.base.at.index);

@@ -80,6 +80,8 @@ struct SnapshotterState {
     written: Option<(Index, Box<Written>)>,
     /// A machine was captured, and is not published yet.
     writes: bool,
+    /// Snapshots that were not taken.
+    failures: u64,
     fetch: Option<Fetching>,
     looks: u64,
     /// Fetches that failed in a row.
@@ -113,6 +115,7 @@ impl Actor for SnapshotterActor {
             kept: Kept::default(),
             written: None,
             writes: false,
+            failures: 0,
             fetch: None,
             looks: 0,
             fetch_failures: 0,
@@ -153,9 +156,9 @@ impl Actor for SnapshotterActor {
             SnapshotterMessage::Publish(index) => state.publish(&me, index),
             SnapshotterMessage::Fetch(wanted) => state.fetch(&me, wanted),
             SnapshotterMessage::Part { wanted, reply } => state.send_part(&me, wanted, reply),
-            SnapshotterMessage::TakeAgain => {
+            SnapshotterMessage::TakeAgain(failure) => {
                 let gauge = &state.cx.snapshot.gauge;
-                if gauge.has_failed() && gauge.begin() {
+                if state.failures == failure && gauge.has_failed() && gauge.begin() {
                     state.capture(&me);
                 }
             }
@@ -260,10 +263,15 @@ impl SnapshotterState {
             }
             // It gave way to another one.
             Done::Fetched { .. } => {}
-            Done::Sent { at, by_peer } => {
+            Done::Sent { at, by_peer, missed } => {
                 self.parts[usize::from(by_peer)] -= 1;
                 self.note_sent(at, by_peer);
+                if let Some(base) = missed {
+                    self.look_for(me, base);
+                }
             }
+            Done::Looked { base, is_gone: true } => self.passed_over(&[base.at.index]),
+            Done::Looked { base, is_gone: false } => self.role(RoleEvent::SnapshotReady(base)),
         }
     }
 
@@ -324,7 +332,10 @@ impl SnapshotterState {
     fn failed(&mut self, me: &ActorRef<SnapshotterMessage>, reason: &str) {
         // The next one is due with new entries, and a full disk takes none: nothing else would make its log shorter.
         if self.cx.snapshot.is_on() {
-            drop(me.send_after(TAKEN_AGAIN_AFTER, || SnapshotterMessage::TakeAgain));
+            // For the newest failure alone: a timer for each would be a timer for each of its attempts, too.
+            self.failures += 1;
+            let failure = self.failures;
+            drop(me.send_after(TAKEN_AGAIN_AFTER, move || SnapshotterMessage::TakeAgain(failure)));
         }
         let (node, group) = (&self.cx.node, &self.cx.name);
         tracing::error!(%node, %group, reason, "no snapshot taken");
@@ -357,7 +368,8 @@ impl SnapshotterState {
             SnapshotWanted::Reaching(index) => *index,
         };
         if let Some(newest) = self.kept.newest.as_ref().filter(|newest| newest.base.at.index >= least) {
-            self.role(RoleEvent::SnapshotReady(newest.base.clone()));
+            // Or it was: a machine that could not be made of it would ask for it again and again.
+            self.look_for(me, newest.base.clone());
             return;
         }
         if self.fetch.as_ref().is_some_and(|fetch| !self.gives_way(fetch, &wanted)) {
@@ -384,6 +396,15 @@ impl SnapshotterState {
             drop(me.cast(SnapshotterMessage::Done(Box::new(Done::Fetched { look, result }))));
         });
         self.fetch = Some(Fetching { wanted, task, progress });
+    }
+
+    /// Sees whether the file of a snapshot that was there is still there. The role, and peers, are told of no other.
+    fn look_for(&self, me: &ActorRef<SnapshotterMessage>, base: SnapshotBase) {
+        let (files, group) = (self.files.clone(), self.cx.id);
+        self.run(me, move || {
+            let is_gone = files::is_gone(&files, group, base.at);
+            Done::Looked { base, is_gone }
+        });
     }
 
     /// Whether a fetch from a leader that has fallen silent ends for the offer of another one.
@@ -419,12 +440,13 @@ impl SnapshotterState {
             return;
         }
         *reading += 1;
+        let base = wanted.at.and_then(|at| self.kept.of(at)).map(|file| file.base.clone());
         let (files, group) = (self.files.clone(), self.cx.id);
         self.run(me, move || {
             let part = files::part(&files, group, wanted);
             let at = part.as_ref().map(|part| part.at);
             reply.send(part);
-            Done::Sent { at, by_peer }
+            Done::Sent { at, by_peer, missed: base.filter(|base| at != Some(base.at)) }
         });
     }
 

@@ -79,6 +79,19 @@ pub(super) fn retained(
     kept(files, group)
 }
 
+/// Whether a snapshot that was there is there no more: removed from outside, or damaged, and then set aside. What the disk does not give
+/// now may be there.
+pub(super) fn is_gone(files: &Snapshots, group: GroupId, at: Position) -> bool {
+    match files.open(group, at) {
+        Err(SnapshotError::Gone { .. }) => true,
+        Err(error) if error.is_damage() => {
+            set_aside(files, group, at.index, &error);
+            true
+        }
+        Ok(_) | Err(_) => false,
+    }
+}
+
 /// A part of the snapshot that someone has begun to read, or of the newest if that is gone and this one helps, too.
 pub(super) fn part(files: &Snapshots, group: GroupId, wanted: PartWanted) -> Option<Part> {
     let (info, offset) = match wanted.at.map(|at| files.open(group, at)) {

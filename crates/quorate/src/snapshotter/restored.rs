@@ -42,6 +42,11 @@ fn newest(
     if let Some(at) = list.damaged.iter().position(|damaged| is_unread(&damaged.error)) {
         return Err(io(list.damaged.swap_remove(at).error));
     }
+    // Whole when the snapshotter looked, which has to hear of it: it would have the machine made of them again and again.
+    for damaged in &list.damaged {
+        set_aside(files, group, damaged.index, &damaged.error);
+        passed_over.push(damaged.index);
+    }
     for info in list.found {
         let at = info.head.at;
         let damage = match files.open(group, at) {
@@ -78,3 +83,6 @@ fn of_file(
     let mut reader = BufReader::new(file.reader());
     machine.restore(Some(SnapshotReader::new(&mut reader, length)))
 }
+
+#[cfg(test)]
+mod tests;

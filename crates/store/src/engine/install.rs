@@ -28,8 +28,8 @@ impl Install {
 }
 
 impl Store {
-    /// Replaces the log by a snapshot's position: one batch with the marker, tombstones for all runs concerned and the
-    /// hard state (`safety.md` 7). A log that has that position keeps what follows it. A snapshot that ends below the
+    /// Replaces the log by a snapshot's position: one batch with the marker, tombstones for all runs that reach beyond it and the
+    /// hard state (`safety.md` 7); what lies below is freed later by [`Store::reclaim`]. A log that has that position keeps what follows it. A snapshot that ends below the
     /// log's beginning changes nothing.
     pub fn install(&mut self, group: GroupId, install: &Install) -> Result<(), StoreError> {
         self.change(|store| {
@@ -57,9 +57,16 @@ impl Store {
         let state = self.groups[&group].clone();
         check_hard_state(group, &state.hard, &install.hard_state)?;
         let mut batch = Batch::new();
-        if let Some(boundary) = state.runs.find(state.start.index.next()) {
+        let at = install.base.at.index;
+        // What reaches beyond the snapshot goes with the marker. All before it lies below the marker, and is freed later: a long log is
+        // not read on this thread, while other groups' votes wait.
+        if at < state.last.index
+            && let Some(boundary) = state.runs.find(at.next())
+        {
             walk(&*self.disk, group, (boundary.key, boundary.previous), &mut |run| {
-                batch.remove(Keyspace::Log, run_key(group, run.key));
+                if run.last().index > at {
+                    batch.remove(Keyspace::Log, run_key(group, run.key));
+                }
                 ControlFlow::Continue(())
             })?;
         }
@@ -67,13 +74,13 @@ impl Store {
         let mut fresh = GroupState::empty(group, state.name.clone(), hard, base);
         fresh.founding.clone_from(&state.founding);
         fresh.slot = state.slot;
-        fresh.dead_below = state.dead_below;
+        fresh.dead_below = Some(at.next());
         // Before the batch: no more is claimed than both logs have (`safety.md` 4).
         self.anchor.set_durable(state.slot, state.start);
         self.anchor.forget_aside(state.slot);
         self.anchor.write_group(&mut *self.disk, state.slot, fresh.hard.clone(), state.start)?;
         self.write_durable()?;
-        put(&mut batch, Row::Marker.key(group), &fresh.marker(install.base.at.index.next()));
+        put(&mut batch, Row::Marker.key(group), &fresh.marker(at.next()));
         put(&mut batch, Row::Hard.key(group), &fresh.hard);
         self.disk.commit(&batch)?;
         self.anchor.write_group(&mut *self.disk, state.slot, fresh.hard.clone(), fresh.start)?;

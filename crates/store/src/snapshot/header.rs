@@ -11,9 +11,11 @@ const MAGIC: &[u8; 4] = b"QRSF";
 /// The version this build writes.
 const VERSION: u8 = 1;
 /// Magic, version, length of the record.
-const FIXED: usize = 9;
+pub(super) const FIXED: usize = 9;
 /// The longest record in a header.
 const HEAD_BYTES_MAX: usize = CHUNK_BYTES_MAX;
+/// The longest header.
+pub(super) const HEADER_BYTES_MAX: u64 = (FIXED + HEAD_BYTES_MAX + CHECKSUM) as u64;
 
 /// Whose state a snapshot is, and at which position of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +72,12 @@ impl Header {
         let sum = checksum(&[&bytes]);
         bytes.extend(sum);
         Ok((Self { head, sum, bytes: bytes.len() as u64 }, bytes))
+    }
+
+    /// Bytes of the header of a file that begins with these; `None` while there are too few to say.
+    pub(super) fn bytes_of(beginning: &[u8]) -> Option<u64> {
+        let fixed = beginning.get(..FIXED)?;
+        Some(number(FIXED + CHECKSUM) + u64::from(word(&fixed[5..])))
     }
 
     /// Reads the header of a file.

@@ -5,7 +5,7 @@ use quorate_core::{GroupId, Hash, Position};
 
 use super::error::SnapshotError;
 use super::file::SnapshotFile;
-use super::header::{Header, SnapshotInfo};
+use super::header::{FIXED, HEADER_BYTES_MAX, Header, SnapshotHead, SnapshotInfo};
 use super::name::Name;
 use super::opened::Opened;
 use super::record::{RECORD_HEAD, Record, number, read_record};
@@ -28,6 +28,8 @@ pub struct Incoming {
     offset: u64,
     /// Bytes since the last sync.
     unsynced: u64,
+    /// The header was read, and is that of the snapshot that was announced.
+    begins_well: bool,
 }
 
 impl std::fmt::Debug for Incoming {
@@ -59,7 +61,8 @@ impl Incoming {
                 whole
             }
         };
-        let begun = Self { part, room, cluster, group, at, file_bytes, offset, unsynced: offset };
+        let (unsynced, begins_well) = (offset, false);
+        let begun = Self { part, room, cluster, group, at, file_bytes, offset, unsynced, begins_well };
         begun.check_room(file_bytes.saturating_sub(offset))?;
         Ok(begun)
     }
@@ -85,7 +88,8 @@ impl Incoming {
     }
 
     /// Adds bytes at [`offset`](Self::offset), and nowhere else; no more than were announced. After an error the offset is as before;
-    /// after one of [room](SnapshotError::is_no_room) what was received is gone, for it took the room.
+    /// after one of [room](SnapshotError::is_no_room) what was received is gone, for it took the room; and after one of
+    /// [damage](SnapshotError::is_damage), for what begins like that is of no use, however much of it follows.
     pub fn append(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SnapshotError> {
         let given = number(bytes.len());
         if offset != self.offset || given > self.file_bytes - self.offset {
@@ -111,6 +115,39 @@ impl Incoming {
             self.sync()?;
         }
         self.offset += given;
+        self.check_beginning()
+    }
+
+    /// Reads the header as soon as it is there: a file that this build cannot read, or that is another one, is not received to its end.
+    fn check_beginning(&mut self) -> Result<(), SnapshotError> {
+        if self.begins_well {
+            return Ok(());
+        }
+        let mut beginning = [0; FIXED];
+        let there = usize::try_from(self.offset).map_or(FIXED, |offset| offset.min(FIXED));
+        self.part.read(0, &mut beginning[..there])?;
+        let Some(bytes) = Header::bytes_of(&beginning[..there]) else { return Ok(()) };
+        // One that claims too much is found out at once.
+        if self.offset < bytes && bytes <= HEADER_BYTES_MAX && self.offset < self.file_bytes {
+            return Ok(());
+        }
+        let checked = Header::read(&self.part).and_then(|header| self.is_announced(&header.head));
+        if checked.as_ref().is_err_and(SnapshotError::is_damage) {
+            self.part.discard();
+            self.offset = 0;
+        }
+        self.begins_well = checked.is_ok();
+        checked
+    }
+
+    /// Whether this is the snapshot that was announced, and of this node's cluster.
+    fn is_announced(&self, head: &SnapshotHead) -> Result<(), SnapshotError> {
+        let is_strange = self.cluster.is_some_and(|own| own != head.cluster);
+        if is_strange || head.group != self.group || head.at != self.at {
+            let (group, at, cluster) = (head.group, head.at.log_id(), head.cluster);
+            let detail = format!("it is of group {group} at {at}, of cluster {cluster}");
+            return Err(SnapshotError::Other { place: self.part.place(), detail });
+        }
         Ok(())
     }
 
@@ -142,12 +179,7 @@ impl Incoming {
 
     fn check(&self) -> Result<SnapshotInfo, SnapshotError> {
         let info = SnapshotFile::new(Opened::open(self.part.clone())?).verify()?;
-        let is_strange = self.cluster.is_some_and(|own| own != info.head.cluster);
-        if is_strange || info.head.group != self.group || info.head.at != self.at {
-            let (group, at, cluster) = (info.head.group, info.head.at.log_id(), info.head.cluster);
-            let detail = format!("it is of group {group} at {at}, of cluster {cluster}");
-            return Err(SnapshotError::Other { place: self.part.place(), detail });
-        }
+        self.is_announced(&info.head)?;
         Ok(info)
     }
 

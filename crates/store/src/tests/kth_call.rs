@@ -11,6 +11,7 @@
 
 mod kth {
     pub(crate) mod cases;
+    pub(crate) mod files;
     pub(crate) mod shim;
     pub(crate) mod worker;
 }
@@ -31,6 +32,8 @@ use self::kth::shim::Shim;
 
 /// One call in so many fails by default: a few seconds' worth.
 const STRIDE: u64 = 131;
+/// Of the calls on snapshot files, which are few.
+const FILES_STRIDE: u64 = 5;
 
 fn stride() -> u64 {
     std::env::var("QUORATE_DISK_STRIDE").ok().and_then(|text| text.parse().ok()).unwrap_or(STRIDE).max(1)
@@ -98,6 +101,25 @@ fn rule_06_every_system_call_fails_once() {
         swept
     );
     swept.judge("QUORATE_KTH");
+}
+
+/// The same for snapshot files alone, of which every call fails: a failure costs an attempt and no file, and no file is taken for damaged.
+#[test]
+fn rule_06_every_system_call_on_a_snapshot_file_fails_once() {
+    let Some(shim) = shim() else { return };
+    let shim = shim.of_files();
+    if let Some(case) = chosen("QUORATE_KTH_FILES") {
+        let outcome = shim.run(&case, Duration::ZERO);
+        println!("{case}: {:?}", outcome.unwrap_or_else(|why| panic!("{case}: {why}")));
+        return;
+    }
+    let counted = shim.count();
+    for call in ["openat", "pread64", "pwrite64", "fsync", "rename", "unlink", "getdents64"] {
+        assert!(counted.contains_key(call), "the script makes no {call}: {counted:?}");
+    }
+    let swept = sweep(&shim, cases(&counted, stride().min(FILES_STRIDE)), Duration::ZERO);
+    println!("disk sweep: snapshot files, {counted:?}; {swept}");
+    swept.judge("QUORATE_KTH_FILES");
 }
 
 /// After a failed change of its list of tables fjall keeps the old list in memory and writes the same file again at the next

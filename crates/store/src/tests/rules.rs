@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use quorate_core::{GroupId, Index};
+use quorate_core::{GroupId, Index, decode_run};
 
 use super::votes::settled;
 use super::workload::{Action, World, act, after, entries, founding, hard, held, open, options};
@@ -71,7 +71,53 @@ fn rule_07_bug_61_an_install_over_a_conflict_is_one_batch() {
     let before = disk.crash(Crash::Lost).batches();
     act(&mut store, &world, &Action::Install("a", 3, 10)).expect("it installs");
     assert_eq!(disk.crash(Crash::Lost).batches(), before + 1);
+    let beyond = disk.scan(Keyspace::Log, &[], &mut |_, row| {
+        let last = decode_run(&row).expect("it is whole").pop().expect("a run has an entry");
+        assert!(last.index <= Index(10), "{} reaches beyond the snapshot", last.index);
+        ControlFlow::Continue(())
+    });
+    beyond.expect("it scans");
+    store.reclaim().expect("it frees the others");
     assert_eq!(rows(&disk), 0, "no row of the old log is left, below or above the snapshot");
+}
+
+/// Nothing of a node is persisted meanwhile, no vote of any group: a long log that a snapshot replaces is not read.
+#[test]
+fn rule_07_an_install_reads_nothing_of_a_log_that_ends_below_it() {
+    const RUNS: usize = 50;
+    let disk = SimDisk::new();
+    let (mut store, _) = open(&disk).expect("it opens");
+    let mut world = World::new();
+    let write = || Action::Write(vec![("a", 1, None, None, 5, 10)]);
+    for action in [Action::Group("a")].into_iter().chain((0..RUNS).map(|_| write())) {
+        act(&mut store, &world, &action).expect("it writes");
+        world = after(&world, &action);
+    }
+    let (reads, bytes) = (disk.log_reads(), disk.free_bytes().expect("measured"));
+    let install = Action::Install("a", 3, 5 * RUNS as u64 + 7);
+    act(&mut store, &world, &install).expect("it installs");
+    world = after(&world, &install);
+    assert_eq!((disk.log_reads(), rows(&disk)), (reads, RUNS));
+    assert_eq!(held(&store, group()).as_ref(), world.get(&group()));
+    // The process may end before they are freed, and after that.
+    for image in [disk.crash(Crash::Lost), {
+        assert!(store.has_dead_runs());
+        store.reclaim().expect("it frees them");
+        assert_eq!(rows(&disk), 0);
+        assert!(disk.free_bytes().expect("measured") > bytes);
+        disk.crash(Crash::Lost)
+    }] {
+        let disk = SimDisk::from_image(image);
+        let (mut store, report) = open(&disk).expect("it opens");
+        assert!(report.notices.is_empty(), "{:?}", report.notices);
+        assert_eq!(held(&store, group()).as_ref(), world.get(&group()));
+        let write = Action::Write(vec![("a", 4, None, None, 5, 10)]);
+        act(&mut store, &world, &write).expect("it writes");
+        let world = after(&world, &write);
+        store.reclaim().expect("it frees them again");
+        assert_eq!(rows(&disk), 1);
+        assert_eq!(held(&store, group()).as_ref(), world.get(&group()));
+    }
 }
 
 #[test]

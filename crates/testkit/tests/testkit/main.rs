@@ -9,4 +9,5 @@ mod history_random;
 mod log_lines;
 mod runtime;
 mod simulation;
+mod snapshots;
 mod store_suite;

@@ -224,10 +224,18 @@ fn a_snapshot_that_cannot_be_read_is_offered_no_more() {
     assert!(offers(&mut lab, 2).ends_with(&[START]));
     lab.common(0, RoleEvent::NoSnapshot);
     assert_eq!(lab.state(0).snapshot(), None);
+    lab.heartbeat(0);
+    assert!(offers(&mut lab, 2).is_empty(), "nor by a replicator that has offered it");
+    assert_eq!(state_of_replicator(&lab), ReplicationState::Snapshot);
     // Of no use to a peer, which would lack what follows.
     let below = base(&lab, START - 1);
     lab.common(0, RoleEvent::SnapshotReady(below));
     assert_eq!(lab.state(0).snapshot(), None);
+    lab.heartbeat(0);
+    assert!(offers(&mut lab, 2).is_empty());
+    ready(&mut lab, 0, OLDER);
+    lab.heartbeat(0);
+    assert!(offers(&mut lab, 2).ends_with(&[OLDER]));
 }
 
 /// It was being written while another one was fetched: what wrote it waits until it is published, and takes no other before.

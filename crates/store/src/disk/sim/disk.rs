@@ -6,7 +6,7 @@
 //! unsynced writes lost, kept or torn. Clones share one disk: a test keeps one while a store owns another.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -48,6 +48,8 @@ pub(super) struct State {
     latency: Option<Latency>,
     misdirect: bool,
     unmeasurable: bool,
+    /// Bytes of snapshot files that cannot be read.
+    pub(super) unread: Range<u64>,
     backlog: Arc<Backlog>,
 }
 
@@ -110,6 +112,7 @@ impl SimDisk {
             latency: None,
             misdirect: false,
             unmeasurable: false,
+            unread: 0..0,
             backlog: Arc::default(),
         };
         Self { state: Arc::new((Mutex::new(state), Condvar::new())) }
@@ -163,6 +166,11 @@ impl SimDisk {
     /// While set, free space cannot be measured.
     pub fn set_unmeasurable(&self, unmeasurable: bool) {
         self.lock().unmeasurable = unmeasurable;
+    }
+
+    /// These bytes of every snapshot file cannot be read, until others are set: the disk fails, and the file may be whole.
+    pub fn set_snapshots_unread(&self, bytes: Range<u64>) {
+        self.lock().unread = bytes;
     }
 
     /// While stalled, every write waits: an I/O thread blocks in the call, an inline store defers its job.

@@ -34,6 +34,10 @@ impl SnapshotDisk for SimDisk {
     fn read_at(&self, name: &str, offset: u64, bytes: &mut [u8]) -> Result<Option<usize>, DiskError> {
         let state = self.lock();
         let Some(content) = state.image.snapshots.read(name) else { return Ok(None) };
+        if offset < state.unread.end && offset + bytes.len() as u64 > state.unread.start {
+            let source = io::Error::other("the simulated disk failed a read");
+            return Err(DiskError::Io { action: "read", place: place(name), source });
+        }
         let rest = usize::try_from(offset).ok().and_then(|offset| content.get(offset..)).unwrap_or_default();
         let filled = rest.len().min(bytes.len());
         bytes[..filled].copy_from_slice(&rest[..filled]);

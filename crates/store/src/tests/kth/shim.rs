@@ -12,8 +12,8 @@ use tempfile::TempDir;
 
 use super::cases::{Case, Ended, Outcome};
 use super::worker::{
-    DATA, FAILED, FINISHED, LONG, NODE, PUBLISHED, REFUSED, SAYS, SLOW, actions, lock, now, open, publish,
-    world_after,
+    DATA, FAILED, FILES, FINISHED, LONG, NODE, PUBLISHED, REFUSED, SAYS, SLOW, WATCHED, actions, lock, now,
+    open, publish, world_after,
 };
 use crate::promises::kept;
 use crate::workload::{Action, World, act, after, held};
@@ -29,6 +29,8 @@ const UNLOCKED_WITHIN: Duration = Duration::from_secs(20);
 /// The shim, compiled.
 pub(crate) struct Shim {
     directory: TempDir,
+    /// Only snapshot files are handled and watched.
+    files: bool,
 }
 
 /// A directory and the files beside it.
@@ -63,7 +65,7 @@ impl Shim {
             return Err("the shim knows Linux on x86-64 only".to_owned());
         }
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let shim = Self { directory };
+        let shim = Self { directory, files: false };
         let mut cc = Command::new("cc");
         cc.args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"]).arg(shim.library()).arg(SOURCE);
         let built = cc.output().map_err(|error| format!("no C compiler `cc`: {error}"))?;
@@ -75,18 +77,29 @@ impl Shim {
         Ok(shim)
     }
 
+    /// The same, for snapshot files alone.
+    pub(crate) fn of_files(self) -> Self {
+        Self { files: true, ..self }
+    }
+
     fn library(&self) -> PathBuf {
         self.directory.path().join("kth_call.so")
     }
 
     fn work(&self, environment: &[(&str, String)]) -> (Place, Output) {
         let place = Place::new();
+        let snapshots = place.data.join("snapshots");
+        let watched = if self.files { &snapshots } else { &place.watched };
         let binary = std::env::current_exe().expect("this test binary has a path");
         let mut command = Command::new(binary);
         command.args(["--exact", "kth::worker::worker_process", "--test-threads=1"]);
         command.env_remove("RUST_BACKTRACE");
         command.env("LD_PRELOAD", self.library()).env("KTH_SECONDS", WORKER_SECONDS_MAX);
         command.env(DATA, &place.watched).env(SAYS, &place.says).env("KTH_REPORT", &place.report);
+        command.env(WATCHED, watched);
+        if self.files {
+            command.env(FILES, "");
+        }
         command.envs(environment.iter().map(|(name, value)| (*name, value)));
         let output = command.output().expect("the test binary runs");
         (place, output)

@@ -5,19 +5,23 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use quorate_core::{GroupId, Hash, Index, Membership, Position, Term};
+use quorate_core::GroupId;
 use quorate_store::{
-    Disk, DiskError, FjallDisk, FjallOptions, OpenError, OpenReport, SnapshotError, SnapshotHead, Store,
-    StoreOptions,
+    Disk, DiskError, FjallDisk, FjallOptions, OpenError, OpenReport, SnapshotError, Store, StoreOptions,
 };
 
+use super::files;
 use crate::workload::{Action, World, act, after, options, read, script};
 
 /// The data directory, below the watched one, so that its creation is watched, too.
 pub(crate) const NODE: &str = "node";
 
 /// The environment that makes this test binary a worker.
-pub(crate) const DATA: &str = "KTH_DIRECTORY";
+pub(crate) const DATA: &str = "KTH_DATA";
+/// What the shim watches.
+pub(crate) const WATCHED: &str = "KTH_DIRECTORY";
+/// Set if the worker is to handle snapshot files and nothing else.
+pub(crate) const FILES: &str = "KTH_FILES";
 pub(crate) const SAYS: &str = "KTH_SAYS";
 /// Set if the worker is to continue until fjall has deleted a journal.
 pub(crate) const LONG: &str = "KTH_LONG";
@@ -94,20 +98,7 @@ pub(crate) const PUBLISHED: &str = "published";
 
 /// Writes a snapshot of group `a` at this index.
 pub(crate) fn publish(store: &Store, index: u64) -> Result<(), SnapshotError> {
-    let head = SnapshotHead {
-        cluster: Hash::of(b"cluster"),
-        group: GroupId::of_name("a"),
-        name: "a".to_owned(),
-        at: Position { index: Index(index), term: Term(8), chain: Hash::of(b"chain") },
-        membership: Membership::default(),
-        machine: 1,
-        time_ms: 1,
-        made_ms: 0,
-    };
-    let mut writer = store.snapshots().begin(head)?;
-    let written = writer.write_all(&vec![7; 300_000]);
-    written.map_err(|error| error.downcast::<SnapshotError>().expect("a writer fails with these"))?;
-    writer.finish()?.publish().map(drop)
+    files::publish(&store.snapshots(), files::head("a", index))
 }
 
 struct Transcript(File);
@@ -146,6 +137,16 @@ fn worker_process() {
     let (Ok(data), Ok(says)) = (std::env::var(DATA), std::env::var(SAYS)) else { return };
     let mut transcript = Transcript(File::create(says).expect("a file for what it says"));
     let data = PathBuf::from(data).join(NODE);
+    if std::env::var_os(FILES).is_some() {
+        let (store, _) = open(&data).expect("nothing fails outside the directory of snapshots");
+        let done = files::script(&store.snapshots());
+        drop(store);
+        match done {
+            Ok(()) => transcript.line(PUBLISHED),
+            Err(wrong) => transcript.end(WRONG, &format!("wrong: {wrong}")),
+        }
+        transcript.end(FINISHED, "finished");
+    }
     let (actions, reopened) = actions();
     let mut world = World::new();
     let mut store = None;

@@ -22,6 +22,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("resume", resume),
     ("announced", announced),
     ("damaged on its way", damaged_on_its_way),
+    ("a beginning decides", a_beginning_decides),
     ("gone", gone),
 ];
 
@@ -211,8 +212,7 @@ fn announced(disk: &Arc<dyn SnapshotDisk>) {
     for at in [other_term, other_chain, at(2), at(1)] {
         drop(begin(group(), at, length + 1));
         let mut incoming = begin(group(), at, length);
-        incoming.append(40, &sent[40..]).expect("received");
-        let done = incoming.finish();
+        let done = incoming.append(40, &sent[40..]).and_then(|()| incoming.finish());
         if at != self::at(1) {
             assert!(matches!(done, Err(SnapshotError::Other { .. })), "{done:?}");
             assert!(disk.list().expect("listed").is_empty(), "it is removed");
@@ -221,8 +221,7 @@ fn announced(disk: &Arc<dyn SnapshotDisk>) {
     assert_eq!(indexes(&snapshots), [1]);
     let other = GroupId(group().0 ^ 1);
     let mut incoming = snapshots.receive(other, at(1), length).expect("it begins");
-    incoming.append(0, &sent).expect("received");
-    assert!(matches!(incoming.finish(), Err(SnapshotError::Other { .. })), "of another group");
+    assert!(matches!(incoming.append(0, &sent), Err(SnapshotError::Other { .. })), "of another group");
     let mut incoming = snapshots.receive(other, at(1), length).expect("it begins");
     incoming.append(0, &sent[..9]).expect("received");
     incoming.abandon();
@@ -238,12 +237,59 @@ fn damaged_on_its_way(disk: &Arc<dyn SnapshotDisk>) {
         flipped[at_byte] ^= 4;
         let mut incoming = snapshots.receive(group(), at(1), sent.len() as u64).expect("it begins");
         assert_eq!(incoming.offset(), 0, "a damaged part is not continued");
-        incoming.append(0, &flipped).expect("received");
-        let done = incoming.finish();
+        let done = incoming.append(0, &flipped).and_then(|()| incoming.finish());
         assert!(matches!(done, Err(SnapshotError::Damaged { .. })), "byte {at_byte}: {done:?}");
         assert_eq!(disk.list().expect("listed"), [file(1)], "the one that is whole stays");
     }
     assert_eq!(read(&snapshots, 1).expect("it reads"), b"state");
+}
+
+/// Whether an error is the one that was meant.
+type IsIt = fn(&SnapshotError) -> bool;
+
+/// A file that this build cannot read, or that is another one, is not received to its end; it says so with the first piece that shows it.
+fn a_beginning_decides(disk: &Arc<dyn SnapshotDisk>) {
+    let snapshots = Snapshots::new(disk.clone());
+    publish(&snapshots, head(1), &state(600_000)).expect("published");
+    let sent = sent(&snapshots, 1);
+    let header = 9 + u32::from_be_bytes(sent[5..9].try_into().expect("four bytes")) as usize + 8;
+    let mut newer = sent.clone();
+    newer[4] = 2;
+    let sum = blake3::hash(&newer[..header - 8]);
+    newer[header - 8..header].copy_from_slice(&sum.as_bytes()[..8]);
+    let mut damaged = sent.clone();
+    damaged[header - 9] ^= 1;
+    let mut long = sent.clone();
+    long[5] = 1;
+    let is_future: IsIt = |error| matches!(error, SnapshotError::Future { found: 2, known: 1, .. });
+    let is_damaged: IsIt = |error| matches!(error, SnapshotError::Damaged { .. });
+    let is_other: IsIt = |error| matches!(error, SnapshotError::Other { .. });
+    let cases: [(&str, &[u8], Position, IsIt); 4] = [
+        ("of a newer build", &newer, at(1), is_future),
+        ("damaged", &damaged, at(1), is_damaged),
+        ("a header without an end", &long, at(1), is_damaged),
+        ("of another place", &sent, Position { term: Term(4), ..at(1) }, is_other),
+    ];
+    for (what, bytes, at, is_it) in cases {
+        for piece in [header, 1, 512 << 10] {
+            let mut incoming = snapshots.receive(group(), at, bytes.len() as u64).expect("it begins");
+            let ended = bytes.chunks(piece).find_map(|piece| {
+                let offset = incoming.offset();
+                incoming.append(offset, piece).err().map(|error| (offset + piece.len() as u64, error))
+            });
+            let (received, error) = ended.unwrap_or_else(|| panic!("{what} is received to its end"));
+            assert!(is_it(&error) && received <= header.max(piece) as u64, "{what}: {received}, {error}");
+            assert_eq!((incoming.offset(), disk.list().expect("listed")), (0, vec![file(1)]), "{what}");
+        }
+    }
+    // What was received of a file is looked at again when it is continued.
+    let mut incoming = snapshots.receive(group(), at(1), sent.len() as u64).expect("it begins");
+    incoming.append(0, &sent[..header]).expect("received");
+    drop(incoming);
+    let mut incoming = snapshots.receive(group(), at(1), sent.len() as u64).expect("it continues");
+    assert_eq!(incoming.offset(), header as u64);
+    incoming.append(header as u64, &sent[header..]).expect("received");
+    assert_eq!(incoming.finish().expect("it is whole").head, head(1));
 }
 
 fn gone(disk: &Arc<dyn SnapshotDisk>) {
