@@ -54,6 +54,7 @@ fn membership() -> Membership {
         api: api.into(),
         incarnation: Incarnation(incarnation),
         replaced: Vec::new(),
+        demoted: false,
     };
     Membership {
         voters: BTreeSet::from([node("node0"), node("node1")]),
