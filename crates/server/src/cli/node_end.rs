@@ -49,8 +49,11 @@ pub(crate) fn not_served(error: &ServeError, host: &str, port: u16, api_port: u1
             | quorate::StartError::Twice { .. }
             | quorate::StartError::Address { .. }
             | quorate::StartError::OtherPort { .. }
+            | quorate::StartError::ListAndJoin { .. }
+            | quorate::StartError::Join { .. }
             | quorate::StartError::ListLost { .. },
         ) => exit = Exit::Usage,
+        ServeError::Start(quorate::StartError::NotReached { .. }) => exit = Exit::Unreachable,
         ServeError::DataDir { source, .. } => exit = of_directory(source, &mut message),
         ServeError::Start(quorate::StartError::Thread { .. }) => {
             message = format!("{message}; {MORE_THREADS}");

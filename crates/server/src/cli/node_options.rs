@@ -44,6 +44,8 @@ pub(crate) fn checked_options(settings: &Settings) -> Result<ServeOptions, Setti
     if !settings.list("cluster").is_empty() {
         options.cluster = cluster.entries;
     }
+    options.join = settings.list("join");
+    options.learner = settings.switch("learner");
     settings.text("cluster_token").unwrap_or_default().clone_into(&mut options.cluster_token);
     options.advertise = advertised(settings, "advertise")?;
     let listed = options.cluster.iter().find(|entry| entry.id == options.id).map(Listed::address);
@@ -109,7 +111,16 @@ pub(crate) fn doubts(options: &ServeOptions) -> Vec<String> {
             entry.port
         )
     };
-    hidden.map(say).into_iter().chain(of_another.map(taken)).collect()
+    let joins_afar = options.advertise.is_none() && is_loopback(&options.host);
+    let afar = options.join.iter().find(|address| split(address).is_ok_and(|(host, _)| !is_loopback(&host)));
+    let joiner = afar.filter(|_| joins_afar).map(|afar| {
+        format!(
+            "this node joins by {afar}, but host is {:?}, and the members are told to dial it there: only this machine can; give --host \
+             with the address of the interface, or --advertise",
+            options.host
+        )
+    });
+    hidden.map(say).into_iter().chain(joiner).chain(of_another.map(taken)).collect()
 }
 
 /// Where a node keeps its data by default.
