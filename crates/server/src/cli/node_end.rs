@@ -189,6 +189,15 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_that_is_not_reached_is_no_mistake_of_its_flags() {
+        let (addresses, detail) = ("10.0.0.1:7000".to_owned(), "10.0.0.1:7000: no answer".to_owned());
+        let error = quorate::StartError::NotReached { addresses, detail, waited_ms: 30_000 };
+        let failure = not_served(&error.into(), "localhost", 7_000, 8_000);
+        assert_eq!(failure.exit, Exit::Unreachable);
+        assert!(failure.message.contains("none of 10.0.0.1:7000 answers within 30000 ms"), "{failure}");
+    }
+
+    #[test]
     fn only_a_node_that_was_told_to_end_ends_with_zero() {
         assert_eq!(ended(Ended::Stopped), Ok(()));
         for other in [Ended::Unasked, Ended::Forced] {

@@ -35,7 +35,8 @@ pub(crate) fn checked_options(settings: &Settings) -> Result<ServeOptions, Setti
     bind_host(settings).clone_into(&mut options.host);
     options.port = cluster.port;
     // That of an entry is no choice either: once it is founded, the list founds nothing more.
-    options.port_as_founded = !settings.is_given("port");
+    // One that joins tells the members where it listens, and not the other way round.
+    options.port_as_founded = !settings.is_given("port") && !settings.is_given("join");
     options.api_port = settings.number("api_port")?.unwrap_or(8000);
     if options.port == options.api_port && options.port != 0 {
         let detail = format!("peers connect to port {} already; give two different ports", options.port);
