@@ -52,6 +52,8 @@ struct Member {
     files_max: Option<u32>,
     /// What its calls of the system are harmed by, if at all.
     harm: Option<Harm>,
+    /// It is told to join by another node, in place of the list.
+    joins: bool,
     child: Option<Child>,
     is_stopped: bool,
 }
@@ -99,12 +101,30 @@ impl Cluster {
             place,
             files_max: None,
             harm: None,
+            joins: false,
             child: None,
             is_stopped: false,
         };
         let members = places.into_iter().enumerate().map(member).collect();
         let election_timeout = Some(ELECTION_TIMEOUT);
         Ok(Self { members, list: list.join(","), election_timeout, directory, _turn: turn })
+    }
+
+    /// The first node alone founds the cluster; every other one joins it.
+    pub(crate) fn founded_by_one(&mut self) {
+        self.list = self.entry(0);
+        (1..self.members.len()).for_each(|at| self.join(at));
+    }
+
+    /// From its next start on a node joins, by the first one or, if it is that, by the second.
+    pub(crate) fn join(&mut self, at: usize) {
+        self.members[at].joins = true;
+    }
+
+    /// How the list names a node.
+    pub(crate) fn entry(&self, at: usize) -> String {
+        let Place { host, port, .. } = &self.members[at].place;
+        format!("node{at}={host}:{port}")
     }
 
     /// Elections take the time that they take with users, and not the short one of tests.
@@ -152,13 +172,19 @@ impl Cluster {
     pub(crate) fn command(&self, at: usize, words: &[&str]) -> Command {
         let member = &self.members[at];
         let Place { host, port, api_port, .. } = &member.place;
+        let others = if member.joins {
+            let by = &self.members[usize::from(at == 0)].place;
+            format!("--join={}:{}", by.host, by.port)
+        } else {
+            format!("--cluster={}", self.list)
+        };
         let mut arguments: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         arguments.extend([
             format!("--id=node{at}"),
             format!("--host={host}"),
             format!("--port={port}"),
             format!("--api-port={api_port}"),
-            format!("--cluster={}", self.list),
+            others,
             format!("--data-dir={}", member.data.display()),
             "--log=info".to_owned(),
         ]);

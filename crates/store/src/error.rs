@@ -5,9 +5,9 @@ use quorate_core::{ENTRY_VERSION, EntryError, GroupId, Index, NameError, NodeId,
 use crate::disk::DiskError;
 use crate::space::ByteCount;
 
-/// The remedy that there is for a node that may not vote any more: none in this build.
-const NO_RETURN: &str = "this node cannot come back, since this build cannot replace a member; leave it off, the others go on while they \
-                         are a majority";
+/// The remedy for a node that may not vote any more.
+const REPLACE: &str = "move the data directory away, start the node with an empty one and `--join`, and take it in with `quorate member replace`; \
+                       that needs a majority of the others";
 
 /// Why a data directory was not opened. Nothing was promised in this process yet.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,7 @@ pub enum OpenError {
     #[error(
         "{place} has a database but no anchor, so this node's votes are not known: restore the file `anchor`; without it \
          {}",
-        NO_RETURN
+        REPLACE
     )]
     DatabaseWithoutAnchor {
         /// The data directory.
@@ -60,7 +60,7 @@ pub enum OpenError {
     #[error(
         "{place} has an anchor but no database, so what this node acknowledged is gone: restore the directory `db`; without it \
          {}",
-        NO_RETURN
+        REPLACE
     )]
     AnchorWithoutDatabase {
         /// The data directory.
@@ -69,7 +69,7 @@ pub enum OpenError {
     /// A cell of the anchor is damaged in both sectors.
     #[error(
         "the anchor of {place} is damaged in {what} ({detail}), so this node's votes are not known: {}",
-        NO_RETURN
+        REPLACE
     )]
     AnchorDamaged {
         /// The data directory.
@@ -83,7 +83,7 @@ pub enum OpenError {
     #[error(
         "the anchor of {place} is of boot {anchor} but its database of boot {database}: it is an old copy; put the \
          newest back; without it {}",
-        NO_RETURN
+        REPLACE
     )]
     AnchorOld {
         /// The data directory.
@@ -97,7 +97,7 @@ pub enum OpenError {
     #[error(
         "the database of {place} is not the one its anchor belongs to ({detail}): put the right one back; without \
          it {}",
-        NO_RETURN
+        REPLACE
     )]
     ForeignDatabase {
         /// The data directory.
@@ -108,7 +108,7 @@ pub enum OpenError {
     /// Two votes in one term.
     #[error(
         "group {group} of {place} has two different votes in term {} ({} and {}): this node may have voted twice: {}",
-        votes.term, votes.one, votes.other, NO_RETURN
+        votes.term, votes.one, votes.other, REPLACE
     )]
     TwoVotes {
         /// The data directory.
@@ -135,7 +135,7 @@ pub enum OpenError {
     #[error(
         "the database of {place} is damaged ({database}) and so is its anchor ({anchor}): term and vote are not safe: \
          {}",
-        NO_RETURN
+        REPLACE
     )]
     BothDamaged {
         /// The data directory.

@@ -38,7 +38,7 @@ pub struct MemberView {
     /// Where its API is; null while that is not known.
     #[schema(required)]
     pub api: Option<String>,
-    /// Whether it votes.
+    /// Whether it votes. A learner does not: it receives the log.
     pub voter: bool,
     /// Whether it leads.
     pub leader: bool,

@@ -48,6 +48,8 @@ codes! {
     BadParameter "bad_parameter" BAD_REQUEST Refused
         "a parameter or header is unknown or not understood" "send what `detail` asks for";
     BadKey "bad_key" BAD_REQUEST Refused "the key is empty" "name a key";
+    BadMember "bad_member" BAD_REQUEST Refused
+        "a member's id or address is not one" "`detail` says which; an address is `host:port`";
     ForeignOrigin "foreign_origin" FORBIDDEN Refused
         "a web page of another origin may not change anything"
         "send it without a browser, or start the node with the page's host in `--allowed-hosts`";
@@ -60,7 +62,7 @@ codes! {
     NoSuchGroup "no_such_group" NOT_FOUND Refused
         "the node that leads has not opened the group" "wait until it has started";
     NoSuchMember "no_such_member" NOT_FOUND Refused
-        "no voter of this id" "see `GET /v1/cluster` for the members";
+        "no member of this id, or no voter where one is needed" "see `GET /v1/members`";
     NoSuchActor "no_such_actor" NOT_FOUND Refused "no actor of this name on this node" "see `GET /v1/actors`";
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED Refused
         "the path does not answer to this method" "see the header `Allow`";
@@ -74,6 +76,30 @@ codes! {
         "give every command a key of its own";
     TransferRefused "transfer_refused" CONFLICT Refused
         "leadership is not handed to that node now" "`detail` says why; name another node, or try again later";
+    MembersOutdated "members_outdated" CONFLICT Refused
+        "the membership in force is not the one that `expect` names"
+        "look at `GET /v1/members`, then decide; the index of the one in force is in `index`";
+    ChangeInProgress "change_in_progress" CONFLICT Refused
+        "another change of the members is under way" "send it again once that has ended";
+    NothingToChange "nothing_to_change" CONFLICT Refused
+        "the member is already what this call would make it" "nothing";
+    MemberExists "member_exists" CONFLICT Refused
+        "a member has this id already"
+        "choose another id; `:readdress` gives it other addresses, and `:replace` takes in another disk under its id";
+    AddressTaken "address_taken" CONFLICT Refused
+        "another member has this address" "give each member addresses of its own";
+    LastVoter "last_voter" CONFLICT Refused
+        "the cluster would be left without a voter" "promote another member first";
+    NoQuorum "no_quorum" CONFLICT Refused
+        "of the voters that there would be, too few are connected to commit anything"
+        "bring back as many as `detail` says are missing, or remove those that are gone first";
+    NotCaughtUp "not_caught_up" CONFLICT Refused
+        "the learner lacks too much, recovers, or is not connected" "send it again once it has caught up";
+    NoJoiner "no_joiner" CONFLICT Refused
+        "no process waits that could take the member's place"
+        "start one under its id with an empty data directory and `--join`, then send it again";
+    OldBuild "old_build" CONFLICT Refused
+        "a member's build does not take part in changes of the members" "upgrade the members that `detail` names";
     PreconditionFailed "precondition_failed" PRECONDITION_FAILED Failed
         "the condition does not hold" "read the key again, then decide";
     TooLarge "too_large" PAYLOAD_TOO_LARGE Refused "larger than allowed" "split it; `detail` says the limit";
@@ -125,6 +151,9 @@ codes! {
         "read, then go on under a new client name";
     TransferUnfinished "transfer_unfinished" GATEWAY_TIMEOUT Unknown
         "leadership did not move in time" "look at `GET /v1/cluster`, then try again";
+    ChangeUnfinished "change_unfinished" GATEWAY_TIMEOUT Unknown
+        "the change of the members had not ended in time; it may have, or may yet"
+        "look at `GET /v1/members` before you ask again";
     SnapshotUnfinished "snapshot_unfinished" GATEWAY_TIMEOUT Unknown
         "the snapshot was not on disk in time; it may be later" "look at `snapshot_index` in `GET /v1/status`, or ask again with more time";
 }

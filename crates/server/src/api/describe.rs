@@ -8,12 +8,13 @@ use serde_json::{Map, Value, json};
 use super::code::Code;
 
 /// Fields that hold one of some words: schema, field, words.
-const WORDS: [(&str, &str, &[&str]); 6] = [
+const WORDS: [(&str, &str, &[&str]); 7] = [
     ("ClusterView", "role", &["leader", "follower", "candidate", "restarting", "silent"]),
     ("NodeView", "role", &["leader", "follower", "candidate", "restarting", "silent"]),
     ("NodeView", "standing", &["voter", "learner", "outside", "founding", "recovering", "awaiting"]),
     ("LogLine", "kind", &["command", "membership", "noop"]),
     ("LoggedCommand", "operation", &["set", "delete", "cas", "add", "set_counter", "delete_counter"]),
+    ("MemberState", "kind", &["voter", "learner", "outgoing"]),
     ("ActorView", "status", &["starting", "running", "ending"]),
 ];
 
@@ -141,8 +142,9 @@ fn header(description: &str, schema: &Value, required: bool) -> Value {
 fn complete_parameter(parameter: &mut Value, of_data: bool) {
     let add = match (parameter["in"].as_str(), parameter["name"].as_str().unwrap_or_default()) {
         (Some("query"), "timeout_ms") => json!({"minimum": 1}),
-        (Some("query"), "from") => json!({"minimum": 0}),
+        (Some("query"), "from" | "expect") => json!({"minimum": 0}),
         (Some("query"), "scope") => json!({"enum": ["cluster", "node"]}),
+        (Some("path"), "id") => json!({"minLength": 1}),
         (Some("path"), _) if of_data => json!({"minLength": 1, "maxLength": 1024}),
         (Some("header"), "If-Match" | "If-None-Match") => json!({"minLength": 1, "examples": ["\"12\""]}),
         _ => return,

@@ -1,9 +1,9 @@
 //! The REST API: what every node answers over HTTP. A write goes to the leader over the bridge, one hop, and a
 //! linearizable read is confirmed by the leader and answered here; the library does both, so a handler only translates.
 //!
-//! - `command`, `kv`, `counters`: the data. `cluster`, `leader`, `status`, `log`: the cluster. `actors`, `health`,
+//! - `command`, `kv`, `counters`: the data. `cluster`, `members`, `leader`, `status`, `log`: the cluster. `actors`, `health`,
 //!   `page`: this node. `ready`, `leaderless`, `linked`: what it needs to take work.
-//! - `code`, `problem`: every error, as `application/problem+json`, with refused, failed or unknown.
+//! - `code`, `problem`, `unchanged`: every error, as `application/problem+json`, with refused, failed or unknown.
 //! - `origin_guard`, `names`: which requests come from a web page and are refused.
 //! - `call`: how a request reaches the state machine. `params`, `headers`, `conditions`, `cursor`, `body`, `text`: what requests say.
 //!   `understood`: headers that a call does not understand, which are refused.
@@ -31,6 +31,7 @@ mod leader;
 mod leaderless;
 mod linked;
 mod log;
+mod members;
 mod names;
 pub(crate) mod openapi;
 mod options;
@@ -47,6 +48,7 @@ mod snapshots;
 mod state;
 mod status;
 mod text;
+mod unchanged;
 mod understood;
 mod written;
 
@@ -58,6 +60,9 @@ pub use self::counters::{AddBody, CounterDeleted, CounterEntry, CounterPage, Cou
 pub use self::kv::{KvDeleted, KvEntry, KvPage};
 pub use self::leader::{TransferBody, TransferDone};
 pub use self::log::{LogLine, LogPage, LoggedCommand};
+pub use self::members::{
+    AddMemberBody, MemberChanged, MemberState, MemberWaiting, MembersList, ReaddressBody,
+};
 pub use self::openapi::openapi;
 pub use self::options::ApiOptions;
 pub use self::params::Freshness;

@@ -5,7 +5,8 @@ use utoipa::OpenApi;
 
 use super::params::{NoParams, Params};
 use super::{
-    actors, cluster, command, counters, describe, health, kv, leader, log, page, problem, snapshots, status,
+    actors, cluster, command, counters, describe, health, kv, leader, log, members, page, problem, snapshots,
+    status,
 };
 
 #[derive(OpenApi)]
@@ -20,7 +21,8 @@ use super::{
         command::command,
         kv::get_key, kv::put_key, kv::delete_key, kv::list_keys,
         counters::add, counters::get_counter, counters::set_counter, counters::delete_counter, counters::list_counters,
-        cluster::cluster, leader::transfer, actors::actors, actors::stop_actor,
+        cluster::cluster, members::members, members::add, members::remove,
+        members::promote, members::demote, members::replace, members::readdress, leader::transfer, actors::actors, actors::stop_actor,
         status::status, snapshots::take, snapshots::latest,
         log::log,
         health::livez, health::readyz,

@@ -124,6 +124,25 @@ impl CallParams for WriteParams {
     }
 }
 
+/// Parameters of a change of the members.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ChangeParams {
+    /// Only if the membership in force is the one of this index, which `GET /v1/members` gives.
+    pub(crate) expect: Option<u64>,
+    /// The deadline, in milliseconds from arrival; also as header `Quorate-Timeout-Ms`.
+    pub(crate) timeout_ms: Option<u64>,
+    /// Answers 307 with the leader's address instead of forwarding.
+    pub(crate) redirect: Option<bool>,
+}
+
+impl CallParams for ChangeParams {
+    fn how(&self) -> (Option<bool>, Option<u64>, Option<&str>) {
+        (self.redirect, self.timeout_ms, None)
+    }
+}
+
 /// Parameters of a list.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -42,7 +42,8 @@ pub struct ProblemBody {
     /// When it is worth trying again.
     #[serde(default)]
     pub retry_after_ms: Option<u64>,
-    /// What the key's version is (`precondition_failed`), or null where it has no value.
+    /// What the key's version is (`precondition_failed`), or null where it has no value; the index of the membership in force
+    /// (`members_outdated`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<u64>,
 }
@@ -70,14 +71,17 @@ pub struct Problem {
     pub leader: Option<String>,
     /// When it is worth trying again.
     pub retry_after_ms: Option<u64>,
-    /// The version of the key that is not as expected.
+    /// The version of the key, or the index of the membership, that is not as expected.
     pub index: Option<u64>,
 }
 
 impl Problem {
     /// Of a code, with what happened.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        let leaderless = matches!(code, Code::NoLeader | Code::NotReady | Code::LeaderUnreachable);
+        let leaderless = matches!(
+            code,
+            Code::NoLeader | Code::NotReady | Code::LeaderUnreachable | Code::ChangeInProgress
+        );
         let busy = (code == Code::Busy).then_some(BUSY_RETRY_MS);
         let retry_after_ms = busy.or(leaderless.then_some(LEADER_RETRY_MS));
         Self { code, detail: detail.into(), leader: None, retry_after_ms, index: None }

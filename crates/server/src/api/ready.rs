@@ -52,6 +52,7 @@ pub(super) async fn checks(state: &AppState) -> Vec<Check> {
     vec![
         runs(state).await,
         replica(&status),
+        membership(state, &status).await,
         store(state.node()),
         peers(&status, &links),
         leader(&status, &links),
@@ -81,9 +82,9 @@ pub(super) async fn explained(state: &AppState, problem: Problem) -> Problem {
         let detail = format!("{}; {node}: its actors do not answer at once, see /readyz", problem.detail);
         return Problem { detail, ..problem };
     };
-    let reasons = checks
-        .iter()
-        .filter(|check| !check.passed && ["node", "replica", "store", "leader_known"].contains(&check.name));
+    let reasons = checks.iter().filter(|check| {
+        !check.passed && ["node", "replica", "member", "store", "leader_known"].contains(&check.name)
+    });
     let reasons: Vec<String> = reasons.map(Check::named).collect();
     if reasons.is_empty() {
         return problem;
@@ -103,6 +104,40 @@ fn replica(status: &GroupStatus) -> Check {
         (None, false) => (false, "the replica is being restarted"),
     };
     Check { name: "replica", passed, detail: detail.to_owned() }
+}
+
+/// What a node says that is no member: its log is empty before it joins, and not once it was removed.
+pub(super) fn outside(role: &RoleStatus) -> Option<String> {
+    let has_log = role.last > 0 || role.snapshot > 0;
+    (role.standing == Standing::Outside).then(|| {
+        if has_log {
+            "not a member: it was removed from the cluster; end it, or start it with an empty data directory and --join to take it in again"
+        } else {
+            "joining: no leader has taken it in yet; its log says why, and `quorate member list` shows it among those that wait"
+        }
+        .to_owned()
+    })
+}
+
+/// A learner answers stale reads and passes writes on like a voter, once it has nearly all of the log.
+async fn membership(state: &AppState, status: &GroupStatus) -> Check {
+    let (passed, detail) = match &status.role {
+        None => (true, "not known while the replica does not answer".to_owned()),
+        Some(role) => match (outside(role), role.standing) {
+            (Some(why), _) => (false, why),
+            (None, standing @ (Standing::Voter | Standing::Learner)) => {
+                match (state.has_caught_up(standing).await, standing) {
+                    (Ok(()), Standing::Learner) => (true, "learner".to_owned()),
+                    (Ok(()), _) => (true, "voter".to_owned()),
+                    (Err(lacks), _) => (false, format!("joining: a learner that has not caught up: {lacks}")),
+                }
+            }
+            (None, Standing::Outside | Standing::Recovering | Standing::Awaiting | Standing::Founding) => {
+                (true, "member".to_owned())
+            }
+        },
+    };
+    Check { name: "member", passed, detail }
 }
 
 /// A leader gives leadership away once its disk has kept a write waiting for `persist_stall_ms_max`. Until the disk answers, the

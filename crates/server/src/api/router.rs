@@ -6,8 +6,8 @@ use axum::routing::{get, post};
 
 use super::state::AppState;
 use super::{
-    actors, answers, cluster, command, counters, health, kv, leader, log, openapi, origin_guard, page,
-    params, snapshots, status, understood,
+    actors, answers, cluster, command, counters, health, kv, leader, log, members, openapi, origin_guard,
+    page, params, snapshots, status, understood,
 };
 
 /// Everything the API answers.
@@ -28,6 +28,9 @@ fn calls(state: &AppState) -> Router<AppState> {
         .route("/api/status", get(status::status))
         .route("/api/logs", get(log::log))
         .route("/v1/cluster", get(cluster::cluster))
+        .route("/v1/members", get(members::members).post(members::add))
+        // axum cannot match `:promote` behind an id in one segment; the handler strips it.
+        .route("/v1/members/{*name}", post(members::act).delete(members::remove))
         .route("/v1/leader:transfer", post(leader::transfer))
         .route("/v1/snapshots", post(snapshots::take))
         .route("/v1/snapshots/latest", get(snapshots::latest))

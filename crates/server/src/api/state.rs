@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use quorate::{Consistency, GroupHandle, GroupStatus, Node};
+use quorate::{Consistency, GroupHandle, GroupStatus, Node, Standing};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -22,6 +22,10 @@ use crate::machine::DataMachine;
 const DOWNLOADS_MAX: usize = 4;
 /// The pause between two looks at a replica that is being loaded.
 const START_PAUSE: Duration = Duration::from_millis(5);
+/// How long the leader is asked how far this node is, of a check that must not hang.
+const LEADER_ASKED_MAX: Duration = Duration::from_millis(800);
+/// A learner that lacks no more entries than this is near enough to be promoted, and to be asked.
+const LAG_MAX: u64 = 1_024;
 /// The most looks at it.
 const START_TRIES: usize = 200;
 
@@ -49,6 +53,8 @@ struct Shared {
     /// The last index of this node's log when it was first looked at.
     last_at_start: OnceCell<u64>,
     replayed: AtomicBool,
+    /// It has voted since the start, or lacked little of the leader's log.
+    caught_up: AtomicBool,
 }
 
 impl std::fmt::Debug for AppState {
@@ -95,6 +101,7 @@ impl AppState {
             draining: AtomicBool::new(false),
             last_at_start: OnceCell::new(),
             replayed: AtomicBool::new(false),
+            caught_up: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -186,6 +193,28 @@ impl AppState {
         let replayed = known && role.applied >= role.commit && role.commit >= last_at_start.min(role.last);
         self.shared.replayed.fetch_or(replayed, Ordering::Relaxed);
         replayed
+    }
+
+    /// Whether this node once had the log of the cluster but for a little: a voter has, and of a learner the leader knows. Once true, it stays
+    /// true. Otherwise what the leader says of it.
+    pub(crate) async fn has_caught_up(&self, standing: Standing) -> Result<(), String> {
+        let caught_up = &self.shared.caught_up;
+        caught_up.fetch_or(standing == Standing::Voter, Ordering::Relaxed);
+        if caught_up.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let view = self.group().members().within(LEADER_ASKED_MAX).list().await;
+        let view = view.map_err(|error| format!("how far it is, is not known: {error}"))?;
+        let own = view.members.into_iter().find(|member| member.id == *self.node().id());
+        match own.map(|own| own.lag) {
+            Some(Some(lag)) if lag <= LAG_MAX => {
+                caught_up.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            Some(Some(lag)) => Err(format!("it lacks {lag} entries")),
+            Some(None) => Err("it has not answered the leader yet".to_owned()),
+            None => Err("the leader knows no such member".to_owned()),
+        }
     }
 
     /// The leader this node knows.

@@ -53,13 +53,13 @@ pub struct NodeView {
     pub api: Option<String>,
     /// Whether it answered.
     pub reachable: bool,
-    /// Why it did not, or why no role is known of one that did: its actors are silent.
+    /// Why it did not, why no role is known of one that did (its actors are silent), or that it is no member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// `leader`, `follower`, `candidate`, `restarting`, or `silent`: its actors do not answer.
     #[schema(required)]
     pub role: Option<String>,
-    /// `voter`, `learner`, `recovering` (it lost entries that it may have acknowledged), `awaiting` (its log store is being
+    /// `voter`, `learner` (it receives the log and has no vote), `outside` (it is no member: not taken in yet, or removed), `recovering` (it lost entries that it may have acknowledged), `awaiting` (its log store is being
     /// restarted) or `founding` (it has never taken part, and has not reached every member once).
     #[schema(required)]
     pub standing: Option<String>,
@@ -209,7 +209,7 @@ pub(crate) async fn this_node(state: &AppState) -> (NodeView, Vec<(String, Strin
         api: state.api_of(&status.node, ""),
         id: status.node,
         reachable: true,
-        error: status.silent.then(|| ready::SILENT.to_owned()),
+        error: role.as_ref().and_then(ready::outside).or(status.silent.then(|| ready::SILENT.to_owned())),
         role: Some(role_name),
         standing: standing.map(str::to_owned),
         term: Some(role.as_ref().map_or(status.term, |role| role.term.max(status.term))),

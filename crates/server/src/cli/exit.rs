@@ -32,11 +32,11 @@ exits! {
     Ok 0 "done";
     Failed 1 "did not work, for a reason that has no code of its own";
     Usage 2 "a wrong flag, variable, settings file, address or cluster list; nothing was tried";
-    NotFound 3 "the key, actor or data directory is not there";
-    Unreachable 4 "no leader, or no endpoint reached; a write did not happen";
+    NotFound 3 "the key, member, actor or data directory is not there";
+    Unreachable 4 "no leader, no endpoint reached, or no node of the cluster to join; a write did not happen";
     Unknown 5 "outcome unknown: a write may have happened or may yet happen";
-    Precondition 6 "a compare-and-set found something else; nothing changed";
-    NotHealthy 7 "a health check failed, or `health --wait` ran out of time";
+    Precondition 6 "a compare-and-set found something else, or another membership than `--expect` names; nothing changed";
+    NotHealthy 7 "a health check failed, or `health --wait` or the wait for a voter ran out of time";
     Busy 8 "refused by load: the cluster has too much under way; nothing changed";
     DiskFull 9 "the disk is full, the leader's or this node's; nothing changed";
     NotPrinted 10 "done, a write too, but what it prints could not be written to standard output";

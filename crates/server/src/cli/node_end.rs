@@ -49,8 +49,11 @@ pub(crate) fn not_served(error: &ServeError, host: &str, port: u16, api_port: u1
             | quorate::StartError::Twice { .. }
             | quorate::StartError::Address { .. }
             | quorate::StartError::OtherPort { .. }
+            | quorate::StartError::ListAndJoin { .. }
+            | quorate::StartError::Join { .. }
             | quorate::StartError::ListLost { .. },
         ) => exit = Exit::Usage,
+        ServeError::Start(quorate::StartError::NotReached { .. }) => exit = Exit::Unreachable,
         ServeError::DataDir { source, .. } => exit = of_directory(source, &mut message),
         ServeError::Start(quorate::StartError::Thread { .. }) => {
             message = format!("{message}; {MORE_THREADS}");
@@ -183,6 +186,15 @@ mod tests {
         let other = in_the_way_of_members("h:7100", "h:8000");
         assert!(other.contains("listens at h:7100") && other.ends_with("--port"), "{other}");
         assert!(in_the_way_of_members("h:7100", "h:7100").ends_with("give another --api-port"));
+    }
+
+    #[test]
+    fn a_cluster_that_is_not_reached_is_no_mistake_of_its_flags() {
+        let (addresses, detail) = ("10.0.0.1:7000".to_owned(), "10.0.0.1:7000: no answer".to_owned());
+        let error = quorate::StartError::NotReached { addresses, detail, waited_ms: 30_000 };
+        let failure = not_served(&error.into(), "localhost", 7_000, 8_000);
+        assert_eq!(failure.exit, Exit::Unreachable);
+        assert!(failure.message.contains("none of 10.0.0.1:7000 answers within 30000 ms"), "{failure}");
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub(crate) fn checked_options(settings: &Settings) -> Result<ServeOptions, Setti
     bind_host(settings).clone_into(&mut options.host);
     options.port = cluster.port;
     // That of an entry is no choice either: once it is founded, the list founds nothing more.
-    options.port_as_founded = !settings.is_given("port");
+    // One that joins tells the members where it listens, and not the other way round.
+    options.port_as_founded = !settings.is_given("port") && !settings.is_given("join");
     options.api_port = settings.number("api_port")?.unwrap_or(8000);
     if options.port == options.api_port && options.port != 0 {
         let detail = format!("peers connect to port {} already; give two different ports", options.port);
@@ -44,6 +45,8 @@ pub(crate) fn checked_options(settings: &Settings) -> Result<ServeOptions, Setti
     if !settings.list("cluster").is_empty() {
         options.cluster = cluster.entries;
     }
+    options.join = settings.list("join");
+    options.learner = settings.switch("learner");
     settings.text("cluster_token").unwrap_or_default().clone_into(&mut options.cluster_token);
     options.advertise = advertised(settings, "advertise")?;
     let listed = options.cluster.iter().find(|entry| entry.id == options.id).map(Listed::address);
@@ -109,7 +112,16 @@ pub(crate) fn doubts(options: &ServeOptions) -> Vec<String> {
             entry.port
         )
     };
-    hidden.map(say).into_iter().chain(of_another.map(taken)).collect()
+    let joins_afar = options.advertise.is_none() && is_loopback(&options.host);
+    let afar = options.join.iter().find(|address| split(address).is_ok_and(|(host, _)| !is_loopback(&host)));
+    let joiner = afar.filter(|_| joins_afar).map(|afar| {
+        format!(
+            "this node joins by {afar}, but host is {:?}, and the members are told to dial it there: only this machine can; give --host \
+             with the address of the interface, or --advertise",
+            options.host
+        )
+    });
+    hidden.map(say).into_iter().chain(joiner).chain(of_another.map(taken)).collect()
 }
 
 /// Where a node keeps its data by default.

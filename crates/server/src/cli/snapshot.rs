@@ -185,6 +185,10 @@ fn unreadable(error: &SnapshotError) -> Failure {
 
 fn restored(context: &Context, file: &Path) -> Result<(), Failure> {
     let options = options(&context.settings)?;
+    if !options.join.is_empty() {
+        let detail = "a snapshot is made a new cluster here, which joins no other; leave it out";
+        return Err(context.settings.wrong("join", detail).into());
+    }
     let info = restore(&options, file).map_err(|error| match &error {
         RestoreError::Restore(quorate::RestoreFailed::Snapshot(snapshot)) => unreadable(snapshot),
         RestoreError::Restore(quorate::RestoreFailed::Copy { source, .. })

@@ -29,13 +29,17 @@ pub struct ServeOptions {
     /// All nodes of the cluster as it is founded, this one included. Once it has taken part its data directory has the members,
     /// and a list that differs is warned of. Empty: those of the directory, or a cluster of this node alone.
     pub cluster: Vec<Listed>,
+    /// `host:port` of nodes of a cluster that this one joins, in place of `cluster`.
+    pub join: Vec<String>,
+    /// It stays a learner then, until it is promoted by command.
+    pub learner: bool,
     /// Distinguishes clusters that have the same list.
     pub cluster_token: String,
     /// Where the data is.
     pub data_dir: PathBuf,
     /// `host:port` that peers dial: this node's entry in `cluster`, if there is one.
     pub advertise: Option<String>,
-    /// `host:port` where clients reach the API; by default the host of the entry and the port of the API.
+    /// `host:port` where clients reach the API; by default the host of the entry, or of `advertise`, and the port of the API.
     pub api_advertise: Option<String>,
     /// The settings of the node.
     pub config: Config,
@@ -57,6 +61,8 @@ impl ServeOptions {
             port_as_founded: false,
             api_port: 0,
             cluster: Vec::new(),
+            join: Vec::new(),
+            learner: false,
             cluster_token: String::new(),
             data_dir: data_dir.into(),
             advertise: None,

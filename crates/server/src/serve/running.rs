@@ -62,11 +62,12 @@ async fn started(options: ServeOptions) -> Result<Running, ServeError> {
     let listeners = listen::bind(&options.host, options.api_port).await?;
     let api_addrs: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let port = api_addrs.first().map_or(options.api_port, SocketAddr::port);
-    let host = entry.map_or(options.host.as_str(), |entry| entry.host.as_str());
-    let api = options.api_advertise.clone().unwrap_or_else(|| join(host, port));
+    let api = options.api_advertise.clone().unwrap_or_else(|| join(&told_host(&options, entry), port));
     let (limits, drain_delay) = (Limits::new(&options.id, &options.api), options.drain_delay);
     let opening = opened(builder(&options, entry, &api));
-    let (node, group) = answer_while_starting(&listeners, &starting::router(), &limits, opening).await?;
+    let starts = if options.join.is_empty() { starting::Starts::Alone } else { starting::Starts::Joining };
+    let (node, group) =
+        answer_while_starting(&listeners, &starting::router(starts), &limits, opening).await?;
     let raft_addr = node.local_addr().expect("a node that was given an address listens");
     let (api_places, raft_places) = (options.api.connections_max, options.raft_connections_max);
     tracing::info!(
@@ -79,6 +80,12 @@ async fn started(options: ServeOptions) -> Result<Running, ServeError> {
     let (listening, told) = watch::channel(Listening::Accepting);
     let over = start(listeners, state.clone(), limits, told);
     Ok(Running { inner: Arc::new(Inner { state, api_addrs, raft_addr, drain_delay, listening, over }) })
+}
+
+/// The host that clients are told: the one that peers dial.
+fn told_host(options: &ServeOptions, entry: Option<&Listed>) -> String {
+    let advertised = options.advertise.as_deref().and_then(|address| Some(split(address).ok()?.0));
+    entry.map(|entry| entry.host.clone()).or(advertised).unwrap_or_else(|| options.host.clone())
 }
 
 /// The node with its group.
@@ -151,6 +158,10 @@ pub(super) fn builder(options: &ServeOptions, entry: Option<&Listed>, api: &str)
     }
     if entry.is_some() {
         builder = builder.listed();
+    }
+    builder = builder.join(options.join.iter().cloned());
+    if options.learner {
+        builder = builder.as_learner();
     }
     for peer in options.cluster.iter().filter(|peer| peer.id != options.id) {
         builder = builder.peer(&peer.id, &peer.address());

@@ -8,28 +8,51 @@ use axum::routing::get;
 
 use crate::api::{Code, Problem};
 
-/// Alive, not ready, and nothing else.
-pub(super) fn router() -> Router {
-    Router::new()
-        .route("/livez", get(|uri: Uri| async move { probe(&uri, StatusCode::OK) }))
-        .route("/readyz", get(|uri: Uri| async move { probe(&uri, StatusCode::SERVICE_UNAVAILABLE) }))
-        .fallback(|| async { not_ready() })
+/// What a start may take long for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Starts {
+    Alone,
+    /// With an empty directory it first looks for a node of the cluster, for 30 s at most.
+    Joining,
 }
 
-fn probe(uri: &Uri, status: StatusCode) -> Response {
+impl Starts {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Alone => "node: starts, its log is read",
+            Self::Joining => {
+                "node: starts, its log is read, or a node of the cluster that it joins is looked for"
+            }
+        }
+    }
+}
+
+/// Alive, not ready, and nothing else.
+pub(super) fn router(starts: Starts) -> Router {
+    Router::new()
+        .route("/livez", get(move |uri: Uri| async move { probe(&uri, starts, StatusCode::OK) }))
+        .route(
+            "/readyz",
+            get(move |uri: Uri| async move { probe(&uri, starts, StatusCode::SERVICE_UNAVAILABLE) }),
+        )
+        .fallback(move || async move { not_ready(starts) })
+}
+
+fn probe(uri: &Uri, starts: Starts, status: StatusCode) -> Response {
     let alive = status.is_success();
     let verbose =
         uri.query().unwrap_or_default().split('&').any(|part| part.split('=').next() == Some("verbose"));
     match (verbose, alive) {
-        (true, _) => (status, format!("[{}] node: starts, its log is read\n", if alive { '+' } else { '-' }))
-            .into_response(),
+        (true, _) => {
+            (status, format!("[{}] {}\n", if alive { '+' } else { '-' }, starts.text())).into_response()
+        }
         (false, true) => "ok\n".into_response(),
-        (false, false) => not_ready(),
+        (false, false) => not_ready(starts),
     }
 }
 
-fn not_ready() -> Response {
-    Problem::new(Code::NotReady, "node: starts, its log is read").into_response()
+fn not_ready(starts: Starts) -> Response {
+    Problem::new(Code::NotReady, starts.text()).into_response()
 }
 
 #[cfg(test)]
@@ -51,7 +74,7 @@ mod tests {
         let endpoint = Endpoint::from(listeners[0].local_addr().expect("bound"));
         let limits = Limits::new("node0", &ApiOptions::default());
         let (read, log) = oneshot::channel();
-        let router = router();
+        let router = router(Starts::Alone);
         let starting = answer_while_starting(&listeners, &router, &limits, log);
         let asking = async {
             let mut said = Vec::new();

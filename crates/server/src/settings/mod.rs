@@ -26,4 +26,5 @@ pub(crate) use self::gather::{Settings, Source};
 pub(crate) use self::nodes::resolve;
 pub(crate) use self::reference::config_page;
 pub(crate) use self::table::{Place, SETTINGS, Setting};
+pub(crate) use self::types::parse_span;
 pub(crate) use self::variables::unknown_variables;

@@ -65,9 +65,14 @@ pub(crate) fn resolve(settings: &Settings) -> Result<Cluster, SettingError> {
             let detail = "it names no node; list the nodes, or leave it out for a cluster of one";
             return Err(settings.wrong("cluster", detail));
         }
-        let dialled = if is_wildcard(&host) { "localhost".to_owned() } else { host };
+        let dialled = if is_wildcard(&host) { "localhost".to_owned() } else { host.clone() };
         let own = Listed { id, host: dialled, port: port.unwrap_or(7000) };
+        check_joiner(settings, &own, &host)?;
         return Ok(Cluster { entries: vec![own.clone()], port: own.port, own });
+    }
+    if settings.is_given("join") {
+        let detail = "there is a cluster list, too: a list founds a cluster, and this node is to join one that there is; give one of the two";
+        return Err(settings.wrong("join", detail));
     }
     let Some(own) = entries.iter().find(|entry| entry.id == id).cloned() else {
         let known: Vec<_> = entries.iter().map(|entry| entry.id.as_str()).collect();
@@ -92,6 +97,43 @@ pub(crate) fn resolve(settings: &Settings) -> Result<Cluster, SettingError> {
         return Err(settings.wrong("host", &detail));
     }
     Ok(Cluster { port: port.unwrap_or(own.port), own, entries })
+}
+
+/// What a node without a list says of joining.
+fn check_joiner(settings: &Settings, own: &Listed, host: &str) -> Result<(), SettingError> {
+    if !settings.is_given("join") {
+        if settings.switch("learner") {
+            return Err(
+                settings.wrong("learner", "it is for a node that joins; give --join, or leave it out")
+            );
+        }
+        return Ok(());
+    }
+    let addresses = settings.list("join");
+    if addresses.is_empty() {
+        return Err(settings.wrong("join", "it names no node; give host:port of a member"));
+    }
+    for address in &addresses {
+        let (host, port) = split(address).map_err(|error| settings.wrong("join", &error.to_string()))?;
+        if is_wildcard(&host) || port == 0 {
+            return Err(
+                settings.wrong("join", &format!("{address:?} cannot be dialled; name a host and a port"))
+            );
+        }
+    }
+    if settings.is_given("advertise") {
+        return Ok(());
+    }
+    if is_wildcard(host) {
+        let detail = "a wildcard cannot be dialled, and the members are told where to dial this node; give --advertise host:port";
+        return Err(settings.wrong("host", detail));
+    }
+    if own.port == 0 {
+        let detail =
+            "the members are told where to dial this node; name the port, or give --advertise host:port";
+        return Err(settings.wrong("port", detail));
+    }
+    Ok(())
 }
 
 /// Whether two hosts are known not to be the same: names that cannot be looked up are not held against anyone.
@@ -149,6 +191,25 @@ mod tests {
         ] {
             let message = parse(&items(list)).expect_err(list);
             assert!(message.contains(part), "{list}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_node_joins_in_place_of_a_list_and_can_be_dialled() {
+        let join = "--join=10.0.0.1:7000,10.0.0.2:7000";
+        assert!(cluster(&[join, "--host=10.0.0.4"]).is_ok());
+        assert!(cluster(&[join, "--host=0.0.0.0", "--advertise=10.0.0.4:7000", "--learner"]).is_ok());
+        for (arguments, part) in [
+            (&["--cluster=localhost:7000", join][..], "give one of the two"),
+            (&["--learner"], "give --join, or leave it out"),
+            (&["--join="], "it names no node"),
+            (&["--join=10.0.0.1"], "is not host:port"),
+            (&["--join=0.0.0.0:7000"], "cannot be dialled"),
+            (&[join, "--host=0.0.0.0"], "give --advertise"),
+            (&[join, "--host=10.0.0.4", "--port=0"], "name the port"),
+        ] {
+            let message = cluster(arguments).expect_err(part);
+            assert!(message.contains(part), "{arguments:?}: {message}");
         }
     }
 

@@ -127,9 +127,18 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
             [Serve: "NODE,..." "The initial nodes: id=host:port, or host:port, then named node0, node1, ... in order\n\n\
                 Needed until the cluster has a leader: each node must be reached once before that. Afterwards the replicated \
                 membership is the truth; the list may be left out, and one that differs is warned of and not used."];
+        join Server List, None,
+            "host:port of nodes of a cluster that this node is to join, in place of `cluster`. It is taken in as a learner and becomes a \
+             voter once it has caught up; under the id of a member it waits for `member replace`. One that is a member already may keep it."
+            [Serve: "HOST:PORT,..." "Nodes of a cluster that this one is to join, in place of --cluster\n\n\
+                It is taken in as a learner and becomes a voter once it has caught up. Under the id of a member whose disk is lost it \
+                waits until `quorate member replace` takes it in. A start with an empty data directory fails if none of the nodes \
+                answers within 30 s. One that is a member already may keep the flag: it then tells the cluster where it is."];
+        learner Server Switch, "false", "A node that joins stays a learner, which has no vote, until it is promoted by command."
+            [Serve: "" "Stay a learner after joining, until promoted by `quorate member promote`"];
         cluster_token Server Text, "", "Keeps apart clusters with the same list."
             [Serve: "TEXT" "Keeps apart clusters with the same list"];
-        advertise Server Word, None, "host:port other nodes dial: this node's entry. Given, it says that address translation or a proxy leads from there to `host` and `port`, which may differ then."
+        advertise Server Word, None, "host:port other nodes dial: this node's entry, or of one that joins, `host` and `port`. Given, it says that address translation or a proxy leads from there to `host` and `port`, which may differ then."
             [Serve: "HOST:PORT" "What other nodes dial: this node's entry. Given, --host and --port may differ from it"];
         api_port Server Port, "8000", "Port for the REST API."
             [Serve: "PORT" "Port for the REST API [default: 8000]"]

@@ -209,7 +209,7 @@ fn refused(path: &Path, error: &OpenError) -> Result<Outcome, String> {
     if !text.contains(&path.display().to_string()) {
         return Err(format!("refused, and it does not say where: {text}"));
     }
-    let remedies = ["restore", "put ", "leave it off", "start the newer", "start the node again"];
+    let remedies = ["restore", "put ", "member replace", "start the newer", "start the node again"];
     if !remedies.iter().any(|remedy| text.contains(remedy)) {
         return Err(format!("refused, and it does not say what to do: {text}"));
     }
