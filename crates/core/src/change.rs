@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Index, NodeId};
+use crate::ids::{Incarnation, Index, NodeId};
 use crate::membership::{Member, Membership};
 
 /// A change of the members. One at a time.
@@ -248,12 +248,19 @@ impl Membership {
             return Err(ChangeRefusal::AlreadyMember { node: node.clone() });
         }
         self.learners.insert(node.clone());
-        // A node that was away meanwhile knows the name by one of those.
-        let others = self.removed.iter().filter(|(id, of)| id == node && *of != member.incarnation);
-        let member_after = member.clone().came_after(others.map(|(_, of)| *of).collect::<Vec<_>>());
-        self.members.insert(node.clone(), member_after);
-        self.removed.retain(|removed| *removed != (node.clone(), member.incarnation));
+        self.members.insert(node.clone(), Member { incarnation: Incarnation::default(), ..member.clone() });
+        self.enrol(node, member.incarnation);
         Ok(())
+    }
+
+    /// The incarnation of a member that had none is known. It came after those that were removed under its name: a node that was away meanwhile
+    /// knows the name by one of them.
+    pub(crate) fn enrol(&mut self, node: &NodeId, incarnation: Incarnation) {
+        let Some(member) = self.members.get_mut(node).filter(|_| incarnation.0 != 0) else { return };
+        let others = self.removed.iter().filter(|(id, of)| id == node && *of != incarnation);
+        let others: Vec<Incarnation> = others.map(|(_, of)| *of).collect();
+        *member = Member { incarnation, ..member.clone() }.came_after(others);
+        self.removed.retain(|(id, of)| id != node || *of != incarnation);
     }
 
     /// Makes it joint, without this voter in the new half.
@@ -302,7 +309,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ids::Incarnation;
 
     fn id(at: usize) -> NodeId {
         NodeId::new(&format!("n{at}")).expect("a legal name")
@@ -346,6 +352,14 @@ mod tests {
             [Incarnation(9)],
             "one that was away knows the name by that"
         );
+        let mut named =
+            without.after(&Change::AddLearner { node: id(4), member: member(0) }).expect("it is new");
+        assert!(
+            named.members[&id(4)].replaced.is_empty(),
+            "the disk that was removed may be the one that comes"
+        );
+        named.enrol(&id(4), Incarnation(9));
+        assert_eq!(named, added);
         let moved = Change::Readdress { node: id(1), raft: "b:1".to_owned(), api: String::new() };
         let readdressed = before.after(&moved).expect("it has moved");
         assert!(!readdressed.is_joint());

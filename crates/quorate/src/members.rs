@@ -39,6 +39,8 @@ pub(crate) struct JoinRequest {
     pub(crate) raft: String,
     pub(crate) api: String,
     pub(crate) incarnation: Incarnation,
+    /// Its data directory began as that of a node that joins: it has founded no group.
+    pub(crate) has_joined: bool,
     /// It wants to be a voter once it has caught up.
     pub(crate) votes: bool,
 }

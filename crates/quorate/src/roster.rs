@@ -123,7 +123,11 @@ impl Roster {
             of_group.and_then(|of_group| of_group.members.iter().find(|(id, _)| id.as_str() == peer.node));
         match member {
             None => true,
-            Some((_, member)) if member.incarnation.0 == 0 => !member.is_voter || peer.replaced.is_empty(),
+            // Of a voter none is agreed on here: it is the disk that founded, or one that has replaced that in this group.
+            Some((_, member)) if member.incarnation.0 == 0 => {
+                let in_this = peer.replaced.iter().any(|(of, _)| *of == group.0);
+                !member.is_voter || peer.replaced.is_empty() || in_this
+            }
             Some((_, member)) => {
                 let agreed = member.incarnation.0;
                 agreed == peer.incarnation || peer.replaced.contains(&(group.0, agreed))
@@ -409,6 +413,7 @@ mod tests {
         roster.in_force(other, (Index(2), &of(&[("a", 1), ("b", 0)])), &none());
         assert!(roster.is_of_group(other, &peer("b", 2, &[])));
         assert!(!roster.is_of_group(other, &new));
+        assert!(roster.is_of_group(other, &everywhere), "this node was away since it was founded");
         assert!(roster.is_of_group(other, &peer("z", 9, &[])), "core knows what it is");
     }
 }

@@ -144,10 +144,8 @@ impl Leader {
         let mut membership: Membership = self.state.membership().clone();
         let lacks = |id: &NodeId, m: &Membership| m.members.get(id).is_some_and(|m| m.incarnation.0 == 0);
         for (peer, incarnation) in std::mem::take(&mut self.incarnations) {
-            if lacks(&peer, &membership)
-                && let Some(member) = membership.members.get_mut(&peer)
-            {
-                member.incarnation = incarnation;
+            if lacks(&peer, &membership) {
+                membership.enrol(&peer, incarnation);
             }
         }
         if membership != *self.state.membership() {

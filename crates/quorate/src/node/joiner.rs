@@ -126,6 +126,7 @@ impl JoinerState {
             raft: self.joins.raft.clone(),
             api: self.owner.api.clone(),
             incarnation: self.owner.store.identity().incarnation,
+            has_joined: self.owner.roster.has_joined(),
             votes: !self.joins.as_learner,
         };
         let answer =

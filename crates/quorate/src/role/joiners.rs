@@ -13,6 +13,9 @@ use crate::members::{JoinAnswer, JoinRequest, JoinerView};
 /// Joiners that are remembered at once.
 const JOINERS_MAX: usize = 32;
 
+/// A group with so many members takes no one in who only asks.
+const MEMBERS_MAX: usize = 64;
+
 /// One that has not asked for so long has gone away.
 const ASKS_AGAIN_MAX: Duration = Duration::from_secs(15);
 
@@ -41,6 +44,12 @@ pub(crate) fn join_step(
                 "{node} was a member and was removed. To take it in all the same, start it with an empty directory, or add it by command"
             )));
         }
+        if membership.members.len() >= MEMBERS_MAX {
+            return JoinStep::Answer(JoinAnswer::Waits(format!(
+                "the group has {} members, and more are added by command alone",
+                membership.members.len()
+            )));
+        }
         let change = Change::AddLearner { node: node.clone(), member: asks.member() };
         return JoinStep::Change(change, JoinAnswer::Learner { lag: None });
     };
@@ -49,7 +58,9 @@ pub(crate) fn join_step(
             "the data directory of {node} was replaced by another one, and that has its name now"
         )));
     }
-    if known.incarnation.0 != 0 && known.incarnation != asks.incarnation {
+    // A voter that is not known by its disk has founded the group, and a disk that did not found it has promised nothing there.
+    let is_other = known.incarnation.0 == 0 && membership.is_voter(node) && asks.has_joined;
+    if is_other || (known.incarnation.0 != 0 && known.incarnation != asks.incarnation) {
         return JoinStep::Answer(JoinAnswer::Waits(format!(
             "{node} is a member with another data directory; if that is lost, `quorate member replace {node}` takes this one in its place"
         )));
@@ -61,7 +72,7 @@ pub(crate) fn join_step(
         (false, _) => JoinAnswer::Voter,
     };
     if (&known.raft, &known.api) != (&asks.raft, &asks.api) {
-        if is_connected {
+        if is_connected && known.raft != asks.raft {
             return JoinStep::Answer(JoinAnswer::Waits(format!(
                 "{node} is connected at {}, and {} is another address: end the process there, or give this one the same address",
                 known.raft, asks.raft
@@ -144,6 +155,7 @@ mod tests {
             raft,
             api,
             incarnation: Incarnation(incarnation),
+            has_joined: true,
             votes: true,
         }
     }
