@@ -142,17 +142,19 @@ impl BridgeHandle {
         self.tables.bridge.tell(BridgeMessage::PeerRemoved { node: node.to_owned() });
     }
 
-    /// From now on the node of this name has this incarnation, or a later one that says that it has replaced it. When this returns,
-    /// nothing more is delivered from connections of others, and nothing is sent to them.
-    pub fn keep_only(&self, node: &str, incarnation: u64) {
+    /// From now on the node of this name has this incarnation, or a later one that says that it has replaced it; any, if there is none. When this
+    /// returns, nothing more is delivered from connections of others, and nothing is sent to them. It waits for a delivery that is under way: not to be
+    /// called with a lock that a sink takes.
+    pub fn keep_only(&self, node: &str, incarnation: Option<u64>) {
         self.tables.handshake.present.keep_only(node, incarnation);
     }
 
     /// From now on we say to peers that we have replaced these incarnations of our name, each in the group of this number; the first 256 are
-    /// said.
+    /// said. What we said before is forgotten by that, so connections end and are dialled again.
     pub fn say_replaced(&self, mut replaced: Vec<(u64, u64)>) {
         replaced.truncate(REPLACED_MAX);
         self.tables.handshake.say_replaced(replaced);
+        self.tables.handshake.present.end_all("it says more of itself from now on");
     }
 
     /// A reference to the actor called `name` on `node`. Neither needs to exist yet.

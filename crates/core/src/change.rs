@@ -414,6 +414,8 @@ mod tests {
         let last = joint.final_of_joint();
         assert_eq!((last.is_voter(&id(2)), &last.learners), (false, &ids([2, 3])));
         assert!(last.members[&id(2)].demoted, "only a command gives the vote back");
+        let other = Change::Replace { node: id(2), by: id(2), member: member(77) };
+        assert!(last.after(&other).expect("another disk").members[&id(2)].demoted);
         let promoted = last.after(&Change::Promote { node: id(2) }).expect("a learner");
         assert!(!promoted.members[&id(2)].demoted);
     }

@@ -33,8 +33,9 @@ pub const REPLACED_MAX: usize = 16;
 impl Member {
     /// This member in the place of one that had its name.
     #[must_use]
-    pub(crate) fn in_place_of(self, old: &Self) -> Self {
+    pub(crate) fn in_place_of(mut self, old: &Self) -> Self {
         let of_old = std::iter::once(old.incarnation).filter(|incarnation| incarnation.0 != 0);
+        self.demoted = old.demoted;
         self.came_after(old.replaced.iter().copied().chain(of_old))
     }
 

@@ -58,6 +58,8 @@ struct State {
     incarnations: BTreeMap<NodeId, (Incarnation, GroupId)>,
     /// Addresses of peers that were members.
     former: BTreeMap<NodeId, String>,
+    /// What this node says that it has replaced, by group.
+    said_replaced: Vec<(u64, u64)>,
     /// As the bridge has been told.
     dialled: BTreeMap<NodeId, String>,
 }
@@ -71,6 +73,9 @@ pub(crate) struct Roster {
     bridge: OnceLock<BridgeHandle>,
     /// Counts the memberships that came into force.
     changes: AtomicU64,
+    /// Held while the bridge is told, so that it hears of changes in their order. Never taken by what the bridge calls, since the bridge waits for
+    /// that: only `state` is.
+    telling: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -82,13 +87,21 @@ impl Roster {
         first: BTreeMap<NodeId, String>,
     ) -> Self {
         let state = Mutex::new(State { first, ..State::default() });
-        Self { me, incarnation, has_joined, bridge: OnceLock::new(), changes: AtomicU64::new(0), state }
+        Self {
+            me,
+            incarnation,
+            has_joined,
+            bridge: OnceLock::new(),
+            changes: AtomicU64::new(0),
+            telling: Mutex::new(()),
+            state,
+        }
     }
 
     /// From now on peers are dialled by this bridge.
     pub(crate) fn dial_by(&self, bridge: BridgeHandle) {
         let _ = self.bridge.set(bridge);
-        self.dial(&mut lock(&self.state));
+        self.change(|_| Vec::new());
     }
 
     /// Whether this node's directory began as that of a node that joins. What others know under its name may be a disk that was lost.
@@ -152,9 +165,10 @@ impl Roster {
 
     /// A joiner was told who the members are.
     pub(crate) fn told(&self, members: BTreeMap<NodeId, String>) {
-        let mut state = lock(&self.state);
-        state.first = members;
-        self.dial(&mut state);
+        self.change(|state| {
+            state.first = members;
+            Vec::new()
+        });
     }
 
     /// Another membership is in force in a group, where a leader on this node sends the log to these peers. When this returns no connection
@@ -165,47 +179,16 @@ impl Roster {
         (index, membership): (Index, &Membership),
         sends_to: &BTreeSet<NodeId>,
     ) {
-        let mut state = lock(&self.state);
-        let of_member = |(id, member): (&NodeId, &Member)| {
-            let (address, incarnation) = (member.raft.clone(), member.incarnation);
-            (id.clone(), OfMember { address, incarnation, is_voter: membership.is_voter(id) })
-        };
-        let members = membership.members.iter().map(of_member);
-        let of_group = state.groups.entry(group).or_default();
-        let before = std::mem::replace(&mut of_group.members, members.collect());
-        let left = before.keys().filter(|id| !membership.members.contains_key(*id));
-        of_group.left.extend(left.map(|id| (id.clone(), index)));
-        of_group.left.retain(|id, _| !membership.members.contains_key(id));
-        of_group.sends_to.clone_from(sends_to);
-        of_group.removed.clone_from(&membership.removed);
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        state.former.extend(before.into_iter().map(|(id, member)| (id, member.address)));
-        // Under the name of one that left another disk may come.
-        let removed = &membership.removed;
-        state.incarnations.retain(|id, (incarnation, by)| {
-            let is_again =
-                membership.members.contains_key(id) && removed.contains(&(id.clone(), *incarnation));
-            *by != group || !is_again
+        self.change(|state| {
+            self.changes.fetch_add(1, Ordering::AcqRel);
+            state.in_force(&self.me, group, (index, membership), sends_to)
         });
-        for (id, member) in membership.members.iter().filter(|(id, _)| **id != self.me) {
-            let is_later = match state.incarnations.get(id) {
-                _ if member.incarnation.0 == 0 => false,
-                Some((known, by)) => *by == group || member.replaced.contains(known),
-                None => true,
-            };
-            if is_later {
-                state.incarnations.insert(id.clone(), (member.incarnation, group));
-                if let Some(bridge) = self.bridge.get() {
-                    bridge.keep_only(id.as_str(), member.incarnation.0);
-                }
-            }
-        }
-        self.dial(&mut state);
     }
 
     /// A membership is committed in a group: what it says of this node may be told to others.
     pub(crate) fn committed(&self, group: GroupId, membership: &Membership) {
         let own = membership.members.get(&self.me).filter(|own| own.incarnation == self.incarnation);
+        let _turn = lock(&self.telling);
         let mut state = lock(&self.state);
         state.groups.entry(group).or_default().replaced =
             own.map(|own| own.replaced.clone()).unwrap_or_default();
@@ -213,7 +196,12 @@ impl Roster {
             let group = group.0;
             of_group.replaced.iter().map(move |replaced| (group, replaced.0)).collect::<Vec<_>>()
         };
-        let replaced = state.groups.iter().flat_map(of_group).collect();
+        let replaced: Vec<_> = state.groups.iter().flat_map(of_group).collect();
+        let is_new = std::mem::replace(&mut state.said_replaced, replaced.clone()) != replaced;
+        drop(state);
+        if !is_new {
+            return;
+        }
         if let Some(bridge) = self.bridge.get() {
             bridge.say_replaced(replaced);
         }
@@ -221,46 +209,116 @@ impl Roster {
 
     /// A leader on this node sends the log to these peers, of which some may have been removed.
     pub(crate) fn sends_to(&self, group: GroupId, peers: &BTreeSet<NodeId>) {
-        let mut state = lock(&self.state);
-        state.groups.entry(group).or_default().sends_to.clone_from(peers);
-        self.dial(&mut state);
+        self.change(|state| {
+            state.groups.entry(group).or_default().sends_to.clone_from(peers);
+            Vec::new()
+        });
     }
 
     /// The membership of this index has been committed for a while: who left with it or before is no peer any more, unless a leader here
     /// sends it the log.
     pub(crate) fn forget_left(&self, group: GroupId, through: Index) {
-        let mut state = lock(&self.state);
-        state.groups.entry(group).or_default().left.retain(|_, index| *index > through);
-        self.dial(&mut state);
+        self.change(|state| {
+            state.groups.entry(group).or_default().left.retain(|_, index| *index > through);
+            Vec::new()
+        });
     }
 
-    /// Tells the bridge what has changed.
-    fn dial(&self, state: &mut State) {
+    /// Changes the state, and tells the bridge what has changed by that: which names have another incarnation, and whom it dials.
+    fn change(&self, change: impl FnOnce(&mut State) -> Vec<Named>) {
+        let _turn = lock(&self.telling);
+        let (named, gone, dialled) = {
+            let mut state = lock(&self.state);
+            let named = change(&mut state);
+            if self.bridge.get().is_none() {
+                return;
+            }
+            let (gone, dialled) = state.to_dial(&self.me);
+            (named, gone, dialled)
+        };
         let Some(bridge) = self.bridge.get() else { return };
-        let mut wanted = state.peers();
-        wanted.retain(|id, address| *id != self.me && !address.is_empty());
-        let gone: Vec<_> = state.dialled.keys().filter(|id| !wanted.contains_key(*id)).cloned().collect();
+        for (id, incarnation) in named {
+            bridge.keep_only(id.as_str(), incarnation.map(|incarnation| incarnation.0));
+        }
         for id in gone {
             bridge.remove_peer(id.as_str());
         }
-        for (id, address) in wanted.iter().filter(|(id, address)| state.dialled.get(*id) != Some(*address)) {
-            let added = bridge.add_peer(PeerAddress::new(id.as_str(), address.clone()));
-            if let Err(error) = added {
+        for (id, address) in dialled {
+            if let Err(error) = bridge.add_peer(PeerAddress::new(id.as_str(), address)) {
                 // Checked before it entered the log; an entry of another build may have it all the same.
                 tracing::error!(node = %self.me, peer = %id, %error, "a member has an address that cannot be dialled");
             }
         }
-        state.dialled = wanted;
-        while state.former.len() > FORMER_MAX {
-            state.former.pop_first();
-        }
     }
 }
+
+/// The incarnation that has a name now; `None` if whichever comes first has it.
+type Named = (NodeId, Option<Incarnation>);
 
 /// Addresses of former members that are kept.
 const FORMER_MAX: usize = 64;
 
 impl State {
+    /// Another membership is in force. Returns the names that have another incarnation by that.
+    fn in_force(
+        &mut self,
+        me: &NodeId,
+        group: GroupId,
+        (index, membership): (Index, &Membership),
+        sends_to: &BTreeSet<NodeId>,
+    ) -> Vec<Named> {
+        let of_member = |(id, member): (&NodeId, &Member)| {
+            let (address, incarnation) = (member.raft.clone(), member.incarnation);
+            (id.clone(), OfMember { address, incarnation, is_voter: membership.is_voter(id) })
+        };
+        let members = membership.members.iter().map(of_member);
+        let of_group = self.groups.entry(group).or_default();
+        let before = std::mem::replace(&mut of_group.members, members.collect());
+        let left = before.keys().filter(|id| !membership.members.contains_key(*id));
+        of_group.left.extend(left.map(|id| (id.clone(), index)));
+        of_group.left.retain(|id, _| !membership.members.contains_key(id));
+        of_group.sends_to.clone_from(sends_to);
+        of_group.removed.clone_from(&membership.removed);
+        self.former.extend(before.into_iter().map(|(id, member)| (id, member.address)));
+        let mut named = Vec::new();
+        for (id, member) in membership.members.iter().filter(|(id, _)| *id != me) {
+            let known = self.incarnations.get(id).copied();
+            let is_later = match known {
+                _ if member.incarnation.0 == 0 => false,
+                Some((known, by)) => {
+                    known != member.incarnation && (by == group || member.replaced.contains(&known))
+                }
+                None => true,
+            };
+            // Under the name of one that left another disk may come.
+            let is_again = |(known, by): (Incarnation, GroupId)| {
+                by == group && membership.removed.contains(&(id.clone(), known))
+            };
+            if is_later {
+                self.incarnations.insert(id.clone(), (member.incarnation, group));
+                named.push((id.clone(), Some(member.incarnation)));
+            } else if known.is_some_and(is_again) {
+                self.incarnations.remove(id);
+                named.push((id.clone(), None));
+            }
+        }
+        named
+    }
+
+    /// Peers that are no longer dialled, and those to be dialled from now on or elsewhere.
+    fn to_dial(&mut self, me: &NodeId) -> (Vec<NodeId>, Vec<(NodeId, String)>) {
+        let mut wanted = self.peers();
+        wanted.retain(|id, address| id != me && !address.is_empty());
+        let gone = self.dialled.keys().filter(|id| !wanted.contains_key(*id)).cloned().collect();
+        let new = wanted.iter().filter(|(id, address)| self.dialled.get(*id) != Some(*address));
+        let new = new.map(|(id, address)| (id.clone(), address.clone())).collect();
+        self.dialled = wanted;
+        while self.former.len() > FORMER_MAX {
+            self.former.pop_first();
+        }
+        (gone, new)
+    }
+
     fn is_outside(&self) -> bool {
         self.groups.values().all(|of_group| of_group.members.is_empty())
     }

@@ -69,15 +69,27 @@ impl Present {
 
     /// From now on a node of this name has this incarnation, or one that says that it has replaced that. Connections of others are
     /// closed.
-    pub(crate) fn keep_only(&self, node: &str, incarnation: u64) {
+    pub(crate) fn keep_only(&self, node: &str, incarnation: Option<u64>) {
         let others = {
             let mut present = self.0.lock();
-            present.only.insert(node.to_owned(), incarnation);
+            match incarnation {
+                Some(incarnation) => present.only.insert(node.to_owned(), incarnation),
+                None => present.only.remove(node),
+            };
             let mut others = present.of_node(node);
             others.retain(|connection| present.is_shut_out(&connection.peer));
             others
         };
         close(others, OTHER_INCARNATION);
+    }
+
+    /// Closes the connections of all nodes.
+    pub(crate) fn end_all(&self, reason: &str) {
+        let all = {
+            let present = self.0.lock();
+            present.connections.keys().flat_map(|node| present.of_node(node)).collect()
+        };
+        close(all, reason);
     }
 
     /// Closes the connections of a node that is no peer any more.

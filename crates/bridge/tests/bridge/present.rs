@@ -27,7 +27,7 @@ async fn of_two_disks_under_a_name_only_the_one_that_is_kept_stays_connected() {
     to_a.cast(&Say::Number(1)).unwrap();
     until("it is delivered", || log.lock().unwrap().len() == 1).await;
 
-    a.keep_only("b", 2);
+    a.keep_only("b", Some(2));
     // Nothing is delivered from here on, and nothing sent: not even over what is dialled again at once.
     assert!(echo_ref(&a, "b").cast(&Say::Number(7)).is_err());
     for _ in 0..200 {
@@ -53,7 +53,7 @@ async fn of_two_disks_under_a_name_only_the_one_that_is_kept_stays_connected() {
 #[tokio::test]
 async fn one_that_says_what_it_replaced_is_connected_where_the_other_was_kept() {
     let (a, other) = (start(options("a")).await, start(other_b("127.0.0.1:0")).await);
-    a.keep_only("b", 1);
+    a.keep_only("b", Some(1));
     other.add_peer(PeerAddress::new("a", address(&a))).unwrap();
     until("it is closed again and again", || other.link("a").is_some_and(|link| link.reconnects >= 2)).await;
     other.say_replaced(vec![(9, 1)]);
