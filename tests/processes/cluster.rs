@@ -110,10 +110,12 @@ impl Cluster {
         Ok(Self { members, list: list.join(","), election_timeout, directory, _turn: turn })
     }
 
-    /// The first node alone founds the cluster; every other one joins it.
-    pub(crate) fn founded_by_one(&mut self) {
-        self.list = self.entry(0);
-        (1..self.members.len()).for_each(|at| self.join(at));
+    /// From its next start on this node alone founds a cluster, and every other one joins the first.
+    pub(crate) fn founded_by(&mut self, founder: usize) {
+        self.list = self.entry(founder);
+        for (at, member) in self.members.iter_mut().enumerate() {
+            member.joins = at != founder;
+        }
     }
 
     /// From its next start on a node joins, by the first one or, if it is that, by the second.

@@ -61,7 +61,7 @@ fn changed(cluster: &Cluster, words: &[&str]) -> Result<Ran> {
 #[test]
 fn a_cluster_grows_to_three_and_shrinks_to_one_while_clients_write() -> Result<()> {
     let mut cluster = Cluster::unstarted(3, turn::busy())?;
-    cluster.founded_by_one();
+    cluster.founded_by(0);
     cluster.restart(0)?;
     let nodes = cluster.apis();
     Load::during(&nodes, |load| {
@@ -187,6 +187,29 @@ fn a_wrong_order_is_refused_with_its_arithmetic() -> Result<()> {
     changed(&cluster, &["member", "remove", "node2", "--yes"])?;
     ensure!(voters(&members(&cluster)?) == ["node0", "node1"]);
     (0..2).try_for_each(|at| cluster.end(at))
+}
+
+#[test]
+fn a_node_of_another_cluster_is_not_taken_in() -> Result<()> {
+    let mut cluster = Cluster::unstarted(2, turn::light())?;
+    cluster.founded_by(1);
+    cluster.restart(1)?;
+    cluster.end(1)?;
+    cluster.founded_by(0);
+    cluster.restart(0)?;
+    let before = cluster.log_length(1);
+    cluster.spawn(1)?;
+    let said =
+        || cluster.logged_since(1, before).contains("its data directory is of another cluster").then_some(());
+    until("it says that it is of another cluster", PATIENCE, said).with_context(|| cluster.log_end(1))?;
+    let listed = cluster.http(0, PATIENCE).send("GET", "/v1/members", "", "");
+    let Sent::Answer { status: 200, body } = listed else { anyhow::bail!("{listed:?}") };
+    let view: Value = serde_json::from_slice(&body)?;
+    ensure!(
+        voters(&view) == ["node0"] && view["members"].as_array().is_some_and(|all| all.len() == 1),
+        "{view}"
+    );
+    cluster.end_all()
 }
 
 #[test]

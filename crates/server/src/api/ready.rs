@@ -111,7 +111,7 @@ pub(super) fn outside(role: &RoleStatus) -> Option<String> {
     let has_log = role.last > 0 || role.snapshot > 0;
     (role.standing == Standing::Outside).then(|| {
         if has_log {
-            "not a member: it was removed from the cluster; end it, or start it with an empty data directory and --join to take it in again"
+            "not a member: it was removed from the cluster; end it; to take it in again, start it with an empty data directory and --join, or add it by `quorate member add`"
         } else {
             "joining: no leader has taken it in yet; its log says why, and `quorate member list` shows it among those that wait"
         }

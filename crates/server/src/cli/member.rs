@@ -9,11 +9,11 @@ use quorate_server::http::{Method, Request, escape};
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::arguments::{Guard, Member, Waiting};
 use super::client::{Api, Effect};
 use super::confirm::{Unattended, confirm};
 use super::context::Context;
 use super::exit::{Exit, Failure};
+use super::member_arguments::{Guard, Member, Waiting};
 use super::output::{Rows, after_printing, took_effect};
 
 /// Between two looks at a member that is to become a voter.

@@ -23,6 +23,7 @@ mod kv;
 mod leader;
 mod log;
 mod member;
+mod member_arguments;
 mod node_end;
 mod node_options;
 mod output;
