@@ -18,7 +18,7 @@ use crate::machine::StateMachine;
 use crate::node::error::StartError;
 use crate::node::handle::Node;
 use crate::node::lifetime;
-use crate::node::restore::{Restore, RestoreFailed, restore};
+use crate::node::restore::{Restore, RestoreFailed, Restored, restore};
 use crate::node::spec::{Given, NodeSpec, Placement};
 use quorate_store::{Disk, FjallDisk, FjallOptions, SimDisk};
 
@@ -183,7 +183,7 @@ impl NodeBuilder {
     /// list of nodes, the token and the snapshot found a *new* cluster, which begins with that state and goes on at its index. Do it for each
     /// node of the list with the same file, and start them without the list: a node that was not restored is of another cluster. It blocks:
     /// reads the file twice and writes it once.
-    pub fn restore(self, snapshot: &Path) -> Result<quorate_store::SnapshotInfo, RestoreFailed> {
+    pub fn restore(self, snapshot: &Path) -> Result<Restored, RestoreFailed> {
         self.config.validate().map_err(StartError::from)?;
         let id = NodeId::new(&self.id).map_err(StartError::from)?;
         let members = self.members(&id)?;
