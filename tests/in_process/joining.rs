@@ -73,7 +73,7 @@ async fn rule_14_a_disk_is_a_member_of_those_groups_alone_that_took_it_in() -> R
     Ok(())
 }
 
-/// As after a replacement under its name: whoever was away knows it by the disk that was removed.
+/// As after a replacement under its name: a node that was away knows it by the disk that was removed.
 #[tokio::test]
 async fn one_that_was_away_follows_a_leader_whose_name_was_removed_and_joined_again() -> Result<()> {
     let mut nodes = Nodes::founded(5, 5).await?;

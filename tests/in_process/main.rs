@@ -2,6 +2,7 @@
 
 mod applier_jobs;
 mod apply_lag;
+mod backups;
 mod chaos;
 mod client;
 mod disks;

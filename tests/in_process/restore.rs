@@ -25,7 +25,7 @@ async fn a_cluster_is_made_of_a_backup_and_goes_on_at_its_index() -> Result<()> 
     let (backup, index) = backup(directory.path()).await?;
     let mut cluster = Cluster::idle(3, quick())?;
     for at in 0..3 {
-        let info = cluster.builder(at).restore(&backup)?;
+        let info = cluster.builder(at).restore(&backup)?.info;
         assert_eq!((info.head.name.as_str(), info.head.at.index.0), ("counter", index));
     }
     for at in 0..3 {
@@ -134,7 +134,7 @@ async fn a_restore_changes_nothing_that_is_there() -> Result<()> {
     std::fs::create_dir(path("new.restoring"))?;
     std::fs::write(path("new.restoring").join("a note"), "of an operator")?;
     let new = beside.restore(&backup);
-    ensure!(matches!(&new, Err(RestoreFailed::Exists(place)) if *place == path("new.restoring")), "{new:?}");
+    ensure!(matches!(&new, Err(RestoreFailed::Begun(place)) if *place == path("new.restoring")), "{new:?}");
     let mut bytes = std::fs::read(&backup)?;
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -142,5 +142,8 @@ async fn a_restore_changes_nothing_that_is_there() -> Result<()> {
     let damaged = builder("other").restore(&path("damaged"));
     ensure!(matches!(damaged, Err(RestoreFailed::Snapshot(ref error)) if error.is_damage()), "{damaged:?}");
     ensure!(!path("new").exists() && !path("other").exists());
+    std::os::unix::fs::symlink(path("old"), path("link"))?;
+    let link = builder("link").restore(&backup);
+    ensure!(matches!(&link, Err(RestoreFailed::Symlink(place)) if *place == path("link")), "{link:?}");
     Ok(())
 }

@@ -150,11 +150,10 @@ impl BridgeHandle {
     }
 
     /// From now on we say to peers that we have replaced these incarnations of our name, each in the group of this number; the first 256 are
-    /// said. What we said before is forgotten by that, so connections end and are dialled again.
+    /// said, on connections made from now on.
     pub fn say_replaced(&self, mut replaced: Vec<(u64, u64)>) {
         replaced.truncate(REPLACED_MAX);
         self.tables.handshake.say_replaced(replaced);
-        self.tables.handshake.present.end_all("it says more of itself from now on");
     }
 
     /// A reference to the actor called `name` on `node`. Neither needs to exist yet.

@@ -80,7 +80,7 @@ pub use host::workers::{MachineJob, MachineThreads};
 pub use machine::StateMachine;
 pub use members::{JoinerView, MemberKind, MemberView, MembersView};
 pub use messages::role::{MemberStatus, RoleStatus};
-pub use node::{ActorStatus, Injury, Node, NodeBuilder, RestoreFailed, StartError};
+pub use node::{ActorStatus, Injury, Node, NodeBuilder, RestoreFailed, Restored, StartError};
 pub use ports::{Answered, Applied};
 pub use protocol::Consistency;
 pub use quorate_bridge::{Acceptor, LinkState, LinkStatus, Net, NetFuture, Stream, TokioNet};

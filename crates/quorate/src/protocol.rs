@@ -75,6 +75,9 @@ pub(crate) enum Response {
         index: u64,
         term: u64,
         chain: Bytes,
+        /// Tells this file from another one of the same place; empty from a node of an earlier build.
+        #[serde(default)]
+        file: Bytes,
         file_bytes: u64,
         offset: u64,
         bytes: Bytes,

@@ -233,7 +233,7 @@ impl Roster {
             if self.bridge.get().is_none() {
                 return;
             }
-            let (gone, dialled) = state.to_dial(&self.me);
+            let (gone, dialled) = state.redial(&self.me);
             (named, gone, dialled)
         };
         let Some(bridge) = self.bridge.get() else { return };
@@ -306,7 +306,7 @@ impl State {
     }
 
     /// Peers that are no longer dialled, and those to be dialled from now on or elsewhere.
-    fn to_dial(&mut self, me: &NodeId) -> (Vec<NodeId>, Vec<(NodeId, String)>) {
+    fn redial(&mut self, me: &NodeId) -> (Vec<NodeId>, Vec<(NodeId, String)>) {
         let mut wanted = self.peers();
         wanted.retain(|id, address| id != me && !address.is_empty());
         let gone = self.dialled.keys().filter(|id| !wanted.contains_key(*id)).cloned().collect();

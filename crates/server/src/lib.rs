@@ -24,4 +24,5 @@ pub use address::Listed;
 pub use api::{ApiOptions, AppState, openapi, router};
 pub use dev::{DevOptions, RunningDev, dev};
 pub use machine::GROUP;
+pub use quorate::Restored;
 pub use serve::{Ended, RestoreError, Running, ServeError, ServeOptions, Signals, restore, serve};

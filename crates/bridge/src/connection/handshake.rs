@@ -358,8 +358,11 @@ fn other_cluster(us: &Identity, them: &Hello) -> Refusal {
     let named = |list: &str, id| if list.is_empty() { hex(id) } else { shown(list) };
     let (detail, remedy) = if ours == theirs && !ours.is_empty() {
         (
-            format!("both clusters were founded as {}, with different cluster tokens", shown(ours)),
-            "start the node that is wrong with the token of the others",
+            format!(
+                "both clusters were founded as {}, but with different cluster tokens, or of different backups, or one of none",
+                shown(ours)
+            ),
+            "start the node that is wrong with the token of the others; of restored nodes, delete its directory and restore it of their backup",
         )
     } else {
         let (ours, theirs) = (named(ours, &us.cluster), named(theirs, &them.cluster));

@@ -83,15 +83,6 @@ impl Present {
         close(others, OTHER_INCARNATION);
     }
 
-    /// Closes the connections of all nodes.
-    pub(crate) fn end_all(&self, reason: &str) {
-        let all = {
-            let present = self.0.lock();
-            present.connections.keys().flat_map(|node| present.of_node(node)).collect()
-        };
-        close(all, reason);
-    }
-
     /// Closes the connections of a node that is no peer any more.
     pub(crate) fn end(&self, node: &str) {
         let all = {

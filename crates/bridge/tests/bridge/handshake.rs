@@ -78,7 +78,8 @@ async fn clusters_that_differ_are_named_by_their_lists() {
     let error = refusal(founded("a", 8, one), founded("b", 7, other), "b").await;
     assert!(error.contains(&format!("b was founded as {other}, a as {one}")), "{error}");
     let error = refusal(founded("a", 8, one), founded("b", 7, one), "b").await;
-    assert!(error.contains(&format!("both clusters were founded as {one}, with different")), "{error}");
+    let said = format!("both clusters were founded as {one}, but with different");
+    assert!(error.contains(&said) && error.contains("different backups"), "{error}");
     // A list as long as a Hello may carry: the refusal of it can still be read.
     let long = "n".repeat(5_000);
     let error = refusal(founded("a", 8, &long), founded("b", 7, one), "b").await;

@@ -49,6 +49,8 @@ pub(crate) fn snapshot(
 pub struct SnapshotBytes {
     route: RouteReceiver,
     at: Position,
+    /// The mark of the file that was begun.
+    file: Bytes,
     file_bytes: u64,
     offset: u64,
     /// The part that came with the answer that there is one.
@@ -67,8 +69,10 @@ impl std::fmt::Debug for SnapshotBytes {
 impl SnapshotBytes {
     pub(crate) async fn newest(route: RouteReceiver) -> Result<Option<Self>, SnapshotFailed> {
         let wanted = PartWanted { at: None, least: Index(1), offset: 0 };
-        let Some(Part { at, file_bytes, bytes, .. }) = ask(&route, wanted).await? else { return Ok(None) };
-        Ok(Some(Self { route, at, file_bytes, offset: 0, first: Some(bytes) }))
+        let Some(Part { at, file, file_bytes, bytes, .. }) = ask(&route, wanted).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Self { route, at, file, file_bytes, offset: 0, first: Some(bytes) }))
     }
 
     /// The last entry that is in it.
@@ -89,7 +93,9 @@ impl SnapshotBytes {
             None if self.offset >= self.file_bytes => return Ok(None),
             None => {
                 let wanted = PartWanted { at: Some(self.at), least: self.at.index, offset: self.offset };
-                let part = ask(&self.route, wanted).await?.filter(|part| part.at == self.at);
+                let part = ask(&self.route, wanted).await?;
+                // Another file of the same place has other bytes.
+                let part = part.filter(|part| part.at == self.at && part.file == self.file);
                 part.ok_or_else(|| SnapshotFailed::of("the snapshot is gone; read the newer one"))?.bytes
             }
         };

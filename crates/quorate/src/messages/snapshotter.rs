@@ -33,6 +33,8 @@ pub(crate) struct PartWanted {
 /// A part of a snapshot file.
 pub(crate) struct Part {
     pub(crate) at: Position,
+    /// The mark of the file: another one of this place has another.
+    pub(crate) file: Bytes,
     pub(crate) file_bytes: u64,
     pub(crate) offset: u64,
     pub(crate) bytes: Bytes,
@@ -54,10 +56,12 @@ impl PartPort {
         match self {
             Self::Handle(reply) => drop(reply.send(part)),
             Self::Peer(reply) => {
-                let response = part.map_or(Response::NoSnapshot, |Part { at, file_bytes, offset, bytes }| {
-                    let (index, term, chain) = (at.index.0, at.term.0, Bytes::copy_from_slice(&at.chain.0));
-                    Response::SnapshotPart { index, term, chain, file_bytes, offset, bytes }
-                });
+                let response =
+                    part.map_or(Response::NoSnapshot, |Part { at, file, file_bytes, offset, bytes }| {
+                        let (index, term, chain) =
+                            (at.index.0, at.term.0, Bytes::copy_from_slice(&at.chain.0));
+                        Response::SnapshotPart { index, term, chain, file, file_bytes, offset, bytes }
+                    });
                 drop(reply.send(&response));
             }
         }

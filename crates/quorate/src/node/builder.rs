@@ -20,7 +20,7 @@ use crate::node::error::StartError;
 use crate::node::handle::Node;
 use crate::node::joiner::client_of;
 use crate::node::lifetime;
-use crate::node::restore::{Restore, RestoreFailed, restore};
+use crate::node::restore::{Restore, RestoreFailed, Restored, restore};
 use crate::node::spec::{Given, Joins, NodeSpec, Placement};
 use quorate_store::{Disk, FjallDisk, FjallOptions, SimDisk, peek};
 
@@ -31,6 +31,13 @@ const REACH_MAX: Duration = Duration::from_secs(30);
 enum Storage {
     Directory(PathBuf),
     Given(Box<dyn Disk>),
+}
+
+/// What a node that joins wants to become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum JoinAs {
+    Voter,
+    Learner,
 }
 
 /// Settings of a node that is not running yet.
@@ -45,7 +52,7 @@ pub struct NodeBuilder {
     is_list: bool,
     token: String,
     join: Vec<String>,
-    as_learner: bool,
+    join_as: JoinAs,
     config: Config,
     connections_max: Option<usize>,
     placement: Placement,
@@ -91,7 +98,7 @@ impl NodeBuilder {
             is_list: false,
             token: String::new(),
             join: Vec::new(),
-            as_learner: false,
+            join_as: JoinAs::Voter,
             config: Config::default(),
             connections_max: None,
             placement: Placement::OwnThread,
@@ -175,7 +182,7 @@ impl NodeBuilder {
     /// Stays a learner when it [joins](Self::join), until it is promoted by command.
     #[must_use]
     pub fn as_learner(mut self) -> Self {
-        self.as_learner = true;
+        self.join_as = JoinAs::Learner;
         self
     }
 
@@ -209,7 +216,7 @@ impl NodeBuilder {
     /// list of nodes, the token and the snapshot found a *new* cluster, which begins with that state and goes on at its index. Do it for each
     /// node of the list with the same file, and start them without the list: a node that was not restored is of another cluster. It blocks:
     /// reads the file twice and writes it once.
-    pub fn restore(self, snapshot: &Path) -> Result<quorate_store::SnapshotInfo, RestoreFailed> {
+    pub fn restore(self, snapshot: &Path) -> Result<Restored, RestoreFailed> {
         self.config.validate().map_err(StartError::from)?;
         let id = NodeId::new(&self.id).map_err(StartError::from)?;
         let members = self.members(&id)?;
@@ -254,7 +261,7 @@ impl NodeBuilder {
                 cluster = Some(reach(&self.join, self.net.clone(), entropy).await?);
             }
             let raft = members[&id].raft.clone();
-            joins = Some(Joins { addresses: self.join, raft, as_learner: self.as_learner });
+            joins = Some(Joins { addresses: self.join, raft, as_learner: self.join_as == JoinAs::Learner });
         }
         let given = Given {
             members,

@@ -96,7 +96,7 @@ pub(super) fn settle(store: &mut Store, node: &NodeId, given: &Given) -> Result<
                 ),
                 Differs::Token => tracing::warn!(
                     %node, members,
-                    "the token given is not the one that this cluster was founded with, and is not used"
+                    "the token given is not used: this cluster was founded with another one, or restored of a backup, when no token gives its id"
                 ),
             }
             Ok(Cluster::found(known))

@@ -33,4 +33,4 @@ pub use builder::NodeBuilder;
 pub use error::StartError;
 pub use handle::Node;
 pub use inspect::{ActorStatus, Injury};
-pub use restore::RestoreFailed;
+pub use restore::{RestoreFailed, Restored};

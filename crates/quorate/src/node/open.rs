@@ -50,7 +50,7 @@ pub(super) async fn open(spec: NodeSpec, disk: Box<dyn Disk>) -> Result<Arc<Owne
     if let Some(bridge) = &bridge {
         roster.dial_by(bridge.clone());
     }
-    Ok(Arc::new(Owner::new(spec, cluster, name_prefix, (store, store_route), (bridge, roster), failure)))
+    Ok(Arc::new(Owner::new(spec, &cluster, name_prefix, (store, store_route), (bridge, roster), failure)))
 }
 
 fn open_store(

@@ -58,7 +58,7 @@ pub(crate) struct Owner {
 impl Owner {
     pub(super) fn new(
         spec: NodeSpec,
-        cluster: Cluster,
+        cluster: &Cluster,
         name_prefix: String,
         (store, store_route): (StoreHandle, watch::Sender<Option<ActorRef<StoreMessage>>>),
         (bridge, roster): (Option<BridgeHandle>, Arc<Roster>),

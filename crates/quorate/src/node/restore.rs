@@ -14,7 +14,18 @@ use quorate_store::{
 };
 
 use crate::node::error::StartError;
-use crate::node::founding::{Members, cluster_id};
+use crate::node::founding::{Members, cluster_id, list};
+
+/// What a directory was made of, and what its node is of now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// What was in the snapshot.
+    pub info: SnapshotInfo,
+    /// The members of the new cluster, as `id=host:port,..`.
+    pub members: String,
+    /// Its id, which is the same in every directory that was made of the same list, token and snapshot.
+    pub cluster: Hash,
+}
 
 /// Why a directory was not made of a snapshot. Nothing was changed, but for what the error names.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +39,12 @@ pub enum RestoreFailed {
     /// There is something where the directory, or what is made beside it first, is to be.
     #[error("{} is there already: name another directory, or move this one away", .0.display())]
     Exists(PathBuf),
+    /// What an earlier run began.
+    #[error("{} is there already, of a restore that was interrupted: delete it, and run this again", .0.display())]
+    Begun(PathBuf),
+    /// A rename would replace the link.
+    #[error("{} is a symlink: name the directory that it leads to", .0.display())]
+    Symlink(PathBuf),
     /// What is made beside it could not be renamed to it.
     #[error("{} is where a volume is mounted: name a directory below it", .0.display())]
     MountPoint(PathBuf),
@@ -78,25 +95,36 @@ pub(super) fn restore(
     snapshot: &Path,
     directory: &Path,
     restore: Restore<'_>,
-) -> Result<SnapshotInfo, RestoreFailed> {
+) -> Result<Restored, RestoreFailed> {
     let file = open_snapshot(snapshot)?;
     let info = file.verify()?;
     let cluster = restored_id(&restore.members, restore.token, &info.head);
     let mut beside = directory.file_name().ok_or(RestoreFailed::NoDirectory)?.to_owned();
     beside.push(".restoring");
     let beside = directory.with_file_name(beside);
-    for place in [directory, &beside] {
-        if !is_free(place) {
-            return Err(RestoreFailed::Exists(place.to_owned()));
-        }
+    if directory.is_symlink() {
+        return Err(RestoreFailed::Symlink(directory.to_owned()));
+    }
+    if !is_free(directory) {
+        return Err(RestoreFailed::Exists(directory.to_owned()));
+    }
+    if !is_free(&beside) {
+        return Err(RestoreFailed::Begun(beside));
     }
     if is_mounted(directory) {
         return Err(RestoreFailed::MountPoint(directory.to_owned()));
     }
-    fill(&beside, &file, cluster, restore)?;
+    let members = list(&restore.members);
+    if let Err(error) = fill(&beside, &file, cluster, restore) {
+        // It is of no use, takes room, and would be in the way of the next run; but one that is locked is another run's.
+        if !matches!(error, RestoreFailed::Disk(_)) {
+            drop(std::fs::remove_dir_all(&beside));
+        }
+        return Err(error);
+    }
     let renamed = std::fs::rename(&beside, directory).and_then(|()| sync_parent(directory));
     renamed.map_err(|source| RestoreFailed::Rename { place: beside, source })?;
-    Ok(info)
+    Ok(Restored { info, members, cluster })
 }
 
 fn fill(

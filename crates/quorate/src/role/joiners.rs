@@ -165,11 +165,11 @@ mod tests {
         Membership::of_voters([member("a", 1), member("b", 2)].into_iter().collect(), 0)
     }
 
-    fn waits(step: JoinStep) -> bool {
+    fn waits(step: &JoinStep) -> bool {
         matches!(step, JoinStep::Answer(JoinAnswer::Waits(_)))
     }
 
-    fn never(step: JoinStep) -> bool {
+    fn never(step: &JoinStep) -> bool {
         matches!(step, JoinStep::Answer(JoinAnswer::Never(_)))
     }
 
@@ -195,7 +195,7 @@ mod tests {
         let demoted = voter.after(&Change::Demote { node: id("c") }).expect("a voter").final_of_joint();
         assert_eq!(join_step(&demoted, &asks, (Some(0), false)), JoinStep::Answer(JoinAnswer::Demoted));
         let moved = JoinRequest { raft: "d:1".into(), ..asks };
-        assert!(waits(join_step(&voter, &moved, (None, true))), "a copy may ask for it");
+        assert!(waits(&join_step(&voter, &moved, (None, true))), "a copy may ask for it");
         let step = join_step(&voter, &moved, (None, false));
         assert!(matches!(step, JoinStep::Change(Change::Readdress { .. }, JoinAnswer::Voter)), "{step:?}");
     }
@@ -203,16 +203,16 @@ mod tests {
     #[test]
     fn another_disk_under_a_name_waits_until_it_is_told_to_replace() {
         let membership = members();
-        assert!(waits(join_step(&membership, &asks("b", 22), (None, false))));
+        assert!(waits(&join_step(&membership, &asks("b", 22), (None, false))));
         let change = Change::Replace { node: id("b"), by: id("b"), member: asks("b", 22).member() };
         let replaced = membership.after(&change).expect("another incarnation");
-        assert!(waits(join_step(&replaced, &asks("b", 22), (None, false))), "until the old one has no vote");
+        assert!(waits(&join_step(&replaced, &asks("b", 22), (None, false))), "until the old one has no vote");
         let replaced = replaced.final_of_joint();
         assert!(matches!(
             join_step(&replaced, &asks("b", 22), (None, false)),
             JoinStep::Improve(Change::Promote { .. }, _)
         ));
-        assert!(never(join_step(&replaced, &asks("b", 2), (None, false))), "the old disk came back");
+        assert!(never(&join_step(&replaced, &asks("b", 2), (None, false))), "the old disk came back");
     }
 
     /// Its supervisor starts it with the same flags; it would be a member again that was removed.
@@ -221,7 +221,7 @@ mod tests {
         let add = Change::AddLearner { node: id("c"), member: asks("c", 3).member() };
         let with = members().after(&add).expect("it is new");
         let without = with.after(&Change::Remove { node: id("c") }).expect("a learner");
-        assert!(never(join_step(&without, &asks("c", 3), (None, false))));
+        assert!(never(&join_step(&without, &asks("c", 3), (None, false))));
         let new = join_step(&without, &asks("c", 4), (None, false));
         assert!(matches!(new, JoinStep::Change(Change::AddLearner { .. }, _)), "another disk: {new:?}");
     }

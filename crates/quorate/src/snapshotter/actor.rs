@@ -208,7 +208,13 @@ impl SnapshotterState {
             machine: 0,
             made_ms: cx.clock.wall_ms(),
         };
+        // One that a machine could not be made of does not count, however whole it is.
+        let counts =
+            [&self.kept.newest, &self.kept.older].into_iter().flatten().any(|file| file.base.at == position);
         self.run(me, move || {
+            if counts && let Some(kept) = files::present(&files, head.group, position) {
+                return Done::Published { at, result: Ok(kept) };
+            }
             // A machine that panics while it is written costs this snapshot.
             let written = crate::machine::caught(|| files::write(&files, head, capture));
             Done::Written { at, result: written.unwrap_or_else(Err) }
@@ -235,6 +241,9 @@ impl SnapshotterState {
                 self.role(RoleEvent::SnapshotWritten(at));
             }
             Done::Published { at, result: Ok(kept) } => {
+                let (node, group) = (&self.cx.node, &self.cx.name);
+                let bytes = kept.newest.as_ref().map_or(0, |newest| newest.bytes);
+                tracing::info!(%node, %group, index = %at, bytes, "snapshot taken");
                 self.keep(kept);
                 self.answer_takers(me, at);
             }

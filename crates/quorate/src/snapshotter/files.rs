@@ -40,6 +40,13 @@ pub(super) fn set_aside(files: &Snapshots, group: GroupId, index: Index, why: &S
     }
 }
 
+/// What there is, if a whole snapshot of exactly this place is among it: a second one would say the same, and who reads the first would
+/// lose it.
+pub(super) fn present(files: &Snapshots, group: GroupId, at: Position) -> Option<Kept> {
+    let there = files.open(group, at).and_then(|file| file.verify());
+    there.is_ok().then(|| kept(files, group).ok()).flatten()
+}
+
 /// Writes a captured machine and syncs it, still under a temporary name. `Err` has what the machine or the disk said.
 pub(super) fn write(files: &Snapshots, head: SnapshotHead, capture: Capture) -> Result<Box<Written>, String> {
     let mut writer = files.begin(head).map_err(|error| error.to_string())?;
@@ -92,15 +99,18 @@ pub(super) fn is_gone(files: &Snapshots, group: GroupId, at: Position) -> bool {
     }
 }
 
-/// A part of the snapshot that someone has begun to read, or of the newest if that is gone and this one helps, too.
+/// A part of the snapshot that someone has begun to read, or of the newest if that is gone and this one helps, too. All of it is of the
+/// file whose mark it has.
 pub(super) fn part(files: &Snapshots, group: GroupId, wanted: PartWanted) -> Option<Part> {
-    let (info, offset) = match wanted.at.map(|at| files.open(group, at)) {
-        Some(Ok(file)) => (file.info(), wanted.offset),
-        Some(Err(_)) | None => (newest(files, group, wanted)?, 0),
+    let (file, offset) = match wanted.at.map(|at| files.open(group, at)) {
+        Some(Ok(file)) => (file, wanted.offset),
+        Some(Err(_)) | None => (files.open(group, newest(files, group, wanted)?.head.at).ok()?, 0),
     };
-    let (at, file_bytes) = (info.head.at, info.bytes);
-    let bytes = files.read_raw(group, at, offset, PART_BYTES).ok()?;
-    Some(Part { at, file_bytes, offset, bytes })
+    let (at, file_bytes) = (file.info().head.at, file.info().bytes);
+    let bytes = file.read_raw(offset, PART_BYTES).ok()?;
+    // Read by its name, which another file of this place may have taken in between.
+    let still = files.open(group, at).ok()?;
+    (still.mark() == file.mark()).then(|| Part { at, file: file.mark(), file_bytes, offset, bytes })
 }
 
 fn newest(files: &Snapshots, group: GroupId, wanted: PartWanted) -> Option<SnapshotInfo> {
@@ -123,6 +133,10 @@ mod tests {
     }
 
     fn publish(files: &Snapshots, index: u64, bytes: usize) {
+        publish_made(files, index, bytes, 4);
+    }
+
+    fn publish_made(files: &Snapshots, index: u64, bytes: usize, made_ms: u64) {
         let base = SnapshotBase { at: at(index), time_ms: 3, membership: Membership::default() };
         let head = SnapshotHead {
             cluster: Hash::of(b"cluster"),
@@ -132,7 +146,7 @@ mod tests {
             time_ms: base.time_ms,
             membership: base.membership.clone(),
             machine: 0,
-            made_ms: 4,
+            made_ms,
         };
         let state = Snapshot::from_bytes(vec![index as u8; bytes]);
         let written = write(files, head, Capture { base, state }).expect("it is written");
@@ -170,6 +184,31 @@ mod tests {
             answer(&files, PartWanted { at: None, least: Index(9), offset: 0 }),
             Some((9, 0, PART_BYTES))
         );
+    }
+
+    /// What a second snapshot of one place is answered with: nothing is written, and who reads the first keeps it.
+    #[test]
+    fn what_is_whole_is_there_for_its_own_place_alone() {
+        let disk = SimDisk::new();
+        let files = Snapshots::new(disk.snapshots());
+        publish(&files, 3, 2 * PART_BYTES);
+        assert_eq!(indexes(&present(&files, GROUP, at(3)).expect("it is whole")), (Some(3), None));
+        assert_eq!(present(&files, GROUP, at(4)), None);
+        let name = disk.snapshots().list().expect("listed").pop().expect("there is one");
+        disk.snapshots().write_at(&name, 400_000, b"damage").expect("written");
+        assert_eq!(present(&files, GROUP, at(3)), None, "a damaged one is written again");
+    }
+
+    #[test]
+    fn a_part_has_the_mark_of_its_file() {
+        let files = Snapshots::new(SimDisk::new().snapshots());
+        let wanted = PartWanted { at: Some(at(3)), least: Index(3), offset: PART_BYTES as u64 };
+        let mark = |files: &Snapshots| part(files, GROUP, wanted).expect("it is there").file;
+        publish_made(&files, 3, 2 * PART_BYTES, 4);
+        let first = mark(&files);
+        files.set_aside(GROUP, Index(3)).expect("it is set aside");
+        publish_made(&files, 3, 2 * PART_BYTES, 5);
+        assert_ne!(mark(&files), first);
     }
 
     /// Its disk took it, and does not give it back: it must not be the one for which the log is forgotten.

@@ -69,6 +69,7 @@ pub use self::params::Freshness;
 pub use self::problem::{OutcomeName, Problem, ProblemBody};
 pub use self::router::router;
 pub use self::snapshots::SnapshotTaken;
+pub(crate) use self::snapshots::{Client, Download};
 pub use self::state::AppState;
 pub use self::status::{NodeView, StatusView};
 pub use self::text::Encoding;

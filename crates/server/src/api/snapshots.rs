@@ -2,10 +2,12 @@
 //!
 //! A file goes to its client part by part as the client takes it, to four clients at once: one part in memory for each. No other node is asked, for each has its own.
 
-use axum::Json;
+use std::net::SocketAddr;
+
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use futures_util::stream::try_unfold;
 use quorate::{Outcome, SnapshotFailed};
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,18 @@ use super::code::Code;
 use super::headers::{INDEX_HEADER, applied_header};
 use super::params::{ReadParams, WriteParams};
 use super::problem::{Problem, Problems};
+
+/// Who asks, as the socket has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client(pub(crate) SocketAddr);
+
+/// An answer that holds one of few places for as long as its client takes it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Download;
+
+fn shown(client: Option<&Extension<Client>>) -> String {
+    client.map_or_else(String::new, |Extension(Client(address))| address.to_string())
+}
 
 /// A snapshot was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -34,8 +48,10 @@ pub struct SnapshotTaken {
     post, path = "/v1/snapshots", tag = "node", params(ReadParams),
     responses((status = 200, description = "It is on disk, and was read back", body = SnapshotTaken), Problems)
 )]
-pub(crate) async fn take(call: ReadCall) -> Result<Response, Problem> {
+pub(crate) async fn take(client: Option<Extension<Client>>, call: ReadCall) -> Result<Response, Problem> {
     let (node, index) = call.snapshot().await?;
+    let client = shown(client.as_ref());
+    tracing::info!(%node, index, client, "snapshot taken for a client");
     Ok((applied_header(index), Json(SnapshotTaken { ok: true, node, index })).into_response())
 }
 
@@ -47,7 +63,11 @@ pub(crate) async fn take(call: ReadCall) -> Result<Response, Problem> {
         Problems
     )
 )]
-pub(crate) async fn latest(Call { state, .. }: Call<WriteParams>) -> Result<Response, Problem> {
+pub(crate) async fn latest(
+    client: Option<Extension<Client>>,
+    method: Method,
+    Call { state, .. }: Call<WriteParams>,
+) -> Result<Response, Problem> {
     let place = state.download_place()?;
     let newest = state.group().newest_snapshot().await?;
     let Some(newest) = newest else {
@@ -64,11 +84,20 @@ pub(crate) async fn latest(Call { state, .. }: Call<WriteParams>) -> Result<Resp
     for (name, value) in said {
         headers.insert(name, HeaderValue::try_from(value).expect("digits and plain words"));
     }
+    // All that the store holds leaves the node. A HEAD takes nothing of it.
+    let (node, client) = (state.node().id().to_string(), shown(client.as_ref()));
+    let (index, bytes) = (newest.index(), newest.file_bytes());
+    if method == Method::GET {
+        tracing::info!(node, client, index, bytes, "snapshot sent to a client");
+    }
     // An error ends the connection before all bytes were sent, which the client sees.
     let parts = try_unfold((newest, place), async |(mut newest, place)| {
-        Ok::<_, SnapshotFailed>(newest.next().await?.map(|part| (part, (newest, place))))
+        let part = newest.next().await.inspect_err(|error| {
+            tracing::warn!(index = newest.index(), %error, "snapshot not sent to its end");
+        })?;
+        Ok::<_, SnapshotFailed>(part.map(|part| (part, (newest, place))))
     });
-    Ok((headers, Body::from_stream(parts)).into_response())
+    Ok((Extension(Download), headers, Body::from_stream(parts)).into_response())
 }
 
 impl From<SnapshotFailed> for Problem {

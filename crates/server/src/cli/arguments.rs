@@ -316,11 +316,14 @@ pub(crate) enum Snapshot {
         stale: bool,
     },
     /// Have a node take one, and write it to a file; service goes on meanwhile
+    ///
+    /// The endpoints are tried in turn, each with all of --timeout, until one has given a whole snapshot. Where one sends nothing more for 60 s,
+    /// the next one is asked.
     Save {
         /// The file, which must not be there
         file: PathBuf,
         /// Of what the node has applied; no leader is asked
-        #[arg(long, display_order = 11)]
+        #[arg(long, display_order = 11, conflicts_with = "latest")]
         stale: bool,
         /// The newest that the node has, without taking one
         #[arg(long, display_order = 10)]
@@ -331,11 +334,11 @@ pub(crate) enum Snapshot {
         /// The file, as it was saved or lies in `snapshots` of a data directory
         file: PathBuf,
     },
-    /// Make the data directory of one node of a new cluster; then start it with `quorate serve` and the same flags
+    /// Make the data directory of one node of a new cluster; then start it with `quorate serve`, without --cluster and --cluster-token
     ///
     /// Do it for each node of the list with the same file: a node that was not restored is of another cluster. The new cluster has an id of its
-    /// own, of its list, of --cluster-token and of the snapshot; `serve` is given neither --cluster nor --cluster-token. It goes on at the index
-    /// of the snapshot. The directory must not be there.
+    /// own, of its list, of --cluster-token and of the snapshot, and goes on at the index of the snapshot. Without --cluster it is a cluster of
+    /// this node alone. The directory must not be there.
     Restore {
         /// The file
         file: PathBuf,

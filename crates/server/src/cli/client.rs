@@ -17,6 +17,10 @@ use crate::settings::Settings;
 /// Tells a node how long it may take, in milliseconds.
 const TIMEOUT_HEADER: &str = "quorate-timeout-ms";
 
+/// What to do about a write that may have happened.
+pub(crate) const READ_FIRST: &str =
+    "the write may have happened or may yet happen: read before you try again";
+
 /// Whether a request changes anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -112,8 +116,10 @@ impl Api {
                     ControlFlow::Continue(()) => {}
                 },
                 Err(error) if error.may_be_sent() => {
-                    let remedy = "the write may have happened or may yet happen: read before you try again";
-                    return Err(Failure::new(Exit::Unknown, format!("outcome unknown: {error}; {remedy}")));
+                    return Err(Failure::new(
+                        Exit::Unknown,
+                        format!("outcome unknown: {error}; {READ_FIRST}"),
+                    ));
                 }
                 Err(error) => tried.lost(&endpoint, &error),
             }
@@ -146,7 +152,7 @@ pub(crate) async fn attempt(
 }
 
 /// The node gets a tenth less time than there is, so that its answer arrives before the deadline.
-async fn send_on(
+pub(crate) async fn send_on(
     connection: &mut Connection,
     request: &Request,
     deadline: Instant,

@@ -40,6 +40,10 @@ impl<S> Begun<S> {
     pub(super) fn new(stream: S) -> Self {
         Self { stream, first: [0; FIRST_BYTES_MAX], count: 0, given: 0 }
     }
+
+    pub(super) fn stream(&self) -> &S {
+        &self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> Begun<S> {

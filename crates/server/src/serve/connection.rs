@@ -26,8 +26,8 @@ use super::explain::{Answers, Explaining};
 use super::listening::{Listening, until_draining};
 use super::lobby::{Lobby, Pass};
 use super::places::{Place, Places};
-use super::stall::Stalling;
-use crate::api::{ApiOptions, Code, Problem};
+use super::stall::{HoldsPlace, Stalling};
+use crate::api::{ApiOptions, Client, Code, Download, Problem};
 
 /// What is read ahead of a connection, at most: a request's headers must fit, with a key of the greatest length.
 const BUFFER_BYTES_MAX: usize = 128 << 10;
@@ -104,12 +104,23 @@ pub(super) async fn serve(stream: TcpStream, entered: Entered, serving: Serving)
 /// One after the other, until the client has enough of it, the place is needed, or the API drains.
 async fn requests(stream: Begun<TcpStream>, place: Place, serving: Serving) {
     let Serving { router, limits, mut listening } = serving;
-    let answers = Answers::default();
-    let stream = Explaining::new(Stalling::new(stream, limits.write_timeout), answers.clone());
+    let (answers, holds_place) = (Answers::default(), HoldsPlace::default());
+    let client = stream.stream().peer_addr().ok().map(Client);
+    let stream = Stalling::new(stream, limits.write_timeout, holds_place.clone());
+    let stream = Explaining::new(stream, answers.clone());
     let router = TowerToHyperService::new(router);
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: hyper::Request<Incoming>| {
+        if let Some(client) = client {
+            request.extensions_mut().insert(client);
+        }
         let (busy, answer, answers) = (place.busy(), router.call(request), answers.clone());
-        async move { answer.await.map(|answer| answers.begin(answer, Some(busy))) }
+        let holds_place = holds_place.clone();
+        async move {
+            answer.await.map(|answer| {
+                holds_place.set(answer.extensions().get::<Download>().is_some());
+                answers.begin(answer, Some(busy))
+            })
+        }
     });
     let http = http1(limits.idle_timeout);
     let mut serving = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
@@ -170,7 +181,8 @@ async fn waited(pass: &Pass, serving: &mut Serving) -> Option<Place> {
 async fn one_request(stream: Begun<TcpStream>, asks: Asks, pass: &Pass, serving: &Serving) {
     let limits = &serving.limits;
     let answers = Answers::default();
-    let stream = Explaining::new(Stalling::new(stream, limits.write_timeout), answers.clone());
+    let stream = Stalling::new(stream, limits.write_timeout, HoldsPlace::default());
+    let stream = Explaining::new(stream, answers.clone());
     let router = TowerToHyperService::new(serving.router.clone());
     let arrived = AtomicBool::new(false);
     let service = service_fn(|request: hyper::Request<Incoming>| {

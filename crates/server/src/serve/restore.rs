@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use quorate::RestoreFailed;
-use quorate::store::SnapshotInfo;
+use quorate::{RestoreFailed, Restored};
 
 use super::error::ServeError;
 use super::options::ServeOptions;
@@ -20,12 +19,12 @@ pub enum RestoreError {
     Restore(#[from] RestoreFailed),
 }
 
-/// Makes the directory that [`serve`](super::serve) with the same options starts from, and returns what was in the snapshot. It blocks.
-pub fn restore(options: &ServeOptions, snapshot: &Path) -> Result<SnapshotInfo, RestoreError> {
+/// Makes the directory that [`serve`](super::serve) with the same options starts from, and returns what was in the snapshot, and what it is of now. It blocks.
+pub fn restore(options: &ServeOptions, snapshot: &Path) -> Result<Restored, RestoreError> {
     let entry = own_entry(options)?;
     // Without the API's address, which nodes tell each other: the members are then the same in every directory.
-    let info = builder(options, entry, "").restore(snapshot)?;
+    let restored = builder(options, entry, "").restore(snapshot)?;
     make_private(&options.data_dir)
         .map_err(|source| ServeError::DataDir { path: options.data_dir.clone(), source })?;
-    Ok(info)
+    Ok(restored)
 }

@@ -27,6 +27,12 @@ impl SnapshotFile {
         self.0.info()
     }
 
+    /// Tells this file from another one of the same position, as a second snapshot of it is: the checksum of its header, to which every
+    /// record of the file is tied.
+    pub fn mark(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.0.header.sum)
+    }
+
     /// Reads the state in it, from the beginning.
     pub fn reader(&self) -> SnapshotPayload {
         SnapshotPayload::new(self.0.clone())

@@ -82,6 +82,14 @@ impl Incoming {
         self.file_bytes
     }
 
+    /// Whether what is there is of the file with this [mark](super::SnapshotFile::mark), or nothing is there. Too little to tell is not.
+    pub fn is_of(&self, mark: &[u8]) -> Result<bool, SnapshotError> {
+        if self.offset == 0 {
+            return Ok(true);
+        }
+        Ok(unless_damaged(Header::read(&self.part))?.is_some_and(|header| header.sum == *mark))
+    }
+
     /// Whether all bytes are there.
     pub fn is_complete(&self) -> bool {
         self.offset == self.file_bytes
