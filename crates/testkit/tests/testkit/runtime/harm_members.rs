@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use quorate::store::{Crash, SimDisk};
-use quorate::{ChangeError, MemberKind, MembersView, NodeId};
+use quorate::{ChangeError, Injury, MemberKind, MembersView, NodeId};
 use quorate_testkit::sim::NodeState;
 
 use super::attack::{Cause, Harm};
@@ -57,6 +57,13 @@ impl Nemesis {
         self.cluster.restart(at).await;
         self.harm.recovers.set(true);
         self.wait().await;
+        let actors = self.cluster.actors(at).await;
+        if let Some(joiner) = actors.iter().find(|actor| actor.kind == "joiner") {
+            let injury = self.draw.pick(&[Injury::Panic, Injury::Stop, Injury::Kill]);
+            if self.cluster.injure(at, &joiner.name, injury).await {
+                self.coverage.note(format!("{injury:?} joiner"));
+            }
+        }
         restore_votes(&self.cluster, &self.opens, &self.harm, &self.coverage).await;
     }
 

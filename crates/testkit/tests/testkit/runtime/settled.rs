@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use quorate::machine::{CounterQuery, KvAnswer, KvQuery};
-use quorate::{Consistency, GroupHandle, GroupStatus, Node, QueryError, StateMachine};
+use quorate::{Consistency, GroupHandle, GroupStatus, Node, QueryError, Standing, StateMachine};
 use quorate_core::Hash;
 use quorate_testkit::history::Call;
 use tokio::task::spawn_local;
@@ -175,7 +175,10 @@ async fn level(load: &Load, opens: &Opens) -> bool {
         }
         for GroupStatus { group, role, fault_here, .. } in groups {
             let Some(role) = role else { return false };
-            if role.members.len() != cluster.nodes() || !role.members.iter().all(|member| member.voter) {
+            if role.standing != Standing::Voter
+                || role.members.len() != cluster.nodes()
+                || !role.members.iter().all(|member| member.voter)
+            {
                 return false;
             }
             if role.applied != role.last || role.durable != role.last || fault_here.is_some() {
