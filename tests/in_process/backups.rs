@@ -17,7 +17,7 @@ async fn rest(newest: &mut SnapshotBytes, into: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-/// Two backups at once of a node that nobody writes to: each is whole, and nothing was written for the second one.
+/// Two backups at once of a node that takes no writes: each is whole, and nothing was written for the second one.
 #[tokio::test]
 async fn another_snapshot_of_the_same_place_spoils_no_backup_under_way() -> Result<()> {
     let directory = tempfile::tempdir()?;

@@ -16,7 +16,7 @@ use quorate_store::{
 use crate::node::error::StartError;
 use crate::node::founding::{Members, cluster_id, list};
 
-/// What a directory was made of, and what its node is of now.
+/// What a directory was made of, and the cluster that its node belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
     /// What was in the snapshot.

@@ -88,7 +88,7 @@ pub(crate) async fn latest(
     let (node, client) = (state.node().id().to_string(), shown(client.as_ref()));
     let (index, bytes) = (newest.index(), newest.file_bytes());
     if method == Method::GET {
-        tracing::info!(node, client, index, bytes, "snapshot sent to a client");
+        tracing::info!(node, client, index, bytes, "sending a snapshot to a client");
     }
     // An error ends the connection before all bytes were sent, which the client sees.
     let parts = try_unfold((newest, place), async |(mut newest, place)| {

@@ -19,7 +19,7 @@ pub enum RestoreError {
     Restore(#[from] RestoreFailed),
 }
 
-/// Makes the directory that [`serve`](super::serve) with the same options starts from, and returns what was in the snapshot, and what it is of now. It blocks.
+/// Makes the directory that [`serve`](super::serve) with the same options starts from, and returns what was in the snapshot, and its new cluster. It blocks.
 pub fn restore(options: &ServeOptions, snapshot: &Path) -> Result<Restored, RestoreError> {
     let entry = own_entry(options)?;
     // Without the API's address, which nodes tell each other: the members are then the same in every directory.

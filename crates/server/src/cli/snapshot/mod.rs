@@ -2,11 +2,12 @@
 
 mod new_file;
 mod save;
+mod unreadable;
 
 use std::io::ErrorKind;
 use std::path::Path;
 
-use quorate::store::{SnapshotError, SnapshotInfo, inspect_snapshot};
+use quorate::store::{SnapshotInfo, inspect_snapshot};
 use quorate_server::http::{Method, Request};
 use quorate_server::{RestoreError, Restored, ServeOptions, restore};
 use serde_json::{Value, json};
@@ -19,6 +20,7 @@ use super::log::rfc_3339;
 use super::node_options::options;
 use super::output::took_effect;
 use super::runtime::{Threads, block_on, run_until_interrupted};
+use unreadable::unreadable;
 
 pub(crate) fn run(context: &Context, verb: &Snapshot) -> Result<(), Failure> {
     match verb {
@@ -80,17 +82,6 @@ fn inspect(context: &Context, file: &Path) -> Result<(), Failure> {
     }
     let info = inspect_snapshot(file).map_err(|error| unreadable(file, &error))?;
     context.output.record(COLUMNS.to_vec(), &shown(file, &info))
-}
-
-fn unreadable(file: &Path, error: &SnapshotError) -> Failure {
-    let exit = match error {
-        SnapshotError::Gone { .. } => {
-            return Failure::new(Exit::NotFound, format!("{} is not there", file.display()));
-        }
-        error if error.is_no_room() => Exit::DiskFull,
-        _ => Exit::Failed,
-    };
-    Failure::new(exit, error.to_string())
 }
 
 fn restored(context: &Context, file: &Path) -> Result<(), Failure> {

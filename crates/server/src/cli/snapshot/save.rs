@@ -12,7 +12,7 @@ use super::super::client::{Effect, refused, send_on};
 use super::super::context::Context;
 use super::super::exit::{Exit, Failure};
 use super::new_file::NewFile;
-use super::unreadable;
+use super::unreadable::unreadable;
 
 /// A node whose disk is busy is silent for a while, between two pieces.
 const STALL_MAX: Duration = Duration::from_secs(60);
