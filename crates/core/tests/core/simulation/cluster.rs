@@ -5,7 +5,8 @@ use std::collections::BinaryHeap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use quorate_core::{
-    Body, Effect, Effects, Index, Membership, Message, Reader, RoleEvent, SnapshotWanted, SplitMix64,
+    Body, Effect, Effects, Index, Membership, Message, PeerLink, Reader, RoleEvent, SnapshotWanted,
+    SplitMix64,
 };
 
 use super::callers::Callers;
@@ -67,6 +68,13 @@ pub(crate) enum Event {
         /// `None` if the transfer broke off.
         from: Option<usize>,
         life: u64,
+    },
+    /// A node learns what became of its connection to a peer.
+    LinkChanged {
+        at: usize,
+        life: u64,
+        peer: usize,
+        link: PeerLink,
     },
     Propose,
     Read,
@@ -210,6 +218,7 @@ impl Cluster {
             Event::SnapshotWritten { at, life } => self.snapshot_written(at, life),
             Event::SnapshotReady { at, life } => self.snapshot_ready(at, life),
             Event::SnapshotFetched { at, from, life } => self.snapshot_fetched(at, from, life),
+            Event::LinkChanged { at, life, peer, link } => self.link_changed(at, life, peer, link),
             Event::Propose => self.propose(),
             Event::Read => self.read(),
             Event::ReadAt { at, life, id } => self.read_at(at, life, id),
@@ -272,6 +281,7 @@ impl Cluster {
         let rate = self.rng.pick(&self.options.clock_rates);
         self.nodes[at].boot(self.now, rate);
         self.trace(|| format!("n{at} boots"));
+        self.connections_made(at);
         let applied = self.nodes[at].applier.applied;
         self.restore(at, applied);
     }
@@ -298,6 +308,7 @@ impl Cluster {
             self.coverage.note("torn write");
         }
         self.network.reset(at);
+        self.connections_closed(at);
         self.clients.lost(at);
     }
 
@@ -357,6 +368,7 @@ impl Cluster {
             Effect::LeaderChanged { leader, term } => {
                 self.trace(|| format!("n{at} leader {leader:?} term {term}"));
                 self.coverage.note("leader changed");
+                self.note_election(at, leader.as_ref());
             }
             Effect::Notice(notice) => {
                 self.trace(|| format!("n{at} notice {notice:?}"));
