@@ -79,8 +79,8 @@ impl ReplicaState {
     }
 
     fn draw_between(&mut self, least: Duration, most: Duration) -> Duration {
-        let range =
-            u64::try_from((most - least).as_micros()).expect("a timeout fits 64 bits of microseconds");
-        least + Duration::from_micros(self.random.below(range.max(1)))
+        let range = most.saturating_sub(least).as_micros();
+        let range = u64::try_from(range).expect("a timeout fits 64 bits of microseconds");
+        least + Duration::from_micros(self.random.below(range))
     }
 }

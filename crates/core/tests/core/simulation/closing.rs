@@ -6,9 +6,21 @@ use quorate_core::{NodeId, PeerLink, RoleEvent};
 use super::cluster::{Cluster, Event};
 use crate::world::{ReplicaEvent, name};
 
+/// What a node will learn of its connection to a peer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LinkChange {
+    at: usize,
+    life: u64,
+    peer: usize,
+    /// How often the peer's process had begun or ended by then: what was said before that is void.
+    turns: u64,
+    link: PeerLink,
+}
+
 impl Cluster {
     /// The process of this node has ended: every node that it can reach is told, each at its own moment.
     pub(crate) fn connections_closed(&mut self, peer: usize) {
+        self.nodes[peer].turns += 1;
         for at in (0..self.nodes.len()).filter(|at| *at != peer) {
             self.tell_link_later(at, peer, PeerLink::Closed);
         }
@@ -16,6 +28,7 @@ impl Cluster {
 
     /// The process of this node runs again.
     pub(crate) fn connections_made(&mut self, peer: usize) {
+        self.nodes[peer].turns += 1;
         for at in (0..self.nodes.len()).filter(|at| *at != peer) {
             self.tell_link_later(at, peer, PeerLink::Up);
         }
@@ -23,20 +36,26 @@ impl Cluster {
 
     fn tell_link_later(&mut self, at: usize, peer: usize, link: PeerLink) {
         let delay = self.rng.range(self.options.delay_min, self.options.delay_max);
-        let life = self.nodes[at].life;
-        self.schedule(delay, Event::LinkChanged { at, life, peer, link });
+        let change = LinkChange { at, life: self.nodes[at].life, peer, turns: self.nodes[peer].turns, link };
+        self.schedule(delay, Event::LinkChanged(change));
     }
 
-    pub(crate) fn link_changed(&mut self, at: usize, life: u64, peer: usize, link: PeerLink) {
-        let is_void = self.nodes[at].life != life || !self.nodes[at].is_up();
-        // Nothing of a process beyond a cut is heard, its end included.
-        if is_void
-            || self.network.is_cut((peer, at))
-            || self.paused(at, || Event::LinkChanged { at, life, peer, link })
-        {
+    pub(crate) fn link_changed(&mut self, change: LinkChange) {
+        let LinkChange { at, life, peer, turns, link } = change;
+        let is_void = self.nodes[at].life != life || self.nodes[peer].turns != turns;
+        if is_void || !self.nodes[at].is_up() || self.paused(at, || Event::LinkChanged(change)) {
             return;
         }
-        self.tell_link(at, peer, link);
+        let is_cut = self.network.is_cut((peer, at));
+        match link {
+            // It is made once there is a way.
+            PeerLink::Up if is_cut => {
+                self.schedule(self.options.election() / 4, Event::LinkChanged(change));
+            }
+            // Nothing of a process beyond a cut is heard, its end included.
+            PeerLink::Down | PeerLink::Closed if is_cut => {}
+            PeerLink::Up | PeerLink::Down | PeerLink::Closed => self.tell_link(at, peer, link),
+        }
     }
 
     pub(crate) fn tell_link(&mut self, at: usize, peer: usize, link: PeerLink) {

@@ -5,12 +5,12 @@ use std::collections::BinaryHeap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use quorate_core::{
-    Body, Effect, Effects, Index, Membership, Message, PeerLink, Reader, RoleEvent, SnapshotWanted,
-    SplitMix64,
+    Body, Effect, Effects, Index, Membership, Message, Reader, RoleEvent, SnapshotWanted, SplitMix64,
 };
 
 use super::callers::Callers;
 use super::clients::Clients;
+use super::closing::LinkChange;
 use super::coverage::Coverage;
 use super::invariants::{Invariants, order};
 use super::link::wire_bytes;
@@ -70,12 +70,7 @@ pub(crate) enum Event {
         life: u64,
     },
     /// A node learns what became of its connection to a peer.
-    LinkChanged {
-        at: usize,
-        life: u64,
-        peer: usize,
-        link: PeerLink,
-    },
+    LinkChanged(LinkChange),
     Propose,
     Read,
     /// This caller of a quiet phase asks.
@@ -218,7 +213,7 @@ impl Cluster {
             Event::SnapshotWritten { at, life } => self.snapshot_written(at, life),
             Event::SnapshotReady { at, life } => self.snapshot_ready(at, life),
             Event::SnapshotFetched { at, from, life } => self.snapshot_fetched(at, from, life),
-            Event::LinkChanged { at, life, peer, link } => self.link_changed(at, life, peer, link),
+            Event::LinkChanged(change) => self.link_changed(change),
             Event::Propose => self.propose(),
             Event::Read => self.read(),
             Event::ReadAt { at, life, id } => self.read_at(at, life, id),
