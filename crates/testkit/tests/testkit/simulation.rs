@@ -225,7 +225,8 @@ fn a_leader_that_died_is_followed_before_an_election_timeout_and_one_that_is_cut
     };
     let timeout = Duration::from_millis(quorate::Config::default().cluster.election_timeout_ms);
     for seed in 1..6 {
-        let (died, silent) = Simulation::new(seed).disk_latency_ms(0, 3).run(Counter::default, script).value;
+        let simulation = Simulation::new(seed).disk_latency_ms(0, 3).config(quorate::Config::default());
+        let (died, silent) = simulation.run(Counter::default, script).value;
         assert!(died < timeout / 2, "seed {seed}: {died:?} after its death");
         // What it said last may have been a heartbeat interval before.
         assert!(silent > timeout / 2, "seed {seed}: {silent:?} after the cut");
