@@ -84,6 +84,9 @@ pub enum LinkChange {
         reason: String,
         /// What it left open.
         gap: Gap,
+        /// The other end closed it or reset it, as happens when its process ends. False if it was silent for too long, or was closed
+        /// from here. Something between two nodes can do the same, so it does not prove that the peer has ended.
+        by_peer: bool,
     },
     /// No connection came up. Reported when the reason changes, not for each attempt.
     Refused {

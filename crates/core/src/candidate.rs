@@ -94,6 +94,7 @@ impl Candidate {
                     | RoleEvent::MachineDown
                     | RoleEvent::StoreBack
                     | RoleEvent::DiskFull(_)
+                    | RoleEvent::Link { .. }
                     | RoleEvent::SnapshotWritten(_)
                     | RoleEvent::SnapshotReady(_)
                     | RoleEvent::NoSnapshot
@@ -140,7 +141,7 @@ impl Candidate {
     }
 
     fn campaign(&mut self, now: Time, effects: &mut Effects) {
-        self.deadline = now + self.state.draw_election_timeout();
+        self.deadline = now + self.state.draw_campaign();
         self.granted.clear();
         self.rejected.clear();
         self.granted.insert(self.state.me.clone());

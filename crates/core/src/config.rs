@@ -41,6 +41,9 @@ pub struct Config {
     /// A learner is promoted only if its log lacks at most so many entries of the leader's: until it has them, it cannot help a
     /// quorum that needs it.
     pub promotion_lag_entries_max: u64,
+    /// By how much clocks may drift apart while a lease runs, where reads rely on leases; `None` where they do not. Then alone may a
+    /// leader be elected before the election timeout has run (`safety.md` 17). There are no lease reads in this build.
+    pub clock_drift_max: Option<Duration>,
 }
 
 impl Default for Config {
@@ -60,6 +63,7 @@ impl Default for Config {
             apply_window_entries_max: 16_384,
             apply_window_bytes_max: 64 << 20,
             promotion_lag_entries_max: 1_024,
+            clock_drift_max: None,
         }
     }
 }

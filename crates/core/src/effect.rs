@@ -128,6 +128,17 @@ pub enum Effect {
     Notice(Notice),
 }
 
+/// What became of this node's own connection to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PeerLink {
+    /// It is up.
+    Up,
+    /// It has ended: it was silent for too long, or this node closed it.
+    Down,
+    /// It has ended because the other side closed it: most likely the peer's process has ended.
+    Closed,
+}
+
 /// Which snapshot a replica needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SnapshotWanted {
@@ -402,6 +413,13 @@ pub enum RoleEvent {
     NoSnapshot,
     /// From the snapshotter: two snapshots that were read back cover the log up to here, so it may be forgotten.
     Compact(Index),
+    /// This node's own connection to this peer was made, or has ended.
+    Link {
+        /// The peer at the other end.
+        peer: NodeId,
+        /// What became of it.
+        link: PeerLink,
+    },
     /// This peer has admitted this node, whose incarnation is therefore on that peer's disk (`safety.md` 14).
     Admitted(NodeId),
 }

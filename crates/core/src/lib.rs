@@ -36,7 +36,7 @@ pub use change::{Change, ChangeRefusal};
 pub use config::{Config, ConfigError};
 pub use durability::{Persist, SnapshotBase};
 pub use effect::{
-    Become, Effect, Effects, NextRole, Notice, ReadId, Reader, Refusal, RoleEvent, SnapshotWanted,
+    Become, Effect, Effects, NextRole, Notice, PeerLink, ReadId, Reader, Refusal, RoleEvent, SnapshotWanted,
     TransferRefusal,
 };
 pub use entries::Entries;

@@ -109,6 +109,8 @@ pub struct ReplicaState {
     random: SplitMix64,
     /// Campaigns since a leader was last heard, or since this node last insisted on its own.
     pub(crate) campaigns: u32,
+    /// Campaigns left that wait for a short time only, because the leader's process most likely died (`safety.md` 17).
+    pub(crate) early_campaigns: u32,
 }
 
 impl ReplicaState {
@@ -155,6 +157,7 @@ impl ReplicaState {
             ahead: (!is_of_log && applied > commit).then_some(applied),
             random: SplitMix64::from_state(loaded.entropy),
             campaigns: 0,
+            early_campaigns: 0,
         }
     }
 
@@ -345,7 +348,7 @@ impl ReplicaState {
                     effects.push(Effect::Notice(Notice::Founded));
                 }
             }
-            RoleEvent::Message(_) | RoleEvent::Tick | RoleEvent::Located(_) => {}
+            RoleEvent::Message(_) | RoleEvent::Tick | RoleEvent::Located(_) | RoleEvent::Link { .. } => {}
         }
     }
 

@@ -163,8 +163,8 @@ impl Drop for LinkUp {
         if !was_current {
             return;
         }
-        let gap = peer.last_gap();
-        observers.report(&peer.node, Some(&self.connection.peer), LinkChange::Down { reason, gap });
+        let (gap, by_peer) = (peer.last_gap(), self.connection.is_closed_by_peer());
+        observers.report(&peer.node, Some(&self.connection.peer), LinkChange::Down { reason, gap, by_peer });
     }
 }
 

@@ -40,15 +40,22 @@ pub(super) async fn read_loop(
         }
         buffer.reserve(READ_BYTES);
         match reader.read_buf(&mut buffer).await {
-            Ok(0) if buffer.is_empty() && reassembly.held_bytes() == 0 => {
-                return "closed by the other end".into();
+            Ok(0) => {
+                connection.record_closed_by_peer();
+                return if buffer.is_empty() && reassembly.held_bytes() == 0 {
+                    "closed by the other end".into()
+                } else {
+                    format!("closed by the other end inside a frame (offset {offset})")
+                };
             }
-            Ok(0) => return format!("closed by the other end inside a frame (offset {offset})"),
             Ok(count) => {
                 connection.record_received();
                 connection.counters.bytes_in.add(count as u64);
             }
-            Err(error) => return format!("read failed: {error}"),
+            Err(error) => {
+                connection.record_failed(&error);
+                return format!("read failed: {error}");
+            }
         }
     }
 }

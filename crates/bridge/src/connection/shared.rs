@@ -72,6 +72,8 @@ pub(crate) struct Connection {
     pub(super) wake: Notify,
     ended: Notify,
     is_closed: AtomicBool,
+    /// The other end closed it, before anything here did.
+    is_closed_by_peer: AtomicBool,
     gate: Lock<()>,
     started: Instant,
     /// When bytes last arrived, in milliseconds after `started`.
@@ -102,6 +104,7 @@ impl Connection {
             wake: Notify::new(),
             ended: Notify::new(),
             is_closed: AtomicBool::new(false),
+            is_closed_by_peer: AtomicBool::new(false),
             gate: Lock::default(),
             started: Instant::now(),
             received_ms: AtomicU64::new(0),
@@ -113,6 +116,26 @@ impl Connection {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Whether the other end closed it, before anything here did.
+    pub(crate) fn is_closed_by_peer(&self) -> bool {
+        self.is_closed_by_peer.load(Ordering::Acquire)
+    }
+
+    /// The other end has closed its byte stream.
+    pub(super) fn record_closed_by_peer(&self) {
+        if !self.is_closed() {
+            self.is_closed_by_peer.store(true, Ordering::Release);
+        }
+    }
+
+    /// The byte stream failed: was that the other end? A network that does not answer is not.
+    pub(super) fn record_failed(&self, error: &std::io::Error) {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        if matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof) {
+            self.record_closed_by_peer();
+        }
     }
 
     pub(crate) fn queued_bytes(&self) -> usize {

@@ -38,11 +38,13 @@ pub(super) async fn write_loop(connection: &Connection, writer: &mut BoxedWriter
         }
         batch.fill(&mut pieces);
         let (bytes, began) = (batch.remaining() as u64, Instant::now());
-        if let Err(error) = write_batch(connection, writer, &mut batch).await {
-            return format!("write failed: {error}");
+        let mut written = write_batch(connection, writer, &mut batch).await;
+        if written.is_ok() {
+            // The transport may buffer (TLS does); TCP does not.
+            written = writer.flush().await;
         }
-        // The transport may buffer (TLS does); TCP does not.
-        if let Err(error) = writer.flush().await {
+        if let Err(error) = written {
+            connection.record_failed(&error);
             return format!("write failed: {error}");
         }
         connection.counters.bytes_out.add(bytes);

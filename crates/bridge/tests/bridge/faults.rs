@@ -88,7 +88,8 @@ async fn a_half_open_link_is_found_though_tcp_says_nothing() {
     answers(&remote).await;
     let events = events.lock().unwrap();
     let gap = Gap { casts_unsent: 0, casts_unknown: 1 };
-    assert!(matches!(&events[0], LinkChange::Down { gap: told, .. } if *told == gap), "{events:?}");
+    let is_silent = |down: &LinkChange| matches!(down, LinkChange::Down { gap: told, by_peer: false, .. } if *told == gap);
+    assert!(is_silent(&events[0]), "silence is not the other end's doing: {events:?}");
     let ups: Vec<_> = events.iter().filter(|change| matches!(change, LinkChange::Up { .. })).collect();
     assert_eq!(ups, [&LinkChange::Up { gap: Some(gap) }], "the gap is told, not hidden");
 }
@@ -113,6 +114,30 @@ async fn a_node_that_was_away_is_connected_again() {
     up(&a, "b").await;
     answers(&echo_ref(&a, "b")).await;
     assert_eq!(a.link("b").unwrap().reconnects, 1);
+}
+
+/// A process that dies closes its connections; whoever hears that need not wait until it has been silent for long enough.
+#[tokio::test]
+async fn who_closed_a_connection_is_told() {
+    for by_peer in [true, false] {
+        let (a, b) = (start(options("a")).await, start(options("b")).await);
+        let downs = Arc::new(Mutex::new(Vec::new()));
+        let told = downs.clone();
+        a.on_link_event(move |event| {
+            if let LinkChange::Down { by_peer, .. } = event.change {
+                told.lock().unwrap().push(by_peer);
+            }
+        });
+        a.add_peer(PeerAddress::new("b", address(&b))).unwrap();
+        up(&a, "b").await;
+        if by_peer {
+            b.stop().await;
+        } else {
+            a.remove_peer("b");
+        }
+        until("a noticed", || !downs.lock().unwrap().is_empty()).await;
+        assert_eq!(*downs.lock().unwrap(), [by_peer]);
+    }
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ impl Follower {
         }
         self.reset_election_deadline(now);
         self.leader_heard_at = Some(now);
+        self.leader_closed = None;
         self.lapses = 0;
         self.state.campaigns = 0;
         self.set_leader(Some(from.clone()), effects);

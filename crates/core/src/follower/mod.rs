@@ -5,6 +5,7 @@
 //! ([`Standing`](crate::Standing)); there is no further role, so the model check sees all of it.
 
 mod append;
+mod early;
 mod reads;
 mod recover;
 mod role;

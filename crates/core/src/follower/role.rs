@@ -3,6 +3,7 @@
 use crate::effect::{Effect, Effects, NextRole, Notice, ReadId, RoleEvent};
 use crate::entries::Entries;
 use crate::entry::Position;
+use crate::follower::early::{EARLY_CAMPAIGNS, LeaderClosed};
 use crate::ids::{Index, NodeId, Time};
 use crate::message::{Body, Message};
 use crate::state::{ReplicaState, Standing, become_role};
@@ -43,6 +44,7 @@ pub struct Follower {
     pub(super) leader: Option<NodeId>,
     /// When the leader of this term was last heard; leader stickiness counts from here.
     pub(super) leader_heard_at: Option<Time>,
+    pub(super) leader_closed: Option<LeaderClosed>,
     pub(super) election_deadline: Time,
     /// The store's answer to [`Reader::Role`](crate::Reader::Role).
     pub(super) located: Option<Position>,
@@ -62,6 +64,7 @@ impl Follower {
             state: state.without_held_replies(),
             leader: None,
             leader_heard_at: None,
+            leader_closed: None,
             election_deadline: now,
             located: None,
             recovery: None,
@@ -69,6 +72,7 @@ impl Follower {
             lapses: 0,
             refused: None,
         };
+        follower.state.early_campaigns = 0;
         follower.reset_election_deadline(now);
         // A lone voter has no leader to wait for, and no one to disturb.
         if follower.state.membership().is_quorum(|id| *id == follower.state.me) {
@@ -91,6 +95,7 @@ impl Follower {
                     RoleEvent::Message(message) => self.message(now, message, &mut effects),
                     RoleEvent::Tick => self.tick(now, &mut effects),
                     RoleEvent::Located(position) => self.located = Some(position),
+                    RoleEvent::Link { peer, link } => self.link_changed(now, &peer, link),
                     RoleEvent::SnapshotReady(base) => self.state.install(now, base, &mut effects),
                     RoleEvent::Persisted(_)
                     | RoleEvent::Applied(_)
@@ -113,7 +118,8 @@ impl Follower {
     /// When [`RoleEvent::Tick`] is due.
     pub fn deadline(&self) -> Option<Time> {
         let reads = self.asked_reads.first().map(|asked| asked.asked_at + self.state.config.election_timeout);
-        Some(reads.map_or(self.election_deadline, |at| at.min(self.election_deadline)))
+        let early = self.leader_closed.and_then(|closed| closed.stands_at);
+        [reads, early].into_iter().flatten().chain([self.election_deadline]).min()
     }
 
     /// The state of the replica.
@@ -153,6 +159,11 @@ impl Follower {
 
     fn tick(&mut self, now: Time, effects: &mut Effects) {
         self.give_up_reads(now, effects);
+        if self.stands_early(now) && self.state.may_campaign(now) {
+            self.state.early_campaigns = EARLY_CAMPAIGNS;
+            self.stand("the leader closed its connection", effects);
+            return;
+        }
         if now < self.election_deadline {
             return;
         }
@@ -160,10 +171,13 @@ impl Follower {
         self.set_leader(None, effects);
         self.tell_recovering(now, effects);
         if self.state.may_campaign(now) && !self.leaves_it_to_others() {
-            let reason = "heard no leader for an election timeout";
-            self.refuse_reads(effects);
-            effects.push(become_role(NextRole::Candidate { forced: false }, reason, None));
+            self.stand("heard no leader for an election timeout", effects);
         }
+    }
+
+    fn stand(&mut self, reason: &'static str, effects: &mut Effects) {
+        self.refuse_reads(effects);
+        effects.push(become_role(NextRole::Candidate { forced: false }, reason, None));
     }
 
     /// A voter that leaves stands only if, by all appearances, no other node can win.
@@ -177,6 +191,7 @@ impl Follower {
 
     pub(super) fn set_leader(&mut self, leader: Option<NodeId>, effects: &mut Effects) {
         if self.leader != leader {
+            self.leader_closed = None;
             self.leader.clone_from(&leader);
             self.refuse_reads(effects);
             effects.push(Effect::LeaderChanged { leader, term: self.state.term() });

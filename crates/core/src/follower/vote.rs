@@ -20,7 +20,8 @@ impl Follower {
     }
 
     fn hears_leader(&self, now: Time) -> bool {
-        self.leader_heard_at.is_some_and(|at| now.since(at) < self.state.config.election_timeout)
+        self.leader_closed.is_none()
+            && self.leader_heard_at.is_some_and(|at| now.since(at) < self.state.config.election_timeout)
     }
 
     pub(super) fn vote_request(
@@ -54,6 +55,9 @@ impl Follower {
                 votes && up_to_date && free && self.leader.is_none() && request.campaign == self.state.term()
             }
         };
+        if granted && request.kind == VoteKind::Pre {
+            self.let_the_other_stand(now);
+        }
         if granted && request.kind == VoteKind::Real {
             if self.state.hard_state.voted_for.is_none() {
                 self.state.hard_state.voted_for = Some(from.clone());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::change::Change;
-use crate::effect::{Effect, Effects, NextRole, Notice, ReadId, RoleEvent};
+use crate::effect::{Effect, Effects, NextRole, Notice, PeerLink, ReadId, RoleEvent};
 use crate::entry::EntryKind;
 use crate::ids::{Incarnation, Index, NodeId, ReplicationSession, Round, Time};
 use crate::leader::commit_times::CommitTimes;
@@ -67,13 +67,6 @@ pub enum LeaderEvent {
         expected: Index,
         /// The wall clock, in milliseconds since 1970.
         wall_ms: u64,
-    },
-    /// The link to this peer rose or fell.
-    Link {
-        /// The peer at the other end.
-        peer: NodeId,
-        /// Whether the link is up.
-        up: bool,
     },
 }
 
@@ -184,13 +177,6 @@ impl Leader {
                 self.wall_ms = self.wall_ms.max(wall_ms);
                 self.change_membership(now, &change, expected, &mut effects);
             }
-            LeaderEvent::Link { peer, up } => {
-                if let Some(progress) = self.progress.get_mut(&peer) {
-                    progress.link_up = up;
-                }
-                let event = if up { ReplicatorEvent::LinkUp } else { ReplicatorEvent::LinkDown };
-                self.tell(peer, event, &mut effects);
-            }
         }
         self.finish(now, &mut effects);
         effects
@@ -276,6 +262,7 @@ impl Leader {
             RoleEvent::ApplierRestarted(_) => self.transfer_for_lag(now, effects),
             // `safety.md` 16: a node with disk space should lead.
             RoleEvent::DiskFull(true) => self.transfer_for_room(now, effects),
+            RoleEvent::Link { peer, link } => self.link_changed(peer, link, effects),
             RoleEvent::SnapshotReady(_) | RoleEvent::NoSnapshot => {
                 let newest = self.state.snapshot();
                 let event = newest.map_or(ReplicatorEvent::NoSnapshot, ReplicatorEvent::SnapshotReady);
@@ -292,6 +279,14 @@ impl Leader {
             | RoleEvent::Compact(_)
             | RoleEvent::Admitted(_) => {}
         }
+    }
+
+    fn link_changed(&mut self, peer: NodeId, link: PeerLink, effects: &mut Effects) {
+        let up = link == PeerLink::Up;
+        if let Some(progress) = self.progress.get_mut(&peer) {
+            progress.link_up = up;
+        }
+        self.tell(peer, if up { ReplicatorEvent::LinkUp } else { ReplicatorEvent::LinkDown }, effects);
     }
 
     fn tick(&mut self, now: Time, effects: &mut Effects) {

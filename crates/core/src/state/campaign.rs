@@ -61,4 +61,26 @@ impl ReplicaState {
             .expect("a timeout fits 64 bits of microseconds");
         Duration::from_micros(base + self.random.below(base)) + self.vote_time()
     }
+
+    /// How long a follower waits before it stands early: from a 200th to a 20th of the election timeout, so that of several one is
+    /// the first, and the others have noticed the same by the time that they are asked.
+    pub(crate) fn draw_early_pause(&mut self) -> Duration {
+        let (least, most) = (self.config.election_timeout / 200, self.config.election_timeout / 20);
+        self.draw_between(least, most)
+    }
+
+    /// How long a campaign may take before there is another: an election timeout. An early one takes long enough for its votes, and
+    /// little beside an election timeout, should they be split.
+    pub(crate) fn draw_campaign(&mut self) -> Duration {
+        let Some(left) = self.early_campaigns.checked_sub(1) else { return self.draw_election_timeout() };
+        self.early_campaigns = left;
+        let (least, most) = (self.config.election_timeout / 10, self.config.election_timeout / 5);
+        self.draw_between(least, most) + self.vote_time()
+    }
+
+    fn draw_between(&mut self, least: Duration, most: Duration) -> Duration {
+        let range = most.saturating_sub(least).as_micros();
+        let range = u64::try_from(range).expect("a timeout fits 64 bits of microseconds");
+        least + Duration::from_micros(self.random.below(range))
+    }
 }

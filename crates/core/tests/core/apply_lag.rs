@@ -7,9 +7,9 @@ use bytes::Bytes;
 use crate::alone::{LAST, TERM, becomes, configured, message, node, said, state};
 use quorate_core::{
     AppendReply, AppendResult, Body, Candidate, CandidateEvent, Config, Effect, Effects, Follower,
-    FollowerEvent, Index, Leader, LeaderEvent, LogId, MachineProgress, NextRole, Notice, Phase, Proposal,
-    ReplicationSession, RoleEvent, Round, Sequence, Term, Time, TransferRefusal, VoteKind, VoteReply,
-    VoteRequest,
+    FollowerEvent, Index, Leader, LeaderEvent, LogId, MachineProgress, NextRole, Notice, PeerLink, Phase,
+    Proposal, ReplicationSession, RoleEvent, Round, Sequence, Term, Time, TransferRefusal, VoteKind,
+    VoteReply, VoteRequest,
 };
 
 fn ms(ms: u64) -> Time {
@@ -168,8 +168,8 @@ fn leadership_is_handed_to_no_voter_that_cannot_lead() {
     assert_eq!(refusal(1, |_, _| ()), None);
     assert_eq!(refusal(3, |_, _| ()), Some(TransferRefusal::NotVoter { node: node(3) }), "a learner");
     assert_eq!(refusal(7, |_, _| ()), Some(TransferRefusal::NotVoter { node: node(7) }), "a stranger");
-    let link =
-        |leader: &mut Leader, _| drop(leader.step(ms(5_000), LeaderEvent::Link { peer: node(1), up: false }));
+    let down = RoleEvent::Link { peer: one(), link: PeerLink::Down };
+    let link = |leader: &mut Leader, _| drop(leader.step(ms(5_000), LeaderEvent::Role(down.clone())));
     assert_eq!(refusal(1, link), Some(TransferRefusal::NotConnected { node: one() }));
     let faulted = says(|reply| reply.machine_down = true);
     assert_eq!(refusal(1, faulted), Some(TransferRefusal::Faulted { node: one() }));

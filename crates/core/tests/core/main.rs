@@ -8,6 +8,7 @@
 mod alone;
 mod apply_lag;
 mod candidate;
+mod early;
 mod follower;
 mod known_bugs;
 mod leader;

@@ -71,7 +71,7 @@ impl Actor for GroupActor {
             GroupMessage::ApplierReady { applied } => state.applier_ready(&me, applied).await,
             GroupMessage::EntriesUnreadable(reason) => state.entries_unreadable(&me, reason),
             GroupMessage::PeerFaulted { peer, index } => state.faulted(&me, peer, index),
-            GroupMessage::Link { peer, up } => state.tell_leader(LeaderMessage::Link { peer, up }),
+            GroupMessage::Link { peer, link } => state.tell_role(RoleEvent::Link { peer, link }),
             GroupMessage::PeerKnown { peer, incarnation } => state.peer_known(peer, incarnation),
             GroupMessage::StoreAway => state.tell_role(RoleEvent::StoreAway),
             GroupMessage::StoreBack if state.role.is_none() => state.load(&me),

@@ -1,6 +1,8 @@
 //! What Group hears.
 
-use quorate_core::{Entry, Epoch, Incarnation, Index, Membership, NodeId, Position, RoleEvent, Term};
+use quorate_core::{
+    Entry, Epoch, Incarnation, Index, Membership, NodeId, PeerLink, Position, RoleEvent, Term,
+};
 use quorate_store::{LoadedGroup, StoreError};
 use ractor::{ActorRef, RpcReplyPort};
 
@@ -55,7 +57,7 @@ pub(crate) enum GroupMessage {
     /// From the door: a peer sends entries that this build cannot read; `None` when it can read some again.
     EntriesUnreadable(Option<String>),
     /// From Node: the link to this peer rose or fell.
-    Link { peer: NodeId, up: bool },
+    Link { peer: NodeId, link: PeerLink },
     /// From Node: the link to this peer is up, so each of the two has the other's incarnation on its disk.
     PeerKnown { peer: NodeId, incarnation: Incarnation },
     /// From Node: the log store is being restarted.

@@ -57,8 +57,6 @@ pub(crate) enum LeaderMessage {
     Members(MembersCall, MembersPort),
     /// From Group: a peer's incarnation is known and durable on this node.
     PeerKnown { peer: NodeId, incarnation: Incarnation },
-    /// From Group: the link to a peer rose or fell.
-    Link { peer: NodeId, up: bool },
     /// From its own timer, with the generation of the timer that fired.
     Tick(u64),
     /// From the node's status.

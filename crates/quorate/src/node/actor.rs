@@ -14,7 +14,7 @@ use std::time::Duration;
 use quorate_bridge::{
     Bridge, BridgeHandle, LinkChange, LinkEvent, LinkRefusal, LinkState, RefusalCode, kill_below,
 };
-use quorate_core::{Incarnation, NodeId};
+use quorate_core::{Incarnation, NodeId, PeerLink};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::task::JoinHandle;
 
@@ -193,9 +193,10 @@ impl NodeState {
 
     fn link_changed(&self, event: &LinkEvent) {
         let Ok(peer) = NodeId::new(&event.node) else { return };
-        let up = match &event.change {
-            LinkChange::Up { .. } => true,
-            LinkChange::Down { .. } => false,
+        let link = match &event.change {
+            LinkChange::Up { .. } => PeerLink::Up,
+            LinkChange::Down { by_peer: true, .. } => PeerLink::Closed,
+            LinkChange::Down { by_peer: false, .. } => PeerLink::Down,
             LinkChange::Refused { refusal, reason } => {
                 let (peer, detail) = (peer.to_string(), reason.clone());
                 match refusal {
@@ -222,10 +223,10 @@ impl NodeState {
         let incarnation = Incarnation(event.incarnation);
         for start in self.owner.groups().into_values() {
             let route = start.cx.route.borrow();
-            if up {
+            if link == PeerLink::Up {
                 route.tell_group(GroupMessage::PeerKnown { peer: peer.clone(), incarnation });
             }
-            route.tell_group(GroupMessage::Link { peer: peer.clone(), up });
+            route.tell_group(GroupMessage::Link { peer: peer.clone(), link });
         }
     }
 

@@ -110,7 +110,6 @@ impl Actor for LeaderActor {
                 let wall_ms = state.runner.cx.clock.wall_ms();
                 state.step(LeaderEvent::Incarnation { peer, incarnation, wall_ms })
             }
-            LeaderMessage::Link { peer, up } => state.step(LeaderEvent::Link { peer, up }),
             LeaderMessage::Tick(generation) => state.runner.step_tick(generation),
             LeaderMessage::Inspect(reply) => {
                 // A role that ended has no status, and an asker may have given up.

@@ -197,3 +197,38 @@ fn draws_stay_in_their_range() {
     let heads = (0..1_000).filter(|_| draw.chance(300)).count();
     assert!((200..400).contains(&heads), "{heads}");
 }
+
+/// How long after this another node leads.
+async fn until_another_leads(cluster: &Count, old: usize) -> Duration {
+    let since = cluster.now();
+    cluster.wait_for_other_leader(GROUP, old, PATIENCE).await;
+    cluster.now() - since
+}
+
+/// `safety.md` 17: the connections of a process that died are closed, and those of a machine that is cut off are silent.
+#[test]
+fn a_leader_that_died_is_followed_before_an_election_timeout_and_one_that_is_cut_off_after_it() {
+    let script = async |cluster: Count| {
+        let died = cluster.wait_for_leader(GROUP, PATIENCE).await;
+        // All of them follow it.
+        assert_eq!(cluster.propose(died, Add(1)).await.expect("all is well"), 1);
+        for at in 0..3 {
+            assert_eq!(total(&cluster, at).await, 1);
+        }
+        cluster.crash(died, Crash::Process).await;
+        let after_death = until_another_leads(&cluster, died).await;
+        cluster.restart(died).await;
+        assert_eq!(total(&cluster, died).await, 1);
+        let silent = cluster.wait_for_leader(GROUP, PATIENCE).await;
+        cluster.isolate(silent);
+        (after_death, until_another_leads(&cluster, silent).await)
+    };
+    let timeout = Duration::from_millis(quorate::Config::default().cluster.election_timeout_ms);
+    for seed in 1..6 {
+        let simulation = Simulation::new(seed).disk_latency_ms(0, 3).config(quorate::Config::default());
+        let (died, silent) = simulation.run(Counter::default, script).value;
+        assert!(died < timeout / 2, "seed {seed}: {died:?} after its death");
+        // What it said last may have been a heartbeat interval before.
+        assert!(silent > timeout / 2, "seed {seed}: {silent:?} after the cut");
+    }
+}

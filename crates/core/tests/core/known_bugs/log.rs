@@ -4,8 +4,8 @@ use crate::script::{Lab, Link};
 use crate::world::{Replica, ReplicaEvent, name};
 use quorate_core::{
     AppendEntries, AppendReply, AppendResult, Body, Boot, Entry, EntryKind, HardState, Hash, Index, Loaded,
-    LogId, MembershipLog, Message, Position, ReplicaState, ReplicationSession, ReplicationState, RoleEvent,
-    Round, Sequence, Tail, Term, Time, VoteKind, VoteRequest,
+    LogId, MembershipLog, Message, PeerLink, Position, ReplicaState, ReplicationSession, ReplicationState,
+    RoleEvent, Round, Sequence, Tail, Term, Time, VoteKind, VoteRequest,
 };
 
 /// Entries of these terms after `before`, with payloads that differ by `salt`.
@@ -304,9 +304,9 @@ fn bug_32_counters_return_to_zero() {
     let mut lab = Lab::elected(3);
     lab.propose(0, "on its way");
     assert_ne!(lab.replica(0).replicator(&name(1)).unwrap().in_flight(), (0, 0));
-    lab.step(0, ReplicaEvent::Link { peer: name(1), up: false });
+    lab.step(0, ReplicaEvent::Role(RoleEvent::Link { peer: name(1), link: PeerLink::Down }));
     assert_eq!(lab.replica(0).replicator(&name(1)).unwrap().in_flight(), (0, 0));
-    lab.step(0, ReplicaEvent::Link { peer: name(1), up: true });
+    lab.step(0, ReplicaEvent::Role(RoleEvent::Link { peer: name(1), link: PeerLink::Up }));
     lab.settle();
     // Proposals reach the limit of uncommitted bytes again and again.
     let mut small = Lab::new(3, 0);

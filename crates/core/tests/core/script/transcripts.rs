@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 
-use quorate_core::{Index, RoleEvent};
+use quorate_core::{Index, PeerLink, RoleEvent};
 
 use super::{Lab, Link};
 use crate::world::{ReplicaEvent, name};
@@ -67,8 +67,14 @@ fn at_node(lab: &mut Lab, verb: &str, args: &[&str]) -> bool {
         "space" => lab.common(first(), RoleEvent::DiskFull(false)),
         "applied" => lab.common(first(), RoleEvent::Applied(Index(number(1)))),
         "link" => {
-            let (peer, up) = (name(node(args[1])), args[2] == "up");
-            lab.step(first(), ReplicaEvent::Link { peer, up });
+            let link = match args[2] {
+                "up" => PeerLink::Up,
+                "down" => PeerLink::Down,
+                "closed" => PeerLink::Closed,
+                other => panic!("not what a link becomes: {other}"),
+            };
+            let peer = name(node(args[1]));
+            lab.step(first(), ReplicaEvent::Role(RoleEvent::Link { peer, link }));
         }
         _ => return false,
     }

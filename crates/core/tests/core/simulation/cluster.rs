@@ -10,6 +10,7 @@ use quorate_core::{
 
 use super::callers::Callers;
 use super::clients::Clients;
+use super::closing::LinkChange;
 use super::coverage::Coverage;
 use super::invariants::{Invariants, order};
 use super::link::wire_bytes;
@@ -68,6 +69,8 @@ pub(crate) enum Event {
         from: Option<usize>,
         life: u64,
     },
+    /// A node learns what became of its connection to a peer.
+    LinkChanged(LinkChange),
     Propose,
     Read,
     /// This caller of a quiet phase asks.
@@ -210,6 +213,7 @@ impl Cluster {
             Event::SnapshotWritten { at, life } => self.snapshot_written(at, life),
             Event::SnapshotReady { at, life } => self.snapshot_ready(at, life),
             Event::SnapshotFetched { at, from, life } => self.snapshot_fetched(at, from, life),
+            Event::LinkChanged(change) => self.link_changed(change),
             Event::Propose => self.propose(),
             Event::Read => self.read(),
             Event::ReadAt { at, life, id } => self.read_at(at, life, id),
@@ -272,6 +276,7 @@ impl Cluster {
         let rate = self.rng.pick(&self.options.clock_rates);
         self.nodes[at].boot(self.now, rate);
         self.trace(|| format!("n{at} boots"));
+        self.connections_made(at);
         let applied = self.nodes[at].applier.applied;
         self.restore(at, applied);
     }
@@ -298,6 +303,7 @@ impl Cluster {
             self.coverage.note("torn write");
         }
         self.network.reset(at);
+        self.connections_closed(at);
         self.clients.lost(at);
     }
 
@@ -357,6 +363,7 @@ impl Cluster {
             Effect::LeaderChanged { leader, term } => {
                 self.trace(|| format!("n{at} leader {leader:?} term {term}"));
                 self.coverage.note("leader changed");
+                self.note_election(at, leader.as_ref());
             }
             Effect::Notice(notice) => {
                 self.trace(|| format!("n{at} notice {notice:?}"));

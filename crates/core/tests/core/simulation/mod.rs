@@ -15,6 +15,7 @@ mod builds;
 mod callers;
 mod carrier;
 mod clients;
+mod closing;
 mod cluster;
 mod coverage;
 mod founding;
@@ -41,7 +42,7 @@ use quiet::Quiet;
 use run::run;
 
 /// Events that a few hundred runs must have met, otherwise they prove little.
-const SOMETIMES: [&str; 62] = [
+const SOMETIMES: [&str; 65] = [
     "TimeoutNow",
     "ReadIndexReply",
     "a machine is restored for a while",
@@ -55,10 +56,13 @@ const SOMETIMES: [&str; 62] = [
     "change begun",
     "change ended",
     "change refused",
+    "connection closed by the leader",
     "control displaced by newer control",
     "an old build is upgraded",
     "crash inside a step",
     "crash with unsynced entries",
+    "elected",
+    "elected before an election timeout",
     "entries for a machine read from disk",
     "entries for a machine that is restored",
     "entries for a peer read from disk",

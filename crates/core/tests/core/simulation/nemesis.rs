@@ -1,6 +1,6 @@
 //! Attacks on a cluster, one at a time or several at once. Each is undone later by an event of its own.
 
-use quorate_core::{Incarnation, Index, RoleEvent};
+use quorate_core::{Incarnation, Index, PeerLink, RoleEvent};
 
 use super::cluster::{Cluster, Event};
 use super::healing::Frozen;
@@ -170,8 +170,9 @@ impl Cluster {
             }
             Attack::FlapLink => {
                 let peer = name(any);
-                self.step(target, ReplicaEvent::Link { peer, up: false });
+                self.step(target, ReplicaEvent::Role(RoleEvent::Link { peer, link: PeerLink::Down }));
                 self.undo_after(length, Undo::LinkUp(target, any));
+                self.break_links(target, any, length);
             }
             // The target is told to campaign, and the old leader does not hear of it.
             Attack::TransferAndIsolate => {
@@ -320,8 +321,7 @@ impl Cluster {
             }
             Undo::StoreBack(at) => self.store_back(at),
             Undo::LinkUp(at, to) => {
-                let peer = name(to);
-                self.step(at, ReplicaEvent::Link { peer, up: true });
+                self.tell_link(at, to, PeerLink::Up);
             }
         }
     }

@@ -65,6 +65,11 @@ impl Network {
         of_node.for_each(|(_, link)| link.reset());
     }
 
+    /// Whether nothing passes this way.
+    pub(crate) fn is_cut(&self, link: (usize, usize)) -> bool {
+        self.cut.contains(&link) || self.severed.contains(&link)
+    }
+
     pub(crate) fn heal(&mut self) {
         self.cut.clear();
     }

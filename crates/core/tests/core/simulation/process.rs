@@ -38,6 +38,10 @@ pub(crate) struct Process {
     /// The store is behind with its own work: until then nothing is written, and its node takes no commands.
     pub(crate) store_busy_until: u64,
     pub(crate) store_away: bool,
+    /// How often its process has begun or ended.
+    pub(crate) turns: u64,
+    /// When the leader that it followed last closed its connection.
+    pub(crate) leader_closed_at: Option<u64>,
     pub(crate) tick_at: Option<u64>,
     /// The number of the tick that is armed.
     pub(crate) ticks: u64,
@@ -79,6 +83,8 @@ impl Process {
             syncs: Syncs::default(),
             store_busy_until: 0,
             store_away: false,
+            turns: 0,
+            leader_closed_at: None,
             tick_at: None,
             ticks: 0,
             waiting: BTreeMap::new(),

@@ -97,6 +97,15 @@ impl Node {
         self.replica.as_ref().and_then(Replica::deadline)
     }
 
+    /// The leader that it follows, if it knows one.
+    pub(crate) fn follows(&self) -> Option<&NodeId> {
+        match self.role()? {
+            Role::Follower(follower) => follower.leader(),
+            Role::Candidate(_) | Role::Leader(_) => None,
+        }
+    }
+
+    /// Whether it leads.
     pub(crate) fn leads(&self) -> bool {
         matches!(self.role(), Some(Role::Leader(_)))
     }

@@ -55,13 +55,6 @@ pub(crate) enum ReplicaEvent {
         /// The wall clock, in milliseconds since 1970.
         wall_ms: u64,
     },
-    /// The link to a peer rose or fell.
-    Link {
-        /// Which.
-        peer: NodeId,
-        /// Whether it is up.
-        up: bool,
-    },
     /// The store answers a replicator.
     Fetched {
         /// Whom it serves.
@@ -317,7 +310,6 @@ fn to_leader(event: ReplicaEvent) -> LeaderEvent {
         ReplicaEvent::Change { change, expected, wall_ms } => {
             LeaderEvent::ChangeMembership { change, expected, wall_ms }
         }
-        ReplicaEvent::Link { peer, up } => LeaderEvent::Link { peer, up },
         ReplicaEvent::Fetched { .. } => unreachable!("goes to the replicator"),
     }
 }
@@ -337,7 +329,6 @@ fn refuse(event: ReplicaEvent) -> Effects {
         | ReplicaEvent::Transfer(_)
         | ReplicaEvent::Incarnation { .. }
         | ReplicaEvent::Change { .. }
-        | ReplicaEvent::Link { .. }
         | ReplicaEvent::Fetched { .. } => Effects::new(),
     }
 }
