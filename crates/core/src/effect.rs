@@ -128,7 +128,7 @@ pub enum Effect {
     Notice(Notice),
 }
 
-/// What became of this node's own connection to a peer.
+/// A change of this node's own connection to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PeerLink {
     /// It is up.
@@ -417,7 +417,7 @@ pub enum RoleEvent {
     Link {
         /// The peer at the other end.
         peer: NodeId,
-        /// What became of it.
+        /// How it changed.
         link: PeerLink,
     },
     /// This peer has admitted this node, whose incarnation is therefore on that peer's disk (`safety.md` 14).

@@ -116,7 +116,7 @@ async fn a_node_that_was_away_is_connected_again() {
     assert_eq!(a.link("b").unwrap().reconnects, 1);
 }
 
-/// A process that dies closes its connections; whoever hears that need not wait until it has been silent for long enough.
+/// A process that dies closes its connections; a node that hears that need not wait for a long silence.
 #[tokio::test]
 async fn who_closed_a_connection_is_told() {
     for by_peer in [true, false] {

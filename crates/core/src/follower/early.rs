@@ -1,23 +1,13 @@
 //! The early election (`safety.md` 17): the leader's process has closed this node's connection to it, which most often means that
 //! it died. Waiting for the election timeout would then be waiting for nothing.
 //!
-//! A closed connection does not prove a dead leader. So this follower asks for pre-votes, which whoever hears the leader refuses,
+//! A closed connection does not prove a dead leader. So this follower asks for pre-votes, which those that hear the leader refuse,
 //! and nothing of it holds where leases are relied on: their promise is that no one else is elected before the timeout.
 
 use crate::effect::PeerLink;
-use crate::follower::role::Follower;
+use crate::follower::role::{Follower, LeaderClosed};
 use crate::ids::{NodeId, Time};
 use crate::state::Standing;
-
-/// A candidate that stands early may find the votes split: it tries once more before it waits as ever.
-pub(super) const EARLY_CAMPAIGNS: u32 = 2;
-
-/// What follows from the closed connection to the leader. It is forgotten when the link is up again or the leader is heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct LeaderClosed {
-    /// When this node stands; `None` if it does not, or has.
-    pub(super) stands_at: Option<Time>,
-}
 
 impl Follower {
     /// The connection of this node to `peer` was made or has ended. One that merely ended proves nothing.

@@ -3,7 +3,6 @@
 use crate::effect::{Effect, Effects, NextRole, Notice, ReadId, RoleEvent};
 use crate::entries::Entries;
 use crate::entry::Position;
-use crate::follower::early::{EARLY_CAMPAIGNS, LeaderClosed};
 use crate::ids::{Index, NodeId, Time};
 use crate::message::{Body, Message};
 use crate::state::{ReplicaState, Standing, become_role};
@@ -35,6 +34,16 @@ pub(super) enum Recovery {
     Asked { id: u64, at: Time },
     /// The log must be durable up to this index.
     Target(Index),
+}
+
+/// A candidate that stands early may find the votes split: it tries once more before it waits as ever.
+const EARLY_CAMPAIGNS: u32 = 2;
+
+/// What follows from the closed connection to the leader. It is forgotten when the link is up again or the leader is heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct LeaderClosed {
+    /// When this node stands; `None` if it does not, or has.
+    pub(super) stands_at: Option<Time>,
 }
 
 /// A follower or learner.

@@ -145,7 +145,7 @@ fn who_may_not_campaign_does_not_stand_early_either() {
 }
 
 /// Votes that were split cost a fraction of a timeout once, and then a timeout as ever: a network that is slow must not be asked for
-/// ever more elections.
+/// more and more elections.
 #[test]
 fn an_early_candidate_tries_twice_before_it_waits_as_ever() {
     let mut follower = follower();

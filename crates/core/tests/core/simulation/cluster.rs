@@ -69,7 +69,7 @@ pub(crate) enum Event {
         from: Option<usize>,
         life: u64,
     },
-    /// A node learns what became of its connection to a peer.
+    /// A node learns how its connection changed to a peer.
     LinkChanged(LinkChange),
     Propose,
     Read,
