@@ -198,6 +198,8 @@ async fn a_node_that_lost_its_disk_is_replaced_under_its_name() -> Result<()> {
 async fn of_five_one_that_was_away_follows_a_leader_that_was_replaced_meanwhile() -> Result<()> {
     let mut nodes = Nodes::founded(5, 5).await?;
     ensure!(add(nodes.count(0), 5).await? == 5);
+    let all_known = |view: &MembersView| view.members.iter().all(|member| member.incarnation.0 != 0);
+    nodes.eventually_list(0, "the disks of all are agreed on", all_known).await?;
     nodes.kill(3).await;
     nodes.kill(4).await;
     std::fs::remove_dir_all(nodes.data(4))?;

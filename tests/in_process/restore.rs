@@ -68,8 +68,7 @@ async fn a_node_that_was_not_restored_is_no_node_of_the_restored_cluster() -> Re
         (links.len() == 2 && links.iter().all(|link| link.last_error.is_some())).then_some(())
     })
     .await?;
-    let status = counts[2].status().await;
-    let role = status.role.context("its role answers")?;
+    let role = eventually("its role answers", async || counts[2].status().await.role).await?;
     assert_eq!((role.last, role.applied), (0, 0), "nothing reaches it, and it elects no one");
     waits_for(&counts[0], "node2").await?;
     cluster.stop(2).await;

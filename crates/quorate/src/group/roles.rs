@@ -60,6 +60,7 @@ impl GroupState {
         // Under the name of one that has left another disk may come.
         let (known, me) = (&mut self.start.known, &self.start.cx.node);
         known.retain(|(peer, _)| peer == me || membership.members.contains_key(peer));
+        self.recorded.retain(|(peer, _)| membership.members.contains_key(peer));
         self.membership = Some(membership);
     }
 
@@ -153,6 +154,7 @@ impl GroupState {
         let mut unmet = loaded.unmet;
         // Admissions that came after the load.
         unmet.retain(|peer| self.start.known.iter().all(|(known, _)| known != peer));
+        self.recorded = loaded.recorded;
         let entropy = self.start.entropy ^ self.epoch.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let loaded = Loaded {
             me: self.start.cx.node.clone(),
@@ -192,7 +194,10 @@ impl GroupState {
                     self.tell_disk_full();
                 }
                 self.tell_snapshotter(SnapshotterMessage::RoleStarted);
-                for (peer, incarnation) in self.start.known.clone() {
+                // A member that is lost before a leader had a link to it is known by what is on record of it.
+                let is_linked = |peer: &NodeId| self.start.known.iter().any(|(known, _)| known == peer);
+                let recorded = self.recorded.iter().filter(|(peer, _)| !is_linked(peer));
+                for (peer, incarnation) in recorded.chain(&self.start.known).cloned() {
                     self.tell_leader(LeaderMessage::PeerKnown { peer, incarnation });
                 }
             }

@@ -66,6 +66,8 @@ pub(crate) struct GroupState {
     pub(super) snapshotter_restarts: Restarts,
     /// The number of the current snapshotter: counts its restarts.
     pub(super) snapshotter_number: u64,
+    /// The incarnations of members that were on record when the log was loaded.
+    pub(super) recorded: Vec<(NodeId, Incarnation)>,
     /// The membership before the first entry, known once the log is loaded where it begins with that.
     pub(super) founding: Option<Membership>,
     pub(super) faults: Faults,
@@ -112,6 +114,7 @@ impl GroupState {
             snapshotter: None,
             snapshotter_restarts: Restarts::new(SNAPSHOTTER),
             snapshotter_number: 0,
+            recorded: Vec::new(),
             founding: None,
             faults,
             repeats_fault: false,

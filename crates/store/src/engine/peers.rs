@@ -54,6 +54,13 @@ impl Store {
         members.peers_of(&self.identity.node).filter(has_not).cloned().collect()
     }
 
+    /// The incarnations of members that are on record. One that was removed may have left its name to another disk.
+    pub(crate) fn recorded(&self, members: &Membership) -> Vec<(NodeId, Incarnation)> {
+        let of = |peer: &NodeId| Some((peer.clone(), self.peers.get(peer)?.incarnation));
+        let known = members.peers_of(&self.identity.node).filter_map(of);
+        known.filter(|(peer, incarnation)| !members.has_removed(peer, *incarnation)).collect()
+    }
+
     fn put_peer(&mut self, peer: &NodeId, record: PeerRecord) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         put(&mut batch, peer_key(peer), &record);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 
-use quorate_core::{Entry, GroupId, HardRecord, Index, MembershipLog, NodeId, Position, Tail};
+use quorate_core::{Entry, GroupId, HardRecord, Incarnation, Index, MembershipLog, NodeId, Position, Tail};
 
 use crate::error::StoreError;
 use crate::log::{GroupState, walk};
@@ -28,6 +28,8 @@ pub struct LoadedGroup {
     /// Members that have not admitted this node yet, while this replica has never taken part (`safety.md` 14): it is as it was founded, or
     /// restored. Empty otherwise.
     pub unmet: BTreeSet<NodeId>,
+    /// The incarnations of members that are on record here, and were not removed.
+    pub recorded: Vec<(NodeId, Incarnation)>,
 }
 
 impl Store {
@@ -68,6 +70,7 @@ impl Store {
             },
             memberships: state.memberships.clone(),
             start: state.start,
+            recorded: self.recorded(state.memberships.current()),
             unmet: if state.is_as_founded() { self.unmet(&state.founding) } else { BTreeSet::new() },
         })
     }

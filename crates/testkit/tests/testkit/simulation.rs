@@ -202,7 +202,7 @@ fn draws_stay_in_their_range() {
 async fn until_another_leads(cluster: &Count, old: usize) -> Duration {
     let since = cluster.now();
     cluster.wait_for_other_leader(GROUP, old, PATIENCE).await;
-    cluster.now() - since
+    cluster.now().saturating_sub(since)
 }
 
 /// `safety.md` 17: the connections of a process that died are closed, and those of a machine that is cut off are silent.
