@@ -264,8 +264,11 @@ impl Nemesis {
         let role = actors
             .iter()
             .position(|actor| matches!(actor.kind.as_str(), "leader" | "follower" | "candidate"));
+        // And there is one root supervisor among dozens.
+        let node = actors.iter().position(|actor| actor.kind == "node");
         let any = self.draw.place(actors.len());
-        let actor = &actors[role.filter(|_| self.draw.chance(250)).unwrap_or(any)];
+        let rare = if self.draw.chance(60) { node } else { role.filter(|_| self.draw.chance(250)) };
+        let actor = &actors[rare.unwrap_or(any)];
         let injury = self.draw.pick(&[Injury::Panic, Injury::Stop, Injury::Kill]);
         if self.cluster.injure(at, &actor.name, injury).await {
             self.coverage.note(format!("{injury:?} {}", actor.kind));
