@@ -183,7 +183,12 @@ async fn a_node_is_drained_from_its_own_machine_alone() -> Result<()> {
     assert_ne!(answer["leader"], answer["node"], "it has handed over: {answer}");
     assert_eq!(running.wait().await, quorate_server::Ended::Stopped);
     servers.kill(leader).await;
-    let leader = servers.leader().await?;
+    let (gone, leader) = (leader, servers.leader().await?);
+    eventually("its leader knows that it is gone", async || {
+        let members = servers.get(leader, "/v1/members").await.ok()?.json();
+        (members["members"][gone]["connected"] == false).then_some(())
+    })
+    .await?;
     let refused = servers.post(leader, "/v1/node:drain", &json!({})).await?;
     assert_eq!(refused.problem(), problem(409, "no_quorum"));
     servers.stop_all().await?;
