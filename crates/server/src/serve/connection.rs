@@ -94,19 +94,19 @@ impl Limits {
 pub(super) async fn serve(stream: TcpStream, entered: Entered, serving: Serving) {
     // Without it, answers wait for the client's delayed ACK. A closed socket is reported below.
     drop(stream.set_nodelay(true));
-    let caller = Caller::of(stream.local_addr().ok(), stream.peer_addr().ok());
     let stream = Begun::new(stream);
     match entered {
-        Entered::WithPlace(place) => requests((stream, caller), place, serving).await,
-        Entered::InTheLobby(pass) => in_the_lobby((stream, caller), pass, serving).await,
+        Entered::WithPlace(place) => requests(stream, place, serving).await,
+        Entered::InTheLobby(pass) => in_the_lobby(stream, pass, serving).await,
     }
 }
 
 /// One after the other, until the client has enough of it, the place is needed, or the API drains.
-async fn requests((stream, caller): (Begun<TcpStream>, Caller), place: Place, serving: Serving) {
+async fn requests(stream: Begun<TcpStream>, place: Place, serving: Serving) {
     let Serving { router, limits, mut listening } = serving;
     let (answers, holds_place) = (Answers::default(), HoldsPlace::default());
-    let client = stream.stream().peer_addr().ok().map(Client);
+    let (own, other) = (stream.stream().local_addr().ok(), stream.stream().peer_addr().ok());
+    let (caller, client) = (Caller::of(own, other), other.map(Client));
     let stream = Stalling::new(stream, limits.write_timeout, holds_place.clone());
     let stream = Explaining::new(stream, answers.clone());
     let router = TowerToHyperService::new(router);
@@ -153,7 +153,7 @@ fn http1(head_timeout: Duration) -> http1::Builder {
 }
 
 /// A connection gives way to newer ones, except while it waits for a place, or a probe has arrived and is not answered yet.
-async fn in_the_lobby((mut stream, caller): (Begun<TcpStream>, Caller), pass: Pass, mut serving: Serving) {
+async fn in_the_lobby(mut stream: Begun<TcpStream>, pass: Pass, mut serving: Serving) {
     let asks = tokio::select! {
         asks = timeout(serving.limits.idle_timeout, stream.asks()) => asks,
         () = pass.gives_way() => return,
@@ -165,7 +165,7 @@ async fn in_the_lobby((mut stream, caller): (Begun<TcpStream>, Caller), pass: Pa
         && let Some(place) = waited(&pass, &mut serving).await
     {
         drop(pass);
-        return requests((stream, caller), place, serving).await;
+        return requests(stream, place, serving).await;
     }
     drop(timeout(serving.limits.lobby_timeout, one_request(stream, asks, &pass, &serving)).await);
 }
