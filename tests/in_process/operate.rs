@@ -60,7 +60,7 @@ async fn rule_16_a_node_without_room_is_not_ready_and_says_how_much_is_missing()
 async fn a_node_that_drains_is_not_ready_before_it_is_gone() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let mut options = ServeOptions::new("node0", directory.path().join("node0"));
-    options.drain_delay = Duration::from_secs(24 * 3_600);
+    options.api.drain_delay = Duration::from_secs(24 * 3_600);
     let node = serve(options).await?;
     let ready = || Call::to(Method::GET, &format!("http://{}/readyz", node.api_addr()));
     eventually("it is ready", async || {

@@ -1,5 +1,7 @@
 //! What each call of the REST API answers over a socket: names, bodies, status codes.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use quorate_server::ApiOptions;
 use quorate_server::http::Method;
@@ -180,7 +182,7 @@ async fn health_is_checked_one_by_one() -> Result<()> {
     ] {
         assert!(lines.contains(&format!("[+] {check}")), "{check}: {lines}");
     }
-    servers.running(0).state().drain();
+    servers.running(0).state().drain(Duration::ZERO);
     let (status, lines) = text("/readyz?verbose").await?;
     assert!(status == 503 && lines.contains("[-] not_draining"), "{lines}");
     assert_eq!(servers.get(0, "/readyz").await?.problem(), problem(503, "not_ready", "refused"));

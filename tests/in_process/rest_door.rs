@@ -45,6 +45,7 @@ async fn a_web_page_of_another_origin_changes_nothing() -> Result<()> {
         (Method::POST, "/v1/counters/k:add", r#"{"amount":1}"#),
         (Method::POST, "/v1/leader:transfer", ""),
         (Method::POST, "/v1/actors/group%2Fmain:stop", ""),
+        (Method::POST, "/v1/node:drain", r#"{"force":true}"#),
         (Method::POST, "/nothing", ""),
     ];
     for origin in ["http://evil.example", "http://localhost:3000", "null"] {
@@ -155,5 +156,47 @@ async fn actors_are_stopped_only_where_that_is_switched_on() -> Result<()> {
     let stopped = Answer::of(Call::to(Method::POST, &url)?.json(&json!({}))).await?.ok();
     assert_eq!(stopped["stopped"], true);
     cluster.shutdown(true).await;
+    Ok(())
+}
+
+/// There are no users, so what reaches the API must not be able to end one node after the other.
+#[tokio::test]
+async fn a_node_is_drained_from_its_own_machine_alone() -> Result<()> {
+    let mut servers = Servers::start(3).await?;
+    let leader = servers.leader().await?;
+    for proxied in ["forwarded", "via", "x-forwarded-for", "x-real-ip"] {
+        let call = servers.request(leader, Method::POST, "/v1/node:drain").header(proxied, "192.0.2.1");
+        assert_eq!(Answer::of(call).await?.problem(), problem(403, "not_local"), "{proxied}");
+    }
+    for wrong in [r#"{"delay_ms":86400001}"#, r#"{"delay_ms":-1}"#, r#"{"delay":1}"#, "[]"] {
+        let call = servers.request(leader, Method::POST, "/v1/node:drain");
+        let answer = Answer::of(call.header("content-type", "application/json").body(wrong)).await?;
+        assert_eq!(answer.problem(), problem(400, "malformed"), "{wrong}");
+    }
+    let call = servers.request(leader, Method::POST, "/v1/node:drain?redirect=true");
+    assert_eq!(Answer::of(call).await?.problem(), problem(400, "bad_parameter"), "no other node is drained");
+    assert_eq!(servers.leader().await?, leader, "nothing has changed");
+
+    let running = servers.running(leader).clone();
+    let answer = servers.post(leader, "/v1/node:drain", &json!({})).await?.ok();
+    assert_eq!((&answer["node"], &answer["ends_in_ms"]), (&json!(format!("node{leader}")), &json!(0)));
+    assert_ne!(answer["leader"], answer["node"], "it has handed over: {answer}");
+    assert_eq!(running.wait().await, quorate_server::Ended::Stopped);
+    servers.kill(leader).await;
+    let (gone, leader) = (leader, servers.leader().await?);
+    eventually("its leader knows that it is gone", async || {
+        let members = servers.get(leader, "/v1/members").await.ok()?.json();
+        (members["members"][gone]["connected"] == false).then_some(())
+    })
+    .await?;
+    let refused = servers.post(leader, "/v1/node:drain", &json!({})).await?;
+    assert_eq!(refused.problem(), problem(409, "no_quorum"));
+    servers.stop_all().await?;
+
+    let open = Servers::start_with(1, ApiOptions { actions: true, ..ApiOptions::default() }).await?;
+    let call = open.request(0, Method::POST, "/v1/node:drain").header("via", "1.1 proxy");
+    assert_eq!(Answer::of(call.clone()).await?.problem(), problem(409, "no_quorum"), "it is let in");
+    Answer::of(call.json(&json!({"force": true}))).await?.ok();
+    assert_eq!(open.running(0).wait().await, quorate_server::Ended::Stopped);
     Ok(())
 }

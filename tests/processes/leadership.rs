@@ -52,7 +52,7 @@ fn the_first_write_after_a_killed_leader_does_not_wait_for_an_election_timeout()
     cluster.start_all()?;
     let timeout = Duration::from_millis(Config::default().cluster.election_timeout_ms);
     let mut waits = Vec::new();
-    for round in 0..either(5, 60) {
+    for round in 0..either(5, 200) {
         let old = cluster.leader()?;
         let others: Vec<usize> = (0..3).filter(|at| *at != old.at).collect();
         let follows =

@@ -26,6 +26,7 @@ mod disks;
 mod endpoints;
 mod environment;
 mod field;
+mod handing_over;
 mod leadership;
 mod members;
 mod memory;

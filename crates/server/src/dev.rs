@@ -163,17 +163,22 @@ impl RunningDev {
         &self.data_dir
     }
 
-    /// Waits until any node ends.
+    /// Waits until all nodes have ended because they were told to, or until one ends otherwise.
     pub async fn wait(&self) -> Ended {
         let mut waiting = JoinSet::new();
         for node in &self.nodes {
             let node = node.clone();
             waiting.spawn(async move { node.wait().await });
         }
-        match waiting.join_next().await {
-            Some(Ok(ended)) => ended,
-            Some(Err(_)) | None => Ended::Unasked,
+        while let Some(ended) = waiting.join_next().await {
+            match ended {
+                // It was drained, and the others go on.
+                Ok(Ended::Stopped) => {}
+                Ok(ended) => return ended,
+                Err(_) => return Ended::Unasked,
+            }
         }
+        Ended::Stopped
     }
 
     /// Ends all nodes.

@@ -108,6 +108,12 @@ impl Actor for BridgeActor {
             BridgeMessage::Accepted { stream, gives_way } => {
                 state.start_session(&myself, stream, gives_way).await?;
             }
+            BridgeMessage::PeerHeard { node } => {
+                if let Some(child) = state.children.find(&ChildKind::Link(node)) {
+                    // A successor dials when it starts.
+                    let _ = child.cell.send_message(LinkMessage::Heard);
+                }
+            }
             BridgeMessage::Restart(kind) => {
                 // A peer that was added again in between has its Link already.
                 if state.children.find(&kind).is_none() {
@@ -206,6 +212,7 @@ impl State {
         let work: Work = Box::pin(session::run(session::Arguments {
             stream,
             gives_way,
+            bridge: myself.clone(),
             options: self.tables.options.clone(),
             handshake: self.tables.handshake.clone(),
             inbound: self.tables.inbound.clone(),

@@ -87,7 +87,12 @@ impl Actor for Link {
                     state.dial(&myself).await;
                 }
             }
-            LinkMessage::Dial { .. } | LinkMessage::Ended { .. } | LinkMessage::TaskLost { .. } => {}
+            // The pauses that follow a failure stay what they are: a connection that ends at once is not dialled in a tight loop.
+            LinkMessage::Heard if state.task.is_none() => state.dial(&myself).await,
+            LinkMessage::Heard
+            | LinkMessage::Dial { .. }
+            | LinkMessage::Ended { .. }
+            | LinkMessage::TaskLost { .. } => {}
         }
         Ok(())
     }

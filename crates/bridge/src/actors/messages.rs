@@ -48,6 +48,10 @@ pub(crate) enum BridgeMessage {
         stream: Stream,
         gives_way: oneshot::Receiver<()>,
     },
+    /// From a Session: this peer has dialled here, and is not connected from here.
+    PeerHeard {
+        node: String,
+    },
     /// From itself: the pause before this child is started again is over.
     Restart(ChildKind),
     Panic,
@@ -80,6 +84,8 @@ pub(crate) enum LinkMessage {
     },
     /// From the Bridge: the peer was added again, perhaps under another address.
     Redial,
+    /// From the Bridge: the peer has connected to here, so it is there.
+    Heard,
     Panic,
 }
 

@@ -2,16 +2,18 @@
 //!
 //! - Owns: the connection's tasks, and its place among the connections of its kind.
 //! - Hears: `TaskMessage`: the end of its task.
-//! - Asks: admission, in its task.
+//! - Asks: admission, in its task; tells the Bridge of a peer that is not connected from here.
 //! - Never: answers for an exposed actor; messages go from the reading task straight to the actors, batched.
 //! - A crash loses the connection. It is not restarted: the peer's Link reconnects and gets another Session.
 //! - Bound: `calls_inbound_max` calls, `monitors_max` names, two incomplete messages, the send queue's bytes.
 
+use super::messages::BridgeMessage;
 use crate::connection::{Admitted, Connection, Handshake, InboundConnections, say_once_steady};
 use crate::endpoint::{Exposures, Peers, serve_inbound};
 use crate::identity::PeerKind;
 use crate::net::Stream;
 use crate::options::BridgeOptions;
+use ractor::ActorRef;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -21,6 +23,7 @@ pub(crate) struct Arguments {
     pub(crate) stream: Stream,
     /// Resolves when the handshake has to give way to newer connections.
     pub(crate) gives_way: oneshot::Receiver<()>,
+    pub(crate) bridge: ActorRef<BridgeMessage>,
     pub(crate) options: Arc<BridgeOptions>,
     pub(crate) handshake: Arc<Handshake>,
     pub(crate) inbound: Arc<InboundConnections>,
@@ -30,7 +33,8 @@ pub(crate) struct Arguments {
 
 /// The Session's task: one connection from handshake to end; returns the reason.
 pub(crate) async fn run(arguments: Arguments) -> String {
-    let Arguments { mut stream, gives_way, options, handshake, inbound, exposures, peers } = arguments;
+    let Arguments { mut stream, gives_way, bridge, options, handshake, inbound, exposures, peers } =
+        arguments;
     let address = stream.address.clone();
     let Admitted { peer, buffer, place: _place } = match handshake.accept(&mut stream, gives_way).await {
         Ok(admitted) => admitted,
@@ -50,6 +54,10 @@ pub(crate) async fn run(arguments: Arguments) -> String {
         let reason = serve_inbound(exposures, connection, stream, buffer).await;
         tracing::debug!(%address, %reason, "client gone");
         return reason;
+    }
+    if peers.get(&peer.node).is_some_and(|peer| peer.target().is_some() && peer.current().is_none()) {
+        // It was started again, most likely: until it is dialled from here nothing can be sent to it, not even an answer.
+        let _ = bridge.send_message(BridgeMessage::PeerHeard { node: peer.node.clone() });
     }
     let (since, (mut told, short_before)) = (Instant::now(), inbound.flaps(&peer.node));
     let say = || tracing::info!(node = %peer.node, kind = peer.kind.name(), %address, short_before, "inbound connection up");

@@ -94,6 +94,24 @@ async fn a_half_open_link_is_found_though_tcp_says_nothing() {
     assert_eq!(ups, [&LinkChange::Up { gap: Some(gap) }], "the gap is told, not hidden");
 }
 
+/// A node that was started again led, and a peer that still paused before it dialled it could answer it nothing.
+#[tokio::test]
+async fn a_peer_that_dials_is_dialled_at_once() {
+    let (mut pauses, hour_ms) = (options("a"), 3_600_000);
+    (pauses.backoff_min_ms, pauses.backoff_max_ms) = (hour_ms, hour_ms);
+    let (a, b) = (start(pauses).await, start(options("b")).await);
+    let at = address(&b);
+    b.stop().await;
+    a.add_peer(PeerAddress::new("b", &at)).unwrap();
+    until("an attempt of a failed", || a.link("b").unwrap().state == LinkState::Backoff).await;
+    let mut again = options("b");
+    again.listen = Some(at);
+    let b = start(again).await;
+    b.add_peer(PeerAddress::new("a", address(&a))).unwrap();
+    up(&b, "a").await;
+    up(&a, "b").await;
+}
+
 #[tokio::test]
 async fn a_node_that_was_away_is_connected_again() {
     let a = start(options("a")).await;

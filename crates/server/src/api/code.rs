@@ -55,6 +55,9 @@ codes! {
         "send it without a browser, or start the node with the page's host in `--allowed-hosts`";
     ActionsOff "actions_off" FORBIDDEN Refused
         "this node lets no one stop its actors" "start the node with `--ui-actions`";
+    NotLocal "not_local" FORBIDDEN Refused
+        "a node is drained from its own machine only"
+        "run `quorate drain` there, send its process SIGTERM, or start the node with `--ui-actions`";
     NotFound "not_found" NOT_FOUND Failed "the key has no value" "nothing; the key is absent";
     NoSnapshot "no_snapshot" NOT_FOUND Failed
         "this node has no snapshot yet" "have one taken with `POST /v1/snapshots`";

@@ -1,5 +1,7 @@
 //! `/v1/leader:transfer`.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderMap, Method, Uri};
 use axum::response::{IntoResponse, Response};
@@ -71,16 +73,26 @@ pub(crate) async fn transfer(
         Some(to) => Some(voter(&state, &to).await?),
         None => None,
     };
-    state.group().transfer(to, timeout).await.map_err(|error| {
+    handed_over(&state, to, timeout).await?;
+    let status = state.group().status().await;
+    let leader = status.leader.unwrap_or_default();
+    Ok(Json(TransferDone { ok: true, leader, term: status.term }).into_response())
+}
+
+/// Hands leadership over, from this node.
+pub(super) async fn handed_over(
+    state: &AppState,
+    to: Option<NodeId>,
+    timeout: Duration,
+) -> Result<(), Problem> {
+    let handed = state.group().transfer(to, timeout).await;
+    handed.map(drop).map_err(|error| {
         let code = match error.outcome() {
             Outcome::Refused => Code::TransferRefused,
             Outcome::Failed | Outcome::Unknown => Code::TransferUnfinished,
         };
         Problem::new(code, error.to_string()).led_by(state.leader())
-    })?;
-    let status = state.group().status().await;
-    let leader = status.leader.unwrap_or_default();
-    Ok(Json(TransferDone { ok: true, leader, term: status.term }).into_response())
+    })
 }
 
 async fn voter(state: &AppState, id: &str) -> Result<NodeId, Problem> {

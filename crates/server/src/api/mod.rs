@@ -1,10 +1,10 @@
 //! The REST API: what every node answers over HTTP. A write goes to the leader over the bridge, one hop, and a
 //! linearizable read is confirmed by the leader and answered here; the library does both, so a handler only translates.
 //!
-//! - `command`, `kv`, `counters`: the data. `cluster`, `members`, `leader`, `status`, `log`: the cluster. `actors`, `health`,
+//! - `command`, `kv`, `counters`: the data. `cluster`, `members`, `leader`, `status`, `log`: the cluster. `actors`, `drain`, `health`,
 //!   `page`: this node. `ready`, `leaderless`, `linked`: what it needs to take work.
 //! - `code`, `problem`, `unchanged`: every error, as `application/problem+json`, with refused, failed or unknown.
-//! - `origin_guard`, `names`: which requests come from a web page and are refused.
+//! - `origin_guard`, `names`: which requests come from a web page and are refused. `caller`: which come from the node's own machine.
 //! - `call`: how a request reaches the state machine. `params`, `headers`, `conditions`, `cursor`, `body`, `text`: what requests say.
 //!   `understood`: headers that a call does not understand, which are refused.
 //! - `answers`, `rooms`, `written`, `pages`: long answers, their room in memory, JSON that is written into it, and pages of lists. `state`, `options`: what handlers share. `peers`: other nodes' APIs. `router`: which handler answers which path.
@@ -17,6 +17,7 @@ mod actors;
 mod answers;
 mod body;
 mod call;
+mod caller;
 mod cluster;
 mod code;
 mod command;
@@ -24,6 +25,7 @@ mod conditions;
 mod counters;
 mod cursor;
 mod describe;
+mod drain;
 mod headers;
 mod health;
 mod kv;
@@ -53,10 +55,12 @@ mod understood;
 mod written;
 
 pub use self::actors::{ActorStopped, ActorView, ActorsView};
+pub(crate) use self::caller::Caller;
 pub use self::cluster::{ClusterView, MemberView};
 pub use self::code::{About, Code};
 pub use self::command::{CasDone, CommandBody, CommandDone, DeleteDone, GetDone, Line, Operation, SetDone};
 pub use self::counters::{AddBody, CounterDeleted, CounterEntry, CounterPage, CounterValue, SetBody};
+pub use self::drain::{DrainBody, Draining};
 pub use self::kv::{KvDeleted, KvEntry, KvPage};
 pub use self::leader::{TransferBody, TransferDone};
 pub use self::log::{LogLine, LogPage, LoggedCommand};

@@ -5,8 +5,8 @@ use utoipa::OpenApi;
 
 use super::params::{NoParams, Params};
 use super::{
-    actors, cluster, command, counters, describe, health, kv, leader, log, members, page, problem, snapshots,
-    status,
+    actors, cluster, command, counters, describe, drain, health, kv, leader, log, members, page, problem,
+    snapshots, status,
 };
 
 #[derive(OpenApi)]
@@ -22,7 +22,7 @@ use super::{
         kv::get_key, kv::put_key, kv::delete_key, kv::list_keys,
         counters::add, counters::get_counter, counters::set_counter, counters::delete_counter, counters::list_counters,
         cluster::cluster, members::members, members::add, members::remove,
-        members::promote, members::demote, members::replace, members::readdress, leader::transfer, actors::actors, actors::stop_actor,
+        members::promote, members::demote, members::replace, members::readdress, leader::transfer, actors::actors, actors::stop_actor, drain::drain,
         status::status, snapshots::take, snapshots::latest,
         log::log,
         health::livez, health::readyz,

@@ -8,7 +8,7 @@ pub struct ApiOptions {
     /// Open connections, at most. One on which no request is under way then gives its place to a new one; if there is none, the new
     /// one waits.
     pub connections_max: usize,
-    /// Whether an actor may be stopped by `POST /v1/actors/{name}:stop`.
+    /// Whether an actor may be stopped by `POST /v1/actors/{name}:stop`, and the node drained from other machines.
     pub actions: bool,
     /// Names that the node knows itself by, from its own settings.
     pub hosts: Vec<String>,
@@ -38,6 +38,8 @@ pub struct ApiOptions {
     pub call_timeout_max: Duration,
     /// How long one peer is waited for when it is asked for its status.
     pub peer_timeout: Duration,
+    /// How long the API goes on and `/readyz` says 503 before the node ends in order, so that balancers see it.
+    pub drain_delay: Duration,
     /// How long requests under way may go on once the node ends.
     pub drain_timeout: Duration,
 }
@@ -61,6 +63,7 @@ impl Default for ApiOptions {
             call_timeout: Duration::from_secs(5),
             call_timeout_max: Duration::from_secs(60),
             peer_timeout: Duration::from_secs(1),
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(5),
         }
     }

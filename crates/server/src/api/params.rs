@@ -143,6 +143,21 @@ impl CallParams for ChangeParams {
     }
 }
 
+/// Parameters of a call to the node itself that may take time.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DrainParams {
+    /// The deadline, in milliseconds from arrival; also as header `Quorate-Timeout-Ms`.
+    pub(crate) timeout_ms: Option<u64>,
+}
+
+impl CallParams for DrainParams {
+    fn how(&self) -> (Option<bool>, Option<u64>, Option<&str>) {
+        (None, self.timeout_ms, None)
+    }
+}
+
 /// Parameters of a list.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

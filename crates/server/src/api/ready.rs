@@ -59,12 +59,16 @@ pub(super) async fn checks(state: &AppState) -> Vec<Check> {
         replayed,
         machine(&status, state.node().config().live.call_timeout_ms),
         room(state, &status),
-        Check {
-            name: "not_draining",
-            passed: !state.is_draining(),
-            detail: if state.is_draining() { "the node is about to end".into() } else { "takes work".into() },
-        },
+        draining(state),
     ]
+}
+
+fn draining(state: &AppState) -> Check {
+    let detail = match state.drains_for() {
+        Some(left) => format!("draining: the node ends in {} ms", left.as_millis()),
+        None => "takes work".to_owned(),
+    };
+    Check { name: "not_draining", passed: !state.is_draining(), detail }
 }
 
 /// The caller's deadline has passed, and it waits for a few moments more: an answer that comes later is taken for none, and the

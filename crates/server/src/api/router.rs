@@ -6,8 +6,8 @@ use axum::routing::{get, post};
 
 use super::state::AppState;
 use super::{
-    actors, answers, cluster, command, counters, health, kv, leader, log, members, openapi, origin_guard,
-    page, params, snapshots, status, understood,
+    actors, answers, cluster, command, counters, drain, health, kv, leader, log, members, openapi,
+    origin_guard, page, params, snapshots, status, understood,
 };
 
 /// Everything the API answers.
@@ -32,6 +32,7 @@ fn calls(state: &AppState) -> Router<AppState> {
         // axum cannot match `:promote` behind an id in one segment; the handler strips it.
         .route("/v1/members/{*name}", post(members::act).delete(members::remove))
         .route("/v1/leader:transfer", post(leader::transfer))
+        .route("/v1/node:drain", post(drain::drain))
         .route("/v1/snapshots", post(snapshots::take))
         .route("/v1/snapshots/latest", get(snapshots::latest))
         .route("/v1/status", get(status::status))

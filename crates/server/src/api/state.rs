@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quorate::{Consistency, GroupHandle, GroupStatus, Node, Standing};
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, timeout_at};
 
 use super::code::Code;
 use super::names::Names;
@@ -49,7 +49,10 @@ struct Shared {
     local_pages: Semaphore,
     /// `host:port` at which clients reach this API.
     address: String,
-    draining: AtomicBool,
+    /// When the node ends, once it is to.
+    drains_until: watch::Sender<Option<Instant>>,
+    /// A request has told it to end.
+    told_to_end: Notify,
     /// The last index of this node's log when it was first looked at.
     last_at_start: OnceCell<u64>,
     replayed: AtomicBool,
@@ -98,7 +101,8 @@ impl AppState {
             group,
             options,
             address,
-            draining: AtomicBool::new(false),
+            drains_until: watch::Sender::new(None),
+            told_to_end: Notify::new(),
             last_at_start: OnceCell::new(),
             replayed: AtomicBool::new(false),
             caught_up: AtomicBool::new(false),
@@ -159,13 +163,53 @@ impl AppState {
         Ok(PagePlace { room, until, _permit: permit })
     }
 
-    /// The node is about to end: from now on it is not ready.
-    pub fn drain(&self) {
-        self.shared.draining.store(true, Ordering::Relaxed);
+    /// The node is about to end, after this delay or when it was to end before: from now on it is not ready.
+    pub fn drain(&self, delay: Duration) {
+        let new = Instant::now() + delay;
+        self.shared.drains_until.send_if_modified(|until| {
+            let sooner = until.is_none_or(|until| new < until);
+            if sooner {
+                *until = Some(new);
+            }
+            sooner
+        });
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.shared.draining.load(Ordering::Relaxed)
+        self.drains_for().is_some()
+    }
+
+    /// For how long it goes on, if it is to end.
+    pub(crate) fn drains_for(&self) -> Option<Duration> {
+        let until = *self.shared.drains_until.borrow();
+        until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Has the node end in order after a delay, or sooner if it was to. In how long.
+    pub(super) fn end_after(&self, delay: Duration) -> Duration {
+        self.drain(delay);
+        self.shared.told_to_end.notify_one();
+        self.drains_for().unwrap_or_default()
+    }
+
+    /// Waits until a request has told the node to end. For one waiter.
+    pub(crate) async fn told_to_end(&self) {
+        self.shared.told_to_end.notified().await;
+    }
+
+    /// Waits until the delay of [`drain`](Self::drain) is over, which may be shortened meanwhile.
+    pub(crate) async fn drained(&self) {
+        let mut changes = self.shared.drains_until.subscribe();
+        loop {
+            let until = *changes.borrow_and_update();
+            let Some(until) = until else {
+                drop(changes.changed().await);
+                continue;
+            };
+            if timeout_at(until, changes.changed()).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Remembers the last index of this node's log, so that it is known later whether all of it was replayed. Called once,

@@ -57,6 +57,11 @@ pub(crate) enum Command {
     /// The leader of the cluster
     #[command(subcommand)]
     Leader(Leader),
+    /// End one node in order: leadership is handed over, then it is not ready, then its process ends
+    ///
+    /// From the node's own machine; with --endpoints naming that node alone. Refused, with nothing changed, while the others could commit
+    /// nothing without it, or none of them can lead. To restart a node see docs/how-to/restart.md.
+    Drain(Drain),
     /// The actors of a node
     #[command(subcommand)]
     Actors(Actors),
@@ -264,6 +269,26 @@ pub(crate) struct Health {
 pub(crate) enum Leader {
     /// Print the leader; exit 4 if there is none
     Show,
+    /// Hand leadership to another voter; exit 6 if it is refused, 5 if no other leads in time
+    Transfer {
+        /// Who is to lead; the voter that can lead best, if not given
+        #[arg(long, value_name = "NODE", display_order = 10)]
+        to: Option<String>,
+    },
+}
+
+/// Of `drain`.
+#[derive(Debug, Args)]
+pub(crate) struct Drain {
+    /// How long the node goes on while /readyz says 503, as 5s; the node's --drain-delay if not given
+    #[arg(long, value_name = "TIME", value_parser = crate::settings::parse_span, display_order = 10)]
+    pub(crate) delay: Option<std::time::Duration>,
+    /// Also if the others can commit nothing without it, or none of them can lead now
+    #[arg(long, display_order = 11)]
+    pub(crate) force: bool,
+    /// Do not ask; only a person at a terminal is asked
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 /// About actors.

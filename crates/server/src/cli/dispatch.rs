@@ -10,7 +10,8 @@ use super::exit::{Exit, Failure};
 use super::output::{Format, Output, complain};
 use super::runtime::block_on;
 use super::{
-    actors, bench, config, counter, health, kv, leader, log, member, reference, serve, snapshot, status,
+    actors, bench, config, counter, drain, health, kv, leader, log, member, reference, serve, snapshot,
+    status,
 };
 use crate::settings::{Settings, unknown_variables};
 
@@ -70,6 +71,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Failure> {
         Command::Health(arguments) => block_on(health::run(&context, &arguments)),
         Command::Member(verb) => block_on(member::run(&context, &verb)),
         Command::Leader(verb) => block_on(leader::run(&context, &verb)),
+        Command::Drain(arguments) => block_on(drain::run(&context, &arguments)),
         Command::Actors(verb) => block_on(actors::run(&context, verb)),
         Command::Log(verb) => log::run(&context, &verb),
         Command::Snapshot(verb) => snapshot::run(&context, &verb),
@@ -94,6 +96,7 @@ fn is_of_node(command: &Command) -> bool {
         | Command::Health(_)
         | Command::Member(_)
         | Command::Leader(_)
+        | Command::Drain(_)
         | Command::Actors(_)
         | Command::Log(_)
         | Command::Snapshot(_)

@@ -35,7 +35,7 @@ exits! {
     NotFound 3 "the key, member, actor or data directory is not there";
     Unreachable 4 "no leader, no endpoint reached, or no node of the cluster to join; a write did not happen";
     Unknown 5 "outcome unknown: a write may have happened or may yet happen";
-    Precondition 6 "a compare-and-set found something else, or another membership than `--expect` names; nothing changed";
+    Precondition 6 "a compare-and-set found something else, another membership than `--expect` names, or leadership that cannot be handed over now; nothing changed";
     NotHealthy 7 "a health check failed, or `health --wait` or the wait for a voter ran out of time";
     Busy 8 "refused by load: the cluster has too much under way; nothing changed";
     DiskFull 9 "the disk is full, the leader's or this node's; nothing changed";

@@ -16,6 +16,7 @@ mod console;
 mod context;
 mod counter;
 mod dispatch;
+mod drain;
 mod endpoints;
 mod exit;
 mod health;

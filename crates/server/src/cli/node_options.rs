@@ -64,7 +64,7 @@ pub(crate) fn checked_options(settings: &Settings) -> Result<ServeOptions, Setti
     options.config = settings.tuning()?;
     options.api = api_options(settings, &options.config)?;
     options.api.actions = settings.switch("ui_actions");
-    options.drain_delay = settings.span("drain_delay").unwrap_or_default();
+    options.api.drain_delay = settings.span("drain_delay").unwrap_or_default();
     log_filter(settings, None)?;
     Ok(options)
 }

@@ -53,7 +53,7 @@ An error of the API has an `outcome` ([errors.md](errors.md)), and it decides, n
 
 | outcome | exit |
 |---|---|
-| `refused` | 4 without a leader, 8 under load, 9 without space, 3 where something is not there, 6 for another membership than `--expect` names, 2 for an address that is none, else 1 |
+| `refused` | 4 without a leader, 8 under load, 9 without space, 3 where something is not there, 6 for another membership than `--expect` names and for leadership that is not handed over, 2 for an address that is none, else 1 |
 | `failed` | 1, 3 for a key that is not there, 6 for a precondition |
 | `unknown` | 5; of a read, which changes nothing, 4 |
 

@@ -27,7 +27,7 @@ use super::listening::{Listening, until_draining};
 use super::lobby::{Lobby, Pass};
 use super::places::{Place, Places};
 use super::stall::{HoldsPlace, Stalling};
-use crate::api::{ApiOptions, Client, Code, Download, Problem};
+use crate::api::{ApiOptions, Caller, Client, Code, Download, Problem};
 
 /// What is read ahead of a connection, at most: a request's headers must fit, with a key of the greatest length.
 const BUFFER_BYTES_MAX: usize = 128 << 10;
@@ -105,7 +105,8 @@ pub(super) async fn serve(stream: TcpStream, entered: Entered, serving: Serving)
 async fn requests(stream: Begun<TcpStream>, place: Place, serving: Serving) {
     let Serving { router, limits, mut listening } = serving;
     let (answers, holds_place) = (Answers::default(), HoldsPlace::default());
-    let client = stream.stream().peer_addr().ok().map(Client);
+    let (own, other) = (stream.stream().local_addr().ok(), stream.stream().peer_addr().ok());
+    let (caller, client) = (Caller::of(own, other), other.map(Client));
     let stream = Stalling::new(stream, limits.write_timeout, holds_place.clone());
     let stream = Explaining::new(stream, answers.clone());
     let router = TowerToHyperService::new(router);
@@ -113,6 +114,7 @@ async fn requests(stream: Begun<TcpStream>, place: Place, serving: Serving) {
         if let Some(client) = client {
             request.extensions_mut().insert(client);
         }
+        request.extensions_mut().insert(caller);
         let (busy, answer, answers) = (place.busy(), router.call(request), answers.clone());
         let holds_place = holds_place.clone();
         async move {

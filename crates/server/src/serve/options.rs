@@ -1,7 +1,6 @@
 //! What a served node is started with: plain data, already parsed. Flags, variables and files are read by the binary.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use quorate::Config;
 
@@ -45,8 +44,6 @@ pub struct ServeOptions {
     pub config: Config,
     /// The settings of the API.
     pub api: ApiOptions,
-    /// How long the API goes on and `/readyz` says 503 before the node ends in order, so that balancers see it.
-    pub drain_delay: Duration,
     /// Connections of peers and clients at the port of the nodes, at most.
     pub raft_connections_max: usize,
 }
@@ -69,7 +66,6 @@ impl ServeOptions {
             api_advertise: None,
             config: Config::default(),
             api: ApiOptions::default(),
-            drain_delay: Duration::ZERO,
             raft_connections_max: RAFT_CONNECTIONS_MAX,
         }
     }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use quorate::{GroupHandle, Node, NodeBuilder};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use super::connection::Limits;
 use super::error::ServeError;
@@ -36,8 +35,6 @@ struct Inner {
     state: AppState,
     api_addrs: Vec<SocketAddr>,
     raft_addr: SocketAddr,
-    /// How long the API goes on once the node is told to end in order.
-    drain_delay: Duration,
     /// Tells the API how to end; dropping it ends the API at once.
     listening: watch::Sender<Listening>,
     /// True once the API has ended.
@@ -63,7 +60,7 @@ async fn started(options: ServeOptions) -> Result<Running, ServeError> {
     let api_addrs: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let port = api_addrs.first().map_or(options.api_port, SocketAddr::port);
     let api = options.api_advertise.clone().unwrap_or_else(|| join(&told_host(&options, entry), port));
-    let (limits, drain_delay) = (Limits::new(&options.id, &options.api), options.drain_delay);
+    let limits = Limits::new(&options.id, &options.api);
     let opening = opened(builder(&options, entry, &api));
     let starts = if options.join.is_empty() { starting::Starts::Alone } else { starting::Starts::Joining };
     let (node, group) =
@@ -79,7 +76,9 @@ async fn started(options: ServeOptions) -> Result<Running, ServeError> {
     state.note_start().await;
     let (listening, told) = watch::channel(Listening::Accepting);
     let over = start(listeners, state.clone(), limits, told);
-    Ok(Running { inner: Arc::new(Inner { state, api_addrs, raft_addr, drain_delay, listening, over }) })
+    let running = Running { inner: Arc::new(Inner { state, api_addrs, raft_addr, listening, over }) };
+    running.end_on_request();
+    Ok(running)
 }
 
 /// The host that clients are told: the one that peers dial.
@@ -227,10 +226,10 @@ impl Running {
     /// leadership handed over, requests under way answered, the store closed. Otherwise as a killed process would.
     pub async fn shutdown(&self, graceful: bool) {
         if graceful {
-            self.drained().await;
+            self.drain().await;
             self.node().stop().await;
         } else {
-            self.inner.state.drain();
+            self.inner.state.drain(Duration::ZERO);
             self.inner.listening.send_replace(Listening::Closed);
             self.node().kill().await;
         }
@@ -239,21 +238,47 @@ impl Running {
 
     /// In order, together with all other nodes of its cluster.
     pub(crate) async fn shutdown_with_others(&self) {
-        self.drained().await;
+        self.drain().await;
         self.node().stop_with_others().await;
         self.wait().await;
     }
 
-    /// Not ready from now on; no new connections after the drain delay.
-    async fn drained(&self) {
-        self.inner.state.drain();
+    /// Not ready from now on; no new connections after the drain delay, or sooner if a request asked for that.
+    async fn drain(&self) {
+        let state = &self.inner.state;
+        state.drain(state.options().drain_delay);
         // A node that fails meanwhile is not waited for.
-        drop(timeout(self.inner.drain_delay, self.node().failed()).await);
+        tokio::select! {
+            () = state.drained() => {}
+            _ = self.node().failed() => {}
+        }
         self.inner.listening.send_replace(Listening::Draining);
     }
 
-    /// Serves until the node fails, or until a signal (SIGTERM, SIGHUP, Ctrl-C) has ended it in order. A second signal does not
-    /// wait.
+    /// Ends the node in order once a request tells it to, after the delay that the request asked for. The task does not keep what is
+    /// served, and ends with the API.
+    #[expect(clippy::disallowed_methods, reason = "a task without an owner, that ends with the API")]
+    fn end_on_request(&self) {
+        let (inner, state, mut over) =
+            (Arc::downgrade(&self.inner), self.inner.state.clone(), self.inner.over.clone());
+        tokio::spawn(async move {
+            let is_time = async {
+                state.told_to_end().await;
+                state.drained().await;
+            };
+            tokio::select! {
+                () = is_time => {}
+                _ = over.wait_for(|over| *over) => return,
+            }
+            if let Some(inner) = inner.upgrade() {
+                inner.listening.send_replace(Listening::Draining);
+                inner.state.node().stop().await;
+            }
+        });
+    }
+
+    /// Serves until the node fails, or until a request or a signal (SIGTERM, SIGHUP, Ctrl-C) has ended it in order. A second signal
+    /// does not wait.
     pub async fn until(self, signals: Signals) -> Ended {
         until_signal(signals, self.wait(), self.shutdown(true), self.wait()).await
     }

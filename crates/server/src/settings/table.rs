@@ -152,11 +152,11 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
                 address, localhost, the name of this machine, or a name in --host, --cluster, --advertise, --api-advertise or \
                 this list. * allows any name, and with it a web page whose name was made to point at this node."];
         ui_actions Server Switch, "false",
-            "Allows actors to be stopped by `actors stop` and `POST /v1/actors/{name}:stop`; `dev` always does."
-            [Serve: "" "Allow actors to be stopped by `actors stop` [dev: always]"];
+            "Allows actors to be stopped by `actors stop` and `POST /v1/actors/{name}:stop`, and the node to be drained from other machines; `dev` always does."
+            [Serve: "" "Allow actors to be stopped by `actors stop`, and `drain` from other machines [dev: always]"];
         drain_delay Server Span { min_ms: 0 }, "0s",
-            "How long the API goes on while `/readyz` says 503, after SIGTERM and before the node ends, so that load balancers see it."
-            [Serve: "TIME" "How long the API goes on after SIGTERM while /readyz says 503, as 5s [default: 0s]"];
+            "How long the API goes on while `/readyz` says 503, after SIGTERM or a drain and before the node ends, so that load balancers see it."
+            [Serve: "TIME" "How long the API goes on after SIGTERM or a drain while /readyz says 503, as 5s [default: 0s]"];
         idle_timeout Server Span { min_ms: 1 }, "90s",
             "How long a client's connection to the API is kept while no request arrives on it; longer than its pool keeps it."
             [Serve Dev: "TIME" "How long a client's idle connection to the API is kept [default: 90s]"];
