@@ -165,6 +165,9 @@ pub struct RoleStatus {
     pub members: Vec<MemberStatus>,
     /// Every peer, as the leader sees it; empty on a follower or candidate.
     pub peers: Vec<quorate_core::PeerStatus>,
+    /// The membership in force says that this node was removed.
+    #[serde(default)]
+    pub removed: bool,
     /// Members that this node, which has never taken part, must reach once before it does; empty unless `founding`.
     #[serde(default)]
     pub waits_for: Vec<String>,

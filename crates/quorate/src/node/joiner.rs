@@ -38,7 +38,7 @@ pub(crate) struct JoinerState {
     joins: Joins,
     client: Client,
     calls: BTreeMap<String, GroupCalls>,
-    /// Groups in which this node is what it was told to become, or cannot be taken in.
+    /// Groups in which this node is what it was told to become.
     done: BTreeSet<String>,
     /// What was said last of a group, and when.
     said: BTreeMap<String, (String, Time)>,
@@ -142,9 +142,12 @@ impl JoinerState {
         let node = &self.owner.id;
         match answer {
             JoinAnswer::Waits(reason) => self.say(group, reason),
+            // It asks on: it may yet be added by command.
             JoinAnswer::Never(reason) => {
-                tracing::error!(%node, group, reason, "cannot join");
-                self.done.insert(group.to_owned());
+                if self.said.get(group).is_none_or(|(before, _)| *before != reason) {
+                    tracing::error!(%node, group, reason, "cannot join");
+                    self.said.insert(group.to_owned(), (reason, self.owner.clock.now()));
+                }
             }
             JoinAnswer::Learner { lag: None } => self.say(group, "taken in as a learner".to_owned()),
             JoinAnswer::Learner { lag: Some(lag) } if self.joins.as_learner => {

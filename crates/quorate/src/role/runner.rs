@@ -264,6 +264,7 @@ impl<R: CoreRole> Runner<R> {
             chain: last.chain.to_string(),
             members: state.membership().members.iter().map(member).collect(),
             peers: Vec::new(),
+            removed: state.membership().has_removed(&self.cx.node, self.cx.disk.identity().incarnation),
             waits_for: state.unmet().map(ToString::to_string).collect(),
             recovering: self.cx.recovering.names(),
             full_voters: Vec::new(),

@@ -71,6 +71,7 @@ mod tests {
             peers: Vec::new(),
             waits_for: Vec::new(),
             recovering: recovering.iter().map(ToString::to_string).collect(),
+            removed: false,
             full_voters: Vec::new(),
         }
     }

@@ -110,12 +110,14 @@ fn replica(status: &GroupStatus) -> Check {
     Check { name: "replica", passed, detail: detail.to_owned() }
 }
 
-/// What a node says that is no member: its log is empty before it joins, and not once it was removed.
+/// What a node says that the membership in force here does not name.
 pub(super) fn outside(role: &RoleStatus) -> Option<String> {
     let has_log = role.last > 0 || role.snapshot > 0;
     (role.standing == Standing::Outside).then(|| {
-        if has_log {
+        if role.removed {
             "not a member: it was removed from the cluster; end it; to take it in again, start it with an empty data directory and --join, or add it by `quorate member add`"
+        } else if has_log {
+            "joining: its log has not come to where it is taken in; `quorate member list` shows how far it is"
         } else {
             "joining: no leader has taken it in yet; its log says why, and `quorate member list` shows it among those that wait"
         }

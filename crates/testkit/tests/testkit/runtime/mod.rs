@@ -56,10 +56,7 @@ const SOMETIMES: &[&str] = &[
     "unsynced Torn",
     "unsynced Mixed",
     "unsynced Process",
-    "Panic leader",
     "Kill applier",
-    "Panic log-store",
-    "Stop node",
     "refused as busy",
     "refused without space",
     "disk at the mark",
@@ -67,11 +64,7 @@ const SOMETIMES: &[&str] = &[
     "entries read back from disk",
     "recovering after damage",
     "whole again after damage",
-    "slow Apply",
-    "slow Query",
-    "slow Restore",
     "machine at one command for a second",
-    "leader at one command for a second",
     "machine far behind",
     "log without its beginning",
     "machine down at an entry",
@@ -93,8 +86,22 @@ const SOMETIMES: &[&str] = &[
     "member: Promote",
     "member: refused",
     "ten groups",
+];
+
+/// What so many runs as CI does may miss by chance: it is asked of more.
+const SELDOM: &[&str] = &[
+    "slow Query",
+    "slow Apply",
+    "slow Restore",
+    "leader at one command for a second",
+    "Panic leader",
+    "Panic log-store",
+    "Stop node",
     "quiet minute without an election",
 ];
+
+/// So many.
+const MANY_SEEDS: u64 = 300;
 
 /// Every kind of actor that has a name was ended in the midst of things.
 const ACTORS: [&str; 14] = [
@@ -234,6 +241,9 @@ fn many_seeds_are_linearizable_and_make_progress() {
         SOMETIMES.iter().map(ToString::to_string).chain(attacks).filter(|_| count >= SEEDS && !until_failure)
     {
         assert!(coverage.of(&what) > 0, "no run of {count} met: {what}");
+    }
+    for what in SELDOM.iter().filter(|_| count >= MANY_SEEDS && !until_failure) {
+        assert!(coverage.of(what) > 0, "no run of {count} met: {what}");
     }
     for actor in ACTORS.iter().filter(|_| count >= SEEDS && !until_failure) {
         let ended = ["Panic", "Kill", "Stop"].map(|how| coverage.of(&format!("{how} {actor}")));
