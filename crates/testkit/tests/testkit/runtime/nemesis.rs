@@ -267,7 +267,10 @@ impl Nemesis {
         // And there is one root supervisor among dozens.
         let node = actors.iter().position(|actor| actor.kind == "node");
         let any = self.draw.place(actors.len());
-        let rare = if self.draw.chance(60) { node } else { role.filter(|_| self.draw.chance(250)) };
+        // A candidate is one for a few milliseconds: one that is there is the one.
+        let candidate = actors.iter().position(|actor| actor.kind == "candidate");
+        let role = role.filter(|_| self.draw.chance(250));
+        let rare = if self.draw.chance(60) { node } else { candidate.or(role) };
         let actor = &actors[rare.unwrap_or(any)];
         let injury = self.draw.pick(&[Injury::Panic, Injury::Stop, Injury::Kill]);
         if self.cluster.injure(at, &actor.name, injury).await {
