@@ -160,7 +160,7 @@ impl Fetch {
 #[cfg(test)]
 mod tests {
     use quorate_core::{Membership, SnapshotBase};
-    use quorate_store::{Disk, SimDisk, SnapshotHead};
+    use quorate_store::{Disk, SimDisk};
 
     use super::super::files;
     use super::*;
@@ -174,16 +174,7 @@ mod tests {
     fn node(made_ms: u64) -> Snapshots {
         let files = Snapshots::new(SimDisk::new().snapshots());
         let base = SnapshotBase { at: AT, time_ms: 3, membership: Membership::default() };
-        let head = SnapshotHead {
-            cluster: Hash::of(b"cluster"),
-            group: GROUP,
-            name: "orders".to_owned(),
-            at: base.at,
-            time_ms: base.time_ms,
-            membership: base.membership.clone(),
-            machine: 0,
-            made_ms,
-        };
+        let head = files::head_of(GROUP, &base, made_ms);
         let state = Snapshot::from_bytes(vec![3; files::PART_BYTES + 100]);
         let written = files::write(&files, head, Capture { base, state }).expect("it is written");
         files::publish(&files, GROUP, *written, &[]).expect("it is published");

@@ -118,6 +118,21 @@ fn newest(files: &Snapshots, group: GroupId, wanted: PartWanted) -> Option<Snaps
     (newest.head.at.index >= wanted.least).then_some(newest)
 }
 
+/// What the snapshot of group `orders` at this place says of itself, for tests.
+#[cfg(test)]
+pub(super) fn head_of(group: GroupId, base: &SnapshotBase, made_ms: u64) -> SnapshotHead {
+    SnapshotHead {
+        cluster: quorate_core::Hash::of(b"cluster"),
+        group,
+        name: "orders".to_owned(),
+        at: base.at,
+        time_ms: base.time_ms,
+        membership: base.membership.clone(),
+        machine: 0,
+        made_ms,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use quorate_core::{Hash, Membership, Term};
@@ -138,16 +153,7 @@ mod tests {
 
     fn publish_made(files: &Snapshots, index: u64, bytes: usize, made_ms: u64) {
         let base = SnapshotBase { at: at(index), time_ms: 3, membership: Membership::default() };
-        let head = SnapshotHead {
-            cluster: Hash::of(b"cluster"),
-            group: GROUP,
-            name: "orders".to_owned(),
-            at: base.at,
-            time_ms: base.time_ms,
-            membership: base.membership.clone(),
-            machine: 0,
-            made_ms,
-        };
+        let head = head_of(GROUP, &base, made_ms);
         let state = Snapshot::from_bytes(vec![index as u8; bytes]);
         let written = write(files, head, Capture { base, state }).expect("it is written");
         super::publish(files, GROUP, *written, &[]).expect("it is published");

@@ -154,8 +154,9 @@ fn a_snapshot_that_the_disk_does_not_give_now_is_waited_for() {
         node.disk.set_snapshots_unread(unread.clone());
         let restored = node.restore();
         let said = restored.machine.map(|made| made.base).expect_err("nothing is made of less");
+        // Not the kind of what is damaged or gone.
         let is_said =
-            matches!(&said, RestoreError::Io { source, .. } if source.to_string().contains("failed a read"));
+            matches!(&said, RestoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::Other);
         assert!(is_said, "{unread:?}: {said:?}");
         assert_eq!(restored.passed_over, [], "{unread:?}");
         let _ = look(&node.files, GROUP).expect("it looks");
