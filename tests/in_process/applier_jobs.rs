@@ -237,6 +237,9 @@ async fn a_backlog_of_one_group_holds_no_other() -> Result<()> {
     let cluster = Cluster::start(1, config).await?;
     let busy = cluster.group("busy", Gated::<3>::default).await?.remove(0);
     let counter = cluster.group("counter", Counter::default).await?.remove(0);
+    // All of it waits while the machine is at the first command, and not only what the disk has let through so far.
+    let first = committed(&busy, Does::First).await?;
+    GATES[3].first.reached().await?;
     let backlog: Vec<_> = (0..COMMANDS)
         .map(|_| {
             let busy = busy.clone();
@@ -244,8 +247,12 @@ async fn a_backlog_of_one_group_holds_no_other() -> Result<()> {
         })
         .collect();
     eventually("all are committed", async || (commit(&busy).await > COMMANDS).then_some(())).await?;
+    GATES[3].first.open();
+    first.await??;
+    let applied = async || busy.status().await.role.map_or(0, |role| role.applied);
+    eventually("it is at the others", async || (applied().await > 10).then_some(())).await?;
     counter.propose(Add(1)).await?.checked()?;
-    let applied = busy.status().await.role.map_or(0, |role| role.applied);
+    let applied = applied().await;
     assert!(applied < COMMANDS, "the other group's command waited for all of them");
     for proposed in backlog {
         proposed.await??;
